@@ -1,0 +1,2 @@
+//! `lastgood` remembers how production looked before a deploy, shows what the deploy changed,
+//! and takes you back.

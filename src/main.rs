@@ -1,0 +1,2 @@
+//! The `lastgood` binary.
+fn main() {}
