@@ -17,5 +17,6 @@ pub mod safe_text;
 pub mod service;
 pub mod settings;
 pub mod signal;
+pub mod time;
 pub mod timeline;
 pub mod verdict;
