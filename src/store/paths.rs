@@ -200,6 +200,11 @@ impl StateDir {
     }
 }
 
+/// The user's configuration folder, `$XDG_CONFIG_HOME/lastgood`; `None` where no home folder is known.
+pub fn config_dir() -> Option<PathBuf> {
+    directories::ProjectDirs::from("", "", "lastgood").map(|dirs| dirs.config_dir().to_owned())
+}
+
 /// Makes a new file with exactly these permission bits, whatever the umask.
 ///
 /// # Errors
