@@ -124,6 +124,8 @@ static SHAPES: LazyLock<Option<Regex>> = LazyLock::new(|| {
         )
     };
     let shapes = [
+        // A token says its kind: it must not be taken for a key and its value.
+        r"(?P<done>\[REDACTED:[a-z]+:[0-9a-f]{6}\])".to_owned(),
         r"(?P<pem0>-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$))".to_owned(),
         r#"[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@"'<>\[\]]*:(?P<password0>[^/\s"'<>]+)@"#.to_owned(),
         r#"[A-Za-z][A-Za-z0-9+.-]*://(?P<dsn0>[A-Za-z0-9_-]{16,})@"#.to_owned(),
