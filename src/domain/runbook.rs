@@ -139,7 +139,8 @@ impl Due {
     /// Reads `T`, `T+0`, `T+5m`, `T-24h`, `T+1h30m`; units are `s`, `m`, `h`, `d`. The error says what was
     /// expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let expected = || format!("`{text}` is no time: write T+5m, T-24h or T+1h30m (units s, m, h, d)");
+        let expected =
+            || format!("`{text}` is no time: write T+5m, T-24h or T+1h30m (units s, m, h, d)");
         let rest = text.strip_prefix('T').ok_or_else(expected)?;
         if rest.is_empty() {
             return Ok(Self(SignedDuration::ZERO));
@@ -174,7 +175,11 @@ impl Due {
                 .ok_or_else(|| format!("`{text}` is more than a year from T"))?;
             rest = &rest[digits + unit.len_utf8()..];
         }
-        Ok(Self(SignedDuration::from_secs(if is_before { -seconds } else { seconds })))
+        Ok(Self(SignedDuration::from_secs(if is_before {
+            -seconds
+        } else {
+            seconds
+        })))
     }
 
     /// The instant, when T is known. Saturates at the ends of time.
@@ -211,7 +216,10 @@ impl fmt::Display for Due {
 pub(crate) fn slug_of(text: &str) -> String {
     const LONGEST: usize = 48;
     let mut slug = String::new();
-    for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+    for word in text
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+    {
         let word = word.to_lowercase();
         if !slug.is_empty() {
             if slug.chars().count() + 1 + word.chars().count() > LONGEST {
@@ -251,8 +259,19 @@ mod tests {
 
     #[test]
     fn a_due_time_that_is_none_is_an_error() {
-        for text in ["", "5m", "T5m", "T+", "T+5", "T+5x", "T+m", "T+99999999999999999999m", "T+9999999h", "t+5m", "T++5m"]
-        {
+        for text in [
+            "",
+            "5m",
+            "T5m",
+            "T+",
+            "T+5",
+            "T+5x",
+            "T+m",
+            "T+99999999999999999999m",
+            "T+9999999h",
+            "t+5m",
+            "T++5m",
+        ] {
             assert!(Due::parse(text).is_err(), "{text}");
         }
     }

@@ -20,14 +20,38 @@ mod journal;
 /// Name and text of every shipped runbook, in the order of a release's life.
 const SHIPPED: [(&str, &str); 9] = [
     ("deploy", include_str!("../../assets/runbooks/deploy.md")),
-    ("post-deploy-verification", include_str!("../../assets/runbooks/post-deploy-verification.md")),
-    ("emergency-rollback-compose", include_str!("../../assets/runbooks/emergency-rollback-compose.md")),
-    ("emergency-rollback-pm2", include_str!("../../assets/runbooks/emergency-rollback-pm2.md")),
-    ("blue-green", include_str!("../../assets/runbooks/blue-green.md")),
-    ("incident-response", include_str!("../../assets/runbooks/incident-response.md")),
-    ("backup-and-restore", include_str!("../../assets/runbooks/backup-and-restore.md")),
-    ("production-readiness", include_str!("../../assets/runbooks/production-readiness.md")),
-    ("deployment-checklist", include_str!("../../assets/runbooks/deployment-checklist.md")),
+    (
+        "post-deploy-verification",
+        include_str!("../../assets/runbooks/post-deploy-verification.md"),
+    ),
+    (
+        "emergency-rollback-compose",
+        include_str!("../../assets/runbooks/emergency-rollback-compose.md"),
+    ),
+    (
+        "emergency-rollback-pm2",
+        include_str!("../../assets/runbooks/emergency-rollback-pm2.md"),
+    ),
+    (
+        "blue-green",
+        include_str!("../../assets/runbooks/blue-green.md"),
+    ),
+    (
+        "incident-response",
+        include_str!("../../assets/runbooks/incident-response.md"),
+    ),
+    (
+        "backup-and-restore",
+        include_str!("../../assets/runbooks/backup-and-restore.md"),
+    ),
+    (
+        "production-readiness",
+        include_str!("../../assets/runbooks/production-readiness.md"),
+    ),
+    (
+        "deployment-checklist",
+        include_str!("../../assets/runbooks/deployment-checklist.md"),
+    ),
 ];
 
 /// The schema of a run's journal.
@@ -91,7 +115,9 @@ pub enum RunbookError {
         known: Vec<String>,
     },
     /// The runbook has no such item.
-    #[error("`{item}` is no item of {name}: use a number from 1 to {count} or a slug, see lastgood runbook status")]
+    #[error(
+        "`{item}` is no item of {name}: use a number from 1 to {count} or a slug, see lastgood runbook status"
+    )]
     UnknownItem {
         /// What was asked for.
         item: String,
@@ -104,7 +130,9 @@ pub enum RunbookError {
     #[error(transparent)]
     Unfit(#[from] Unfit),
     /// A line of a journal is no event, or one that cannot follow the ones before it.
-    #[error("{path}:{line} is damaged: {cause}; the lines before it are intact, `lastgood runbook start` begins a new run")]
+    #[error(
+        "{path}:{line} is damaged: {cause}; the lines before it are intact, `lastgood runbook start` begins a new run"
+    )]
     Damaged {
         /// The journal.
         path: PathBuf,
@@ -114,7 +142,9 @@ pub enum RunbookError {
         cause: String,
     },
     /// Another process holds the journal for longer than an append takes.
-    #[error("{path} is locked by another process for over {seconds} s: find it with `fuser {path}`")]
+    #[error(
+        "{path} is locked by another process for over {seconds} s: find it with `fuser {path}`"
+    )]
     Locked {
         /// The journal.
         path: PathBuf,
@@ -163,7 +193,23 @@ impl RunbookStore {
     /// `state` is the state directory, `config` the user's configuration directory, if there is one. Touches no
     /// file.
     pub fn new(state: &Path, config: Option<&Path>) -> Self {
-        Self { runs: state.join("runbooks"), user: config.map(|dir| dir.join("runbooks")) }
+        Self {
+            runs: state.join("runbooks"),
+            user: config.map(|dir| dir.join("runbooks")),
+        }
+    }
+
+    /// Like [`RunbookStore::new`], with the user's own configuration directory: `$XDG_CONFIG_HOME/lastgood`, else
+    /// `~/.config/lastgood`; neither known: shipped runbooks only.
+    pub fn of_user(state: &Path) -> Self {
+        let from = |name| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path: &PathBuf| path.is_absolute())
+        };
+        let config =
+            from("XDG_CONFIG_HOME").or_else(|| from("HOME").map(|home| home.join(".config")));
+        Self::new(state, config.map(|dir| dir.join("lastgood")).as_deref())
     }
 
     /// Every runbook. Fails only where the user's folder exists and cannot be read.
@@ -171,7 +217,10 @@ impl RunbookStore {
         let mut listing = Listing::default();
         let own = self.user_files()?;
         let shipped = SHIPPED.iter().map(|(name, _)| *name);
-        let others = own.iter().map(|(name, _)| name.as_str()).filter(|name| !is_shipped(name));
+        let others = own
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .filter(|name| !is_shipped(name));
         for name in shipped.chain(others) {
             match self.load(name) {
                 Ok(source) => listing.runbooks.push(source),
@@ -187,29 +236,62 @@ impl RunbookStore {
         if let Some((_, path)) = own.iter().find(|(own_name, _)| own_name == name) {
             let text = read_trusted(path)?;
             let runbook = parse_text(name, &path.display().to_string(), &text)?;
-            return Ok(Source { runbook, text, path: Some(path.clone()) });
+            return Ok(Source {
+                runbook,
+                text,
+                path: Some(path.clone()),
+            });
         }
         if let Some((_, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name) {
             let runbook = parse_text(name, &format!("{name}.md"), text)?;
-            return Ok(Source { runbook, text: (*text).to_owned(), path: None });
+            return Ok(Source {
+                runbook,
+                text: (*text).to_owned(),
+                path: None,
+            });
         }
         let mut known: Vec<String> = SHIPPED.iter().map(|(name, _)| (*name).to_owned()).collect();
-        known.extend(own.into_iter().map(|(name, _)| name).filter(|name| !is_shipped(name)));
-        Err(RunbookError::NoRunbook { name: name.to_owned(), nearest: nearest(name, &known), known })
+        known.extend(
+            own.into_iter()
+                .map(|(name, _)| name)
+                .filter(|name| !is_shipped(name)),
+        );
+        Err(RunbookError::NoRunbook {
+            name: name.to_owned(),
+            nearest: nearest(name, &known),
+            known,
+        })
     }
 
     /// `(name, path)` of the user's files, by name. No folder is no files.
     fn user_files(&self) -> Result<Vec<(String, PathBuf)>, RunbookError> {
-        let Some(dir) = &self.user else { return Ok(Vec::new()) };
+        let Some(dir) = &self.user else {
+            return Ok(Vec::new());
+        };
         let entries = match std::fs::read_dir(dir) {
             Ok(entries) => entries,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(cause) => return Err(RunbookError::Io { what: "read", path: dir.clone(), cause }),
+            Err(cause) => {
+                return Err(RunbookError::Io {
+                    what: "read",
+                    path: dir.clone(),
+                    cause,
+                });
+            }
         };
         let mut files = Vec::new();
         for entry in entries {
-            let path = entry.map_err(|cause| RunbookError::Io { what: "read", path: dir.clone(), cause })?.path();
-            let stem = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| !stem.starts_with('.'));
+            let path = entry
+                .map_err(|cause| RunbookError::Io {
+                    what: "read",
+                    path: dir.clone(),
+                    cause,
+                })?
+                .path();
+            let stem = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .filter(|stem| !stem.starts_with('.'));
             if let (Some(name), Some("md")) = (stem, path.extension().and_then(|e| e.to_str())) {
                 files.push((name.to_owned(), path.clone()));
             }
@@ -228,7 +310,10 @@ impl RunbookStore {
         by: SafeText,
     ) -> Result<RunState, RunbookError> {
         let source = self.load(name)?;
-        let stamp = now.to_zoned(zone.clone()).strftime("%Y%m%d-%H%M%S").to_string();
+        let stamp = now
+            .to_zoned(zone.clone())
+            .strftime("%Y%m%d-%H%M%S")
+            .to_string();
         let event = RunEvent {
             at: now,
             by: by.clone(),
@@ -251,15 +336,28 @@ impl RunbookStore {
         let entries = match std::fs::read_dir(&self.runs) {
             Ok(entries) => entries,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(cause) => return Err(RunbookError::Io { what: "read", path: self.runs.clone(), cause }),
+            Err(cause) => {
+                return Err(RunbookError::Io {
+                    what: "read",
+                    path: self.runs.clone(),
+                    cause,
+                });
+            }
         };
         let mut runs = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(|cause| RunbookError::Io { what: "read", path: self.runs.clone(), cause })?;
+            let entry = entry.map_err(|cause| RunbookError::Io {
+                what: "read",
+                path: self.runs.clone(),
+                cause,
+            })?;
             if let Some(run) = entry.file_name().to_str()
                 && let Some(started_at) = journal::started_at(&self.path(run))
             {
-                runs.push(RunSummary { run: run.to_owned(), started_at });
+                runs.push(RunSummary {
+                    run: run.to_owned(),
+                    started_at,
+                });
             }
         }
         runs.sort_by(|a, b| (b.started_at, &b.run).cmp(&(a.started_at, &a.run)));
@@ -278,13 +376,19 @@ impl RunbookStore {
             }
             newest.get_or_insert(state);
         }
-        newest.ok_or_else(|| RunbookError::NoRun { example: SHIPPED[0].0.to_owned() })
+        newest.ok_or_else(|| RunbookError::NoRun {
+            example: SHIPPED[0].0.to_owned(),
+        })
     }
 
     /// Reads a run from its journal.
     pub fn open(&self, run: &str) -> Result<RunState, RunbookError> {
         let path = self.existing(run)?;
-        let bytes = std::fs::read(&path).map_err(|cause| RunbookError::Io { what: "read", path: path.clone(), cause })?;
+        let bytes = std::fs::read(&path).map_err(|cause| RunbookError::Io {
+            what: "read",
+            path: path.clone(),
+            cause,
+        })?;
         Ok(journal::fold(run, &path, &bytes)?.state)
     }
 
@@ -310,11 +414,21 @@ impl RunbookStore {
         if is_name && path.exists() {
             return Ok(path);
         }
-        let known: Vec<String> = self.runs()?.into_iter().take(5).map(|summary| summary.run).collect();
+        let known: Vec<String> = self
+            .runs()?
+            .into_iter()
+            .take(5)
+            .map(|summary| summary.run)
+            .collect();
         if known.is_empty() {
-            return Err(RunbookError::NoRun { example: SHIPPED[0].0.to_owned() });
+            return Err(RunbookError::NoRun {
+                example: SHIPPED[0].0.to_owned(),
+            });
         }
-        Err(RunbookError::UnknownRun { run: run.to_owned(), known })
+        Err(RunbookError::UnknownRun {
+            run: run.to_owned(),
+            known,
+        })
     }
 }
 
@@ -323,29 +437,52 @@ fn is_shipped(name: &str) -> bool {
 }
 
 fn parse_text(name: &str, file: &str, text: &str) -> Result<Runbook, RunbookError> {
-    parse::parse(name, file, text).map_err(|error| RunbookError::Syntax { error, text: text.to_owned() })
+    parse::parse(name, file, text).map_err(|error| RunbookError::Syntax {
+        error,
+        text: text.to_owned(),
+    })
 }
 
 /// Reads a file that holds commands: it has to belong to the user or root, and nobody else may write to it.
 fn read_trusted(path: &Path) -> Result<String, RunbookError> {
     use std::io::Read as _;
     use std::os::unix::fs::MetadataExt as _;
-    let io = |cause| RunbookError::Io { what: "read", path: path.to_owned(), cause };
+    let io = |cause| RunbookError::Io {
+        what: "read",
+        path: path.to_owned(),
+        cause,
+    };
     let file = std::fs::File::open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
-    let untrusted = |why: String| Err(RunbookError::Untrusted { path: path.to_owned(), why });
+    let untrusted = |why: String| {
+        Err(RunbookError::Untrusted {
+            path: path.to_owned(),
+            why,
+        })
+    };
     let me = rustix::process::geteuid().as_raw();
     if metadata.uid() != me && metadata.uid() != 0 {
-        return untrusted(format!("it belongs to uid {}, and it holds commands; chown it to you or root", metadata.uid()));
+        return untrusted(format!(
+            "it belongs to uid {}, and it holds commands; chown it to you or root",
+            metadata.uid()
+        ));
     }
     if metadata.mode() & 0o002 != 0 {
-        return untrusted(format!("everybody may write to it, and it holds commands; chmod o-w {}", path.display()));
+        return untrusted(format!(
+            "everybody may write to it, and it holds commands; chmod o-w {}",
+            path.display()
+        ));
     }
     if metadata.len() > LARGEST_BYTES {
-        return untrusted(format!("{} bytes is no runbook; at most {LARGEST_BYTES}", metadata.len()));
+        return untrusted(format!(
+            "{} bytes is no runbook; at most {LARGEST_BYTES}",
+            metadata.len()
+        ));
     }
     let mut text = String::new();
-    file.take(LARGEST_BYTES).read_to_string(&mut text).map_err(io)?;
+    file.take(LARGEST_BYTES)
+        .read_to_string(&mut text)
+        .map_err(io)?;
     Ok(text)
 }
 

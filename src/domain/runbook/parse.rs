@@ -33,7 +33,14 @@ pub struct SyntaxError {
 /// Parses a runbook. `name` is what people start it by, `file` what an error calls the source.
 /// The first mistake in the text ends the parsing.
 pub fn parse(name: &str, file: &str, source: &str) -> Result<Runbook, SyntaxError> {
-    let parsed = Builder { source, runbook: empty(name), title: None, slugs: HashMap::new(), number: 0 }.build();
+    let parsed = Builder {
+        source,
+        runbook: empty(name),
+        title: None,
+        slugs: HashMap::new(),
+        number: 0,
+    }
+    .build();
     parsed.map_err(|wrong| wrong.locate(file, source))
 }
 
@@ -45,7 +52,10 @@ struct Wrong {
 
 impl Wrong {
     fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { span, message: message.into() }
+        Self {
+            span,
+            message: message.into(),
+        }
     }
 
     fn locate(self, file: &str, source: &str) -> SyntaxError {
@@ -69,7 +79,12 @@ impl Wrong {
 }
 
 fn empty(name: &str) -> Runbook {
-    Runbook { name: name.to_owned(), title: SafeText::default(), intro: Vec::new(), phases: Vec::new() }
+    Runbook {
+        name: name.to_owned(),
+        title: SafeText::default(),
+        intro: Vec::new(),
+        phases: Vec::new(),
+    }
 }
 
 /// A Markdown element with what is inside it. The event stream of the parser as a tree, because an item has to be
@@ -87,11 +102,19 @@ fn read_tree(source: &str) -> Vec<Node<'_>> {
     for (event, span) in Parser::new_ext(source, options).into_offset_iter() {
         let done = match event {
             Event::Start(_) => {
-                open.push(Node { event, span, children: Vec::new() });
+                open.push(Node {
+                    event,
+                    span,
+                    children: Vec::new(),
+                });
                 continue;
             }
             Event::End(_) => open.pop(),
-            _ => Some(Node { event, span, children: Vec::new() }),
+            _ => Some(Node {
+                event,
+                span,
+                children: Vec::new(),
+            }),
         };
         match (done, open.last_mut()) {
             (Some(node), Some(parent)) => parent.children.push(node),
@@ -116,7 +139,11 @@ impl<'a> Node<'a> {
         match &self.event {
             Event::Start(tag) => matches!(
                 tag,
-                Tag::Emphasis | Tag::Strong | Tag::Strikethrough | Tag::Link { .. } | Tag::Image { .. }
+                Tag::Emphasis
+                    | Tag::Strong
+                    | Tag::Strikethrough
+                    | Tag::Link { .. }
+                    | Tag::Image { .. }
             ),
             Event::Rule => false,
             _ => true,
@@ -129,7 +156,10 @@ impl<'a> Node<'a> {
             Some(paragraph) if paragraph.is_paragraph() => paragraph.children.first(),
             first => first,
         };
-        matches!(first.map(|node| &node.event), Some(Event::TaskListMarker(_)))
+        matches!(
+            first.map(|node| &node.event),
+            Some(Event::TaskListMarker(_))
+        )
     }
 
     fn has_boxes(&self) -> bool {
@@ -156,7 +186,9 @@ impl<'a> Node<'a> {
 
     fn code(&self) -> String {
         let mut code = String::new();
-        self.children.iter().for_each(|child| child.flatten(&mut code));
+        self.children
+            .iter()
+            .for_each(|child| child.flatten(&mut code));
         code
     }
 }
@@ -182,21 +214,37 @@ impl Builder<'_> {
     fn build(mut self) -> Result<Runbook, Wrong> {
         for node in read_tree(self.source) {
             match &node.event {
-                Event::Start(Tag::Heading { level: HeadingLevel::H1, .. }) => self.take_title(&node)?,
-                Event::Start(Tag::Heading { level: HeadingLevel::H2, .. }) => {
+                Event::Start(Tag::Heading {
+                    level: HeadingLevel::H1,
+                    ..
+                }) => self.take_title(&node)?,
+                Event::Start(Tag::Heading {
+                    level: HeadingLevel::H2,
+                    ..
+                }) => {
                     let title = self.heading(&node)?;
-                    self.runbook.phases.push(Phase { title, notes: Vec::new(), items: Vec::new() });
+                    self.runbook.phases.push(Phase {
+                        title,
+                        notes: Vec::new(),
+                        items: Vec::new(),
+                    });
                 }
                 _ if node.has_boxes() => self.take_list(&node, 0)?,
                 _ => self.take_prose(&node)?,
             }
         }
         if self.title.is_none() {
-            return Err(Wrong::new(0..first_line(self.source), "a runbook begins with its title: `# Deploy the shop`"));
+            return Err(Wrong::new(
+                0..first_line(self.source),
+                "a runbook begins with its title: `# Deploy the shop`",
+            ));
         }
         if self.number == 0 {
             let end = self.source.trim_end().len();
-            return Err(Wrong::new(end..end, "a runbook has at least one item: `- [ ] what to do`"));
+            return Err(Wrong::new(
+                end..end,
+                "a runbook has at least one item: `- [ ] what to do`",
+            ));
         }
         Ok(self.runbook)
     }
@@ -205,7 +253,10 @@ impl Builder<'_> {
         let mut text = String::new();
         node.flatten(&mut text);
         if text.trim().is_empty() {
-            return Err(Wrong::new(self.visible(&node.span), "a heading without a text"));
+            return Err(Wrong::new(
+                self.visible(&node.span),
+                "a heading without a text",
+            ));
         }
         Ok(SafeText::from_text(text.trim()))
     }
@@ -216,7 +267,10 @@ impl Builder<'_> {
             return Err(Wrong::new(self.visible(&node.span), message));
         }
         if self.number > 0 || !self.runbook.phases.is_empty() {
-            return Err(Wrong::new(self.visible(&node.span), "the title stands before the first phase and item"));
+            return Err(Wrong::new(
+                self.visible(&node.span),
+                "the title stands before the first phase and item",
+            ));
         }
         self.runbook.title = self.heading(node)?;
         self.title = Some(node.span.clone());
@@ -228,7 +282,9 @@ impl Builder<'_> {
         if let Some(info) = node.fence()
             && self.fence_kind(node, info)? != Fence::Prose
         {
-            let message = format!("a `{info}` block belongs to an item: indent it by two spaces under a `- [ ]` line");
+            let message = format!(
+                "a `{info}` block belongs to an item: indent it by two spaces under a `- [ ]` line"
+            );
             return Err(Wrong::new(self.first_line_of(&node.span), message));
         }
         self.check_bullets(node)?;
@@ -247,14 +303,19 @@ impl Builder<'_> {
             return Ok(());
         }
         for item in &node.children {
-            let text = self.source[item.span.clone()].trim_start_matches(['-', '*', '+']).trim_start();
+            let text = self.source[item.span.clone()]
+                .trim_start_matches(['-', '*', '+'])
+                .trim_start();
             let inner = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
             if let Some((inside, after)) = inner
                 && !after.starts_with(['(', '['])
                 && matches!(inside.trim(), "" | "x" | "X")
                 && !item.has_box()
             {
-                return Err(Wrong::new(self.first_line_of(&item.span), "a box is written `- [ ] what to do`"));
+                return Err(Wrong::new(
+                    self.first_line_of(&item.span),
+                    "a box is written `- [ ] what to do`",
+                ));
             }
         }
         Ok(())
@@ -269,7 +330,13 @@ impl Builder<'_> {
                 // A bullet among boxes: it explains the one above.
                 let lines = self.lines_of(item);
                 let phase = self.phase();
-                append(phase.items.last_mut().map_or(&mut phase.notes, |above| &mut above.notes), lines);
+                append(
+                    phase
+                        .items
+                        .last_mut()
+                        .map_or(&mut phase.notes, |above| &mut above.notes),
+                    lines,
+                );
             }
         }
         Ok(())
@@ -277,17 +344,30 @@ impl Builder<'_> {
 
     fn phase(&mut self) -> &mut Phase {
         if self.runbook.phases.is_empty() {
-            self.runbook.phases.push(Phase { title: SafeText::default(), notes: Vec::new(), items: Vec::new() });
+            self.runbook.phases.push(Phase {
+                title: SafeText::default(),
+                notes: Vec::new(),
+                items: Vec::new(),
+            });
         }
-        self.runbook.phases.last_mut().expect("a phase was pushed where there was none")
+        self.runbook
+            .phases
+            .last_mut()
+            .expect("a phase was pushed where there was none")
     }
 
     fn take_item(&mut self, node: &Node<'_>, depth: usize) -> Result<(), Wrong> {
         // A loose list wraps the text in a paragraph, a tight one does not.
         let (line, rest) = match node.children.split_first() {
-            Some((paragraph, rest)) if paragraph.is_paragraph() => (paragraph.children.as_slice(), rest),
+            Some((paragraph, rest)) if paragraph.is_paragraph() => {
+                (paragraph.children.as_slice(), rest)
+            }
             _ => {
-                let inline = node.children.iter().take_while(|child| child.is_inline()).count();
+                let inline = node
+                    .children
+                    .iter()
+                    .take_while(|child| child.is_inline())
+                    .count();
                 node.children.split_at(inline)
             }
         };
@@ -300,7 +380,10 @@ impl Builder<'_> {
         let attributes = self.read_attributes(&mut text, &span)?;
         let text = text.trim();
         if text.is_empty() {
-            return Err(Wrong::new(self.first_line_of(&node.span), "an item without a text: say what to do"));
+            return Err(Wrong::new(
+                self.first_line_of(&node.span),
+                "an item without a text: say what to do",
+            ));
         }
         self.number += 1;
         let item = Item {
@@ -343,9 +426,16 @@ impl Builder<'_> {
             Fence::Run | Fence::Undo => {
                 let code = child.code();
                 if code.trim().is_empty() {
-                    return Err(Wrong::new(self.first_line_of(&child.span), "an empty block: nothing would run"));
+                    return Err(Wrong::new(
+                        self.first_line_of(&child.span),
+                        "an empty block: nothing would run",
+                    ));
                 }
-                vec![if kind == Fence::Run { Block::Run(code) } else { Block::Undo(code) }]
+                vec![if kind == Fence::Run {
+                    Block::Run(code)
+                } else {
+                    Block::Undo(code)
+                }]
             }
         };
         self.phase().items[at].blocks.extend(blocks);
@@ -357,13 +447,18 @@ impl Builder<'_> {
         let words: Vec<&str> = info.split_whitespace().collect();
         match words.as_slice() {
             ["probe"] => Ok(Fence::Probe),
-            ["probe", ..] => wrong(format!("`{info}`: a probe block is marked `probe` alone, its questions stand inside")),
+            ["probe", ..] => wrong(format!(
+                "`{info}`: a probe block is marked `probe` alone, its questions stand inside"
+            )),
             ["sh", "run"] => Ok(Fence::Run),
             ["sh", "undo"] => Ok(Fence::Undo),
-            ["bash" | "shell" | "zsh", "run" | "undo"] => wrong(format!("`{info}`: commands run in sh, write `sh {}`", words[1])),
-            ["sh", ..] if words.len() > 1 => {
-                wrong(format!("`{info}` is unknown: `sh run` does the item, `sh undo` takes it back, `sh` alone is to read"))
-            }
+            ["bash" | "shell" | "zsh", "run" | "undo"] => wrong(format!(
+                "`{info}`: commands run in sh, write `sh {}`",
+                words[1]
+            )),
+            ["sh", ..] if words.len() > 1 => wrong(format!(
+                "`{info}` is unknown: `sh run` does the item, `sh undo` takes it back, `sh` alone is to read"
+            )),
             _ => Ok(Fence::Prose),
         }
     }
@@ -376,15 +471,19 @@ impl Builder<'_> {
                 let trimmed = line.trim();
                 if !trimmed.is_empty() && !trimmed.starts_with('#') {
                     let from = start + (line.len() - line.trim_start().len());
-                    let probe = Probe::parse(trimmed)
-                        .map_err(|e| Wrong::new(from + e.span.start..from + e.span.end, e.message))?;
+                    let probe = Probe::parse(trimmed).map_err(|e| {
+                        Wrong::new(from + e.span.start..from + e.span.end, e.message)
+                    })?;
                     probes.push(Block::Probe(probe));
                 }
                 start += line.len();
             }
         }
         if probes.is_empty() {
-            return Err(Wrong::new(self.first_line_of(&node.span), "an empty probe block: nothing would be asked"));
+            return Err(Wrong::new(
+                self.first_line_of(&node.span),
+                "an empty probe block: nothing would be asked",
+            ));
         }
         Ok(probes)
     }
@@ -422,14 +521,22 @@ impl Builder<'_> {
             let wrong = |message: String| Err(Wrong::new(place.clone(), message));
             match word.split_once('=') {
                 Some((key, "")) => return wrong(format!("`{key}` has no value")),
-                Some(("owner", owner)) if found.owner.is_none() => found.owner = Some(SafeText::from_text(owner)),
+                Some(("owner", owner)) if found.owner.is_none() => {
+                    found.owner = Some(SafeText::from_text(owner))
+                }
                 Some(("due", due)) if found.due.is_none() => match Due::parse(due) {
                     Ok(due) => found.due = Some(due),
                     Err(message) => return wrong(message),
                 },
-                Some((key @ ("owner" | "due"), _)) => return wrong(format!("`{key}` stands here twice")),
+                Some((key @ ("owner" | "due"), _)) => {
+                    return wrong(format!("`{key}` stands here twice"));
+                }
                 None if word == "gate" => found.is_gate = true,
-                _ => return wrong(format!("`{word}` is unknown: an item takes owner=NAME, due=T+5m and gate")),
+                _ => {
+                    return wrong(format!(
+                        "`{word}` is unknown: an item takes owner=NAME, due=T+5m and gate"
+                    ));
+                }
             }
         }
         text.truncate(in_text);
@@ -438,7 +545,9 @@ impl Builder<'_> {
 
     /// The Markdown of a node, without the indentation that it has from its item.
     fn lines_of(&self, node: &Node<'_>) -> Vec<SafeText> {
-        let start = self.source[..node.span.start].rfind('\n').map_or(0, |at| at + 1);
+        let start = self.source[..node.span.start]
+            .rfind('\n')
+            .map_or(0, |at| at + 1);
         let before = &self.source[start..node.span.start];
         let indent = before.len() - before.trim_start().len();
         let indent = if before.trim().is_empty() { indent } else { 0 };

@@ -53,14 +53,30 @@ fn fails(source: &str) -> SyntaxError {
 fn a_runbook_is_read_whole() {
     let runbook = parse("deploy", "deploy.md", SOURCE).unwrap();
     assert_eq!(runbook.title.as_str(), "Deploy the shop");
-    assert_eq!(runbook.intro.iter().map(SafeText::as_str).collect::<Vec<_>>(), ["Read this first.", "", "- a plain bullet"]);
+    assert_eq!(
+        runbook
+            .intro
+            .iter()
+            .map(SafeText::as_str)
+            .collect::<Vec<_>>(),
+        ["Read this first.", "", "- a plain bullet"]
+    );
     assert_eq!(runbook.phases.len(), 2);
     assert_eq!(runbook.phases[0].notes[0].as_str(), "Some words.");
 
     let items: Vec<&Item> = runbook.items().collect();
     assert_eq!(
-        items.iter().map(|i| (i.number, i.slug.as_str(), i.depth)).collect::<Vec<_>>(),
-        [(1, "take-a-checkpoint", 0), (2, "deploy", 0), (3, "healthy", 0), (4, "api", 1), (5, "healthy-2", 0)]
+        items
+            .iter()
+            .map(|i| (i.number, i.slug.as_str(), i.depth))
+            .collect::<Vec<_>>(),
+        [
+            (1, "take-a-checkpoint", 0),
+            (2, "deploy", 0),
+            (3, "healthy", 0),
+            (4, "api", 1),
+            (5, "healthy-2", 0)
+        ]
     );
     assert_eq!(items[0].text.as_str(), "Take a checkpoint");
     assert_eq!(items[0].owner.as_ref().unwrap().as_str(), "devops");
@@ -73,13 +89,29 @@ fn a_runbook_is_read_whole() {
     let notes: Vec<&str> = items[0].notes.iter().map(SafeText::as_str).collect();
     assert_eq!(
         notes,
-        ["Why: logs die.", "", "| a | b |", "|---|---|", "| 1 | 2 |", "", "```sh", "just to read", "```"]
+        [
+            "Why: logs die.",
+            "",
+            "| a | b |",
+            "|---|---|",
+            "| 1 | 2 |",
+            "",
+            "```sh",
+            "just to read",
+            "```"
+        ]
     );
     assert!(items[1].is_gate && !items[0].is_gate);
     assert_eq!(items[1].undo_scripts().count(), 1);
     assert_eq!(
-        items[3].probes().map(ToString::to_string).collect::<Vec<_>>(),
-        ["http http://localhost:8000/health", "service backend healthy"]
+        items[3]
+            .probes()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        [
+            "http http://localhost:8000/health",
+            "service backend healthy"
+        ]
     );
     assert_eq!(items[3].notes[0].as_str(), "- a hint");
     assert_eq!(runbook.automatic_count(), 1);
@@ -97,23 +129,42 @@ fn items_may_stand_before_the_first_phase() {
 
 #[test]
 fn braces_that_are_no_attributes_stay_in_the_text() {
-    let runbook = parse("a", "a.md", "# A\n- [ ] Restart {{service}}\n- [ ] Format `{a}`\n").unwrap();
+    let runbook = parse(
+        "a",
+        "a.md",
+        "# A\n- [ ] Restart {{service}}\n- [ ] Format `{a}`\n",
+    )
+    .unwrap();
     let texts: Vec<&str> = runbook.items().map(|i| i.text.as_str()).collect();
     assert_eq!(texts, ["Restart {{service}}", "Format {a}"]);
 }
 
 #[test]
 fn hostile_text_is_made_safe() {
-    let runbook = parse("a", "a.md", "# A\u{1b}[2J\n- [ ] wipe \u{1b}]0;x\u{7} {owner=\u{202e}anna}\n").unwrap();
-    let shown = format!("{}{}{:?}", runbook.title, runbook.phases[0].items[0].text, runbook.phases[0].items[0].owner);
-    assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{shown:?}");
+    let runbook = parse(
+        "a",
+        "a.md",
+        "# A\u{1b}[2J\n- [ ] wipe \u{1b}]0;x\u{7} {owner=\u{202e}anna}\n",
+    )
+    .unwrap();
+    let shown = format!(
+        "{}{}{:?}",
+        runbook.title, runbook.phases[0].items[0].text, runbook.phases[0].items[0].owner
+    );
+    assert!(
+        !shown.contains(['\u{1b}', '\u{7}', '\u{202e}']),
+        "{shown:?}"
+    );
 }
 
 #[test]
 fn an_error_has_its_line_and_column() {
     let error = fails("# Ä\n\n- [ ] ö one {owner=a due=T+5x}\n");
     assert_eq!((error.line, error.column), (3, 22));
-    assert_eq!(error.to_string(), format!("test.md:3:22: {}", error.message));
+    assert_eq!(
+        error.to_string(),
+        format!("test.md:3:22: {}", error.message)
+    );
     assert!(error.message.contains("T+5m"), "{}", error.message);
 }
 
@@ -128,19 +179,48 @@ fn an_error_points_at_what_is_wrong() {
         ("# A\n- [ ] x {color=red}\n", "color=red", "owner=NAME"),
         ("# A\n- [ ] x {owner=}\n", "owner=", "no value"),
         ("# A\n- [ ] x {due=T+1m due=T+2m}\n", "due=T+2m", "twice"),
-        ("# A\n- [ ] {owner=a}\n", "- [ ] {owner=a}", "without a text"),
-        ("# A\n- [ ] x\n\n```probe\ntcp a:1\n```\n", "```probe", "indent"),
-        ("# A\n- [ ] x\n  ```probe\n  tcp a:1\n  service a up\n  ```\n", "up", "healthy"),
+        (
+            "# A\n- [ ] {owner=a}\n",
+            "- [ ] {owner=a}",
+            "without a text",
+        ),
+        (
+            "# A\n- [ ] x\n\n```probe\ntcp a:1\n```\n",
+            "```probe",
+            "indent",
+        ),
+        (
+            "# A\n- [ ] x\n  ```probe\n  tcp a:1\n  service a up\n  ```\n",
+            "up",
+            "healthy",
+        ),
         ("# A\n- [ ] x\n  ```probe\n  ```\n", "```probe", "empty"),
-        ("# A\n- [ ] x\n  ```sh rnu\n  ls\n  ```\n", "```sh rnu", "sh run"),
-        ("# A\n- [ ] x\n  ```bash run\n  ls\n  ```\n", "```bash run", "sh run"),
+        (
+            "# A\n- [ ] x\n  ```sh rnu\n  ls\n  ```\n",
+            "```sh rnu",
+            "sh run",
+        ),
+        (
+            "# A\n- [ ] x\n  ```bash run\n  ls\n  ```\n",
+            "```bash run",
+            "sh run",
+        ),
         ("# A\n- [ ] x\n  ```sh run\n\n  ```\n", "```sh run", "empty"),
         ("# A\n- [] x\n", "- [] x", "- [ ]"),
         ("# A\n- [ ] y\n- [x ] x\n", "- [x ] x", "- [ ]"),
     ] {
         let error = fails(source);
-        assert_eq!(&source[error.span.clone()], wrong, "{source:?}: {}", error.message);
-        assert!(error.message.contains(word), "{source:?}: {}", error.message);
+        assert_eq!(
+            &source[error.span.clone()],
+            wrong,
+            "{source:?}: {}",
+            error.message
+        );
+        assert!(
+            error.message.contains(word),
+            "{source:?}: {}",
+            error.message
+        );
     }
 }
 

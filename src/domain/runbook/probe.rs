@@ -1,13 +1,15 @@
 //! The questions that a runbook asks by itself, one a line of a ```` ```probe ```` block.
 
 use std::fmt;
+use std::time::Duration;
 
+use crate::domain::settings;
 use crate::domain::signal::SignalName;
 
 /// A question with a yes or no. It is data: asking it is the work of the layers that know machines.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Probe {
-    /// `http URL`: a GET is answered by a status from 200 to 399.
+    /// `http URL`: a GET is answered with a status from 200 to 299 in time.
     Http {
         /// `http://…` or `https://…`.
         url: String,
@@ -63,47 +65,101 @@ pub(crate) struct ProbeSyntax {
 }
 
 /// The kinds, as an error lists them.
-const KINDS: &str = "http URL, tcp HOST:PORT, signal SERVICE NAME < VALUE, service NAME healthy, file-absent PATH";
+const KINDS: &str =
+    "http URL, tcp HOST:PORT, signal SERVICE NAME < VALUE, service NAME healthy, file-absent PATH";
 
 impl Probe {
     /// Reads one line of a probe block.
     pub(crate) fn parse(line: &str) -> Result<Self, ProbeSyntax> {
         let words = words(line);
         let Some((kind, rest)) = words.split_first() else {
-            return Err(ProbeSyntax { span: 0..line.len(), message: format!("an empty probe: write {KINDS}") });
+            return Err(ProbeSyntax {
+                span: 0..line.len(),
+                message: format!("an empty probe: write {KINDS}"),
+            });
         };
         match kind.text {
             "http" => {
-                let [url] = rest else { return Err(shape(line, rest, "http URL")) };
-                let host = url.text.strip_prefix("http://").or_else(|| url.text.strip_prefix("https://"));
+                let [url] = rest else {
+                    return Err(shape(line, rest, "http URL"));
+                };
+                let host = url
+                    .text
+                    .strip_prefix("http://")
+                    .or_else(|| url.text.strip_prefix("https://"));
                 if host.is_none_or(|h| h.is_empty() || h.starts_with('/')) {
-                    return Err(url.wrong("is no URL: it begins with http:// or https:// and has a host"));
+                    return Err(
+                        url.wrong("is no URL: it begins with http:// or https:// and has a host")
+                    );
                 }
-                Ok(Self::Http { url: url.text.to_owned() })
+                Ok(Self::Http {
+                    url: url.text.to_owned(),
+                })
             }
             "tcp" => {
-                let [addr] = rest else { return Err(shape(line, rest, "tcp HOST:PORT")) };
-                let port = addr.text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+                let [addr] = rest else {
+                    return Err(shape(line, rest, "tcp HOST:PORT"));
+                };
+                let port = addr
+                    .text
+                    .rsplit_once(':')
+                    .filter(|(host, _)| !host.is_empty());
                 if port.is_none_or(|(_, port)| port.parse::<u16>().is_err() || port == "0") {
                     return Err(addr.wrong("is no HOST:PORT with a port from 1 to 65535"));
                 }
-                Ok(Self::Tcp { addr: addr.text.to_owned() })
+                Ok(Self::Tcp {
+                    addr: addr.text.to_owned(),
+                })
             }
             "service" => {
-                let [service, state] = rest else { return Err(shape(line, rest, "service NAME healthy")) };
+                let [service, state] = rest else {
+                    return Err(shape(line, rest, "service NAME healthy"));
+                };
                 if state.text != "healthy" {
-                    return Err(state.wrong("cannot be asked: the only state a probe asks for is healthy"));
+                    return Err(
+                        state.wrong("cannot be asked: the only state a probe asks for is healthy")
+                    );
                 }
-                Ok(Self::ServiceHealthy { service: service.text.to_owned() })
+                Ok(Self::ServiceHealthy {
+                    service: service.text.to_owned(),
+                })
             }
             "file-absent" => {
                 // A path may hold spaces: everything after the kind is the path.
-                let Some(first) = rest.first() else { return Err(shape(line, rest, "file-absent PATH")) };
-                Ok(Self::FileAbsent { path: line[first.start..].trim_end().to_owned() })
+                let Some(first) = rest.first() else {
+                    return Err(shape(line, rest, "file-absent PATH"));
+                };
+                Ok(Self::FileAbsent {
+                    path: line[first.start..].trim_end().to_owned(),
+                })
             }
             "signal" => parse_signal(line, kind.end()),
             _ => Err(kind.wrong(&format!("is no kind of probe: write {KINDS}"))),
         }
+    }
+}
+
+impl Probe {
+    /// The same question in the form that configured health probes have, where there is one. Whoever can ask those
+    /// can ask this.
+    pub fn to_check(&self) -> Option<settings::Probe> {
+        let kind = match self {
+            Self::Http { url } => settings::ProbeKind::Http {
+                url: url.clone(),
+                status: None,
+                contains: None,
+            },
+            Self::Tcp { addr } => settings::ProbeKind::Tcp {
+                address: addr.clone(),
+            },
+            Self::Signal { .. } | Self::ServiceHealthy { .. } | Self::FileAbsent { .. } => {
+                return None;
+            }
+        };
+        Some(settings::Probe {
+            kind,
+            timeout: Duration::from_secs(5),
+        })
     }
 }
 
@@ -114,7 +170,10 @@ fn parse_signal(line: &str, from: usize) -> Result<Probe, ProbeSyntax> {
         return Err(shape(line, &[], SHAPE));
     };
     let op_len = line[op_at..].len() - line[op_at..].trim_start_matches(['<', '>', '=', '!']).len();
-    let op_word = Word { text: &line[op_at..op_at + op_len], start: op_at };
+    let op_word = Word {
+        text: &line[op_at..op_at + op_len],
+        start: op_at,
+    };
     let op = match op_word.text {
         "<" => Comparison::Less,
         "<=" => Comparison::AtMost,
@@ -129,13 +188,20 @@ fn parse_signal(line: &str, from: usize) -> Result<Probe, ProbeSyntax> {
     };
     let signal_name = SignalName::parse(signal.text);
     let value = parse_value(&signal_name, value.text).map_err(|why| value.wrong(&why))?;
-    Ok(Probe::Signal { service: service.text.to_owned(), signal: signal_name, op, value })
+    Ok(Probe::Signal {
+        service: service.text.to_owned(),
+        signal: signal_name,
+        op,
+        value,
+    })
 }
 
 /// Reads a value in the unit of the signal. A rate without `%` is a fraction, and over 1 it is refused, because
 /// `error_rate < 1` was meant as one per cent.
 fn parse_value(signal: &SignalName, text: &str) -> Result<f64, String> {
-    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-')).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-'))
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: f64 = number
         .parse()
@@ -145,12 +211,18 @@ fn parse_value(signal: &SignalName, text: &str) -> Result<f64, String> {
     match (signal.unit(), unit) {
         ("fraction", "%") => Ok(number / 100.0),
         ("fraction", "") if (0.0..1.0).contains(&number) => Ok(number),
-        ("fraction", _) => Err(format!("does not fit {signal}, which is a share: write a per cent such as 1%")),
+        ("fraction", _) => Err(format!(
+            "does not fit {signal}, which is a share: write a per cent such as 1%"
+        )),
         ("ms", "ms") => Ok(number),
         ("ms", "s") => Ok(number * 1_000.0),
-        ("ms", _) => Err(format!("does not fit {signal}, which is a duration: write 500ms or 1s")),
+        ("ms", _) => Err(format!(
+            "does not fit {signal}, which is a duration: write 500ms or 1s"
+        )),
         ("1/s", "" | "/s") => Ok(number),
-        ("1/s", _) => Err(format!("does not fit {signal}, which is counted per second: write 10 or 10/s")),
+        ("1/s", _) => Err(format!(
+            "does not fit {signal}, which is counted per second: write 10 or 10/s"
+        )),
         // A signal of the user's own has the unit that its configuration gives it.
         (_, "%") => Ok(number / 100.0),
         (_, "s") => Ok(number * 1_000.0),
@@ -189,7 +261,12 @@ impl fmt::Display for Probe {
             Self::Tcp { addr } => write!(f, "tcp {addr}"),
             Self::ServiceHealthy { service } => write!(f, "service {service} healthy"),
             Self::FileAbsent { path } => write!(f, "file-absent {path}"),
-            Self::Signal { service, signal, op, value } => {
+            Self::Signal {
+                service,
+                signal,
+                op,
+                value,
+            } => {
                 write!(f, "signal {service} {signal} {op} ")?;
                 match signal.unit() {
                     // Rounded, since 0.07 * 100 is 7.000000000000001.
@@ -214,7 +291,10 @@ impl Word<'_> {
     }
 
     fn wrong(&self, why: &str) -> ProbeSyntax {
-        ProbeSyntax { span: self.start..self.end(), message: format!("`{}` {why}", self.text) }
+        ProbeSyntax {
+            span: self.start..self.end(),
+            message: format!("`{}` {why}", self.text),
+        }
     }
 }
 
@@ -227,7 +307,10 @@ fn words_from(line: &str, from: usize) -> Vec<Word<'_>> {
     let mut at = from;
     for piece in line[from..].split(char::is_whitespace) {
         if !piece.is_empty() {
-            found.push(Word { text: piece, start: at });
+            found.push(Word {
+                text: piece,
+                start: at,
+            });
         }
         at += piece.len();
         at += line[at..].chars().next().map_or(0, char::len_utf8);
@@ -242,7 +325,10 @@ fn shape(line: &str, words: &[Word<'_>], expected: &str) -> ProbeSyntax {
         [_, second] => second.start..second.end(),
         _ => 0..line.trim_end().len(),
     };
-    ProbeSyntax { span, message: format!("this probe is written: {expected}") }
+    ProbeSyntax {
+        span,
+        message: format!("this probe is written: {expected}"),
+    }
 }
 
 #[cfg(test)]
@@ -307,7 +393,12 @@ mod tests {
 
     #[test]
     fn not_a_number_never_holds() {
-        for op in [Comparison::Less, Comparison::AtMost, Comparison::Greater, Comparison::AtLeast] {
+        for op in [
+            Comparison::Less,
+            Comparison::AtMost,
+            Comparison::Greater,
+            Comparison::AtLeast,
+        ] {
             assert!(!op.holds(f64::NAN, 1.0));
         }
     }

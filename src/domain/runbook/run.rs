@@ -275,9 +275,23 @@ impl ItemRun {
 
 impl RunState {
     /// The state after the first event.
-    pub fn new(run: &str, runbook: Runbook, t_at: Timestamp, started_at: Timestamp, started_by: SafeText) -> Self {
+    pub fn new(
+        run: &str,
+        runbook: Runbook,
+        t_at: Timestamp,
+        started_at: Timestamp,
+        started_by: SafeText,
+    ) -> Self {
         let items = vec![ItemRun::default(); runbook.items().count()];
-        Self { run: run.to_owned(), runbook, started_at, started_by, t_at, items, lost: Vec::new() }
+        Self {
+            run: run.to_owned(),
+            runbook,
+            started_at,
+            started_by,
+            t_at,
+            items,
+            lost: Vec::new(),
+        }
     }
 
     /// Each item with where it stands.
@@ -290,7 +304,10 @@ impl RunState {
         number
             .checked_sub(1)
             .and_then(|index| self.items.get(index))
-            .ok_or(Unfit::NoItem { number, count: self.items.len() })
+            .ok_or(Unfit::NoItem {
+                number,
+                count: self.items.len(),
+            })
     }
 
     /// When an item is due, if it has a time.
@@ -298,9 +315,20 @@ impl RunState {
         item.due.map(|due| due.at(self.t_at))
     }
 
-    /// How many items are in each state of interest: resolved, and all.
+    /// Whether an item is unresolved after its time.
+    pub fn is_late(&self, item: &Item, run: &ItemRun, now: Timestamp) -> bool {
+        !run.state.is_resolved() && self.due_at(item).is_some_and(|due| due < now)
+    }
+
+    /// How many items are resolved, and how many there are.
     pub fn progress(&self) -> (usize, usize) {
-        (self.items.iter().filter(|item| item.state.is_resolved()).count(), self.items.len())
+        (
+            self.items
+                .iter()
+                .filter(|item| item.state.is_resolved())
+                .count(),
+            self.items.len(),
+        )
     }
 
     /// Whether every item is resolved.
@@ -310,7 +338,9 @@ impl RunState {
 
     /// Whether an item failed.
     pub fn has_failed(&self) -> bool {
-        self.items.iter().any(|item| item.state == ItemState::Failed)
+        self.items
+            .iter()
+            .any(|item| item.state == ItemState::Failed)
     }
 
     /// Turns a person's action into the event that would say so, or says why it makes no sense now. `expected` is
@@ -326,10 +356,17 @@ impl RunState {
         let item = self.item(number)?;
         let is_comment = matches!(action, ItemAction::Comment { .. });
         if expected.is_some_and(|revision| revision != item.revision) && !is_comment {
-            return Err(Unfit::Conflict { number, now: item.words() });
+            return Err(Unfit::Conflict {
+                number,
+                now: item.words(),
+            });
         }
         let not_now = |what, help: &str| {
-            Err(Unfit::NotNow { number, what, now: format!("{}{help}", item.words()) })
+            Err(Unfit::NotNow {
+                number,
+                what,
+                now: format!("{}{help}", item.words()),
+            })
         };
         use ItemState::{Claimed, Done, Failed, Open, Skipped};
         let kind = match (action, item.state) {
@@ -339,29 +376,49 @@ impl RunState {
             (ItemAction::Comment { text }, _) => RunEventKind::Commented { text },
             (ItemAction::Claim, Open | Failed) => RunEventKind::Claimed,
             (ItemAction::Claim, _) => return not_now("claimed", ""),
-            (ItemAction::Tick { evidence }, Open | Claimed | Failed) => RunEventKind::Ticked { evidence },
+            (ItemAction::Tick { evidence }, Open | Claimed | Failed) => {
+                RunEventKind::Ticked { evidence }
+            }
             (ItemAction::Tick { .. }, Done) => return not_now("ticked", ""),
             (ItemAction::Tick { .. }, Skipped) => return not_now("ticked", "; undo it first"),
             (ItemAction::Fail { reason }, Open | Claimed | Done) => RunEventKind::Failed { reason },
             // A person may confirm what a probe found; then no probe takes it back.
-            (ItemAction::Fail { reason }, Failed) if item.is_auto => RunEventKind::Failed { reason },
+            (ItemAction::Fail { reason }, Failed) if item.is_auto => {
+                RunEventKind::Failed { reason }
+            }
             (ItemAction::Fail { .. }, _) => return not_now("failed", ""),
             (ItemAction::Skip { reason }, _) if reason.as_str().trim().is_empty() => {
-                return Err(Unfit::Empty("a skip needs a reason: --reason \"why it is left out\""));
+                return Err(Unfit::Empty(
+                    "a skip needs a reason: --reason \"why it is left out\"",
+                ));
             }
-            (ItemAction::Skip { reason }, Open | Claimed | Failed) => RunEventKind::Skipped { reason },
+            (ItemAction::Skip { reason }, Open | Claimed | Failed) => {
+                RunEventKind::Skipped { reason }
+            }
             (ItemAction::Skip { .. }, _) => return not_now("skipped", "; undo it first"),
             (ItemAction::Undo, Open) => return not_now("undone", ""),
             (ItemAction::Undo, _) => RunEventKind::Undone,
         };
-        let revision = if is_comment { item.revision } else { item.revision + 1 };
-        Ok(RunEvent { at, by, item: Some(number), revision, kind })
+        let revision = if is_comment {
+            item.revision
+        } else {
+            item.revision + 1
+        };
+        Ok(RunEvent {
+            at,
+            by,
+            item: Some(number),
+            revision,
+            kind,
+        })
     }
 
     /// Whether the probes of an item are to be asked now: the item has some, no unresolved gate stands before it,
     /// no person decided it, and a tick that came before the item's due time is looked at once more at that time.
     pub fn is_probe_due(&self, item: &Item) -> bool {
-        let Ok(run) = self.item(item.number) else { return false };
+        let Ok(run) = self.item(item.number) else {
+            return false;
+        };
         let gated = self
             .items()
             .take_while(|(before, _)| before.number < item.number)
@@ -374,7 +431,11 @@ impl RunState {
             ItemState::Failed => run.is_auto,
             ItemState::Done => {
                 let due = self.due_at(item);
-                run.is_auto && run.probed.zip(due).is_some_and(|((probed_at, _), due)| probed_at < due)
+                run.is_auto
+                    && run
+                        .probed
+                        .zip(due)
+                        .is_some_and(|((probed_at, _), due)| probed_at < due)
             }
             ItemState::Skipped => false,
         }
@@ -396,14 +457,23 @@ impl RunState {
             return None;
         }
         if let Some((probed_at, before)) = run.probed {
-            let crossed = self.due_at(item).is_some_and(|due| probed_at < due && at >= due);
-            let same_words = before == ProbeOutcome::Passed || run.evidence.as_ref() == Some(&evidence);
+            let crossed = self
+                .due_at(item)
+                .is_some_and(|due| probed_at < due && at >= due);
+            let same_words =
+                before == ProbeOutcome::Passed || run.evidence.as_ref() == Some(&evidence);
             if before == outcome && same_words && !crossed {
                 return None;
             }
         }
         let kind = RunEventKind::Probed { outcome, evidence };
-        Some(RunEvent { at, by: SafeText::from_text("auto"), item: Some(item.number), revision: revision + 1, kind })
+        Some(RunEvent {
+            at,
+            by: SafeText::from_text("auto"),
+            item: Some(item.number),
+            revision: revision + 1,
+            kind,
+        })
     }
 
     /// Adds an event. An event that does not fit leaves the state as it was.
@@ -419,13 +489,23 @@ impl RunState {
         let number = event.item.ok_or(Unfit::Order("the event names no item"))?;
         let index = number.wrapping_sub(1);
         let count = self.items.len();
-        let item = self.items.get_mut(index).ok_or(Unfit::NoItem { number, count })?;
+        let item = self
+            .items
+            .get_mut(index)
+            .ok_or(Unfit::NoItem { number, count })?;
         if let RunEventKind::Commented { text } = &event.kind {
-            item.comments.push(Comment { at: event.at, by: event.by.clone(), text: text.clone() });
+            item.comments.push(Comment {
+                at: event.at,
+                by: event.by.clone(),
+                text: text.clone(),
+            });
             return Ok(());
         }
         if event.revision != item.revision + 1 {
-            return Err(Unfit::Conflict { number, now: item.words() });
+            return Err(Unfit::Conflict {
+                number,
+                now: item.words(),
+            });
         }
         item.revision = event.revision;
         item.is_auto = false;
@@ -508,7 +588,10 @@ impl ProbeAnswer {
         } else {
             ProbeOutcome::Passed
         };
-        let texts: Vec<String> = answers.iter().map(|a| format!("{}: {}", a.probe, a.detail)).collect();
+        let texts: Vec<String> = answers
+            .iter()
+            .map(|a| format!("{}: {}", a.probe, a.detail))
+            .collect();
         (outcome, SafeText::from_text(&texts.join("; ")))
     }
 }

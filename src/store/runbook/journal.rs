@@ -5,7 +5,9 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -43,7 +45,9 @@ pub(super) fn create(runs: &Path, wanted: &str, event: &RunEvent) -> Result<Stri
         let path = path.to_owned();
         move |cause| RunbookError::Io { what, path, cause }
     };
-    make_dir(runs, runs.parent()).or_else(ignore_existing).map_err(io("create", runs))?;
+    make_dir(runs, runs.parent())
+        .or_else(ignore_existing)
+        .map_err(io("create", runs))?;
     let mut run = wanted.to_owned();
     let mut count = 1;
     let dir = loop {
@@ -62,7 +66,11 @@ pub(super) fn create(runs: &Path, wanted: &str, event: &RunEvent) -> Result<Stri
     let partial = dir.join(".journal.partial");
     let write = || -> std::io::Result<()> {
         let mode = if is_shared(&dir) { 0o660 } else { 0o600 };
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&partial)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&partial)?;
         // The umask of a shared state must not lock the colleagues out.
         file.set_permissions(std::fs::Permissions::from_mode(mode))?;
         file.write_all(line_of(event)?.as_bytes())?;
@@ -77,18 +85,29 @@ pub(super) fn create(runs: &Path, wanted: &str, event: &RunEvent) -> Result<Stri
 
 /// A folder like its parent: group-writable where the state is shared, private where it is not.
 fn make_dir(dir: &Path, parent: Option<&Path>) -> std::io::Result<()> {
-    let mode = if parent.is_some_and(is_shared) { 0o2770 } else { 0o700 };
+    let mode = if parent.is_some_and(is_shared) {
+        0o2770
+    } else {
+        0o700
+    };
     if let Some(parent) = parent
         && !parent.exists()
     {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)?;
     }
     std::fs::DirBuilder::new().mode(mode).create(dir)?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode))
 }
 
 fn ignore_existing(cause: std::io::Error) -> std::io::Result<()> {
-    if cause.kind() == std::io::ErrorKind::AlreadyExists { Ok(()) } else { Err(cause) }
+    if cause.kind() == std::io::ErrorKind::AlreadyExists {
+        Ok(())
+    } else {
+        Err(cause)
+    }
 }
 
 /// Whether the engineers of the box share this folder: set-group-id and group-writable.
@@ -105,15 +124,20 @@ fn line_of(event: &RunEvent) -> std::io::Result<String> {
 /// When the run was started, from the first line alone. `None` where that line is no start.
 pub(super) fn started_at(path: &Path) -> Option<Timestamp> {
     let mut line = String::new();
-    BufReader::new(File::open(path).ok()?.take(2 * super::LARGEST_BYTES)).read_line(&mut line).ok()?;
+    BufReader::new(File::open(path).ok()?.take(2 * super::LARGEST_BYTES))
+        .read_line(&mut line)
+        .ok()?;
     let event: RunEvent = serde_json::from_str(&line).ok()?;
     matches!(event.kind, RunEventKind::Started { .. }).then_some(event.at)
 }
 
 /// Reads a journal's bytes into the state they add up to.
 pub(super) fn fold(run: &str, path: &Path, bytes: &[u8]) -> Result<Folded, RunbookError> {
-    let damaged =
-        |line: usize, cause: String| RunbookError::Damaged { path: path.to_owned(), line, cause };
+    let damaged = |line: usize, cause: String| RunbookError::Damaged {
+        path: path.to_owned(),
+        line,
+        cause,
+    };
     let mut state: Option<RunState> = None;
     let mut whole = 0;
     let mut tail = Tail::None;
@@ -128,12 +152,34 @@ pub(super) fn fold(run: &str, path: &Path, bytes: &[u8]) -> Result<Folded, Runbo
             Err(cause) => return Err(damaged(index + 1, cause.to_string())),
         };
         match (&mut state, &event.kind) {
-            (None, RunEventKind::Started { name, t_at, source, .. }) => {
-                let runbook = parse_text(name.as_str(), &format!("{} (as started)", path.display()), source)?;
-                state = Some(RunState::new(run, runbook, *t_at, event.at, event.by.clone()));
+            (
+                None,
+                RunEventKind::Started {
+                    name, t_at, source, ..
+                },
+            ) => {
+                let runbook = parse_text(
+                    name.as_str(),
+                    &format!("{} (as started)", path.display()),
+                    source,
+                )?;
+                state = Some(RunState::new(
+                    run,
+                    runbook,
+                    *t_at,
+                    event.at,
+                    event.by.clone(),
+                ));
             }
-            (None, _) => return Err(damaged(index + 1, "a journal begins with a start".to_owned())),
-            (Some(state), _) => state.apply(&event).map_err(|unfit| damaged(index + 1, unfit.to_string()))?,
+            (None, _) => {
+                return Err(damaged(
+                    index + 1,
+                    "a journal begins with a start".to_owned(),
+                ));
+            }
+            (Some(state), _) => state
+                .apply(&event)
+                .map_err(|unfit| damaged(index + 1, unfit.to_string()))?,
         }
         if is_whole {
             whole += line.len();
@@ -151,13 +197,31 @@ pub(super) fn append(
     path: &Path,
     decide: impl FnOnce(&RunState) -> Result<Option<RunEvent>, RunbookError>,
 ) -> Result<RunState, RunbookError> {
-    let io = |what| move |cause| RunbookError::Io { what, path: path.to_owned(), cause };
-    let mut file = OpenOptions::new().read(true).append(true).open(path).map_err(io("write"))?;
+    let io = |what| {
+        move |cause| RunbookError::Io {
+            what,
+            path: path.to_owned(),
+            cause,
+        }
+    };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .open(path)
+        .map_err(io("write"))?;
     lock(&file, path)?;
     let mut bytes = Vec::new();
-    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).map_err(io("read"))?;
-    let Folded { mut state, whole, tail } = fold(run, path, &bytes)?;
-    let Some(event) = decide(&state)? else { return Ok(state) };
+    file.rewind()
+        .and_then(|()| file.read_to_end(&mut bytes))
+        .map_err(io("read"))?;
+    let Folded {
+        mut state,
+        whole,
+        tail,
+    } = fold(run, path, &bytes)?;
+    let Some(event) = decide(&state)? else {
+        return Ok(state);
+    };
     let mut lines = String::new();
     match tail {
         Tail::None => {}
@@ -166,7 +230,13 @@ pub(super) fn append(
             file.set_len(whole as u64).map_err(io("repair"))?;
             let lost = SafeText::from_bytes(&bytes[whole..]);
             let kind = RunEventKind::Repaired { lost };
-            let repaired = RunEvent { at: event.at, by: event.by.clone(), item: None, revision: 0, kind };
+            let repaired = RunEvent {
+                at: event.at,
+                by: event.by.clone(),
+                item: None,
+                revision: 0,
+                kind,
+            };
             state.apply(&repaired)?;
             lines.push_str(&line_of(&repaired).map_err(io("write"))?);
         }
@@ -174,7 +244,9 @@ pub(super) fn append(
     state.apply(&event)?;
     lines.push_str(&line_of(&event).map_err(io("write"))?);
     // One write: another reader sees all of it or, after a crash, a torn end that the next writer repairs.
-    file.write_all(lines.as_bytes()).and_then(|()| file.sync_data()).map_err(io("write"))?;
+    file.write_all(lines.as_bytes())
+        .and_then(|()| file.sync_data())
+        .map_err(io("write"))?;
     // The lock ends with the file.
     Ok(state)
 }
@@ -188,10 +260,17 @@ fn lock(file: &File, path: &Path) -> Result<(), RunbookError> {
                 std::thread::sleep(Duration::from_millis(2));
             }
             Err(TryLockError::WouldBlock) => {
-                return Err(RunbookError::Locked { path: path.to_owned(), seconds: LOCK_TIMEOUT.as_secs() });
+                return Err(RunbookError::Locked {
+                    path: path.to_owned(),
+                    seconds: LOCK_TIMEOUT.as_secs(),
+                });
             }
             Err(TryLockError::Error(cause)) => {
-                return Err(RunbookError::Io { what: "lock", path: PathBuf::from(path), cause });
+                return Err(RunbookError::Io {
+                    what: "lock",
+                    path: PathBuf::from(path),
+                    cause,
+                });
             }
         }
     }

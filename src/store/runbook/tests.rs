@@ -19,7 +19,10 @@ struct Box {
 }
 
 fn new_box() -> Box {
-    let dir = tempfile::Builder::new().prefix("lastgood-test-").tempdir().unwrap();
+    let dir = tempfile::Builder::new()
+        .prefix("lastgood-test-")
+        .tempdir()
+        .unwrap();
     let store = RunbookStore::new(&dir.path().join("state"), Some(&dir.path().join("config")));
     Box { dir, store }
 }
@@ -35,11 +38,16 @@ impl Box {
     }
 
     fn start(&self, name: &str) -> String {
-        self.store.start(name, at(0), at(0), &TimeZone::UTC, anna()).unwrap().run
+        self.store
+            .start(name, at(0), at(0), &TimeZone::UTC, anna())
+            .unwrap()
+            .run
     }
 
     fn act(&self, run: &str, number: usize, action: ItemAction) -> Result<RunState, RunbookError> {
-        self.store.append(run, |state| Ok(Some(state.plan(number, action, None, anna(), at(1))?)))
+        self.store.append(run, |state| {
+            Ok(Some(state.plan(number, action, None, anna(), at(1))?))
+        })
     }
 }
 
@@ -52,14 +60,44 @@ fn every_shipped_runbook_parses_and_has_unique_slugs() {
     assert_eq!(listing.runbooks.len(), SHIPPED.len());
     for source in &listing.runbooks {
         let name = &source.runbook.name;
-        let slugs: HashSet<&str> = source.runbook.items().map(|item| item.slug.as_str()).collect();
+        let slugs: HashSet<&str> = source
+            .runbook
+            .items()
+            .map(|item| item.slug.as_str())
+            .collect();
         assert_eq!(slugs.len(), source.runbook.items().count(), "{name}");
-        let boxes = source.text.lines().filter(|line| line.trim_start().starts_with("- [ ]")).count();
-        assert_eq!(boxes, source.runbook.items().count(), "{name}: every box is an item");
-        let texts: HashSet<&str> = source.runbook.items().map(|item| item.text.as_str()).collect();
-        assert_eq!(texts.len(), slugs.len(), "{name}: two items that say the same cannot be told apart");
-        assert!(source.runbook.phases.iter().all(|phase| !phase.items.is_empty()), "{name}: an empty phase");
-        assert!(!source.runbook.intro.is_empty(), "{name} says what it is for");
+        let boxes = source
+            .text
+            .lines()
+            .filter(|line| line.trim_start().starts_with("- [ ]"))
+            .count();
+        assert_eq!(
+            boxes,
+            source.runbook.items().count(),
+            "{name}: every box is an item"
+        );
+        let texts: HashSet<&str> = source
+            .runbook
+            .items()
+            .map(|item| item.text.as_str())
+            .collect();
+        assert_eq!(
+            texts.len(),
+            slugs.len(),
+            "{name}: two items that say the same cannot be told apart"
+        );
+        assert!(
+            source
+                .runbook
+                .phases
+                .iter()
+                .all(|phase| !phase.items.is_empty()),
+            "{name}: an empty phase"
+        );
+        assert!(
+            !source.runbook.intro.is_empty(),
+            "{name} says what it is for"
+        );
         assert!(source.path.is_none());
     }
 }
@@ -71,46 +109,187 @@ fn the_key_items_are_all_there() {
     let has = |name: &str, pieces: &[&str]| {
         let source = store.load(name).unwrap();
         for piece in pieces {
-            let found = source.runbook.items().any(|item| item.text.as_str().to_lowercase().contains(&piece.to_lowercase()));
+            let found = source.runbook.items().any(|item| {
+                item.text
+                    .as_str()
+                    .to_lowercase()
+                    .contains(&piece.to_lowercase())
+            });
             assert!(found, "{name} lacks an item `{piece}`");
         }
     };
-    has("post-deploy-verification", &[
-        "API health check", "Database health check", "Redis health check", "AI and other", "Latency is normal",
-        "Traffic is normal", "Errors are normal", "Saturation is normal", "Authentication flow", "Project creation",
-        "AI generation", "File operations", "User management", "Project management", "AI integration",
-        "Performance tests", "Authentication security", "API security", "Data protection",
-    ]);
-    has("production-readiness", &[
-        "Health checks are set up", "Metrics are collected", "Dashboards", "Alerts are set", "Retry strategy",
-        "Circuit breakers", "Error logging", "Graceful degradation", "Secrets come from the environment",
-        "Permissions are limited", "Audit logging", "Rate limiting", "Caching", "Load balancing",
-        "Connection pooling", "optimised: queries", "Unit tests", "Integration tests", "Load tests", "Chaos tests",
-        "Cost tracking", "Budget alerts", "Costs were optimised", "Limits are set", "Deployment strategy",
-        "Rollback plan", "Backup strategy", "Deploy runbook", "Architecture", "Incident runbook", "On-call",
-        "Contacts", "Check all health checks", "Look at the metrics", "Read the logs", "response time", "throughput",
-        "error rate", "resource usage", "costs", "Watch the alerts", "feedback", "edge cases", "ready to roll back",
-        "Critical alerts", "Backups of the night", "Trends", "Documentation brought", "Incident review",
-        "Capacity planning", "Security audit", "Performance review", "Cost review",
-    ]);
-    has("deployment-checklist", &[
-        "meets the requirements", "Docker Engine", "Firewall is on", "System parameters", "TLS certificates",
-        "Environment variables", "Secrets are not in the code", "Firewall rules", "belongs to this environment",
-        "tunnel", "Credentials of outside APIs", "Rate limits", "PostgreSQL runs", "Alembic migrations", "Backups are set up",
-        "Connections are monitored", "All nodes run", "cluster is formed", "Password authentication", "Replication works",
-        "starts without errors", "API endpoints", "Webhook endpoints", "Integrations", "Metrics are collected",
-        "Logs are written", "Alerts reach people", "dashboard", "Runbooks are updated", "Support contacts",
-        "Recovery procedures", "Changes are logged",
-    ]);
-    has("blue-green", &[
-        "Final readiness check", "Tell the team", "Check the backups", "Final tests in staging", "Prepare the release",
-        "Tell the users", "Switch all traffic to green", "0 to 2 minutes", "2 to 5 minutes", "5 to 10 minutes",
-        "within 15 minutes",
-    ]);
-    has("emergency-rollback-pm2", &["ecosystem file", "Delete and start", "dist/", "Fail fast", "Error tracking", "External monitoring"]);
-    has("emergency-rollback-compose", &["Roll back to the last good checkpoint", "Downgrade to the revision", "Save the failing logs"]);
-    has("backup-and-restore", &["3 copies on 2 kinds of media", "scratch database", "Redis", "RPO and RTO"]);
-    has("incident-response", &["severity", "wake the second engineer", "First message", "blame"]);
+    has(
+        "post-deploy-verification",
+        &[
+            "API health check",
+            "Database health check",
+            "Redis health check",
+            "AI and other",
+            "Latency is normal",
+            "Traffic is normal",
+            "Errors are normal",
+            "Saturation is normal",
+            "Authentication flow",
+            "Project creation",
+            "AI generation",
+            "File operations",
+            "User management",
+            "Project management",
+            "AI integration",
+            "Performance tests",
+            "Authentication security",
+            "API security",
+            "Data protection",
+        ],
+    );
+    has(
+        "production-readiness",
+        &[
+            "Health checks are set up",
+            "Metrics are collected",
+            "Dashboards",
+            "Alerts are set",
+            "Retry strategy",
+            "Circuit breakers",
+            "Error logging",
+            "Graceful degradation",
+            "Secrets come from the environment",
+            "Permissions are limited",
+            "Audit logging",
+            "Rate limiting",
+            "Caching",
+            "Load balancing",
+            "Connection pooling",
+            "optimised: queries",
+            "Unit tests",
+            "Integration tests",
+            "Load tests",
+            "Chaos tests",
+            "Cost tracking",
+            "Budget alerts",
+            "Costs were optimised",
+            "Limits are set",
+            "Deployment strategy",
+            "Rollback plan",
+            "Backup strategy",
+            "Deploy runbook",
+            "Architecture",
+            "Incident runbook",
+            "On-call",
+            "Contacts",
+            "Check all health checks",
+            "Look at the metrics",
+            "Read the logs",
+            "response time",
+            "throughput",
+            "error rate",
+            "resource usage",
+            "costs",
+            "Watch the alerts",
+            "feedback",
+            "edge cases",
+            "ready to roll back",
+            "Critical alerts",
+            "Backups of the night",
+            "Trends",
+            "Documentation brought",
+            "Incident review",
+            "Capacity planning",
+            "Security audit",
+            "Performance review",
+            "Cost review",
+        ],
+    );
+    has(
+        "deployment-checklist",
+        &[
+            "meets the requirements",
+            "Docker Engine",
+            "Firewall is on",
+            "System parameters",
+            "TLS certificates",
+            "Environment variables",
+            "Secrets are not in the code",
+            "Firewall rules",
+            "belongs to this environment",
+            "tunnel",
+            "Credentials of outside APIs",
+            "Rate limits",
+            "PostgreSQL runs",
+            "Alembic migrations",
+            "Backups are set up",
+            "Connections are monitored",
+            "All nodes run",
+            "cluster is formed",
+            "Password authentication",
+            "Replication works",
+            "starts without errors",
+            "API endpoints",
+            "Webhook endpoints",
+            "Integrations",
+            "Metrics are collected",
+            "Logs are written",
+            "Alerts reach people",
+            "dashboard",
+            "Runbooks are updated",
+            "Support contacts",
+            "Recovery procedures",
+            "Changes are logged",
+        ],
+    );
+    has(
+        "blue-green",
+        &[
+            "Final readiness check",
+            "Tell the team",
+            "Check the backups",
+            "Final tests in staging",
+            "Prepare the release",
+            "Tell the users",
+            "Switch all traffic to green",
+            "0 to 2 minutes",
+            "2 to 5 minutes",
+            "5 to 10 minutes",
+            "within 15 minutes",
+        ],
+    );
+    has(
+        "emergency-rollback-pm2",
+        &[
+            "ecosystem file",
+            "Delete and start",
+            "dist/",
+            "Fail fast",
+            "Error tracking",
+            "External monitoring",
+        ],
+    );
+    has(
+        "emergency-rollback-compose",
+        &[
+            "Roll back to the last good checkpoint",
+            "Downgrade to the revision",
+            "Save the failing logs",
+        ],
+    );
+    has(
+        "backup-and-restore",
+        &[
+            "3 copies on 2 kinds of media",
+            "scratch database",
+            "Redis",
+            "RPO and RTO",
+        ],
+    );
+    has(
+        "incident-response",
+        &[
+            "severity",
+            "wake the second engineer",
+            "First message",
+            "blame",
+        ],
+    );
 }
 
 #[test]
@@ -118,29 +297,85 @@ fn the_times_and_figures_carry_over() {
     let store = new_box().store;
     let due = |name: &str, slug_part: &str| {
         let source = store.load(name).unwrap();
-        let item = source.runbook.items().find(|item| item.slug.contains(slug_part)).unwrap();
-        (item.due.unwrap().to_string(), item.owner.as_ref().unwrap().to_string())
+        let item = source
+            .runbook
+            .items()
+            .find(|item| item.slug.contains(slug_part))
+            .unwrap();
+        (
+            item.due.unwrap().to_string(),
+            item.owner.as_ref().unwrap().to_string(),
+        )
     };
     let owned = |due: &str, owner: &str| (due.to_owned(), owner.to_owned());
-    assert_eq!(due("post-deploy-verification", "announce-the-start"), owned("T+0", "release-manager"));
-    assert_eq!(due("post-deploy-verification", "redis"), owned("T+5m", "devops"));
-    assert_eq!(due("post-deploy-verification", "latency"), owned("T+10m", "devops"));
-    assert_eq!(due("post-deploy-verification", "authentication-flow"), owned("T+15m", "qa"));
-    assert_eq!(due("post-deploy-verification", "user-management"), owned("T+20m", "backend"));
-    assert_eq!(due("post-deploy-verification", "project-management"), owned("T+20m", "frontend"));
-    assert_eq!(due("post-deploy-verification", "compare-with"), owned("T+30m", "release-manager"));
-    for (slug, time) in [("final-readiness", "T-24h"), ("tell-the-team", "T-12h"), ("check-the-backups", "T-6h"),
-        ("final-tests", "T-2h"), ("prepare-the-release", "T-1h"), ("tell-the-users", "T-30m")] {
+    assert_eq!(
+        due("post-deploy-verification", "announce-the-start"),
+        owned("T+0", "release-manager")
+    );
+    assert_eq!(
+        due("post-deploy-verification", "redis"),
+        owned("T+5m", "devops")
+    );
+    assert_eq!(
+        due("post-deploy-verification", "latency"),
+        owned("T+10m", "devops")
+    );
+    assert_eq!(
+        due("post-deploy-verification", "authentication-flow"),
+        owned("T+15m", "qa")
+    );
+    assert_eq!(
+        due("post-deploy-verification", "user-management"),
+        owned("T+20m", "backend")
+    );
+    assert_eq!(
+        due("post-deploy-verification", "project-management"),
+        owned("T+20m", "frontend")
+    );
+    assert_eq!(
+        due("post-deploy-verification", "compare-with"),
+        owned("T+30m", "release-manager")
+    );
+    for (slug, time) in [
+        ("final-readiness", "T-24h"),
+        ("tell-the-team", "T-12h"),
+        ("check-the-backups", "T-6h"),
+        ("final-tests", "T-2h"),
+        ("prepare-the-release", "T-1h"),
+        ("tell-the-users", "T-30m"),
+    ] {
         assert_eq!(due("blue-green", slug).0, time);
     }
     let deploy = store.load("deploy").unwrap();
-    let steps: Vec<&str> = deploy.runbook.phases.iter().map(|phase| phase.title.as_str()).collect();
+    let steps: Vec<&str> = deploy
+        .runbook
+        .phases
+        .iter()
+        .map(|phase| phase.title.as_str())
+        .collect();
     assert_eq!(steps.len(), 6);
-    assert!(steps.iter().enumerate().all(|(i, step)| step.starts_with(&format!("Step {}:", i + 1))), "{steps:?}");
+    assert!(
+        steps
+            .iter()
+            .enumerate()
+            .all(|(i, step)| step.starts_with(&format!("Step {}:", i + 1))),
+        "{steps:?}"
+    );
     let readiness = store.load("production-readiness").unwrap();
-    assert!(readiness.runbook.phases[..8].iter().all(|phase| phase.items.len() == 4));
+    assert!(
+        readiness.runbook.phases[..8]
+            .iter()
+            .all(|phase| phase.items.len() == 4)
+    );
     for budget in ["service 2 minutes", "database 5", "everything 15"] {
-        assert!(readiness.text.contains(budget) && store.load("emergency-rollback-compose").unwrap().text.contains(budget));
+        assert!(
+            readiness.text.contains(budget)
+                && store
+                    .load("emergency-rollback-compose")
+                    .unwrap()
+                    .text
+                    .contains(budget)
+        );
     }
 }
 
@@ -162,8 +397,15 @@ fn a_broken_file_is_a_problem_and_not_the_shipped_one() {
     b.write_runbook("deploy", "# Ours\n- [ ] one {due=soon}\n");
     let listing = b.store.list().unwrap();
     assert_eq!(listing.runbooks.len(), SHIPPED.len() - 1);
-    assert!(listing.problems[0].to_string().contains("deploy.md:2:12:"), "{}", listing.problems[0]);
-    assert!(matches!(b.store.load("deploy"), Err(RunbookError::Syntax { .. })));
+    assert!(
+        listing.problems[0].to_string().contains("deploy.md:2:12:"),
+        "{}",
+        listing.problems[0]
+    );
+    assert!(matches!(
+        b.store.load("deploy"),
+        Err(RunbookError::Syntax { .. })
+    ));
 }
 
 #[test]
@@ -178,7 +420,10 @@ fn a_file_that_others_may_change_is_not_read() {
 #[test]
 fn an_unknown_name_offers_the_nearest() {
     let error = new_box().store.load("depoly").unwrap_err().to_string();
-    assert!(error.contains("did you mean `deploy`?") && error.contains("blue-green"), "{error}");
+    assert!(
+        error.contains("did you mean `deploy`?") && error.contains("blue-green"),
+        "{error}"
+    );
     let error = new_box().store.load("qqqqqqqqqq").unwrap_err().to_string();
     assert!(!error.contains("did you mean"), "{error}");
 }
@@ -218,7 +463,15 @@ fn compare_and_set_lets_one_of_two_win() {
     let b = new_box();
     let run = b.start("deploy");
     let tick = |by: &str| {
-        b.store.append(&run, |state| Ok(Some(state.plan(1, TICK, Some(0), SafeText::from_text(by), at(1))?)))
+        b.store.append(&run, |state| {
+            Ok(Some(state.plan(
+                1,
+                TICK,
+                Some(0),
+                SafeText::from_text(by),
+                at(1),
+            )?))
+        })
     };
     tick("anna").unwrap();
     let error = tick("boris").unwrap_err();
@@ -241,15 +494,34 @@ fn a_torn_last_line_is_repaired_by_the_next_writer() {
         std::fs::write(&path, &longer[..cut]).unwrap();
         let is_event = cut == longer.len() - 1;
         let seen = b.store.open(&run).unwrap();
-        assert_eq!(seen.item(2).unwrap().state == ItemState::Done, is_event, "a reader at {cut}");
-        assert_eq!(std::fs::read(&path).unwrap().len(), cut, "a reader changes nothing");
+        assert_eq!(
+            seen.item(2).unwrap().state == ItemState::Done,
+            is_event,
+            "a reader at {cut}"
+        );
+        assert_eq!(
+            std::fs::read(&path).unwrap().len(),
+            cut,
+            "a reader changes nothing"
+        );
         b.act(&run, 3, TICK).unwrap();
         let state = b.store.open(&run).unwrap();
-        assert_eq!(state.item(2).unwrap().state == ItemState::Done, is_event, "{cut}");
+        assert_eq!(
+            state.item(2).unwrap().state == ItemState::Done,
+            is_event,
+            "{cut}"
+        );
         assert_eq!(state.item(3).unwrap().state, ItemState::Done, "{cut}");
         let lost: Vec<&str> = state.lost.iter().map(SafeText::as_str).collect();
         let torn = String::from_utf8_lossy(&longer[whole.len()..cut]).into_owned();
-        assert_eq!(lost, if is_event { vec![] } else { vec![torn.as_str()] });
+        assert_eq!(
+            lost,
+            if is_event {
+                vec![]
+            } else {
+                vec![torn.as_str()]
+            }
+        );
         assert!(std::fs::read(&path).unwrap().ends_with(b"\n"));
     }
 }
@@ -264,11 +536,20 @@ fn damage_in_the_middle_is_named_by_its_line() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replacen("\"item\":1", "\"item\":x", 1)).unwrap();
     let error = b.act(&run, 3, TICK).unwrap_err();
-    assert!(matches!(error, RunbookError::Damaged { line: 2, .. }), "{error}");
+    assert!(
+        matches!(error, RunbookError::Damaged { line: 2, .. }),
+        "{error}"
+    );
     std::fs::write(&path, text.replacen("\"revision\":1", "\"revision\":7", 1)).unwrap();
-    assert!(matches!(b.store.open(&run), Err(RunbookError::Damaged { line: 2, .. })));
+    assert!(matches!(
+        b.store.open(&run),
+        Err(RunbookError::Damaged { line: 2, .. })
+    ));
     std::fs::write(&path, "").unwrap();
-    assert!(matches!(b.store.open(&run), Err(RunbookError::Damaged { line: 1, .. })));
+    assert!(matches!(
+        b.store.open(&run),
+        Err(RunbookError::Damaged { line: 1, .. })
+    ));
 }
 
 #[test]
@@ -293,8 +574,14 @@ fn many_writers_lose_and_tear_nothing() {
                         b.store.append(run, comment).unwrap();
                         // All of them want to be the one who moves item 1 on from this revision.
                         let expected = Some(round as u64);
-                        let action = if round % 2 == 0 { ItemAction::Claim } else { ItemAction::Undo };
-                        let claim = |state: &RunState| Ok(Some(state.plan(1, action, expected, by.clone(), at(1))?));
+                        let action = if round % 2 == 0 {
+                            ItemAction::Claim
+                        } else {
+                            ItemAction::Undo
+                        };
+                        let claim = |state: &RunState| {
+                            Ok(Some(state.plan(1, action, expected, by.clone(), at(1))?))
+                        };
                         match b.store.append(run, claim) {
                             Ok(_) => won += 1,
                             Err(RunbookError::Unfit(_)) => {}
@@ -305,11 +592,18 @@ fn many_writers_lose_and_tear_nothing() {
                 })
             })
             .collect();
-        writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+        writers
+            .into_iter()
+            .map(|writer| writer.join().unwrap())
+            .sum()
     });
     let state = b.store.open(&run).unwrap();
     assert_eq!(state.item(2).unwrap().comments.len(), WRITERS * EACH);
-    assert_eq!(state.item(1).unwrap().revision, won as u64, "each revision was won once");
+    assert_eq!(
+        state.item(1).unwrap().revision,
+        won as u64,
+        "each revision was won once"
+    );
     assert!(won >= 1);
 }
 
