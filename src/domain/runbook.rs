@@ -197,7 +197,7 @@ impl fmt::Display for Due {
         let mut text = String::from(if seconds < 0 { "T-" } else { "T+" });
         let mut rest = seconds.unsigned_abs();
         // 24h and 72h are how people say it; days only where they come out even and are many.
-        if rest % 86_400 == 0 && rest > 3 * 86_400 {
+        if rest.is_multiple_of(86_400) && rest > 3 * 86_400 {
             text.push_str(&format!("{}d", rest / 86_400));
             return f.pad(&text);
         }

@@ -8,11 +8,15 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag};
+use pulldown_cmark::{Event, HeadingLevel, Tag};
 
 use super::probe::Probe;
 use super::{Block, Due, Item, Phase, Runbook, slug_of};
 use crate::domain::safe_text::SafeText;
+
+mod tree;
+
+use tree::{Node, read_tree};
 
 /// A place in a runbook's text that cannot be understood, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,112 +88,6 @@ fn empty(name: &str) -> Runbook {
         title: SafeText::default(),
         intro: Vec::new(),
         phases: Vec::new(),
-    }
-}
-
-/// A Markdown element with what is inside it. The event stream of the parser as a tree, because an item has to be
-/// seen whole before it can be told from an ordinary bullet.
-struct Node<'a> {
-    event: Event<'a>,
-    span: Range<usize>,
-    children: Vec<Node<'a>>,
-}
-
-fn read_tree(source: &str) -> Vec<Node<'_>> {
-    let options = Options::ENABLE_TASKLISTS | Options::ENABLE_TABLES;
-    let mut open: Vec<Node<'_>> = Vec::new();
-    let mut roots = Vec::new();
-    for (event, span) in Parser::new_ext(source, options).into_offset_iter() {
-        let done = match event {
-            Event::Start(_) => {
-                open.push(Node {
-                    event,
-                    span,
-                    children: Vec::new(),
-                });
-                continue;
-            }
-            Event::End(_) => open.pop(),
-            _ => Some(Node {
-                event,
-                span,
-                children: Vec::new(),
-            }),
-        };
-        match (done, open.last_mut()) {
-            (Some(node), Some(parent)) => parent.children.push(node),
-            (Some(node), None) => roots.push(node),
-            (None, _) => {}
-        }
-    }
-    roots
-}
-
-impl<'a> Node<'a> {
-    fn is_list(&self) -> bool {
-        matches!(self.event, Event::Start(Tag::List(_)))
-    }
-
-    fn is_paragraph(&self) -> bool {
-        matches!(self.event, Event::Start(Tag::Paragraph))
-    }
-
-    /// Text, code, emphasis: what a line of prose is made of.
-    fn is_inline(&self) -> bool {
-        match &self.event {
-            Event::Start(tag) => matches!(
-                tag,
-                Tag::Emphasis
-                    | Tag::Strong
-                    | Tag::Strikethrough
-                    | Tag::Link { .. }
-                    | Tag::Image { .. }
-            ),
-            Event::Rule => false,
-            _ => true,
-        }
-    }
-
-    /// Whether this list item has a box.
-    fn has_box(&self) -> bool {
-        let first = match self.children.first() {
-            Some(paragraph) if paragraph.is_paragraph() => paragraph.children.first(),
-            first => first,
-        };
-        matches!(
-            first.map(|node| &node.event),
-            Some(Event::TaskListMarker(_))
-        )
-    }
-
-    fn has_boxes(&self) -> bool {
-        self.is_list() && self.children.iter().any(Node::has_box)
-    }
-
-    /// The text without Markdown signs, line breaks as spaces.
-    fn flatten(&self, out: &mut String) {
-        match &self.event {
-            Event::Text(text) | Event::Code(text) => out.push_str(text),
-            Event::SoftBreak | Event::HardBreak => out.push(' '),
-            Event::InlineHtml(html) => out.push_str(html),
-            _ => self.children.iter().for_each(|child| child.flatten(out)),
-        }
-    }
-
-    /// The words after the fence, and whether this is a fenced block at all.
-    fn fence(&self) -> Option<&str> {
-        match &self.event {
-            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) => Some(info),
-            _ => None,
-        }
-    }
-
-    fn code(&self) -> String {
-        let mut code = String::new();
-        self.children
-            .iter()
-            .for_each(|child| child.flatten(&mut code));
-        code
     }
 }
 
@@ -522,7 +420,7 @@ impl Builder<'_> {
             match word.split_once('=') {
                 Some((key, "")) => return wrong(format!("`{key}` has no value")),
                 Some(("owner", owner)) if found.owner.is_none() => {
-                    found.owner = Some(SafeText::from_text(owner))
+                    found.owner = Some(SafeText::from_text(owner));
                 }
                 Some(("due", due)) if found.due.is_none() => match Due::parse(due) {
                     Ok(due) => found.due = Some(due),
@@ -573,7 +471,8 @@ impl Builder<'_> {
 
     fn first_line_of(&self, span: &Range<usize>) -> Range<usize> {
         let visible = self.visible(span);
-        visible.start..visible.start + first_line(&self.source[visible.clone()])
+        let start = visible.start;
+        start..start + first_line(&self.source[visible])
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::runbook::parse::parse;
+use crate::domain::runbook::probe::Probe;
 
 const SOURCE: &str = "# T
 - [ ] prepare

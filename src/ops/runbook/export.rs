@@ -54,7 +54,7 @@ pub fn to_markdown(state: &RunState, now: Timestamp, zone: &TimeZone) -> Vec<Saf
                 "[ ]"
             };
             let mut facts = Vec::new();
-            facts.extend(item.owner.as_ref().map(|owner| plain(owner)));
+            facts.extend(item.owner.as_ref().map(plain));
             facts.extend(item.due.map(|due| due.to_string()));
             match (&run.by, run.at) {
                 (Some(by), Some(when)) if run.state != ItemState::Open => {

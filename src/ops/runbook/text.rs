@@ -33,7 +33,7 @@ pub fn listing_lines(listing: &Listing) -> Vec<SafeText> {
             runbook.title
         ));
     }
-    safe(lines)
+    safe(&lines)
 }
 
 /// A whole runbook to read: prose as it stands, items with boxes and numbers, their work below them.
@@ -67,7 +67,7 @@ pub fn runbook_lines(runbook: &Runbook) -> Vec<SafeText> {
             }
         }
     }
-    safe(lines)
+    safe(&lines)
 }
 
 /// A run as it stands: every item with its mark, time, owner and evidence.
@@ -119,7 +119,7 @@ pub fn status_lines(state: &RunState, now: Timestamp, zone: &TimeZone) -> Vec<Sa
             }
         }
     }
-    safe(lines)
+    safe(&lines)
 }
 
 fn push_item(
@@ -251,6 +251,6 @@ pub(super) fn clock(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     at.strftime(format).to_string()
 }
 
-fn safe(lines: Vec<String>) -> Vec<SafeText> {
+fn safe(lines: &[String]) -> Vec<SafeText> {
     lines.iter().map(|line| SafeText::from_text(line)).collect()
 }
