@@ -11,9 +11,8 @@ use super::output::{Ended, Output, Stop, talk, talk_error};
 use crate::domain::runbook::RunState;
 use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
-use crate::domain::time;
 use crate::ops::runbook::{self, ListView, StatusView};
-use crate::ops::{Context, ErrorKind, OpsError};
+use crate::ops::{Context, OpsError};
 
 /// `lastgood runbook`: runbooks and their runs.
 #[derive(Debug, Clone, Args)]
@@ -37,7 +36,7 @@ pub enum RunbookCommand {
     Start {
         /// Its name
         name: String,
-        /// T, the moment that due times count from (default: now); a span lies ahead: 30m
+        /// T, the moment that due times count from (default: now): 15:00, RFC 3339, or a span ahead such as 30m
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
     },
@@ -136,8 +135,21 @@ fn dispatch(command: &RunbookCommand, ctx: &Context, out: &mut Output) -> Ended 
             print(out, runbook::runbook_lines(&source.runbook))
         }
         RunbookCommand::Start { name, at } => {
-            let t_at = at.as_deref().map(parse_t).transpose()?;
-            status(&runbook::start(ctx, name, t_at)?, out).map(|_| Exit::Done)
+            let t_at = at
+                .as_deref()
+                .map(|text| runbook::parse_t(text, &Zoned::now()))
+                .transpose()?;
+            let state = runbook::start(ctx, name, t_at)?;
+            status(&state, out)?;
+            if at.is_none()
+                && let Some(first) = state.runbook.items().filter_map(|item| item.due).min()
+                && first.0.is_negative()
+            {
+                talk(format_args!(
+                    "T is now; this runbook begins at {first}: start it with --at 30m or --at TIME to plan ahead"
+                ));
+            }
+            Ok(Exit::Done)
         }
         RunbookCommand::Status { run } => status(&runbook::status(ctx, run.run.as_deref())?, out),
         RunbookCommand::Export { run } => {
@@ -251,19 +263,6 @@ fn act(ctx: &Context, item: &ItemArgs, action: ItemAction, out: &mut Output) -> 
         }
     }
     Ok(Exit::Done)
-}
-
-/// T may lie ahead: a release plan is started a day before. So a span counts forward here.
-fn parse_t(text: &str) -> Result<Timestamp, OpsError> {
-    let now = Zoned::now();
-    let t_at = match time::parse_span(text) {
-        Some(ahead) => now
-            .timestamp()
-            .checked_add(ahead)
-            .map_err(|error| error.to_string()),
-        None => time::parse(text, &now),
-    };
-    t_at.map_err(|message| OpsError::new(ErrorKind::Usage, message))
 }
 
 fn print(out: &mut Output, lines: Vec<SafeText>) -> Ended {

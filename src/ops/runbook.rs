@@ -3,21 +3,29 @@
 //! Everything here reads and writes this program's own files; no machine is changed. Probes are questions that
 //! other use cases can answer: [`due_probes`] says what to ask, [`record_probe`] takes the answers, so that the
 //! console and the command line ask in the same way and only the journal decides what is true.
+//!
+//! Everything here touches files, and writing waits for a lock: call it off the event loop.
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use jiff::Timestamp;
+use jiff::civil::Time;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 
 use super::{Context, ErrorKind, OpsError};
 use crate::domain::runbook::run::{DueProbe, ItemAction, ProbeAnswer, Unfit};
 use crate::domain::runbook::{RunState, SyntaxError};
 use crate::domain::safe_text::SafeText;
+use crate::domain::time;
 use crate::store::runbook::{Listing, RunSummary, RunbookError, RunbookStore, Source};
 
+mod answer;
 mod export;
 mod text;
 mod view;
 
+pub use answer::{
+    answer_check, answer_file_absent, answer_health, answer_signal, answer_unknown, signal_window,
+};
 pub use export::to_markdown;
 pub use text::{listing_lines, runbook_lines, status_lines};
 pub use view::{ItemView, ListView, StatusView};
@@ -114,6 +122,39 @@ pub fn act(
         )?))
     };
     Ok(store.append(&run, decide)?)
+}
+
+/// Reads T as a person writes it: any form of [`crate::domain::time`], but a span lies ahead (`30m`: in half an
+/// hour), and a time of day is the one that is nearest to now, since a plan is started before T and a runbook that
+/// was thought of late is started after it.
+///
+/// # Errors
+/// None of these forms: [`ErrorKind::Usage`].
+pub fn parse_t(text: &str, now: &Zoned) -> Result<Timestamp, OpsError> {
+    let usage = |message: String| OpsError::new(ErrorKind::Usage, message);
+    if let Some(ahead) = time::parse_span(text) {
+        return now
+            .timestamp()
+            .checked_add(ahead)
+            .map_err(|error| usage(error.to_string()));
+    }
+    // A date with a time reads as a time too, and would lose its date.
+    if !text.contains('-')
+        && let Ok(clock) = text.trim().parse::<Time>()
+    {
+        let days = [
+            now.date().yesterday(),
+            Ok(now.date()),
+            now.date().tomorrow(),
+        ];
+        let instants = days
+            .into_iter()
+            .flatten()
+            .filter_map(|day| now.time_zone().to_timestamp(day.to_datetime(clock)).ok());
+        let nearest = instants.min_by_key(|at| at.duration_since(now.timestamp()).abs());
+        return nearest.ok_or_else(|| usage(format!("{text} does not exist around today")));
+    }
+    time::parse(text, now).map_err(usage)
 }
 
 /// The probes to ask now. Asking takes time: [`record_probe`] checks that nobody decided meanwhile.

@@ -186,6 +186,7 @@ impl Builder<'_> {
             return Err(Wrong::new(self.first_line_of(&node.span), message));
         }
         self.check_bullets(node)?;
+        self.check_lost(node)?;
         let lines = self.lines_of(node);
         let notes = match self.runbook.phases.last_mut() {
             Some(phase) => &mut phase.notes,
@@ -219,6 +220,24 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// Boxes and work inside a quote or under a plain bullet belong to no item and would never be done.
+    fn check_lost(&self, node: &Node<'_>) -> Result<(), Wrong> {
+        for child in &node.children {
+            if child.has_box() {
+                let message = "a box inside a quote or under a plain bullet is no item: give its parent a box, or put it in a list of its own";
+                return Err(Wrong::new(self.first_line_of(&child.span), message));
+            }
+            if let Some(info) = child.fence()
+                && self.fence_kind(child, info)? != Fence::Prose
+            {
+                let message = format!("a `{info}` block belongs to an item, a `- [ ]` line");
+                return Err(Wrong::new(self.first_line_of(&child.span), message));
+            }
+            self.check_lost(child)?;
+        }
+        Ok(())
+    }
+
     fn take_list(&mut self, list: &Node<'_>, depth: usize) -> Result<(), Wrong> {
         self.check_bullets(list)?;
         for item in &list.children {
@@ -226,6 +245,7 @@ impl Builder<'_> {
                 self.take_item(item, depth)?;
             } else {
                 // A bullet among boxes: it explains the one above.
+                self.check_lost(item)?;
                 let lines = self.lines_of(item);
                 let phase = self.phase();
                 append(
@@ -316,6 +336,7 @@ impl Builder<'_> {
         };
         let blocks = match kind {
             Fence::Prose => {
+                self.check_lost(child)?;
                 let lines = self.lines_of(child);
                 append(&mut self.phase().items[at].notes, lines);
                 return Ok(());

@@ -207,6 +207,14 @@ fn an_error_points_at_what_is_wrong() {
         ),
         ("# A\n- [ ] x\n  ```sh run\n\n  ```\n", "```sh run", "empty"),
         ("# A\n- [] x\n", "- [] x", "- [ ]"),
+        ("# A\n\n- group\n  - [ ] x\n", "- [ ] x", "box"),
+        ("# A\n- [ ] y\n- plain\n  - [ ] x\n", "- [ ] x", "box"),
+        ("# A\n- [ ] y\n\n> - [ ] x\n", "- [ ] x", "box"),
+        (
+            "# A\n- [ ] y\n- plain\n  ```probe\n  tcp a:1\n  ```\n",
+            "```probe",
+            "belongs to an item",
+        ),
         ("# A\n- [ ] y\n- [x ] x\n", "- [x ] x", "- [ ]"),
     ] {
         let error = fails(source);
@@ -233,4 +241,11 @@ fn any_text_is_an_answer_or_an_error_with_a_place() {
             assert!(source.get(error.span.clone()).is_some(), "{end}: {error}");
         }
     }
+}
+
+#[test]
+fn line_ends_of_other_editors_are_no_part_of_a_command() {
+    let runbook = parse("a", "a.md", &SOURCE.replace('\n', "\r\n")).unwrap();
+    let plain = parse("a", "a.md", SOURCE).unwrap();
+    assert_eq!(runbook, plain);
 }

@@ -5,7 +5,7 @@
 //! same time cannot both be right: the second one is told who was first. Comments change nothing and never
 //! conflict.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Item, Runbook};
@@ -166,9 +166,10 @@ impl RunState {
         item.due.map(|due| due.at(self.t_at))
     }
 
-    /// Whether an item is unresolved after its time.
+    /// Whether an item is unresolved a minute after its time: clocks of runbooks show minutes.
     pub fn is_late(&self, item: &Item, run: &ItemRun, now: Timestamp) -> bool {
-        !run.state.is_resolved() && self.due_at(item).is_some_and(|due| due < now)
+        let over = |due: Timestamp| now.duration_since(due) >= SignedDuration::from_mins(1);
+        !run.state.is_resolved() && self.due_at(item).is_some_and(over)
     }
 
     /// How many items are resolved, and how many there are.

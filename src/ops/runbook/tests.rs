@@ -264,3 +264,19 @@ fn a_mistake_is_shown_with_its_line_and_a_caret() {
     assert!(lines.contains("           ^^^^^^^^"), "{lines}");
     assert!(caret_lines(&OpsError::new(ErrorKind::No, "x")).is_none());
 }
+
+#[test]
+fn t_lies_ahead_or_just_behind() {
+    let now: Zoned = "2025-12-27T15:31:00+03:00[+03:00]".parse().unwrap();
+    let t = |text: &str| parse_t(text, &now).unwrap().to_string();
+    assert_eq!(t("30m"), "2025-12-27T13:01:00Z");
+    assert_eq!(t("16:00"), "2025-12-27T13:00:00Z");
+    assert_eq!(t("15:00"), "2025-12-27T12:00:00Z");
+    assert_eq!(
+        t("01:00"),
+        "2025-12-27T22:00:00Z",
+        "after midnight is tonight"
+    );
+    assert_eq!(t("2025-12-28 14:50"), "2025-12-28T11:50:00Z");
+    assert_eq!(parse_t("soon", &now).unwrap_err().kind, ErrorKind::Usage);
+}
