@@ -88,7 +88,7 @@ pub struct Listing {
 pub struct RunSummary {
     /// Its id: `20251227-150000-deploy`.
     pub run: String,
-    /// When it was started.
+    /// When it was started; of a damaged one when it was last changed.
     pub started_at: Timestamp,
 }
 
@@ -240,8 +240,7 @@ impl RunbookStore {
         Ok(RunState::new(&run, source.runbook, t_at, now, by))
     }
 
-    /// All runs, newest first. A folder whose journal has no readable first line is left out here; opening it by
-    /// its id says what is wrong with it.
+    /// All runs, newest first, damaged ones too: opening one says what is wrong with it.
     pub fn runs(&self) -> Result<Vec<RunSummary>, RunbookError> {
         let entries = match std::fs::read_dir(&self.runs) {
             Ok(entries) => entries,

@@ -121,12 +121,19 @@ fn line_of(event: &RunEvent) -> std::io::Result<String> {
     Ok(line)
 }
 
-/// When the run was started, from the first line alone. `None` where that line is no start.
+/// When the run was started, from the first line alone. A journal whose first line cannot be read is as old as its
+/// last change, so that it stands where a person looks and says what is wrong when it is opened. `None` where there
+/// is no journal: a start that a crash cut off.
 pub(super) fn started_at(path: &Path) -> Option<Timestamp> {
+    let changed_at = std::fs::metadata(path).ok()?.modified().ok()?;
+    first_line_at(path).or_else(|| Timestamp::try_from(changed_at).ok())
+}
+
+fn first_line_at(path: &Path) -> Option<Timestamp> {
     let mut line = String::new();
-    BufReader::new(File::open(path).ok()?.take(2 * super::LARGEST_BYTES))
-        .read_line(&mut line)
-        .ok()?;
+    // JSON makes a source longer by its escapes.
+    let start = File::open(path).ok()?.take(8 * super::LARGEST_BYTES);
+    BufReader::new(start).read_line(&mut line).ok()?;
     let event: RunEvent = serde_json::from_str(&line).ok()?;
     matches!(event.kind, RunEventKind::Started { .. }).then_some(event.at)
 }

@@ -297,3 +297,19 @@ fn files_are_private_whatever_the_umask_and_shared_where_the_state_is() {
     assert_eq!(mode(&journal), 0o660);
     assert_eq!(mode(journal.parent().unwrap()), 0o2770);
 }
+
+#[test]
+fn a_damaged_run_is_told_and_a_start_cut_off_by_a_crash_is_none() {
+    let b = new_box();
+    let run = b.start("deploy");
+    std::fs::create_dir(b.dir.path().join("state/runbooks/20300101-000000-deploy")).unwrap();
+    assert_eq!(b.store.runs().unwrap().len(), 1);
+    std::fs::write(b.store.path(&run), "not json\n").unwrap();
+    assert_eq!(b.store.runs().unwrap().len(), 1);
+    let error = b.store.current().unwrap_err();
+    assert!(
+        matches!(error, RunbookError::Damaged { line: 1, .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("begins a new run"), "{error}");
+}
