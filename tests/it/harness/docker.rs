@@ -252,15 +252,32 @@ impl PrivateDocker {
             daemon.kill().unwrap();
             daemon.wait().unwrap();
         }
-        // The pid file of a killed daemon would stop the next one once the pid is taken again.
+        // Its containerd dies with it. Where process 1 reaps nobody it stays a zombie, which the next daemon would take
+        // for alive, and wait for; the pid files have to go.
+        let containerd = self.inner("exec/containerd/containerd.pid");
+        if let Some(process) = fs::read_to_string(&containerd)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+        {
+            kill_process(process);
+        }
+        let _ = fs::remove_file(containerd);
         let _ = fs::remove_file(self.inner("dockerd.pid"));
     }
 
     /// Starts the daemon (again) and waits until it answers.
     pub(crate) fn revive(&mut self) {
         self.spawn();
-        let is_up = || self.answers().then_some(());
-        wait_for("the private dockerd", Duration::from_secs(30), is_up);
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        while !self.answers() {
+            let log = fs::read_to_string(self.inner("log")).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(5).collect();
+            assert!(
+                std::time::Instant::now() < end,
+                "the private dockerd does not answer: {tail:#?}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn answers(&self) -> bool {
@@ -332,6 +349,16 @@ impl Drop for PrivateDocker {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
+        // Nothing may live on below a folder that goes: shims and what runs under them, where the daemon failed.
+        let folder = self.folder.path().to_str().unwrap().to_string();
+        for process in processes_naming(&folder) {
+            let children = format!("/proc/{process}/task/{process}/children");
+            let children = fs::read_to_string(children).unwrap_or_default();
+            for child in children.split_whitespace().flat_map(str::parse) {
+                kill_process(child);
+            }
+            kill_process(process);
+        }
         // Layers and namespaces may still be mounted, and then the folder could not be removed.
         let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
         let mut below: Vec<&str> = mounts
@@ -344,6 +371,23 @@ impl Drop for PrivateDocker {
             let _ = Command::new("umount").args(["-l", at]).output();
         }
     }
+}
+
+fn kill_process(process: i32) {
+    if let Some(process) = rustix::process::Pid::from_raw(process) {
+        let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+    }
+}
+
+/// Processes whose command line names `folder`.
+fn processes_naming(folder: &str) -> Vec<i32> {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    ids.filter(|id| {
+        let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(folder)
+    })
+    .collect()
 }
 
 #[test]

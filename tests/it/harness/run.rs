@@ -23,7 +23,12 @@ pub(crate) struct Run {
 impl Run {
     /// Runs to the end, or kills and fails after the time limit. A signal's exit code is 128 + signal, as in a shell.
     pub(crate) fn of(mut command: Command) -> Run {
-        let line = format!("{command:?}");
+        // Without the sandbox's environment, which `Debug` would print as well.
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let line = words
+            .map(|word| word.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ");
         let begun = Instant::now();
         let mut child = command
             .stdin(Stdio::null())

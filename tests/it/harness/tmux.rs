@@ -20,20 +20,11 @@ impl Tmux {
             socket: sandbox.path("tmux.sock"),
         };
         let (width, height) = (columns.to_string(), rows.to_string());
-        let mut command = tmux.command(&[
-            "new-session",
-            "-d",
-            "-x",
-            &width,
-            "-y",
-            &height,
-            "bash --noprofile --norc -i",
-        ]);
+        // A shell that is not interactive drops PS1, and tmux starts its command with one.
+        let shell = format!("exec env PS1='{PROMPT} ' bash --noprofile --norc -i");
+        let mut command = tmux.command(&["new-session", "-d", "-x", &width, "-y", &height, &shell]);
         sandbox.surround(&mut command);
-        command
-            .env("PS1", format!("{PROMPT} "))
-            .env_remove("TERM")
-            .current_dir(sandbox.work());
+        command.env_remove("TERM").current_dir(sandbox.work());
         let output = command.output().unwrap();
         assert!(
             output.status.success(),
