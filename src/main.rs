@@ -1,2 +1,125 @@
-//! The `lastgood` binary.
-fn main() {}
+//! The `lastgood` binary: parse the arguments, choose a front end, map the result to an exit code.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use lastgood::cli::output::{Ended, Output, Stop, talk, talk_error};
+use lastgood::cli::{Cli, Command, Global, TuiArgs, completions, exit::Exit};
+use lastgood::ops::{Context, Options};
+use lastgood::tui;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            talk(format_args!("lastgood: cannot start: {error}"));
+            return ExitCode::from(Exit::Failed.code());
+        }
+    };
+    let code = runtime.block_on(run(cli));
+    // Tasks that still read from a dead daemon must not hold the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    ExitCode::from(code)
+}
+
+async fn run(cli: Cli) -> u8 {
+    let mut out = Output::new(&cli.global);
+    let command = cli.command.unwrap_or(Command::Tui(TuiArgs::default()));
+    let ended = match command {
+        Command::Completions(args) => completions::completions(&args, &mut out),
+        Command::Man => completions::man(&mut out),
+        Command::Help(args) => completions::help(&args, &mut out),
+        Command::Tui(args) => return console(&cli.global, args).await,
+        command => headless(&cli.global, command, &mut out).await,
+    };
+    finish(ended, &mut out)
+}
+
+fn finish(ended: Ended, out: &mut Output) -> u8 {
+    let ended = ended.and_then(|exit| out.flush().map(|()| exit));
+    match ended {
+        Ok(exit) => exit.code(),
+        Err(Stop::ClosedPipe) => Exit::Done.code(),
+        Err(Stop::Ops(error)) => {
+            let _ = out.flush();
+            talk_error(&error);
+            Exit::from(error.kind).code()
+        }
+        Err(Stop::Io(error)) => {
+            talk(format_args!("lastgood: cannot write the output: {error}"));
+            Exit::Failed.code()
+        }
+    }
+}
+
+fn options(global: &Global, via: &str) -> Options {
+    Options {
+        config: global.config.clone(),
+        state_dir: global.state_dir.clone(),
+        hosts: global.host.clone(),
+        read_only: global.read_only,
+        via: via.to_owned(),
+    }
+}
+
+async fn console(global: &Global, args: TuiArgs) -> u8 {
+    let ctx = match Context::open(&options(global, "console")) {
+        Ok(ctx) => Arc::new(ctx),
+        Err(error) => {
+            talk_error(&error);
+            return Exit::from(error.kind).code();
+        }
+    };
+    let options = tui::ConsoleOptions {
+        only: args.only,
+        wall: args.wall,
+        plain: args.plain,
+        banner: None,
+    };
+    match tui::run(ctx, options).await {
+        Ok(code) => code,
+        Err(error) => {
+            talk(format_args!("lastgood: {error}"));
+            match error {
+                tui::ConsoleError::Terminal(_) => Exit::Failed.code(),
+                _ => Exit::Usage.code(),
+            }
+        }
+    }
+}
+
+async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended {
+    use lastgood::cli;
+    let ctx = Arc::new(Context::open(&options(global, "cli"))?);
+    match command {
+        Command::Services(args) => cli::services::run(&args, &ctx, out).await,
+        Command::Logs(args) => cli::logs::run(&args, &ctx, out).await,
+        Command::Checkpoint(args) => cli::checkpoint::run(&args, &ctx, out).await,
+        Command::Errors(args) => cli::errors::run(&args, &ctx, out).await,
+        Command::Slow(args) => cli::slow::run(&args, &ctx, out).await,
+        Command::Patterns(args) => cli::patterns::run(&args, &ctx, out).await,
+        Command::Health(args) => cli::health::run(&args, &ctx, out).await,
+        Command::Signals(args) => cli::signals::run(&args, &ctx, out).await,
+        Command::Compare(args) => cli::compare::run(&args, &ctx, out).await,
+        Command::Restart(_) | Command::Stop(_) | Command::Start(_) => todo!("ops"),
+        Command::RollBack(args) => cli::roll_back::run(&args, &ctx, out).await,
+        Command::Audit(args) => cli::audit::run(&args, &ctx, out).await,
+        Command::Config(args) => cli::config::run(&args, &ctx, out).await,
+        Command::Demo(_)
+        | Command::Tui(_)
+        | Command::Completions(_)
+        | Command::Man
+        | Command::Help(_) => Ok(Exit::Usage),
+    }
+}

@@ -1,0 +1,157 @@
+//! The headless front end: the same verbs as the console, one file a subcommand.
+//!
+//! Every subcommand is `run(args, ctx, out)`: it calls a use case of [`crate::ops`] and prints the answer as
+//! text or JSON. It decides an exit code and nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub mod audit;
+pub mod checkpoint;
+pub mod compare;
+pub mod completions;
+pub mod config;
+pub mod demo;
+pub mod errors;
+pub mod exit;
+pub mod health;
+pub mod logs;
+pub mod output;
+pub mod patterns;
+pub mod restart;
+pub mod roll_back;
+pub mod services;
+pub mod signals;
+pub mod slow;
+
+/// Remembers how production looked before a deploy, shows what the deploy changed, and takes you back.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lastgood",
+    version,
+    disable_help_subcommand = true,
+    propagate_version = true
+)]
+pub struct Cli {
+    /// What holds for every subcommand.
+    #[command(flatten)]
+    pub global: Global,
+    /// The subcommand; without one the console opens.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every subcommand.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Read this configuration file instead of the usual ones
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Keep checkpoints, journals and the audit log here
+    #[arg(long, global = true, value_name = "DIR", env = "LASTGOOD_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Work on this host too (repeatable)
+    #[arg(long, global = true, value_name = "NAME|user@host[:port]")]
+    pub host: Vec<String>,
+    /// How to print
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// When to use colour (NO_COLOR is honoured too)
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+    /// Change nothing on managed machines, whatever is asked
+    #[arg(long, global = true)]
+    pub read_only: bool,
+    /// Print the plan and change nothing
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// Accept the plan; a destructive one also needs --confirm NAME
+    #[arg(long, global = true)]
+    pub yes: bool,
+    /// The service's name, typed once more for a destructive plan
+    #[arg(long, global = true, value_name = "NAME")]
+    pub confirm: Option<String>,
+    /// Say more on standard error
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// How a subcommand prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Human,
+    /// One JSON document, or JSON lines for logs.
+    Json,
+}
+
+/// When colour is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal without NO_COLOR.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Open the console (the default)
+    Tui(TuiArgs),
+    /// Play with the built-in shop: real local processes, no Docker
+    Demo(demo::DemoArgs),
+    /// Every service found
+    Services(services::ServicesArgs),
+    /// Logs of services, merged by time
+    Logs(logs::LogsArgs),
+    /// Save and look at how production looks now
+    Checkpoint(checkpoint::CheckpointArgs),
+    /// Error rate and error patterns
+    Errors(errors::ErrorsArgs),
+    /// Mean, percentiles and the slowest endpoints
+    Slow(slow::SlowArgs),
+    /// Log patterns
+    Patterns(patterns::PatternsArgs),
+    /// One look at every probe
+    Health(health::HealthArgs),
+    /// The golden signals with their grades
+    Signals(signals::SignalsArgs),
+    /// What changed, and the verdict
+    Compare(compare::CompareArgs),
+    /// Restart services
+    Restart(restart::RestartArgs),
+    /// Stop services
+    Stop(restart::ServicesToChange),
+    /// Start services
+    Start(restart::ServicesToChange),
+    /// Bring back the release and configuration of a checkpoint
+    RollBack(roll_back::RollBackArgs),
+    /// The audit log
+    Audit(audit::AuditArgs),
+    /// The configuration in force
+    Config(config::ConfigArgs),
+    /// Print a shell's completion script
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page
+    Man,
+    /// Help on a subcommand or a topic (exit-codes)
+    Help(completions::HelpArgs),
+}
+
+/// Options of the console.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TuiArgs {
+    /// Show only these panes
+    #[arg(long, value_delimiter = ',', value_name = "PANE")]
+    pub only: Vec<String>,
+    /// Show the wall view
+    #[arg(long)]
+    pub wall: bool,
+    /// No colours, no box drawing
+    #[arg(long)]
+    pub plain: bool,
+}

@@ -1,0 +1,1 @@
+//! The built-in shop: real processes, real logs, a good and a bad release.

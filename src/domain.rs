@@ -1,0 +1,22 @@
+//! The nouns of the field: plain data and the rules that hold for it.
+//!
+//! No I/O, no clock, no async, no terminal. Everything above this module speaks in these types, so a word
+//! found here is the word used on screen, in JSON and in the documentation.
+
+pub mod before_after;
+pub mod change;
+pub mod checkpoint;
+pub mod comparison;
+pub mod health;
+pub mod host;
+pub mod log;
+pub mod operation;
+pub mod outcome;
+pub mod reading;
+pub mod safe_text;
+pub mod service;
+pub mod settings;
+pub mod signal;
+pub mod time;
+pub mod timeline;
+pub mod verdict;

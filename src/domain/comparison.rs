@@ -1,0 +1,218 @@
+//! The result of comparing two sides: what both panes and JSON show.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::before_after::BeforeAfter;
+use super::change::Change;
+use super::health::HealthState;
+use super::log::Level;
+use super::safe_text::SafeText;
+use super::service::ServiceId;
+use super::signal::{Grade, SignalName};
+use super::verdict::Verdict;
+
+/// Durations of requests, in milliseconds. Everything but the count is `None` without a sample.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatencySummary {
+    /// How many requests carried a duration.
+    pub count: u64,
+    /// The arithmetic mean.
+    pub mean: Option<f64>,
+    /// The median.
+    pub p50: Option<f64>,
+    /// The 95th percentile.
+    pub p95: Option<f64>,
+    /// The 99th percentile; under 100 samples it is the largest or nearly so.
+    pub p99: Option<f64>,
+    /// The largest.
+    pub max: Option<f64>,
+}
+
+/// How many records of each level; a record without a level counts in `none`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LevelCounts {
+    /// Trace records.
+    pub trace: u64,
+    /// Debug records.
+    pub debug: u64,
+    /// Info records.
+    pub info: u64,
+    /// Warnings.
+    pub warn: u64,
+    /// Errors.
+    pub error: u64,
+    /// Fatal records.
+    pub fatal: u64,
+    /// Records whose level is not known.
+    pub none: u64,
+}
+
+impl LevelCounts {
+    /// Counts one record.
+    pub fn add(&mut self, level: Option<Level>) {
+        *match level {
+            Some(Level::Trace) => &mut self.trace,
+            Some(Level::Debug) => &mut self.debug,
+            Some(Level::Info) => &mut self.info,
+            Some(Level::Warn) => &mut self.warn,
+            Some(Level::Error) => &mut self.error,
+            Some(Level::Fatal) => &mut self.fatal,
+            None => &mut self.none,
+        } += 1;
+    }
+}
+
+/// One side in numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SideSummary {
+    /// What was read: a path, `checkpoint:…`, `service:…`.
+    pub input: SafeText,
+    /// Records, a stack trace counting as one.
+    pub records: u64,
+    /// The time of the first record that has one.
+    pub from: Option<Timestamp>,
+    /// The time of the last record that has one.
+    pub to: Option<Timestamp>,
+    /// Requests, health-check routes left out.
+    pub requests: u64,
+    /// Requests that failed.
+    pub errors: u64,
+    /// Errors over requests; `None` without requests.
+    pub error_rate: Option<f64>,
+    /// Durations of the requests.
+    pub latency_ms: LatencySummary,
+    /// Records by level.
+    pub levels: LevelCounts,
+}
+
+/// How a pattern's rate moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PatternChange {
+    /// Not there before.
+    New,
+    /// Not there after, though the time or the traffic would have shown it.
+    Gone,
+    /// Significantly more often.
+    More,
+    /// Significantly less often.
+    Less,
+    /// No significant difference.
+    Same,
+}
+
+impl PatternChange {
+    /// The word in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Gone => "gone",
+            Self::More => "more",
+            Self::Less => "less",
+            Self::Same => "same",
+        }
+    }
+
+    /// The mark in the compare pane.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Self::New => "+",
+            Self::Gone => "−",
+            Self::More => "▲",
+            Self::Less => "▼",
+            Self::Same => "=",
+        }
+    }
+}
+
+/// One log pattern on both sides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PatternRow {
+    /// Stable for the same template across runs and machines.
+    pub id: String,
+    /// The text with `<*>` for what varies.
+    pub template: SafeText,
+    /// The level of its records.
+    pub level: Option<Level>,
+    /// How its rate moved.
+    pub change: PatternChange,
+    /// Occurrences before.
+    pub before: u64,
+    /// Occurrences after.
+    pub after: u64,
+    /// The ratio of the rates, after over before; `None` where before is 0.
+    pub ratio: Option<f64>,
+    /// The services it was seen in.
+    pub services: Vec<ServiceId>,
+    /// When it was first seen on the after side, or on the before side if it is gone.
+    pub first_seen: Option<Timestamp>,
+    /// One record of it, redacted; of the after side where there is one.
+    pub example: SafeText,
+    /// One record of each side, for the side-by-side view.
+    pub examples: BeforeAfter<Option<SafeText>>,
+    /// The 95th percentile of the durations in its records, in milliseconds.
+    pub p95_ms: BeforeAfter<Option<f64>>,
+}
+
+/// One signal on both sides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SignalChange {
+    /// Which signal.
+    pub signal: SignalName,
+    /// The service.
+    pub service: ServiceId,
+    /// The route; `None` for the whole service.
+    pub route: Option<SafeText>,
+    /// The value before.
+    pub before: Option<f64>,
+    /// The value after.
+    pub after: Option<f64>,
+    /// The unit of both.
+    pub unit: SafeText,
+    /// The grade of the value after.
+    pub grade: Grade,
+}
+
+/// The health of a service on both sides; `None` where it was not looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthChange {
+    /// The service.
+    pub service: ServiceId,
+    /// Before the deploy.
+    pub before: Option<HealthState>,
+    /// After the deploy.
+    pub after: Option<HealthState>,
+}
+
+/// The verdict of one service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceVerdict {
+    /// The service.
+    pub id: ServiceId,
+    /// Its verdict.
+    pub verdict: Verdict,
+}
+
+/// Everything the comparison of two sides found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The side before the deploy.
+    pub before: SideSummary,
+    /// The side after the deploy.
+    pub after: SideSummary,
+    /// What the deploy changed.
+    pub changes: Vec<Change>,
+    /// Health on both sides.
+    pub health: Vec<HealthChange>,
+    /// Patterns, the most harmful first.
+    pub patterns: Vec<PatternRow>,
+    /// Signals on both sides.
+    pub signals: Vec<SignalChange>,
+    /// The verdict of each service.
+    pub services: Vec<ServiceVerdict>,
+    /// The verdict over all: the most urgent of the services.
+    pub verdict: Verdict,
+    /// What could not be had, in words.
+    pub missing: Vec<SafeText>,
+}

@@ -1,0 +1,428 @@
+//! What the engineer wants done, and the plan that says exactly how.
+//!
+//! A plan is data: the card on screen, `--dry-run` and the audit record print the same one, and its hash binds
+//! the confirmation to it. Steps name exact commands and API calls; nothing is decided while they run.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::host::HostName;
+use super::safe_text::SafeText;
+use super::service::ServiceId;
+
+/// What the engineer wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+pub enum Operation {
+    /// Restart the service's instances as they are: never applies a new image or environment.
+    Restart {
+        /// The services, in this order.
+        services: Vec<ServiceId>,
+    },
+    /// Stop the service.
+    Stop {
+        /// The services, in this order.
+        services: Vec<ServiceId>,
+    },
+    /// Start the service.
+    Start {
+        /// The services, in this order.
+        services: Vec<ServiceId>,
+    },
+    /// Bring back the release and the configuration of a checkpoint.
+    RollBack {
+        /// The service.
+        service: ServiceId,
+        /// Which release to bring back.
+        to: RollBackTarget,
+        /// Put back only the configuration files.
+        configs_only: bool,
+        /// Save the failing release's logs first (the default).
+        save_logs: bool,
+    },
+    /// Put back the configuration files of a checkpoint without touching what runs.
+    RestoreConfigs {
+        /// The checkpoint's id.
+        checkpoint: String,
+        /// Only this service's files.
+        service: Option<ServiceId>,
+    },
+    /// Run the command of a runbook item.
+    RunCommand {
+        /// What the item says.
+        title: SafeText,
+        /// The shell text.
+        command: String,
+        /// Where to run it.
+        host: HostName,
+    },
+}
+
+impl Operation {
+    /// The verb, as in the command line.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Restart { .. } => "restart",
+            Self::Stop { .. } => "stop",
+            Self::Start { .. } => "start",
+            Self::RollBack { .. } => "roll-back",
+            Self::RestoreConfigs { .. } => "restore-configs",
+            Self::RunCommand { .. } => "run-command",
+        }
+    }
+}
+
+/// Which release a rollback brings back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RollBackTarget {
+    /// The newest complete checkpoint whose checksums agree, whose release differs from the running one, and
+    /// whose service was healthy.
+    LastGood,
+    /// This checkpoint, healthy or not.
+    Checkpoint(String),
+    /// This image, by reference or id.
+    Image(String),
+}
+
+impl RollBackTarget {
+    /// Reads `--to`: `image:REF` or a checkpoint's id.
+    pub fn parse(text: &str) -> Self {
+        match text.strip_prefix("image:") {
+            Some(reference) => Self::Image(reference.to_owned()),
+            None => Self::Checkpoint(text.to_owned()),
+        }
+    }
+}
+
+/// How much a plan can hurt; it decides what confirmation is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Risk {
+    /// Changes nothing.
+    ReadOnly,
+    /// Interrupts the service for a moment: one key confirms.
+    Disruptive,
+    /// Replaces what runs: the service's name is typed.
+    Destructive,
+    /// Can lose data: the name is typed, and a policy may ask for a second engineer.
+    DataLosing,
+}
+
+impl Risk {
+    /// The word on screen and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "read_only",
+            Self::Disruptive => "disruptive",
+            Self::Destructive => "destructive",
+            Self::DataLosing => "data_losing",
+        }
+    }
+}
+
+/// What a step does, exactly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum StepWork {
+    /// Save the logs of what runs now into the state folder; never stops the plan.
+    SaveLogs {
+        /// The service.
+        service: ServiceId,
+        /// The file, absolute.
+        to: PathBuf,
+        /// How long it may take before it is cut, newest lines first.
+        budget_ms: u64,
+    },
+    /// Run a program.
+    Command {
+        /// The program and its arguments; no shell in between.
+        argv: Vec<String>,
+        /// The folder it runs in.
+        cwd: Option<PathBuf>,
+        /// The variables it gets besides a clean base environment.
+        env: BTreeMap<String, String>,
+    },
+    /// Give an image another name (`POST /images/{image}/tag`).
+    TagImage {
+        /// The image id.
+        image: String,
+        /// The new name with its tag.
+        reference: String,
+    },
+    /// Put a file's content in place: written beside it, flushed, renamed (in place where it is a mount).
+    WriteFile {
+        /// The file, absolute.
+        path: PathBuf,
+        /// The content's source: a file of the state folder.
+        source: PathBuf,
+        /// SHA-256 the source must have.
+        sha256: String,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Restart, stop or start a container (`POST /containers/{id}/restart|stop|start`).
+    Container {
+        /// The container id.
+        container: String,
+        /// `restart`, `stop` or `start`.
+        action: ContainerAction,
+        /// Seconds until it is killed.
+        grace_s: u32,
+    },
+    /// Look again until the service is what it should be, or the time is over.
+    Verify {
+        /// The service.
+        service: ServiceId,
+        /// The release identity that must run; `None` where any will do.
+        identity: Option<String>,
+        /// Whether it must run (or, after a stop, must not).
+        running: bool,
+        /// How long it must run without a restart.
+        stable_ms: u64,
+        /// How many good answers of each probe in a row are needed.
+        probes: u32,
+        /// When to give up.
+        timeout_ms: u64,
+    },
+}
+
+/// What is done to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerAction {
+    /// Stop and start it.
+    Restart,
+    /// Stop it.
+    Stop,
+    /// Start it.
+    Start,
+}
+
+impl ContainerAction {
+    /// The word in the API's path.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::Stop => "stop",
+            Self::Start => "start",
+        }
+    }
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What it does, for people.
+    pub text: SafeText,
+    /// What it does, exactly.
+    pub work: StepWork,
+    /// What takes it back; `None` where nothing needs to or can.
+    pub undo: Option<StepWork>,
+    /// The command to type by hand if it fails.
+    pub manual: Option<SafeText>,
+    /// What must still be true right before it runs.
+    pub fingerprints: Vec<Fingerprint>,
+    /// When to give up on it.
+    pub timeout_ms: u64,
+    /// Whether the plan goes on if it fails.
+    pub may_fail: bool,
+}
+
+impl Step {
+    /// The argument list, where the step runs a program.
+    pub fn command(&self) -> Option<&[String]> {
+        match &self.work {
+            StepWork::Command { argv, .. } => Some(argv),
+            _ => None,
+        }
+    }
+}
+
+/// Something the plan was made for; if it is no longer so, the plan is stale and nothing is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// What is looked at.
+    pub subject: FingerprintSubject,
+    /// What was seen.
+    pub value: String,
+}
+
+/// What a fingerprint looks at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "of", rename_all = "snake_case")]
+pub enum FingerprintSubject {
+    /// The instances of a service: ids and images, sorted.
+    Instances {
+        /// The service.
+        service: ServiceId,
+    },
+    /// The SHA-256 of a file; `absent` where there is none.
+    File {
+        /// Its host.
+        host: HostName,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The id that an image name has; `absent` where there is none.
+    Image {
+        /// Its host.
+        host: HostName,
+        /// The name or id.
+        reference: String,
+    },
+}
+
+/// Exactly what will be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What was wanted.
+    pub operation: Operation,
+    /// The machine it happens on.
+    pub host: HostName,
+    /// How much it can hurt.
+    pub risk: Risk,
+    /// The services it touches.
+    pub services: Vec<ServiceId>,
+    /// What runs now, for the card: `shop-backend:1.5 sha256:5c20912d up 31 min, unhealthy`.
+    pub from: Option<SafeText>,
+    /// What will run, for the card: `checkpoint pre-1.5 sha256:523ac975`.
+    pub to: Option<SafeText>,
+    /// What to know before saying yes: `this checkpoint's service was unhealthy`.
+    pub notes: Vec<SafeText>,
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// What it does not bring back: volumes, schema, other services.
+    pub not_rolled_back: Vec<SafeText>,
+    /// What happens if a step fails.
+    pub on_failure: Option<SafeText>,
+    /// How long the service will be down; `None` where that is not known.
+    pub downtime_ms: Option<u64>,
+    /// How long the whole may take before people should act otherwise.
+    pub budget_ms: u64,
+    /// SHA-256 over all of the above, hex; set by [`Plan::seal`].
+    pub hash: String,
+}
+
+impl Plan {
+    /// Computes the hash. A plan that was changed afterwards no longer agrees with it.
+    #[must_use]
+    pub fn seal(mut self) -> Self {
+        self.hash = self.compute_hash();
+        self
+    }
+
+    /// Whether the hash still agrees with the content.
+    pub fn is_sealed(&self) -> bool {
+        self.hash == self.compute_hash()
+    }
+
+    fn compute_hash(&self) -> String {
+        let mut copy = self.clone();
+        copy.hash.clear();
+        let bytes = serde_json::to_vec(&copy).expect("a plan is made of strings and numbers");
+        let digest = Sha256::digest(&bytes);
+        digest
+            .iter()
+            .fold(String::with_capacity(64), |mut hex, byte| {
+                hex.push_str(&format!("{byte:02x}"));
+                hex
+            })
+    }
+
+    /// Every fingerprint of every step, each subject once.
+    pub fn fingerprints(&self) -> Vec<&Fingerprint> {
+        let mut all: Vec<&Fingerprint> = Vec::new();
+        for fingerprint in self.steps.iter().flat_map(|s| &s.fingerprints) {
+            if !all.contains(&fingerprint) {
+                all.push(fingerprint);
+            }
+        }
+        all
+    }
+
+    /// The text that confirms it: the short name of the service for a destructive plan, nothing for a
+    /// disruptive one.
+    pub fn confirmation(&self) -> Option<&ServiceId> {
+        (self.risk >= Risk::Destructive)
+            .then(|| self.services.first())
+            .flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan {
+            operation: Operation::Restart {
+                services: vec![ServiceId::local("shop", "backend")],
+            },
+            host: HostName::local(),
+            risk: Risk::Disruptive,
+            services: vec![ServiceId::local("shop", "backend")],
+            from: None,
+            to: None,
+            notes: Vec::new(),
+            steps: vec![Step {
+                text: SafeText::from_text("restart"),
+                work: StepWork::Container {
+                    container: "abc".into(),
+                    action: ContainerAction::Restart,
+                    grace_s: 10,
+                },
+                undo: None,
+                manual: None,
+                fingerprints: Vec::new(),
+                timeout_ms: 1000,
+                may_fail: false,
+            }],
+            not_rolled_back: Vec::new(),
+            on_failure: None,
+            downtime_ms: None,
+            budget_ms: 120_000,
+            hash: String::new(),
+        }
+        .seal()
+    }
+
+    #[test]
+    fn a_changed_plan_no_longer_agrees_with_its_hash() {
+        let mut plan = plan();
+        assert!(plan.is_sealed());
+        plan.steps[0].timeout_ms += 1;
+        assert!(!plan.is_sealed());
+    }
+
+    #[test]
+    fn the_hash_survives_a_journal() {
+        let plan = plan();
+        let text = serde_json::to_string(&plan).unwrap();
+        let read: Plan = serde_json::from_str(&text).unwrap();
+        assert!(read.is_sealed());
+    }
+
+    #[test]
+    fn only_a_destructive_plan_asks_for_a_name() {
+        let mut plan = plan();
+        assert!(plan.confirmation().is_none());
+        plan.risk = Risk::Destructive;
+        assert_eq!(plan.confirmation().unwrap().name, "backend");
+    }
+
+    #[test]
+    fn a_target_is_an_image_or_a_checkpoint() {
+        assert_eq!(
+            RollBackTarget::parse("image:shop:1.4"),
+            RollBackTarget::Image("shop:1.4".into())
+        );
+        assert_eq!(
+            RollBackTarget::parse("2025-x"),
+            RollBackTarget::Checkpoint("2025-x".into())
+        );
+    }
+}

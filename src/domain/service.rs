@@ -1,0 +1,490 @@
+//! A service: what engineers name, restart and roll back. Replicas are its instances.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::host::HostName;
+use super::safe_text::SafeText;
+
+/// What supervises a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Runtime {
+    /// A service of a Compose project.
+    Compose,
+    /// A container that belongs to no project.
+    Docker,
+    /// A service of a swarm.
+    Swarm,
+    /// An application under PM2.
+    Pm2,
+    /// A service run by configured commands.
+    Exec,
+    /// Plain log files.
+    File,
+}
+
+impl Runtime {
+    /// The word on screen and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Compose => "compose",
+            Self::Docker => "docker",
+            Self::Swarm => "swarm",
+            Self::Pm2 => "pm2",
+            Self::Exec => "exec",
+            Self::File => "file",
+        }
+    }
+}
+
+/// `[host:]group/name`. The group is the compose project, `docker` for a lone container, the swarm stack,
+/// `pm2`, `exec` or `file`. Host `local` is left out in text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceId {
+    /// The machine.
+    pub host: HostName,
+    /// The compose project, stack, or kind.
+    pub group: String,
+    /// The short name.
+    pub name: String,
+}
+
+impl ServiceId {
+    /// A service of this machine.
+    pub fn local(group: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            host: HostName::local(),
+            group: group.into(),
+            name: name.into(),
+        }
+    }
+
+    /// Reads the full form `[host:]group/name`; `None` where the group is missing.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (head, name) = text.rsplit_once('/')?;
+        let (host, group) = match head.rsplit_once(':') {
+            Some((host, group)) => (HostName::parse(host).ok()?, group),
+            None => (HostName::local(), head),
+        };
+        (!group.is_empty() && !name.is_empty()).then(|| Self {
+            host,
+            group: group.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// The path of this service below a checkpoint's `logs` or `configs`: `[<host>/]<group>/<name>`.
+    pub fn relative_path(&self) -> PathBuf {
+        let mut path = PathBuf::new();
+        if !self.host.is_local() {
+            path.push(self.host.as_str());
+        }
+        path.push(&self.group);
+        path.push(&self.name);
+        path
+    }
+
+    /// Whether `text`, a name with parts left out, means this service.
+    pub fn matches(&self, text: &str) -> bool {
+        let (host, rest) = match text.rsplit_once(':') {
+            Some((h, r)) => (Some(h), r),
+            None => (None, text),
+        };
+        if host.is_some_and(|h| h != self.host.as_str()) {
+            return false;
+        }
+        match rest.split_once('/') {
+            Some((group, name)) => group == self.group && name == self.name,
+            None => rest == self.name,
+        }
+    }
+}
+
+impl fmt::Display for ServiceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.host.is_local() {
+            write!(f, "{}:", self.host)?;
+        }
+        write!(f, "{}/{}", self.group, self.name)
+    }
+}
+
+impl Serialize for ServiceId {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ServiceId {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        Self::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom(format!("not a service id: {text:?}")))
+    }
+}
+
+/// What a supervisor says of a service or an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceState {
+    /// All wanted instances run.
+    Running,
+    /// Some run, some do not.
+    Partial,
+    /// Being started or restarted.
+    Starting,
+    /// Frozen by someone.
+    Paused,
+    /// Ended on request or with exit code 0.
+    Stopped,
+    /// Ended with an error.
+    Failed,
+    /// The supervisor did not say.
+    Unknown,
+}
+
+impl ServiceState {
+    /// The word on screen and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Partial => "partial",
+            Self::Starting => "starting",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Health as the supervisor reports it (a container's health check). `None` where there is no check.
+pub type SupervisedHealth = Option<super::health::HealthState>;
+
+/// Which release of a service runs. Identity is the image id (`digest`), the commit, or the release text of
+/// an exec service; the image name is only a label that can move.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// The image as it was named, `shop-backend:1.5`.
+    pub image: Option<SafeText>,
+    /// The image id, `sha256:…`: what a rollback must bring back.
+    pub digest: Option<String>,
+    /// The commit, where the code is a git checkout.
+    pub git: Option<String>,
+    /// The release's path or, for exec services, what `release_command` printed.
+    pub path: Option<SafeText>,
+}
+
+impl Release {
+    /// The strongest identity that is known: image id, then commit, then path.
+    pub fn identity(&self) -> Option<&str> {
+        self.digest
+            .as_deref()
+            .or(self.git.as_deref())
+            .or(self.path.as_ref().map(SafeText::as_str))
+    }
+
+    /// Whether both are known to be the same release; unknown is never the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        matches!((self.identity(), other.identity()), (Some(a), Some(b)) if a == b)
+    }
+}
+
+impl fmt::Display for Release {
+    /// The short form for a row: the image's tag, `1.5`; else the start of the identity.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(image) = &self.image {
+            let short = image.as_str().rsplit('/').next().unwrap_or(image.as_str());
+            return f.write_str(short);
+        }
+        match self.identity() {
+            Some(id) => f.write_str(short_id(id)),
+            None => f.write_str("?"),
+        }
+    }
+}
+
+/// The first 12 characters of an id without its `sha256:`, as Docker prints them.
+pub fn short_id(id: &str) -> &str {
+    let id = id.strip_prefix("sha256:").unwrap_or(id);
+    id.char_indices().nth(12).map_or(id, |(end, _)| &id[..end])
+}
+
+/// One replica of a service: a container, a process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// The container id, or the pid as text.
+    pub id: String,
+    /// The container's or process's name.
+    pub name: SafeText,
+    /// What the supervisor says of it.
+    pub state: ServiceState,
+    /// Its health check's answer.
+    pub health: SupervisedHealth,
+    /// The image id it runs, where it is a container.
+    pub image_id: Option<String>,
+    /// When the instance was created: a recreated container gets a new one, a restarted one does not.
+    pub created_at: Option<Timestamp>,
+    /// When it was last started.
+    pub started_at: Option<Timestamp>,
+    /// How often the supervisor restarted it.
+    pub restarts: u64,
+    /// The exit code of its last end.
+    pub exit_code: Option<i64>,
+}
+
+/// A service as it was found, with what its supervisor knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its full name.
+    pub id: ServiceId,
+    /// What supervises it.
+    pub runtime: Runtime,
+    /// The state over all instances.
+    pub state: ServiceState,
+    /// The worst health check answer of its instances; `None` without health checks.
+    pub health: SupervisedHealth,
+    /// What runs.
+    pub release: Release,
+    /// The replicas.
+    pub instances: Vec<Instance>,
+    /// Restarts by the supervisor, over all instances.
+    pub restarts: u64,
+    /// How long the youngest running instance is up; `None` where nothing runs.
+    pub uptime_ms: Option<u64>,
+    /// Whether it is caught in a loop of crashes; `None` where it cannot be told yet.
+    pub crash_loop: Option<bool>,
+    /// CPU in use as a fraction of one core; `None` where it was not measured.
+    pub cpu: Option<f64>,
+    /// Memory in use; `None` where it was not measured.
+    pub memory_bytes: Option<u64>,
+    /// What is wrong with it, in words.
+    pub problems: Vec<SafeText>,
+    /// How a Compose project was started, from its labels.
+    #[serde(skip)]
+    pub compose: Option<ComposeOrigin>,
+    /// Labels or attributes that later steps need (environment is never kept here).
+    #[serde(skip)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Where a Compose service comes from, as its labels say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComposeOrigin {
+    /// The project's name.
+    pub project: String,
+    /// The service's name in the project.
+    pub service: String,
+    /// The folder the project was started in.
+    pub working_dir: PathBuf,
+    /// The compose files, absolute.
+    pub config_files: Vec<PathBuf>,
+    /// The version of Compose that created it; a leading `1` means the old Python tool.
+    pub version: Option<String>,
+}
+
+/// A part of the world that could not be read: an engine, a daemon, a host. It stands beside the services
+/// that could be, so that "nothing found" is never shown for "could not look".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreachable {
+    /// The machine.
+    pub host: HostName,
+    /// What could not be read.
+    pub runtime: Runtime,
+    /// The whole cause chain.
+    pub error: SafeText,
+    /// What to do about it.
+    pub fix: SafeText,
+}
+
+/// Everything that was found, and everything that could not be looked at.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// The services, sorted by id.
+    pub services: Vec<Service>,
+    /// What could not be read.
+    pub unreachable: Vec<Unreachable>,
+}
+
+/// Why a name does not mean exactly one service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// No service has that name.
+    #[error("no service {name:?}{}", suggest(.nearest, .unreachable))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// Names that are close.
+        nearest: Vec<ServiceId>,
+        /// How many runtimes could not be looked at, so that it may still exist there.
+        unreachable: usize,
+    },
+    /// Several services have that name.
+    #[error("{name:?} means several services: {}", list(.candidates))]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// What it could mean.
+        candidates: Vec<ServiceId>,
+    },
+}
+
+fn list(ids: &[ServiceId]) -> String {
+    ids.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn suggest(nearest: &[ServiceId], unreachable: &usize) -> String {
+    let mut text = String::new();
+    if nearest.is_empty() {
+        text.push_str("; `lastgood services` lists what was found");
+    } else {
+        text.push_str("; did you mean ");
+        text.push_str(&list(nearest));
+        text.push('?');
+    }
+    if *unreachable > 0 {
+        text.push_str(" (some runtimes could not be read: `lastgood services` says which)");
+    }
+    text
+}
+
+impl Inventory {
+    /// The one service a name means; parts may be left out where the rest is unique.
+    ///
+    /// # Errors
+    /// [`ResolveError`] where none or several have that name.
+    pub fn resolve(&self, name: &str) -> Result<&Service, ResolveError> {
+        let found: Vec<&Service> = self
+            .services
+            .iter()
+            .filter(|s| s.id.matches(name))
+            .collect();
+        match found.as_slice() {
+            [one] => Ok(one),
+            [] => {
+                let short = name
+                    .rsplit(['/', ':'])
+                    .next()
+                    .unwrap_or(name)
+                    .to_lowercase();
+                let nearest = self
+                    .services
+                    .iter()
+                    .filter(|s| {
+                        let n = s.id.name.to_lowercase();
+                        !short.is_empty() && (n.contains(&short) || short.contains(&n))
+                    })
+                    .map(|s| s.id.clone())
+                    .take(5)
+                    .collect();
+                Err(ResolveError::Unknown {
+                    name: name.to_owned(),
+                    nearest,
+                    unreachable: self.unreachable.len(),
+                })
+            }
+            many => Err(ResolveError::Ambiguous {
+                name: name.to_owned(),
+                candidates: many.iter().map(|s| s.id.clone()).collect(),
+            }),
+        }
+    }
+
+    /// The service with exactly this id.
+    pub fn find(&self, id: &ServiceId) -> Option<&Service> {
+        self.services.iter().find(|s| &s.id == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(group: &str, name: &str) -> Service {
+        Service {
+            id: ServiceId::local(group, name),
+            runtime: Runtime::Compose,
+            state: ServiceState::Running,
+            health: None,
+            release: Release::default(),
+            instances: Vec::new(),
+            restarts: 0,
+            uptime_ms: None,
+            crash_loop: None,
+            cpu: None,
+            memory_bytes: None,
+            problems: Vec::new(),
+            compose: None,
+            labels: BTreeMap::new(),
+        }
+    }
+
+    fn inventory() -> Inventory {
+        Inventory {
+            services: vec![
+                service("shop", "backend"),
+                service("shop", "db"),
+                service("blog", "db"),
+            ],
+            unreachable: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_unique_short_name_is_enough() {
+        assert_eq!(
+            inventory().resolve("backend").unwrap().id.to_string(),
+            "shop/backend"
+        );
+        assert_eq!(
+            inventory().resolve("local:blog/db").unwrap().id.to_string(),
+            "blog/db"
+        );
+    }
+
+    #[test]
+    fn an_ambiguous_name_lists_its_candidates() {
+        let error = inventory().resolve("db").unwrap_err().to_string();
+        assert!(
+            error.contains("shop/db") && error.contains("blog/db"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_suggests() {
+        let error = inventory().resolve("shop/back").unwrap_err().to_string();
+        assert!(error.contains("did you mean shop/backend"), "{error}");
+    }
+
+    #[test]
+    fn ids_go_through_text_and_back() {
+        for text in [
+            "shop/backend",
+            "prod-1:shop/backend",
+            "deploy@prod-1:2222:shop/backend",
+        ] {
+            assert_eq!(ServiceId::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(ServiceId::parse("backend"), None);
+    }
+
+    #[test]
+    fn an_unknown_release_is_never_the_same() {
+        assert!(!Release::default().is_same(&Release::default()));
+    }
+
+    #[test]
+    fn short_ids_are_twelve_characters() {
+        assert_eq!(short_id("sha256:523ac97512345678"), "523ac9751234");
+        assert_eq!(short_id("abc"), "abc");
+    }
+}

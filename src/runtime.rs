@@ -1,0 +1,1 @@
+//! What supervises services on a host: Docker, Compose, configured commands.
