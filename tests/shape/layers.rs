@@ -27,8 +27,11 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["domain", "analysis", "audit", "store", "ops", "demo"],
     ),
     ("tui", &["domain", "analysis", "audit", "store", "ops"]),
-    // main wires the two front ends and the demo, and nothing else.
-    ("main", &["cli", "tui", "demo"]),
+    // main wires the two front ends and the demo; both get the context that main opened.
+    (
+        "main",
+        &["cli", "tui", "demo", "ops::Context", "ops::Options"],
+    ),
 ];
 
 /// An external crate, and the only modules that may name it.
@@ -121,7 +124,7 @@ fn broken_layers(source: &Source) -> Vec<String> {
         .find(|(name, _)| *name == top)
         .map_or(&[][..], |(_, allowed)| allowed);
     let code = source.code();
-    used_paths(&code)
+    used_paths(&code, module.len())
         .into_iter()
         .filter(|(_, path)| {
             let used = path[0].as_str();
@@ -148,8 +151,9 @@ fn starts_with_path(path: &[String], rule: &str) -> bool {
         .all(|(index, part)| path.get(index).is_some_and(|name| name == part))
 }
 
-/// Paths from the crate's root, with their offsets: `crate::…`, `lastgood::…` and `super::super::…` down to a layer.
-fn used_paths(code: &str) -> Vec<(usize, Vec<String>)> {
+/// Paths from the crate's root, with their offsets: `crate::…`, `lastgood::…`, and `super::…` that climbs to the root
+/// out of a module `depth` deep.
+fn used_paths(code: &str, depth: usize) -> Vec<(usize, Vec<String>)> {
     let mut found = Vec::new();
     for root in ["crate", "lastgood"] {
         for at in words(code, root) {
@@ -160,23 +164,47 @@ fn used_paths(code: &str) -> Vec<(usize, Vec<String>)> {
         }
     }
     for at in words(code, "super") {
-        let mut rest = &code[at + "super".len()..];
-        while let Some(next) = after_colons(rest) {
-            match next.trim_start().strip_prefix("super") {
-                Some(more) => rest = more,
-                None => {
-                    found.extend(
-                        expand(next)
-                            .into_iter()
-                            .filter(|path| LAYERS.iter().any(|(name, _)| *name == path[0]))
-                            .map(|path| (at, path)),
-                    );
-                    break;
-                }
-            }
+        if let Some(rest) = from_crate_root(code, at, depth + inline_modules_around(code, at)) {
+            found.extend(expand(rest).into_iter().map(|path| (at, path)));
         }
     }
     found
+}
+
+/// What follows a chain of `super::` that begins at `at`, when the chain climbs exactly `depth` modules.
+fn from_crate_root(code: &str, at: usize, depth: usize) -> Option<&str> {
+    let mut rest = &code[at + "super".len()..];
+    let mut climbed = 1;
+    // The word before a later `super` of the same chain is a `super` too: only the first one counts.
+    if code[..at].trim_end().ends_with("super::") {
+        return None;
+    }
+    loop {
+        rest = after_colons(rest)?.trim_start();
+        let Some(more) = rest.strip_prefix("super") else {
+            return (climbed == depth).then_some(rest);
+        };
+        rest = more;
+        climbed += 1;
+    }
+}
+
+/// How many `mod name { … }` of the file enclose `at`.
+fn inline_modules_around(code: &str, at: usize) -> usize {
+    let mut open = Vec::new();
+    for (position, byte) in code[..at].bytes().enumerate() {
+        match byte {
+            b'{' => {
+                let mut before = code[..position].split_whitespace().rev();
+                open.push(before.nth(1) == Some("mod"));
+            }
+            b'}' => {
+                open.pop();
+            }
+            _ => {}
+        }
+    }
+    open.into_iter().filter(|is_module| *is_module).count()
 }
 
 fn after_colons(text: &str) -> Option<&str> {
@@ -308,7 +336,7 @@ fn a_broken_layer_is_found_however_it_is_written() {
         "use crate::{domain::{Service, Host as H}, ops::{self, plan}};",
         "fn f() { let x = crate::runtime::find(); }",
         "use super::super::host::Host;",
-        "use super::host;",
+        "#[cfg(test)]\nmod tests { fn f() { use super::super::super::host::Host; } }",
     ] {
         assert!(
             !broken_layers(&sample("src/analysis/parse.rs", text)).is_empty(),
@@ -319,6 +347,8 @@ fn a_broken_layer_is_found_however_it_is_written() {
         "use crate::domain::{host, Host};",
         "// use crate::host::Host;",
         "use super::pattern::Miner;",
+        "use super::host;",
+        "mod tests { use super::super::host; }",
         "use crate::analysis::judge;",
     ] {
         assert_eq!(
