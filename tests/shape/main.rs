@@ -4,8 +4,10 @@
 //! check is tried on a bad sample as well, because a check that cannot fail guards nothing.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
+mod actions;
 mod docs;
 mod forbidden;
 mod layers;
+mod readme;
 mod size;
 mod source;
