@@ -78,7 +78,7 @@ fn a_changed_byte_is_found() {
     let (_docker, service) = one_container("changed", "seq 1 100; sleep 600");
     let created = sandbox.json(0, "checkpoint", &["checkpoint", "create", &service]);
     let id = created["id"].as_str().unwrap();
-    let verified = sandbox.json(0, "verify", &["checkpoint", "verify", id]);
+    let verified = sandbox.json(0, "", &["checkpoint", "verify", id]);
     assert_eq!(
         list(&verified["checkpoints"])[0]["ok"],
         true,
@@ -95,7 +95,7 @@ fn a_changed_byte_is_found() {
     let mut changed = whole.clone();
     *changed.last_mut().unwrap() ^= 1;
     fs::write(&log, &changed).unwrap();
-    let verified = sandbox.json(1, "verify", &["checkpoint", "verify", "--all"]);
+    let verified = sandbox.json(1, "", &["checkpoint", "verify", "--all"]);
     let checkpoint = &list(&verified["checkpoints"])[0];
     assert_eq!(checkpoint["ok"], false, "{verified:#}");
     assert!(!list(&checkpoint["problems"]).is_empty(), "{verified:#}");
@@ -138,10 +138,7 @@ fn the_pinned_image_survives_a_prune() {
     project.image("echo third; sleep 600");
     project.up();
     // Only this test's images, so that a prune here takes nothing of another project on this machine.
-    let own = format!(
-        "label=lastgood-test={}",
-        std::env::var("LASTGOOD_TEST_RUN").unwrap_or_else(|_| std::process::id().to_string())
-    );
+    let own = format!("label=lastgood-test={}", project.name);
     project
         .docker
         .must(&["image", "prune", "-f", "--filter", &own]);

@@ -156,7 +156,7 @@ fn is_rolled_back(compared: &Value) {
 }
 
 fn audit_tells_it_and_finds_an_edit(sandbox: &Sandbox, service: &str) {
-    let listed = sandbox.json(0, "audit", &["audit", "list"]);
+    let listed = sandbox.json(0, "", &["audit", "list"]);
     let records: Vec<&Value> = list(&listed["records"])
         .iter()
         .filter(|record| record["services"].to_string().contains(service))

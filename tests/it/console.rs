@@ -117,9 +117,11 @@ fn the_console_in_tmux_suspends_resumes_and_quits() {
     tmux.resize((80, 24));
     tmux.wait_for("backend");
     tmux.keys(&["?"]);
-    tmux.wait_until("help", |screen| screen.to_lowercase().contains("help"));
+    tmux.wait_for("Leave the console");
     tmux.keys(&["Escape"]);
-    std::thread::sleep(Duration::from_millis(700));
+    tmux.wait_until("help is closed", |screen| {
+        !screen.contains("Leave the console")
+    });
     tmux.keys(&["q"]);
     tmux.wait_until("the shell after q", |_| {
         tmux.variable("alternate_on") == "0"

@@ -17,6 +17,7 @@ const APPLETS: &[&str] = &[
 #[derive(Default)]
 pub(crate) struct Docker {
     host: Option<String>,
+    /// Repositories of the images made here.
     images: Vec<String>,
     containers: Vec<String>,
 }
@@ -61,15 +62,10 @@ impl Docker {
     /// An image whose command is `script`, made without a registry: a static busybox, its links and the script, imported.
     /// Gives the image id. `name` is `repository:tag`, where the repository comes from [`unique`].
     pub(crate) fn image(&mut self, name: &str, script: &str) -> String {
-        let mut import = self.command(&[
-            "import",
-            "-c",
-            "CMD [\"/bin/sh\",\"/run.sh\"]",
-            "-c",
-            &format!("LABEL lastgood-test={}", super::run_id()),
-            "-",
-            name,
-        ]);
+        let repository = name.split(':').next().unwrap_or(name);
+        let label = format!("LABEL lastgood-test={repository}");
+        let run = "CMD [\"/bin/sh\",\"/run.sh\"]";
+        let mut import = self.command(&["import", "-c", run, "-c", &label, "-", name]);
         let mut child = import
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -88,8 +84,8 @@ impl Docker {
             "docker import {name}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        if !self.images.iter().any(|image| image == name) {
-            self.images.push(name.into());
+        if !self.images.iter().any(|image| image == repository) {
+            self.images.push(repository.into());
         }
         text(&output)
     }
@@ -135,34 +131,14 @@ impl Drop for Docker {
         for container in &self.containers {
             let _ = self.command(&["rm", "-f", "-v", container]).output();
         }
-        if self.images.is_empty() {
-            return;
-        }
-        // Pins of checkpoints too: they are tags `lastgood/<project>-<service>:<checkpoint>` of these images.
-        let label = format!("label=lastgood-test={}", super::run_id());
-        let listed = self.run(&[
-            "images",
-            "--filter",
-            &label,
-            "--format",
-            "{{.Repository}}:{{.Tag}} {{.ID}}",
-        ]);
-        let repositories: Vec<&str> = self
-            .images
-            .iter()
-            .filter_map(|image| image.split(':').next())
-            .collect();
-        for line in listed.lines() {
-            let Some((name, id)) = line.split_once(' ') else {
-                continue;
-            };
-            let own = repositories
-                .iter()
-                .any(|repository| name.trim_start_matches("lastgood/").starts_with(repository));
-            if own {
-                let _ = self
-                    .command(&["rmi", "-f", if name.contains("<none>") { id } else { name }])
-                    .output();
+        // By the label, which pins of checkpoints (tags of these images) and images without a name carry as well.
+        for repository in &self.images {
+            let label = format!("label=lastgood-test={repository}");
+            let format = "{{.Repository}}:{{.Tag}} {{.ID}}";
+            let listed = self.run(&["images", "--filter", &label, "--format", format]);
+            for (name, id) in listed.lines().filter_map(|line| line.split_once(' ')) {
+                let image = if name.contains("<none>") { id } else { name };
+                let _ = self.command(&["rmi", "-f", image]).output();
             }
         }
     }
