@@ -2,6 +2,7 @@
 //! a second Docker daemon that may be killed, terminals.
 
 mod docker;
+mod private_docker;
 mod project;
 mod run;
 mod sandbox;
@@ -9,7 +10,8 @@ mod skip;
 mod terminal;
 mod tmux;
 
-pub(crate) use docker::{Docker, PrivateDocker};
+pub(crate) use docker::Docker;
+pub(crate) use private_docker::PrivateDocker;
 pub(crate) use project::Project;
 pub(crate) use run::Run;
 pub(crate) use sandbox::Sandbox;

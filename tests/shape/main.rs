@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod actions;
+mod crates;
 mod docs;
 mod forbidden;
 mod layers;
