@@ -61,9 +61,19 @@ impl Source {
         strip(&self.text)
     }
 
-    /// As [`Source::code`], without `#[cfg(test)]` modules.
+    /// As [`Source::code`], without `#[cfg(test)]` modules; empty for a file of tests.
     pub(crate) fn production_code(&self) -> String {
+        if self.is_tests() {
+            return String::new();
+        }
         without_test_modules(&self.code())
+    }
+
+    /// Whether the file holds the unit tests of the module above it: `tests.rs`, `parse_tests.rs`.
+    pub(crate) fn is_tests(&self) -> bool {
+        self.module()
+            .last()
+            .is_some_and(|name| *name == "tests" || name.ends_with("_tests"))
     }
 }
 
