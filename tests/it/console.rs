@@ -166,3 +166,38 @@ fn cpu_ticks(terminal: &Terminal) -> u64 {
 fn dead_docker(name: &str) -> Sandbox {
     Sandbox::new(name).with("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock")
 }
+
+#[test]
+fn a_broken_keymap_shows_line_caret_and_the_nearest_name() {
+    let sandbox = dead_docker("keymap");
+    std::fs::write(
+        sandbox.path("config/lastgood/keymap.toml"),
+        "[logs]\n\"ctrl-t\" = \"logs.toggle-folow\"\n",
+    )
+    .unwrap();
+    let words = [
+        "keymap.toml",
+        "2",
+        "logs.toggle-folow",
+        "logs.toggle-follow",
+        "^",
+    ];
+    sandbox.run(&["keys", "check"]).exits(2).says(&words);
+    // The console says the same before it takes the screen.
+    let mut terminal = Terminal::start(&sandbox, &["tui"], (120, 40));
+    assert_eq!(terminal.exit_code(), 2);
+    let said = String::from_utf8_lossy(&terminal.bytes()).into_owned();
+    assert!(
+        said.contains("logs.toggle-folow") && said.contains('^'),
+        "{said}"
+    );
+
+    std::fs::write(
+        sandbox.path("config/lastgood/keymap.toml"),
+        "[logs]\n\"ctrl-t\" = \"logs.toggle-follow\"\n",
+    )
+    .unwrap();
+    sandbox.run(&["keys", "check"]).exits(0);
+    let printed = sandbox.run(&["keys", "print"]).exits(0);
+    assert!(printed.stdout.contains("ctrl-t"), "{printed}");
+}
