@@ -11,6 +11,7 @@ pub mod health;
 pub mod input;
 pub mod logs;
 pub mod operation;
+pub mod runbook;
 pub mod services;
 pub mod signals;
 pub mod timeline;
