@@ -114,6 +114,7 @@ async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended 
         Command::Compare(args) => cli::compare::run(&args, &ctx, out).await,
         Command::Restart(_) | Command::Stop(_) | Command::Start(_) => todo!("ops"),
         Command::RollBack(args) => cli::roll_back::run(&args, &ctx, out).await,
+        Command::Runbook(args) => cli::runbook::run(&args, &ctx, out).await,
         Command::Audit(args) => cli::audit::run(&args, &ctx, out).await,
         Command::Config(args) => cli::config::run(&args, &ctx, out).await,
         Command::Demo(_)

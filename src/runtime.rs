@@ -1,1 +1,158 @@
 //! What supervises services on a host: Docker, Compose, configured commands.
+//!
+//! Each runtime has its own module; the functions here only choose one by the service's [`Runtime`]. Reading
+//! functions never change a machine; what changes one takes a [`crate::audit::Permit`].
+
+use tokio::sync::mpsc;
+
+use crate::domain::log::{LogEvent, LogRequest};
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
+use crate::domain::settings::ServiceSettings;
+use crate::domain::signal::Saturation;
+use crate::host::Host;
+
+pub mod compose;
+pub mod docker;
+
+/// Why a runtime could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The daemon did not answer at all.
+    #[error("{error}")]
+    Unreachable {
+        /// The whole cause.
+        error: SafeText,
+        /// What to do about it.
+        fix: SafeText,
+        /// Nothing says that there should be one: the default socket does not exist.
+        is_absent: bool,
+    },
+    /// It does not know this container, image or service (any more).
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// It answered and refused or failed.
+    #[error("{what}")]
+    Failed {
+        /// What could not be done, and where.
+        what: String,
+        /// Why.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// This kind of service cannot do that.
+    #[error("{what} is not possible for {service}, a service of {}", runtime.as_str())]
+    Unsupported {
+        /// What was asked for.
+        what: &'static str,
+        /// The service.
+        service: ServiceId,
+        /// What supervises it.
+        runtime: Runtime,
+    },
+}
+
+impl RuntimeError {
+    /// A failure with its cause.
+    pub fn failed(
+        what: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Failed {
+            what: what.into(),
+            source: Some(source.into()),
+        }
+    }
+
+    /// Whether the daemon itself is away, so that trying again may help.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
+    /// What to do about it, where that is known.
+    pub fn fix(&self) -> Option<&SafeText> {
+        match self {
+            Self::Unreachable { fix, .. } => Some(fix),
+            _ => None,
+        }
+    }
+
+    /// The form in which it stands beside the services that could be read.
+    pub fn to_unreachable(&self, host: &Host, runtime: Runtime) -> Unreachable {
+        Unreachable {
+            host: host.name(),
+            runtime,
+            error: SafeText::from_error(self),
+            fix: self.fix().cloned().unwrap_or_else(|| {
+                SafeText::from_text("see the message; `docker info` asks the same daemon")
+            }),
+        }
+    }
+}
+
+/// Looks at every runtime of a host once. What could not be read stands in [`Inventory::unreachable`].
+/// A host without Docker whose services are configured otherwise is not told of as unreachable.
+pub async fn discover(host: &Host, configured: &[(ServiceId, ServiceSettings)]) -> Inventory {
+    let mut inventory = Inventory::default();
+    match docker::discover(host).await {
+        Ok(services) => inventory.services.extend(services),
+        Err(RuntimeError::Unreachable {
+            is_absent: true, ..
+        }) if configured.iter().any(|(id, _)| id.host == host.name()) => {}
+        Err(error) => inventory
+            .unreachable
+            .push(error.to_unreachable(host, Runtime::Docker)),
+    }
+    inventory.services.sort_by(|a, b| a.id.cmp(&b.id));
+    inventory
+}
+
+/// Sends a signal after each change that the host's runtimes tell of. Reconnects by itself; a reconnect counts
+/// as a change, since what happened meanwhile is not known. Ends when nobody listens.
+pub async fn watch(host: &Host, to: mpsc::Sender<()>) {
+    docker::watch(host, to).await;
+}
+
+/// Reads a service's log: see [`crate::ops::logs::read`](../ops/logs/fn.read.html).
+///
+/// # Errors
+/// The source could not be opened at all.
+pub async fn read_logs(
+    host: &Host,
+    service: &Service,
+    _settings: &ServiceSettings,
+    request: &LogRequest,
+    to: mpsc::Sender<LogEvent>,
+) -> Result<(), RuntimeError> {
+    match service.runtime {
+        Runtime::Compose | Runtime::Docker | Runtime::Swarm => {
+            docker::read_logs(host, service, request, to).await
+        }
+        runtime @ (Runtime::Pm2 | Runtime::Exec | Runtime::File) => {
+            Err(RuntimeError::Unsupported {
+                what: "reading logs",
+                service: service.id.clone(),
+                runtime,
+            })
+        }
+    }
+}
+
+/// Measures what a service uses of what it may use.
+///
+/// # Errors
+/// The daemon did not answer, or this runtime does not measure.
+pub async fn saturation(host: &Host, service: &Service) -> Result<Saturation, RuntimeError> {
+    match service.runtime {
+        Runtime::Compose | Runtime::Docker | Runtime::Swarm => {
+            docker::saturation(host, service).await
+        }
+        runtime @ (Runtime::Pm2 | Runtime::Exec | Runtime::File) => {
+            Err(RuntimeError::Unsupported {
+                what: "measuring CPU and memory",
+                service: service.id.clone(),
+                runtime,
+            })
+        }
+    }
+}
