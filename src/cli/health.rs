@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::exit::Exit;
 use super::output::{Ended, Output, Paint, Stop};
 use super::services::print_unreachable;
 use crate::domain::health::{HealthReport, HealthState};
+use crate::domain::service::Unreachable;
 use crate::ops::{Context, health, services};
 
 /// `lastgood health`: one look at every probe.
@@ -15,6 +17,13 @@ use crate::ops::{Context, health, services};
 pub struct HealthArgs {
     /// Names of services; all without any
     pub services: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    report: &'a HealthReport,
+    unreachable: &'a [Unreachable],
 }
 
 /// Runs it. Asked for everything, what could not be looked at makes the whole unreachable, never healthy.
@@ -33,7 +42,11 @@ pub async fn run(args: &HealthArgs, ctx: &Arc<Context>, out: &mut Output) -> End
         report.state = HealthState::Unreachable;
     }
     if out.is_json() {
-        out.json("health", &report)?;
+        let document = Document {
+            report: &report,
+            unreachable,
+        };
+        out.json("health", &document)?;
     } else {
         print(&report, out)?;
         print_unreachable(unreachable, out)?;
