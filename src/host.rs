@@ -1,5 +1,7 @@
 //! A machine that commands can be run on: this one, or one behind ssh.
 
+pub mod tail;
+
 use crate::domain::host::HostName;
 
 /// A machine.
