@@ -23,9 +23,18 @@ pub struct LineSplitter {
     partial: Vec<u8>,
     cut_bytes: u32,
     pending_bytes: u64,
+    stream: Stream,
 }
 
 impl LineSplitter {
+    /// A splitter whose lines are of this stream.
+    pub fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            ..Self::default()
+        }
+    }
+
     /// Appends every line that `bytes` ends to `block`. `emit` takes the block whenever it holds
     /// [`BLOCK_BYTES`] and gives an empty one back; an error of `emit` ends the splitting.
     ///
@@ -39,7 +48,7 @@ impl LineSplitter {
     ) -> Result<(), E> {
         while let Some(end) = memchr(b'\n', bytes) {
             if self.pending_bytes == 0 && end <= MAX_LINE {
-                block.push(None, Stream::Stdout, trim_return(&bytes[..end]), 0);
+                block.push(None, self.stream, trim_return(&bytes[..end]), 0);
             } else {
                 self.keep(&bytes[..end]);
                 self.finish(block);
@@ -63,7 +72,7 @@ impl LineSplitter {
         } else {
             &self.partial
         };
-        block.push(None, Stream::Stdout, text, self.cut_bytes);
+        block.push(None, self.stream, text, self.cut_bytes);
         self.partial.clear();
         // A 1 MiB line is rare; its memory is not kept for the hours until the next one.
         self.partial.shrink_to(READ_BYTES);

@@ -1,0 +1,259 @@
+//! Services run by configured commands: whatever has no supervisor that we know, such as a systemd unit, a
+//! script or a binary with a pid file.
+//!
+//! Each command is run by `sh -c` with a time limit and in a process group of its own. None of them is trusted
+//! further than its exit code goes: after a change the plan verifies state, release and probe like everywhere.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::domain::log::{LogEvent, LogPosition, LogRequest};
+use crate::domain::operation::StepWork;
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Instance, Release, Runtime, Service, ServiceId, ServiceState};
+use crate::domain::settings::{ExecCommands, ServiceSettings};
+use crate::host::tail;
+use crate::runtime::RuntimeError;
+
+mod process;
+mod shell;
+mod stream;
+
+/// `status` and `release_command` answer within this time or count as failed.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// The variable that tells `roll_back` which release to bring back.
+pub const RELEASE_VARIABLE: &str = "LASTGOOD_RELEASE";
+
+/// What can be done to an exec service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Run its `start`.
+    Start,
+    /// Run its `stop`.
+    Stop,
+    /// Run its `restart`; without one, `stop && start`.
+    Restart,
+    /// Run its `roll_back` with this release in [`RELEASE_VARIABLE`].
+    RollBack(String),
+}
+
+/// Asks every configured exec service for its state and its release, all at once. A command that fails to
+/// answer makes the state unknown and stands in the service's problems; the service itself is always there.
+pub async fn discover(configured: &[(ServiceId, ServiceSettings)]) -> Vec<Service> {
+    let asked = configured.iter().filter_map(|(id, settings)| {
+        let commands = settings.exec.as_ref()?;
+        Some(look(id.clone(), commands))
+    });
+    join_all(asked).await
+}
+
+async fn look(id: ServiceId, commands: &ExecCommands) -> Service {
+    let mut problems = Vec::new();
+    let (status, release) = tokio::join!(
+        state(commands.status.as_deref()),
+        release(commands.release_command.as_deref())
+    );
+    let (state, pid) = status.unwrap_or_else(|problem| {
+        problems.push(problem);
+        (ServiceState::Unknown, None)
+    });
+    let release = release.unwrap_or_else(|problem| {
+        problems.push(problem);
+        Release::default()
+    });
+    let process = pid.and_then(process::look);
+    let started_at = process.map(|p| p.started_at);
+    let instances = match pid {
+        Some(pid) if state == ServiceState::Running => vec![Instance {
+            id: pid.to_string(),
+            name: SafeText::from_text(&id.name),
+            state,
+            health: None,
+            image_id: None,
+            created_at: None,
+            started_at,
+            restarts: 0,
+            exit_code: None,
+        }],
+        _ => Vec::new(),
+    };
+    let uptime = started_at.map(|at| Timestamp::now().duration_since(at));
+    Service {
+        id,
+        runtime: Runtime::Exec,
+        state,
+        health: None,
+        release,
+        instances,
+        restarts: 0,
+        uptime_ms: uptime.map(|u| u64::try_from(u.as_millis()).unwrap_or(0)),
+        crash_loop: None,
+        cpu: None,
+        memory_bytes: process.map(|p| p.memory_bytes),
+        problems,
+        compose: None,
+        labels: std::collections::BTreeMap::new(),
+    }
+}
+
+/// Running, or not, and the process id where the first line is `pid N`.
+async fn state(command: Option<&str>) -> Result<(ServiceState, Option<u32>), SafeText> {
+    let Some(command) = command else {
+        return Err(SafeText::from_text("no status command is configured"));
+    };
+    let answer = shell::ask(command, ANSWER_LIMIT)
+        .await
+        .map_err(|error| problem("status", &error.to_string()))?;
+    match answer.code {
+        Some(0) => {
+            let first = answer.stdout.lines().next().unwrap_or_default();
+            let pid = first
+                .strip_prefix("pid ")
+                .and_then(|p| p.trim().parse().ok());
+            Ok((ServiceState::Running, pid))
+        }
+        // The shell's own words for "cannot be run" and "not found" say nothing of the service.
+        Some(code @ (126 | 127)) => Err(problem(
+            "status",
+            &format!("exit {code}: {}", answer.stderr.trim()),
+        )),
+        Some(_) if answer.stdout.trim() == "failed" => Ok((ServiceState::Failed, None)),
+        Some(_) => Ok((ServiceState::Stopped, None)),
+        None => Err(problem("status", "ended by a signal")),
+    }
+}
+
+async fn release(command: Option<&str>) -> Result<Release, SafeText> {
+    let Some(command) = command else {
+        return Ok(Release::default());
+    };
+    let answer = shell::ask(command, ANSWER_LIMIT)
+        .await
+        .map_err(|error| problem("release_command", &error.to_string()))?;
+    let printed = answer.stdout.trim();
+    match answer.code {
+        Some(0) if !printed.is_empty() => Ok(Release {
+            path: Some(SafeText::from_text(printed)),
+            ..Release::default()
+        }),
+        Some(0) => Err(problem("release_command", "printed nothing")),
+        code => {
+            let code = code.map_or_else(|| "signal".to_owned(), |c| format!("exit {c}"));
+            Err(problem(
+                "release_command",
+                &format!("{code}: {}", answer.stderr.trim()),
+            ))
+        }
+    }
+}
+
+fn problem(what: &str, why: &str) -> SafeText {
+    SafeText::from_text(&format!("{what}: {why}"))
+}
+
+/// Reads the service's log: its files in place, else what its `logs` command prints. A closed read of a command
+/// that goes on for ever ends after a moment of silence.
+///
+/// # Errors
+/// No log is configured, no file can be read, or the command cannot be started.
+pub async fn read_logs(
+    id: &ServiceId,
+    settings: &ServiceSettings,
+    request: &LogRequest,
+    to: mpsc::Sender<LogEvent>,
+) -> Result<(), RuntimeError> {
+    if !settings.log_files.is_empty() {
+        return tail::read_files(id, &settings.log_files, request, to)
+            .await
+            .map_err(|error| RuntimeError::failed(format!("cannot read the log of {id}"), error));
+    }
+    match settings.exec.as_ref().and_then(|e| e.logs.as_deref()) {
+        Some(command) => stream::read(id, command, request, to)
+            .await
+            .map_err(|error| {
+                RuntimeError::failed(format!("cannot run the logs command of {id}"), error)
+            }),
+        None => Err(RuntimeError::Unsupported {
+            what: "reading logs (neither log_files nor a logs command is configured)",
+            service: id.clone(),
+            runtime: Runtime::Exec,
+        }),
+    }
+}
+
+/// Where the service's log files end now; empty where its log is a command's output.
+///
+/// # Errors
+/// A log file is there and cannot be read.
+pub async fn positions(
+    id: &ServiceId,
+    settings: &ServiceSettings,
+) -> Result<Vec<LogPosition>, RuntimeError> {
+    tail::positions(&settings.log_files)
+        .await
+        .map_err(|error| RuntimeError::failed(format!("cannot read the log of {id}"), error))
+}
+
+/// CPU over a short moment, as a fraction of one core, and memory in bytes, of the process that `status` names.
+/// `None` where `status` names no process or the process is gone.
+pub async fn usage(service: &Service, over: Duration) -> Option<(f64, u64)> {
+    let pid = service.instances.first()?.id.parse().ok()?;
+    let begun = Instant::now();
+    let first = process::look(pid)?;
+    tokio::time::sleep(over).await;
+    let second = process::look(pid)?;
+    let used = (second.cpu_seconds - first.cpu_seconds).max(0.0);
+    Some((used / begun.elapsed().as_secs_f64(), second.memory_bytes))
+}
+
+/// The step that carries out a change: `sh -c` with the configured command, so that the plan shows exactly what
+/// runs.
+///
+/// # Errors
+/// The command is not configured.
+pub fn work(
+    id: &ServiceId,
+    commands: &ExecCommands,
+    change: &Change,
+) -> Result<StepWork, RuntimeError> {
+    let missing = |what| RuntimeError::Unsupported {
+        what,
+        service: id.clone(),
+        runtime: Runtime::Exec,
+    };
+    let mut env = std::collections::BTreeMap::new();
+    let command = match change {
+        Change::Start => commands
+            .start
+            .clone()
+            .ok_or(missing("start (no start command is configured)"))?,
+        Change::Stop => commands
+            .stop
+            .clone()
+            .ok_or(missing("stop (no stop command is configured)"))?,
+        Change::Restart => match (&commands.restart, &commands.stop, &commands.start) {
+            (Some(restart), _, _) => restart.clone(),
+            (None, Some(stop), Some(start)) => format!("{{ {stop}; }} && {{ {start}; }}"),
+            _ => return Err(missing("restart (no restart command is configured)")),
+        },
+        Change::RollBack(release) => {
+            env.insert(RELEASE_VARIABLE.to_owned(), release.clone());
+            commands
+                .roll_back
+                .clone()
+                .ok_or(missing("roll back (no roll_back command is configured)"))?
+        }
+    };
+    Ok(StepWork::Command {
+        argv: vec!["sh".to_owned(), "-c".to_owned(), command],
+        cwd: None::<PathBuf>,
+        env,
+    })
+}
+
+#[cfg(test)]
+mod tests;
