@@ -6,10 +6,15 @@ use std::sync::Arc;
 use clap::Parser;
 use lastgood::cli::output::{Ended, Output, Stop, talk, talk_error};
 use lastgood::cli::{Cli, Command, Global, TuiArgs, completions, exit::Exit};
+use lastgood::demo;
 use lastgood::ops::{Context, Options};
 use lastgood::tui;
 
 fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == demo::SUBCOMMAND) {
+        return demo::run_process(args);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

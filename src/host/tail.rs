@@ -290,10 +290,10 @@ impl Tail {
         source.read_to(source.length()?, &mut emit)?;
         if look == Look::Replaced {
             let next = Source::open(&self.path)?;
-            if let Some(old) = self.source.replace(next) {
-                if let Some((mut older, _)) = self.previous.replace((old, Instant::now())) {
-                    older.finish(&mut emit)?;
-                }
+            if let Some(old) = self.source.replace(next)
+                && let Some((mut older, _)) = self.previous.replace((old, Instant::now()))
+            {
+                older.finish(&mut emit)?;
             }
             let detail = format!("{} was replaced by a new file", self.path.display());
             self.note(LogNoteKind::Rotated, &detail, to)?;
