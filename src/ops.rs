@@ -22,17 +22,9 @@ use crate::host::Host;
 use crate::store::config::Config;
 use crate::store::paths::StateDir;
 
+pub use crate::domain::operation::Access;
 pub use error::{ErrorKind, OpsError};
 pub use operation::{Confirmation, execute, plan};
-
-/// What this session may do. Checked where permits are made, not in the front ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Nothing on a managed machine is changed.
-    ReadOnly,
-    /// Whatever the user may do.
-    Full,
-}
 
 /// What was asked for on the command line, before anything was read.
 #[derive(Debug, Clone, Default)]

@@ -1,4 +1,9 @@
 //! The files this program owns: configuration, state folder, checkpoints, journals, log lines in memory.
 
+pub mod checkpoint;
 pub mod config;
+pub mod journal;
+pub mod lease;
 pub mod paths;
+
+pub use paths::StoreError;

@@ -75,6 +75,15 @@ impl Operation {
     }
 }
 
+/// What a session may do. Checked where permits are made, not in the front ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing on a managed machine is changed.
+    ReadOnly,
+    /// Whatever the user may do.
+    Full,
+}
+
 /// Which release a rollback brings back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -169,6 +169,12 @@ pub struct AuditRecord {
     pub outcome: Option<SafeText>,
     /// How long it took.
     pub duration_ms: Option<u64>,
+    /// The run whose journal tells the steps; `None` for a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// What the plan said, step by step; of an intent only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<SafeText>,
     /// The hash of the record before; 64 zeros for the first.
     pub prev: String,
     /// SHA-256 over this record without this field.

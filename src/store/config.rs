@@ -1,12 +1,30 @@
 //! The configuration: what was found in the files, the environment and the flags.
+//!
+//! Files are layered: `/etc/lastgood/config.toml`, then the user's, then `./lastgood.toml`; a later one wins key
+//! by key. Each is read on its own first, so that an error names the file, the line and the key. What this
+//! version does not act on yet is known all the same, kept in [`Config::raw`], and checked for typing errors.
+
+mod error;
+mod load;
+mod raw;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::domain::service::ServiceId;
 use crate::domain::settings::ServiceSettings;
 
+pub use error::ConfigError;
+pub use load::{Places, load};
+
+/// The commented default, as `assets/config.toml` ships it.
+pub const DEFAULT_TEXT: &str = include_str!("../../assets/config.toml");
+
+/// Checkpoints that `prune` keeps where nothing is said.
+const KEEP_LAST: usize = 20;
+
 /// The configuration in force. Nothing in it is needed: what is found is used.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Hosts by name: what ssh accepts as a destination.
     pub hosts: BTreeMap<String, HostConfig>,
@@ -14,8 +32,34 @@ pub struct Config {
     pub services: BTreeMap<String, ServiceSettings>,
     /// Whether mouse events are asked for.
     pub mouse: bool,
+    /// `auto`, or the name of a keyboard layout whose letters are mapped to Latin ones.
+    pub layout_map: String,
+    /// The user's keymap, layered on the default one.
+    pub keymap: Option<PathBuf>,
     /// Checkpoints to keep when pruning.
     pub keep_last: usize,
+    /// Whether a checkpoint keeps a copy of each image besides pinning it.
+    pub save_images: bool,
+    /// The files it was read from, in the order in which they win.
+    pub sources: Vec<PathBuf>,
+    /// Everything that was said, merged: sections of later features are read from here.
+    pub raw: toml::Table,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            hosts: BTreeMap::new(),
+            services: BTreeMap::new(),
+            mouse: false,
+            layout_map: "auto".to_owned(),
+            keymap: None,
+            keep_last: KEEP_LAST,
+            save_images: false,
+            sources: Vec::new(),
+            raw: toml::Table::new(),
+        }
+    }
 }
 
 /// A configured host.
@@ -25,14 +69,28 @@ pub struct HostConfig {
     pub ssh: String,
     /// Nothing may be changed there.
     pub read_only: bool,
+    /// Confirmations are graded as in production.
+    pub protected: bool,
+    /// Put before commands that need another user's rights: `sudo -n`.
+    pub become_with: Option<String>,
 }
 
 impl Config {
-    /// The settings of a service; the defaults where nothing is said.
+    /// The settings of a service; the defaults where nothing is said. A full id wins over a name with parts left
+    /// out (`backend`), and of several such the first.
     pub fn service(&self, id: &ServiceId) -> ServiceSettings {
         self.services
             .get(&id.to_string())
+            .or_else(|| {
+                self.services
+                    .iter()
+                    .find(|(name, _)| id.matches(name))
+                    .map(|(_, settings)| settings)
+            })
             .cloned()
             .unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

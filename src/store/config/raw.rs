@@ -1,0 +1,434 @@
+//! The configuration file's shape: every key there is, so that any other is a typing error.
+//!
+//! Values are checked while they are read, which gives each error its place in the file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use super::error::nearest;
+use crate::domain::host::HostName;
+use crate::domain::service::ServiceId;
+use crate::domain::settings::{ExecCommands, Probe, ProbeKind, RequestRules, ServiceSettings};
+use crate::domain::signal::{Limits, SignalName, Threshold};
+use crate::domain::time::parse_span;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub(super) hosts: BTreeMap<HostKey, RawHost>,
+    pub(super) services: BTreeMap<ServiceKey, RawService>,
+    pub(super) input: RawInput,
+    pub(super) checkpoint: RawCheckpoint,
+    signals: BTreeMap<String, RawSignal>,
+    rules: Vec<RawRule>,
+    sinks: BTreeMap<String, RawSink>,
+    routes: Vec<RawRoute>,
+    switch: BTreeMap<String, RawSwitch>,
+    backups: BTreeMap<String, RawBackup>,
+    policy: RawPolicy,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawHost {
+    pub(super) ssh: Option<HostKey>,
+    pub(super) read_only: Option<bool>,
+    pub(super) protected: Option<bool>,
+    #[serde(rename = "become")]
+    pub(super) become_with: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawInput {
+    pub(super) layout_map: Option<String>,
+    pub(super) mouse: Option<bool>,
+    pub(super) keymap: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawCheckpoint {
+    pub(super) keep_last: Option<usize>,
+    pub(super) save_images: Option<bool>,
+    encrypt: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawService {
+    probe: Option<RawProbe>,
+    env_files: Vec<PathBuf>,
+    config_files: Vec<PathBuf>,
+    log_files: Vec<PathBuf>,
+    request_regex: Option<Pattern>,
+    ignore_routes: Vec<String>,
+    limits: BTreeMap<SignalKey, LimitRow>,
+    release: RawRelease,
+    migrations: RawMigrations,
+    status: Option<String>,
+    start: Option<String>,
+    stop: Option<String>,
+    restart: Option<String>,
+    logs: Option<String>,
+    release_command: Option<String>,
+    roll_back: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawRelease {
+    git: Option<PathBuf>,
+    install: Option<String>,
+    install_if: Option<PathBuf>,
+}
+
+/// Sections of later features: their keys are known, their values are kept as they stand.
+macro_rules! known_keys {
+    ($($name:ident { $($(#[$meta:meta])* $key:ident: $kind:ty),* $(,)? })*) => {$(
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct $name { $($(#[$meta])* $key: Option<$kind>),* }
+    )*};
+}
+
+known_keys! {
+    RawMigrations { current: String, downgrade: String }
+    RawSignal { promql: String, command: String, regex: Pattern, service: String, unit: String, limits: LimitRow }
+    RawRule { when: String, r#for: SpanText, severity: SeverityWord }
+    RawSink {
+        kind: SinkKind, url: String, url_env: String, url_file: PathBuf, url_command: String,
+        key: String, key_env: String, key_file: PathBuf, key_command: String,
+        token: String, token_env: String, token_file: PathBuf, token_command: String,
+        password_env: String, password_file: PathBuf, password_command: String,
+        chat: toml::Value, channel: String, host: String, port: u16, user: String, from: String,
+        to: toml::Value, command: String, timeout: SpanText,
+    }
+    RawRoute {
+        severity: SeverityWord, services: Vec<String>, sinks: Vec<String>, escalate_after: SpanText,
+        escalate_to: Vec<String>,
+    }
+    RawSwitch {
+        blue: RawColour, green: RawColour, active: PathBuf, test: String, reload: String, verify: RawProbe,
+    }
+    RawColour { file: PathBuf, probe: RawProbe }
+    RawBackup {
+        kind: BackupKind, service: ServiceKey, database: String, files: Vec<PathBuf>, keep: RawKeep,
+        rpo: SpanText, encrypt: String, copy: String, every: SpanText,
+    }
+    RawKeep { last: u32, daily: u32, weekly: u32, monthly: u32 }
+    RawPolicy { rules: Vec<RawPolicyRule> }
+    RawPolicyRule {
+        user: String, host: String, service: String, operations: Vec<String>,
+        two_person: Vec<RiskWord>,
+    }
+}
+
+macro_rules! words {
+    ($($name:ident { $($word:literal $variant:ident),* $(,)? })*) => {$(
+        #[derive(Debug, Deserialize)]
+        enum $name { $(#[serde(rename = $word)] $variant),* }
+    )*};
+}
+
+words! {
+    SeverityWord { "P0" P0, "P1" P1, "P2" P2, "P3" P3 }
+    SinkKind {
+        "slack" Slack, "pagerduty" Pagerduty, "telegram" Telegram, "email" Email, "webhook" Webhook,
+        "command" Command,
+    }
+    BackupKind { "postgres" Postgres, "redis" Redis, "files" Files }
+    RiskWord {
+        "read_only" ReadOnly, "disruptive" Disruptive, "destructive" Destructive, "data_losing" DataLosing,
+    }
+}
+
+/// Reads a type from text, with the error at the text's place.
+macro_rules! from_text {
+    ($name:ident, |$text:ident| $read:expr) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let $text = String::deserialize(deserializer)?;
+                $read.map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+/// A host's name or ssh destination that no ssh client could take for an option.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct HostKey(String);
+from_text!(HostKey, |text| HostName::parse(&text)
+    .map(|name| Self(name.as_str().to_owned())));
+
+impl fmt::Display for HostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `[host:]group/name`, or a short name.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ServiceKey(String);
+from_text!(ServiceKey, |text| {
+    let is_short = !text.is_empty() && !text.contains(['/', ':']);
+    if is_short || ServiceId::parse(&text).is_some() {
+        Ok(Self(text))
+    } else {
+        Err(format!(
+            "not a service: {text:?}; write \"group/name\" (\"shop/backend\", \"exec/bot\")"
+        ))
+    }
+});
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A regular expression that compiles.
+#[derive(Debug)]
+struct Pattern(String);
+from_text!(Pattern, |text| match regex::Regex::new(&text) {
+    Ok(_) => Ok(Self(text)),
+    Err(error) => Err(format!("not a regular expression: {error}")),
+});
+
+/// A length of time: `500ms`, `2m`, `1h30m`.
+#[derive(Debug, Clone, Copy)]
+struct SpanText(Duration);
+from_text!(SpanText, |text| read_span(&text).map(Self));
+
+fn read_span(text: &str) -> Result<Duration, String> {
+    parse_span(text)
+        .and_then(|span| Duration::try_from(span).ok())
+        .ok_or_else(|| format!("not a length of time: {text:?}; write 500ms, 30s, 2m, 1h30m"))
+}
+
+/// A signal's name; one that is nearly a known one is a typing error.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct SignalKey(SignalName);
+from_text!(SignalKey, |text| {
+    const KNOWN: &[&str] = &[
+        "latency_p95",
+        "error_rate",
+        "traffic",
+        "cpu",
+        "memory",
+        "disk",
+        "connections",
+    ];
+    match (SignalName::parse(&text), nearest(&text, KNOWN)) {
+        (SignalName::Own(_), Some(near)) => {
+            Err(format!("unknown key {text:?}; did you mean {near:?}?"))
+        }
+        (name, _) => Ok(Self(name)),
+    }
+});
+
+/// One limit: a number in the signal's unit, a length of time (milliseconds), or a percentage (a fraction).
+#[derive(Debug, Clone, Copy, Serialize)]
+struct LimitValue(f64);
+
+impl<'de> Deserialize<'de> for LimitValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Value;
+        impl Visitor<'_> for Value {
+            type Value = LimitValue;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, a length of time (\"500ms\") or a percentage (\"5%\")")
+            }
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<LimitValue, E> {
+                if value.is_finite() && value >= 0.0 {
+                    Ok(LimitValue(value))
+                } else {
+                    Err(E::custom(format!("{value} cannot be a limit")))
+                }
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<LimitValue, E> {
+                self.visit_f64(value as f64)
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<LimitValue, E> {
+                if let Some(percent) = text.strip_suffix('%') {
+                    let percent: f64 = percent
+                        .trim()
+                        .parse()
+                        .map_err(|_| E::custom(format!("not a percentage: {text:?}")))?;
+                    return self.visit_f64(percent / 100.0);
+                }
+                let span = read_span(text).map_err(E::custom)?;
+                self.visit_f64(span.as_secs_f64() * 1000.0)
+            }
+        }
+        deserializer.deserialize_any(Value)
+    }
+}
+
+/// `[warning, critical]`, and the limits of P1 and P0 where they differ from what follows from those.
+#[derive(Debug)]
+struct LimitRow(Vec<LimitValue>);
+
+impl<'de> Deserialize<'de> for LimitRow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let values = Vec::<LimitValue>::deserialize(deserializer)?;
+        if !(2..=4).contains(&values.len()) {
+            return Err(de::Error::custom(
+                "limits are [warning, critical], or [warning, critical, P1, P0]",
+            ));
+        }
+        if values[0].0 > values[1].0 {
+            return Err(de::Error::custom(
+                "the warning limit is over the critical one",
+            ));
+        }
+        Ok(Self(values))
+    }
+}
+
+impl LimitRow {
+    /// P1 and P0 keep the place that they have among the default limits: a slow service whose critical limit was
+    /// doubled must not be rolled back by the default P0.
+    fn threshold(&self, default: Option<&Threshold>) -> Threshold {
+        let (warning, critical) = (self.0[0].0, self.0[1].0);
+        let moved = |value: Option<f64>| {
+            let (default, value) = (default?, value?);
+            if value == default.warning {
+                Some(warning)
+            } else {
+                Some(value * critical / default.critical)
+            }
+        };
+        Threshold {
+            warning,
+            critical,
+            p1: self
+                .0
+                .get(2)
+                .map(|v| v.0)
+                .or(moved(default.and_then(|d| d.p1))),
+            p0: self
+                .0
+                .get(3)
+                .map(|v| v.0)
+                .or(moved(default.and_then(|d| d.p0))),
+        }
+    }
+}
+
+/// A probe: an address as text, or a table.
+#[derive(Debug)]
+struct RawProbe(Probe);
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ProbeTable {
+    http: Option<String>,
+    tcp: Option<String>,
+    command: Option<String>,
+    status: Option<u16>,
+    contains: Option<String>,
+    json: Option<toml::Value>,
+    timeout: Option<SpanText>,
+}
+
+impl<'de> Deserialize<'de> for RawProbe {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = RawProbe;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a probe: \"http://…\", \"tcp://host:port\", or a table with http, tcp or command")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawProbe, E> {
+                let kind = match text.strip_prefix("tcp://") {
+                    Some(address) => tcp(address),
+                    None => http(text, None, None),
+                };
+                Ok(RawProbe(Probe {
+                    kind: kind.map_err(E::custom)?,
+                    timeout: Probe::http("").timeout,
+                }))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawProbe, A::Error> {
+                let table = ProbeTable::deserialize(MapAccessDeserializer::new(map))?;
+                let timeout = table.timeout.map_or(Probe::http("").timeout, |t| t.0);
+                let kind = match (table.http, table.tcp, table.command) {
+                    (Some(url), None, None) => http(&url, table.status, table.contains),
+                    (None, Some(address), None) => tcp(&address),
+                    (None, None, Some(command)) => Ok(ProbeKind::Command { command }),
+                    _ => Err("a probe has exactly one of http, tcp and command".to_owned()),
+                };
+                let kind = kind.map_err(de::Error::custom)?;
+                Ok(RawProbe(Probe { kind, timeout }))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+fn http(url: &str, status: Option<u16>, contains: Option<String>) -> Result<ProbeKind, String> {
+    let rest = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
+    if rest.is_none_or(str::is_empty) || url.contains(char::is_whitespace) {
+        return Err(format!(
+            "not an address: {url:?}; write http://host:port/path, tcp://host:port, or {{ command = \"…\" }}"
+        ));
+    }
+    Ok(ProbeKind::Http {
+        url: url.to_owned(),
+        status,
+        contains,
+    })
+}
+
+fn tcp(address: &str) -> Result<ProbeKind, String> {
+    match address.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(ProbeKind::Tcp {
+                address: address.to_owned(),
+            })
+        }
+        _ => Err(format!("not an address: {address:?}; write host:port")),
+    }
+}
+
+impl From<RawService> for ServiceSettings {
+    fn from(raw: RawService) -> Self {
+        let exec = ExecCommands {
+            status: raw.status,
+            start: raw.start,
+            stop: raw.stop,
+            restart: raw.restart,
+            logs: raw.logs,
+            release_command: raw.release_command,
+            roll_back: raw.roll_back,
+        };
+        let mut limits = Limits::default();
+        for (SignalKey(name), row) in raw.limits {
+            let threshold = row.threshold(limits.of(&name));
+            limits.0.insert(name, threshold);
+        }
+        Self {
+            probe: raw.probe.map(|probe| probe.0),
+            env_files: raw.env_files,
+            config_files: raw.config_files,
+            log_files: raw.log_files,
+            requests: RequestRules {
+                request_regex: raw.request_regex.map(|pattern| pattern.0),
+                ignore_routes: raw.ignore_routes,
+            },
+            limits,
+            git: raw.release.git,
+            exec: (exec != ExecCommands::default()).then_some(exec),
+        }
+    }
+}
