@@ -1,1 +1,27 @@
+//! Integration tests: the binary, as a user calls it, on real components.
+//!
+//! Everything here is black box: commands, exit codes, JSON and files, against Docker, Compose, tmux and a terminal.
+//! One binary, because each one more would be linked against the whole dependency tree. The tests wait more than they
+//! compute, so a few run side by side; each has its own state directory, its own project and its own images.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr
+)]
+
+mod harness;
+
+mod checkpoint;
+mod compose_story;
+mod console;
+mod crash;
+mod demo;
+mod files;
+mod follow;
+mod logs;
+mod refusals;
+mod roll_back;
+mod runbook;
 mod shop;
+mod signals;

@@ -1,0 +1,136 @@
+//! Runbooks: the shipped ones are there, and a run is one record that several engineers write at once.
+
+use crate::compose_story::list;
+use crate::harness::Sandbox;
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+const OWN: &str = "# Own checks
+
+## After
+
+- [ ] read the release notes {owner=anna due=T+5m}
+- [ ] the shop answers
+  ```probe
+  http http://127.0.0.1:PORT/health
+  ```
+- [ ] tell the others
+";
+
+#[test]
+fn every_shipped_runbook_starts() {
+    let sandbox = Sandbox::new("shipped");
+    let listed = sandbox.json(0, "", &["runbook", "list"]);
+    let names: Vec<&str> = list(&listed["runbooks"])
+        .iter()
+        .filter_map(|runbook| runbook["name"].as_str())
+        .collect();
+    for name in [
+        "deploy",
+        "post-deploy-verification",
+        "emergency-rollback-pm2",
+        "emergency-rollback-compose",
+        "blue-green",
+        "production-readiness",
+        "deployment-checklist",
+        "incident-response",
+        "backup-and-restore",
+    ] {
+        assert!(names.contains(&name), "no {name} in {names:?}");
+        sandbox.run(&["runbook", "show", name]).exits(0);
+        let started = sandbox.json(0, "", &["runbook", "start", name]);
+        assert!(!list(&started["items"]).is_empty(), "{started:#}");
+    }
+    sandbox
+        .run(&["runbook", "start", "no-such-runbook"])
+        .exits(2)
+        .says(&["no-such-runbook"]);
+}
+
+#[test]
+fn ticks_persist_and_concurrent_writers_lose_nothing() {
+    let sandbox = Sandbox::new("ticks");
+    sandbox.json(0, "", &["runbook", "start", "deployment-checklist"]);
+    let numbers: Vec<String> = {
+        let status = sandbox.json(0, "", &["runbook", "status"]);
+        let items = list(&status["items"]).iter();
+        items
+            .take(8)
+            .map(|item| item["number"].to_string().replace('"', ""))
+            .collect()
+    };
+    // Eight consoles at once: every tick is in the journal, and every reader sees all of them.
+    std::thread::scope(|scope| {
+        for number in &numbers {
+            scope.spawn(|| sandbox.run(&["runbook", "tick", number]).exits(0));
+        }
+    });
+    let status = sandbox.json(0, "", &["runbook", "status"]);
+    for item in list(&status["items"]) {
+        let number = item["number"].to_string().replace('"', "");
+        let wanted = if numbers.contains(&number) {
+            "done"
+        } else {
+            "open"
+        };
+        assert_eq!(item["state"], wanted, "{item:#}");
+        assert_eq!(item["by"].is_null(), wanted == "open", "{item:#}");
+    }
+    sandbox.run(&["runbook", "undo", &numbers[0]]).exits(0);
+    sandbox
+        .run(&["runbook", "skip", &numbers[1], "--reason", "not here"])
+        .exits(0);
+    sandbox.run(&["runbook", "tick", "no-such-item"]).exits(2);
+    let status = sandbox.json(0, "", &["runbook", "status"]);
+    let state = |number: &str| {
+        let items = list(&status["items"]).iter();
+        let mut found = items.filter(|item| item["number"].to_string().replace('"', "") == number);
+        found.next().unwrap()["state"].clone()
+    };
+    assert_eq!(
+        (state(&numbers[0]), state(&numbers[1])),
+        (Value::from("open"), Value::from("skipped"))
+    );
+    let exported = sandbox.run(&["runbook", "export"]).exits(0);
+    assert!(
+        exported.stdout.contains("- [x]") && exported.stdout.contains("not here"),
+        "{exported}"
+    );
+}
+
+#[test]
+fn an_own_runbook_is_found_and_a_broken_one_is_said() {
+    let sandbox = Sandbox::new("own");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+        }
+    });
+    let folder = sandbox.path("config/lastgood/runbooks");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(
+        folder.join("own.md"),
+        OWN.replace("PORT", &port.to_string()),
+    )
+    .unwrap();
+    let listed = sandbox.json(0, "", &["runbook", "list"]);
+    let own = list(&listed["runbooks"])
+        .iter()
+        .find(|runbook| runbook["name"] == "own")
+        .unwrap_or_else(|| panic!("{listed:#}"));
+    assert_eq!(
+        (
+            own["title"].as_str(),
+            own["items"].as_u64(),
+            own["automatic"].as_u64()
+        ),
+        (Some("Own checks"), Some(3), Some(1)),
+        "{own:#}"
+    );
+}
