@@ -21,6 +21,7 @@ pub mod output;
 pub mod patterns;
 pub mod restart;
 pub mod roll_back;
+pub mod runbook;
 pub mod services;
 pub mod signals;
 pub mod slow;
@@ -130,6 +131,8 @@ pub enum Command {
     Start(restart::ServicesToChange),
     /// Bring back the release and configuration of a checkpoint
     RollBack(roll_back::RollBackArgs),
+    /// Checklists that know their clock, their owners and what they can look up themselves
+    Runbook(runbook::RunbookArgs),
     /// The audit log
     Audit(audit::AuditArgs),
     /// The configuration in force

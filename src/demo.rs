@@ -18,7 +18,9 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::process::Command;
 
+use crate::domain::service::Runtime;
 use crate::domain::settings::{ExecCommands, Probe, RequestRules, ServiceSettings};
+use crate::ops::{self, Access, Context};
 use crate::store::config::Config;
 use crate::store::paths::StateDir;
 
@@ -44,6 +46,11 @@ const ATTEMPTS: usize = 3;
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 /// The whole shop answers by then or has failed to start.
 const READY_LIMIT: Duration = Duration::from_secs(10);
+
+/// Between two looks for a checkpoint.
+const LOOK_PERIOD: Duration = Duration::from_millis(500);
+/// Between the first checkpoint and the deploy that comes by itself.
+const LONELY_PAUSE: Duration = Duration::from_secs(10);
 
 /// A process of the shop. All but the load are services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -215,7 +222,6 @@ impl Shop {
                 .into_iter()
                 .map(|member| (format!("exec/{}", member.as_str()), self.settings(member)))
                 .collect(),
-            keep_last: 20,
             ..Config::default()
         }
     }
@@ -270,20 +276,33 @@ impl Shop {
         }
     }
 
-    /// Deploys a release by itself once a checkpoint is there and a moment has passed, for who plays alone.
-    /// Returns when that is done, or when the shop is gone.
-    pub async fn deploy_after_checkpoint(folder: Folder, release: &str, pause: Duration) {
-        while folder.owner().exists() {
-            if has_checkpoint(&folder) {
-                tokio::time::sleep(pause).await;
-                let is_deployed = folder.current().is_ok_and(|current| current == release);
-                if !is_deployed {
-                    // The next look at the services shows what became of it.
-                    let _ = run_script(&folder, &["deploy", release]).await;
+    /// A session on the shop and on nothing else of this machine. `via` is `console` or `cli`.
+    pub fn context(&self, via: &str, read_only: bool) -> Context {
+        let access = if read_only {
+            Access::ReadOnly
+        } else {
+            Access::Full
+        };
+        Context::with(self.config(), self.state(), ops::actor(via), access).only(Runtime::Exec)
+    }
+
+    /// Deploys the bad release by itself, once a checkpoint is there and a moment has passed, for who plays alone
+    /// in the console. Ends when that is done or the shop is gone.
+    pub fn deploy_after_checkpoint(&self) -> impl Future<Output = ()> + Send + 'static {
+        let folder = self.folder.clone();
+        async move {
+            while !has_checkpoint(&folder) {
+                if !folder.owner().exists() {
+                    return;
                 }
-                return;
+                tokio::time::sleep(LOOK_PERIOD).await;
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(LONELY_PAUSE).await;
+            let is_deployed = folder.current().is_ok_and(|current| current == BAD);
+            if !is_deployed {
+                // What became of it shows in the console as any deploy does.
+                let _ = run_script(&folder, &["deploy", BAD]).await;
+            }
         }
     }
 

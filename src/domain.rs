@@ -13,6 +13,7 @@ pub mod log;
 pub mod operation;
 pub mod outcome;
 pub mod reading;
+pub mod runbook;
 pub mod safe_text;
 pub mod service;
 pub mod settings;

@@ -11,15 +11,20 @@ pub mod health;
 pub mod input;
 pub mod logs;
 pub mod operation;
+pub mod runbook;
+pub mod secrets;
 pub mod services;
 pub mod signals;
 pub mod timeline;
 
 use std::path::PathBuf;
 
+use crate::audit::Audit;
 use crate::domain::outcome::Actor;
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::Runtime;
 use crate::host::Host;
-use crate::store::config::Config;
+use crate::store::config::{self, Config};
 use crate::store::paths::StateDir;
 
 pub use crate::domain::operation::Access;
@@ -54,6 +59,8 @@ pub struct Context {
     pub access: Access,
     /// The machines.
     pub(crate) hosts: Vec<Host>,
+    /// The only runtime that is asked; `None` for every one.
+    pub(crate) only: Option<Runtime>,
 }
 
 impl Context {
@@ -61,8 +68,24 @@ impl Context {
     ///
     /// # Errors
     /// A broken configuration or an unusable state folder; [`ErrorKind::Usage`].
-    pub fn open(_options: &Options) -> Result<Self, OpsError> {
-        todo!("store")
+    pub fn open(options: &Options) -> Result<Self, OpsError> {
+        if let Some(host) = options.hosts.iter().find(|host| *host != "local") {
+            return Err(OpsError::new(
+                ErrorKind::Usage,
+                format!("{host}: this version works on its own machine only"),
+            )
+            .fix(format!("ssh {host} lastgood …")));
+        }
+        let places = config::Places::usual(options.config.as_deref());
+        let config = config::load(&places)?;
+        let state = StateDir::find(options.state_dir.as_deref())
+            .map_err(|error| OpsError::new(ErrorKind::Usage, "no state folder").because(error))?;
+        let access = if options.read_only {
+            Access::ReadOnly
+        } else {
+            Access::Full
+        };
+        Ok(Self::with(config, state, actor(&options.via), access))
     }
 
     /// A context over a given configuration and state folder, as the demo needs it.
@@ -73,6 +96,76 @@ impl Context {
             actor,
             access,
             hosts: vec![Host::Local],
+            only: None,
         }
+    }
+
+    /// Asks no other runtime than this: the demo shows its own shop and nothing else of the machine.
+    #[must_use]
+    pub fn only(mut self, runtime: Runtime) -> Self {
+        self.only = Some(runtime);
+        self
+    }
+
+    /// The audit log.
+    pub(crate) fn audit(&self) -> Audit {
+        Audit::of(&self.state)
+    }
+}
+
+/// Who runs this process, and from where. Names come from the system's own list: `$USER` can say anything.
+pub fn actor(via: &str) -> Actor {
+    let uid = rustix::process::getuid().as_raw();
+    let name = std::fs::read_to_string("/etc/passwd")
+        .ok()
+        .and_then(|text| name_of(uid, &text))
+        .or_else(|| std::env::var("USER").ok())
+        .unwrap_or_else(|| uid.to_string());
+    let user = match std::env::var("SUDO_USER") {
+        Ok(sudo) if uid == 0 && !sudo.is_empty() => format!("{sudo} (sudo)"),
+        _ => name,
+    };
+    let from = std::env::var("SSH_CONNECTION")
+        .ok()
+        .and_then(|text| text.split_whitespace().next().map(SafeText::from_text));
+    Actor {
+        user: SafeText::from_text(&user).to_string(),
+        uid,
+        via: via.to_owned(),
+        from,
+    }
+}
+
+fn name_of(uid: u32, passwd: &str) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn names_come_from_the_list_of_users() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\nanna:x:1000:1000::/home/anna:/bin/sh\n";
+        assert_eq!(name_of(1000, passwd).as_deref(), Some("anna"));
+        assert_eq!(name_of(1, passwd), None);
+        assert_eq!(actor("cli").uid, rustix::process::getuid().as_raw());
+    }
+
+    #[test]
+    fn a_remote_host_is_refused_in_words() {
+        let options = Options {
+            hosts: vec!["prod-1".into()],
+            ..Options::default()
+        };
+        let error = Context::open(&options).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Usage);
+        assert!(error.message.contains("prod-1"));
     }
 }

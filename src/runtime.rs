@@ -1,9 +1,19 @@
 //! What supervises services on a host: Docker, Compose, configured commands.
+//!
+//! Each runtime has its own module; the functions here only choose one by the service's [`Runtime`]. Reading
+//! functions never change a machine; what changes one takes a [`crate::audit::Permit`].
 
+use tokio::sync::mpsc;
+
+use crate::domain::log::{LogEvent, LogPosition, LogRequest};
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Runtime, ServiceId, Unreachable};
+use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
+use crate::domain::settings::ServiceSettings;
+use crate::domain::signal::Saturation;
 use crate::host::Host;
 
+pub mod compose;
+pub mod docker;
 pub mod exec;
 
 /// Why a runtime could not do what was asked.
@@ -16,6 +26,8 @@ pub enum RuntimeError {
         error: SafeText,
         /// What to do about it.
         fix: SafeText,
+        /// Nothing says that there should be one: the default socket does not exist.
+        is_absent: bool,
     },
     /// It does not know this container, image or service (any more).
     #[error("{0} does not exist")]
@@ -76,5 +88,121 @@ impl RuntimeError {
                 SafeText::from_text("see the message; `docker info` asks the same daemon")
             }),
         }
+    }
+}
+
+/// Looks at every runtime of a host once. What could not be read stands in [`Inventory::unreachable`].
+/// A host without Docker whose services are configured otherwise is not told of as unreachable. With `only`,
+/// no other runtime is asked.
+pub async fn discover(
+    host: &Host,
+    configured: &[(ServiceId, ServiceSettings)],
+    only: Option<Runtime>,
+) -> Inventory {
+    let mut inventory = Inventory::default();
+    let asks = |runtime| only.is_none_or(|only| only == runtime);
+    let docker = async {
+        match asks(Runtime::Docker) {
+            true => docker::discover(host).await,
+            false => Ok(Vec::new()),
+        }
+    };
+    let exec = async {
+        match asks(Runtime::Exec) {
+            true => exec::discover(host, configured).await,
+            false => Vec::new(),
+        }
+    };
+    let (docker, exec) = tokio::join!(docker, exec);
+    inventory.services.extend(exec);
+    match docker {
+        Ok(services) => inventory.services.extend(services),
+        Err(RuntimeError::Unreachable {
+            is_absent: true, ..
+        }) if configured.iter().any(|(id, _)| id.host == host.name()) => {}
+        Err(error) => inventory
+            .unreachable
+            .push(error.to_unreachable(host, Runtime::Docker)),
+    }
+    inventory.services.sort_by(|a, b| a.id.cmp(&b.id));
+    inventory
+}
+
+/// Sends a signal after each change that the host's runtimes tell of. Reconnects by itself; a reconnect counts
+/// as a change, since what happened meanwhile is not known. Ends when nobody listens.
+pub async fn watch(
+    host: &Host,
+    configured: &[(ServiceId, ServiceSettings)],
+    only: Option<Runtime>,
+    to: mpsc::Sender<()>,
+) {
+    let asks = |runtime| only.is_none_or(|only| only == runtime);
+    let docker = async {
+        if asks(Runtime::Docker) {
+            docker::watch(host, to.clone()).await;
+        }
+    };
+    let exec = async {
+        if asks(Runtime::Exec) {
+            exec::watch(host, configured, to.clone()).await;
+        }
+    };
+    tokio::join!(docker, exec);
+}
+
+/// Reads a service's log: see [`crate::ops::logs::read`](../ops/logs/fn.read.html).
+///
+/// # Errors
+/// The source could not be opened at all.
+pub async fn read_logs(
+    host: &Host,
+    service: &Service,
+    settings: &ServiceSettings,
+    request: &LogRequest,
+    to: mpsc::Sender<LogEvent>,
+) -> Result<(), RuntimeError> {
+    match service.runtime {
+        Runtime::Compose | Runtime::Docker | Runtime::Swarm => {
+            docker::read_logs(host, service, request, to).await
+        }
+        Runtime::Exec => exec::read_logs(&service.id, settings, request, to).await,
+        runtime @ (Runtime::Pm2 | Runtime::File) => Err(RuntimeError::Unsupported {
+            what: "reading logs",
+            service: service.id.clone(),
+            runtime,
+        }),
+    }
+}
+
+/// Where the files of a service's log end now, so that "after" can start exactly there. Empty for a log that is
+/// not made of files.
+///
+/// # Errors
+/// A log file is there and cannot be read.
+pub async fn positions(
+    service: &Service,
+    settings: &ServiceSettings,
+) -> Result<Vec<LogPosition>, RuntimeError> {
+    match service.runtime {
+        Runtime::Exec => exec::positions(&service.id, settings).await,
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Measures what a service uses of what it may use.
+///
+/// # Errors
+/// The daemon did not answer, or this runtime does not measure.
+pub async fn saturation(host: &Host, service: &Service) -> Result<Saturation, RuntimeError> {
+    match service.runtime {
+        Runtime::Compose | Runtime::Docker | Runtime::Swarm => {
+            docker::saturation(host, service).await
+        }
+        Runtime::Exec => exec::saturation(service).await,
+        runtime @ (Runtime::Pm2 | Runtime::File) => Err(RuntimeError::Unsupported {
+            what: "measuring CPU and memory",
+            service: service.id.clone(),
+            runtime,
+        }),
     }
 }

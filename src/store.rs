@@ -5,5 +5,6 @@ pub mod config;
 pub mod journal;
 pub mod lease;
 pub mod paths;
+pub mod runbook;
 
 pub use paths::StoreError;

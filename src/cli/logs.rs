@@ -3,9 +3,22 @@
 use std::sync::Arc;
 
 use clap::Args;
+use jiff::Zoned;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use super::output::{Ended, Output};
-use crate::ops::Context;
+use self::print::Printer;
+use super::exit::Exit;
+use super::output::{Ended, Output, Stop, talk_error};
+use crate::domain::log::{Level, LogBlock, LogEvent, LogRequest, Window};
+use crate::domain::service::Service;
+use crate::domain::time;
+use crate::ops::{Context, ErrorKind, OpsError, logs, services};
+
+mod print;
+
+/// Events of one service that may wait for the printer.
+const WAITING: usize = 16;
 
 /// `lastgood logs`: logs of services, merged by time.
 #[derive(Debug, Clone, Args)]
@@ -19,6 +32,9 @@ pub struct LogsArgs {
     /// Up to this time
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
+    /// Only the last N lines
+    #[arg(long, value_name = "N")]
+    pub tail: Option<u64>,
     /// Go on with new lines
     #[arg(short, long)]
     pub follow: bool,
@@ -39,10 +55,164 @@ pub struct LogsArgs {
     pub raw: bool,
 }
 
-/// Runs it.
+/// Runs it. A service whose log cannot be read does not hide the others: it is named, and the end is 4.
 ///
 /// # Errors
 /// See [`super::output::Stop`].
-pub async fn run(_args: &LogsArgs, _ctx: &Arc<Context>, _out: &mut Output) -> Ended {
-    todo!()
+pub async fn run(args: &LogsArgs, ctx: &Arc<Context>, out: &mut Output) -> Ended {
+    let request = request(args)?;
+    let filter = print::Filter {
+        grep: args.grep.as_deref().map(pattern).transpose()?,
+        level: args.level.as_deref().map(level).transpose()?,
+        before: args.before,
+        after: args.after,
+    };
+    let inventory = services::discover(ctx).await;
+    let chosen = services::choose(&inventory, &args.services)?;
+    let mut readers = JoinSet::new();
+    let mut streams = Vec::new();
+    for service in &chosen {
+        let (to, from) = mpsc::channel(WAITING);
+        streams.push(from);
+        let (ctx, service, request) = (Arc::clone(ctx), service.clone(), request.clone());
+        readers.spawn(async move { logs::read(&ctx, &service, &request, to).await });
+    }
+    let mut printer = Printer::new(&chosen, filter, args.raw, out)?;
+    if args.follow {
+        by_arrival(streams, &mut printer, out).await?;
+    } else if let [one] = streams.as_mut_slice() {
+        while let Some(event) = one.recv().await {
+            printer.event(0, &event, out)?;
+        }
+    } else {
+        by_time(streams, &chosen, &mut printer, out).await?;
+    }
+    printer.finish(out)?;
+    out.flush()?;
+    let mut exit = Exit::Done;
+    while let Some(ended) = readers.join_next().await {
+        if let Ok(Err(error)) = ended {
+            talk_error(&error);
+            exit = Exit::from(error.kind);
+        }
+    }
+    Ok(exit)
+}
+
+fn request(args: &LogsArgs) -> Result<LogRequest, OpsError> {
+    let now = Zoned::now();
+    let read = |text: &Option<String>| {
+        text.as_deref()
+            .map(|t| time::parse(t, &now).map_err(|e| OpsError::new(ErrorKind::Usage, e)))
+            .transpose()
+    };
+    Ok(LogRequest {
+        window: Window {
+            since: read(&args.since)?,
+            until: read(&args.until)?,
+        },
+        tail: args.tail,
+        follow: args.follow,
+        from: Vec::new(),
+    })
+}
+
+fn pattern(text: &str) -> Result<regex::bytes::Regex, OpsError> {
+    regex::bytes::Regex::new(text).map_err(|e| {
+        OpsError::new(
+            ErrorKind::Usage,
+            format!("--grep {text:?} is not a regular expression"),
+        )
+        .because(e)
+    })
+}
+
+fn level(text: &str) -> Result<Level, OpsError> {
+    let wanted = text.to_lowercase();
+    Level::ALL
+        .into_iter()
+        .find(|l| l.as_str() == wanted || (wanted == "warning" && *l == Level::Warn))
+        .ok_or_else(|| {
+            let known = Level::ALL.map(Level::as_str).join(", ");
+            OpsError::new(
+                ErrorKind::Usage,
+                format!("unknown level {text:?}: use one of {known}"),
+            )
+        })
+}
+
+/// Prints what comes as it comes; hands it to the reader whenever nothing more waits.
+async fn by_arrival(
+    streams: Vec<mpsc::Receiver<LogEvent>>,
+    printer: &mut Printer,
+    out: &mut Output,
+) -> Result<(), Stop> {
+    let (to, mut all) = mpsc::channel(WAITING);
+    let mut forwards = JoinSet::new();
+    for (index, mut stream) in streams.into_iter().enumerate() {
+        let to = to.clone();
+        forwards.spawn(async move {
+            while let Some(event) = stream.recv().await {
+                if to.send((index, event)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    drop(to);
+    while let Some((index, event)) = all.recv().await {
+        printer.event(index, &event, out)?;
+        if all.is_empty() {
+            out.flush()?;
+        }
+    }
+    Ok(())
+}
+
+/// Merges closed windows by time. A line without a time follows the one before it.
+async fn by_time(
+    mut streams: Vec<mpsc::Receiver<LogEvent>>,
+    services: &[Service],
+    printer: &mut Printer,
+    out: &mut Output,
+) -> Result<(), Stop> {
+    let mut heads: Vec<Option<(LogBlock, usize)>> = Vec::new();
+    for (index, stream) in streams.iter_mut().enumerate() {
+        heads.push(next_block(index, stream, printer, out).await?);
+    }
+    debug_assert_eq!(heads.len(), services.len());
+    loop {
+        let first = heads
+            .iter()
+            .enumerate()
+            .filter_map(|(i, head)| head.as_ref().map(|(block, at)| (block.lines[*at].at, i)))
+            .min();
+        let Some((_, index)) = first else {
+            return Ok(());
+        };
+        if let Some((block, at)) = &mut heads[index] {
+            let line = block.lines[*at];
+            printer.line(index, &line, block.text(&line), out)?;
+            *at += 1;
+            if *at == block.lines.len() {
+                heads[index] = next_block(index, &mut streams[index], printer, out).await?;
+            }
+        }
+    }
+}
+
+async fn next_block(
+    index: usize,
+    stream: &mut mpsc::Receiver<LogEvent>,
+    printer: &mut Printer,
+    out: &mut Output,
+) -> Result<Option<(LogBlock, usize)>, Stop> {
+    while let Some(event) = stream.recv().await {
+        match event {
+            LogEvent::Block(block) if block.is_empty() => {}
+            LogEvent::Block(block) => return Ok(Some((block, 0))),
+            note @ LogEvent::Note(_) => printer.event(index, &note, out)?,
+        }
+    }
+    Ok(None)
 }

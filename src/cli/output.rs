@@ -170,6 +170,9 @@ pub fn talk(text: impl std::fmt::Display) {
 /// Prints an error with its whole chain of causes and the next command to type.
 pub fn talk_error(error: &OpsError) {
     talk(format_args!("lastgood: {}", error.to_safe_text()));
+    for line in &error.lines {
+        talk(line);
+    }
     if let Some(fix) = &error.fix {
         talk(format_args!("  try: {}", SafeText::from_text(fix)));
     }

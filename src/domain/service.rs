@@ -288,6 +288,13 @@ pub struct ComposeOrigin {
     pub version: Option<String>,
 }
 
+impl ComposeOrigin {
+    /// Whether the Python tool created it: Compose 2 would recreate the whole project.
+    pub fn is_version_1(&self) -> bool {
+        self.version.as_deref().is_some_and(|v| v.starts_with("1."))
+    }
+}
+
 /// A part of the world that could not be read: an engine, a daemon, a host. It stands beside the services
 /// that could be, so that "nothing found" is never shown for "could not look".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

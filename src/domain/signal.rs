@@ -206,6 +206,19 @@ impl Limits {
     }
 }
 
+/// What a service uses of what it may use, over all its instances. Each value is `None` where it was not measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Saturation {
+    /// CPU in use, in cores, summed over the instances.
+    pub cpu_cores: Option<f64>,
+    /// CPU in use as a fraction of what the busiest instance may use: its own limit, else the machine.
+    pub cpu: Option<f64>,
+    /// Memory in use, in bytes, without the page cache that can be given back, summed over the instances.
+    pub memory_bytes: Option<u64>,
+    /// Memory in use as a fraction of what the fullest instance may use: its own limit, else the machine.
+    pub memory: Option<f64>,
+}
+
 /// One signal of a service, measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Signal {

@@ -3,18 +3,20 @@
 use super::{Context, OpsError};
 use crate::domain::outcome::AuditRecord;
 
+pub use crate::audit::Head;
+
 /// Every record, the oldest first.
 ///
 /// # Errors
 /// The log cannot be read.
-pub fn list(_ctx: &Context) -> Result<Vec<AuditRecord>, OpsError> {
-    todo!("store")
+pub fn list(ctx: &Context) -> Result<Vec<AuditRecord>, OpsError> {
+    Ok(ctx.audit().list()?)
 }
 
-/// Walks the hash chain. Returns the number of records and the head hash.
+/// Walks the hash chain. With an anchor, a head hash that a report printed, the log must still contain it.
 ///
 /// # Errors
 /// A record that does not agree with its hash or with its neighbour ([`super::ErrorKind::No`], with file and line).
-pub fn verify(_ctx: &Context) -> Result<(u64, String), OpsError> {
-    todo!("store")
+pub fn verify(ctx: &Context, anchor: Option<&str>) -> Result<Head, OpsError> {
+    Ok(ctx.audit().verify(anchor)?)
 }

@@ -1,7 +1,11 @@
 //! Why a use case could not do what was asked, in words for people and in kinds for exit codes.
 
+use crate::audit::AuditError;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ResolveError;
+use crate::store::StoreError;
+use crate::store::config::ConfigError;
+use crate::store::lease::LeaseError;
 
 /// What an error means for the caller; the front ends map it to an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub struct OpsError {
     pub message: String,
     /// The next command to type.
     pub fix: Option<String>,
+    /// Lines that show the fault: a line of a file with a caret, a list with reasons.
+    pub lines: Vec<SafeText>,
     /// Why.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -40,6 +46,7 @@ impl OpsError {
             kind,
             message: message.into(),
             fix: None,
+            lines: Vec::new(),
             source: None,
         }
     }
@@ -58,9 +65,61 @@ impl OpsError {
         self
     }
 
+    /// Adds lines that show the fault.
+    #[must_use]
+    pub fn lines(mut self, text: &str) -> Self {
+        self.lines = SafeText::lines(text);
+        self
+    }
+
     /// The whole chain of causes, safe to show.
     pub fn to_safe_text(&self) -> SafeText {
         SafeText::from_error(self)
+    }
+}
+
+impl From<ConfigError> for OpsError {
+    fn from(error: ConfigError) -> Self {
+        Self::new(ErrorKind::Usage, error.to_string()).lines(&error.snippet)
+    }
+}
+
+impl From<StoreError> for OpsError {
+    fn from(error: StoreError) -> Self {
+        let is_full = error.is_full();
+        let own = Self::new(ErrorKind::Failed, error.to_string()).because(error);
+        if is_full {
+            own.fix("df -h: the disk is full; remove what is not needed and try again")
+        } else {
+            own
+        }
+    }
+}
+
+impl From<AuditError> for OpsError {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Denied { .. } => Self::new(ErrorKind::Refused, error.to_string())
+                .fix("start lastgood without --read-only"),
+            AuditError::Store(inner) => {
+                let mut own = Self::from(inner);
+                own.message = format!("the audit log: {}", own.message);
+                own
+            }
+            AuditError::Fault(_) | AuditError::AnchorMissing(_) => {
+                Self::new(ErrorKind::No, error.to_string())
+            }
+        }
+    }
+}
+
+impl From<LeaseError> for OpsError {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Store(inner) => Self::from(inner),
+            held => Self::new(ErrorKind::Refused, held.to_string())
+                .fix("wait until it is over; `lastgood audit list` shows what is under way"),
+        }
     }
 }
 

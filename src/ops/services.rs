@@ -1,20 +1,342 @@
 //! What runs: every service of every runtime on every host.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt, future, stream};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::Context;
-use crate::domain::service::Inventory;
+use super::{Context, ErrorKind, OpsError};
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Inventory, ResolveError, Runtime, Service, ServiceId, Unreachable};
+use crate::domain::settings::ServiceSettings;
+use crate::host::Host;
+use crate::runtime::{self, RuntimeError};
+
+/// A host that has not answered by then is unreachable, whatever hangs there.
+const HOST_TIMEOUT: Duration = Duration::from_secs(15);
+/// After a first change, so long is waited for more: a deploy is a burst of events.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+/// Looked again without any event: uptimes and problems grow old.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Between the two looks that tell a crash loop from a start.
+const SECOND_LOOK: Duration = Duration::from_secs(3);
+/// What started within so many milliseconds is looked at twice.
+const YOUNG_MS: u64 = 60_000;
+/// Restarts within this span are a loop when there are two or more.
+const LOOP_SPAN: Duration = Duration::from_secs(60);
+const AT_ONCE: usize = 8;
 
 /// Looks once at every runtime of every host. Never fails: what could not be read stands in
 /// [`Inventory::unreachable`] with its cause and its fix.
-pub async fn discover(_ctx: &Context) -> Inventory {
-    todo!("runtime")
+pub async fn discover(ctx: &Context) -> Inventory {
+    let configured = configured(ctx);
+    let mut looks: FuturesUnordered<_> = ctx
+        .hosts
+        .iter()
+        .map(|host| look_at(host, &configured, ctx.only))
+        .collect();
+    let mut inventory = Inventory::default();
+    while let Some(found) = looks.next().await {
+        inventory.services.extend(found.services);
+        inventory.unreachable.extend(found.unreachable);
+    }
+    inventory.services.sort_by(|a, b| a.id.cmp(&b.id));
+    inventory
+        .unreachable
+        .sort_by(|a, b| (&a.host, a.runtime).cmp(&(&b.host, b.runtime)));
+    inventory
+}
+
+async fn look_at(
+    host: &Host,
+    configured: &[(ServiceId, ServiceSettings)],
+    only: Option<Runtime>,
+) -> Inventory {
+    let look = runtime::discover(host, configured, only);
+    tokio::time::timeout(HOST_TIMEOUT, look)
+        .await
+        .unwrap_or_else(|_| Inventory {
+            services: Vec::new(),
+            unreachable: vec![Unreachable {
+                host: host.name(),
+                runtime: Runtime::Docker,
+                error: SafeText::from_text(&format!(
+                    "no answer within {} s",
+                    HOST_TIMEOUT.as_secs()
+                )),
+                fix: SafeText::from_text("check the machine and the link to it"),
+            }],
+        })
+}
+
+fn configured(ctx: &Context) -> Vec<(ServiceId, ServiceSettings)> {
+    ctx.config
+        .services
+        .iter()
+        .filter_map(|(name, settings)| Some((ServiceId::parse(name)?, settings.clone())))
+        .collect()
+}
+
+/// Looks as [`discover`] does, then measures CPU and memory, and looks again 3 s later where something is younger
+/// than a minute, so that a crash loop is not taken for a start. Takes about a second, or three.
+pub async fn look_closely(ctx: &Context) -> Inventory {
+    let mut first = discover(ctx).await;
+    let is_young =
+        |s: &Service| s.crash_loop.is_none() || s.uptime_ms.is_some_and(|up| up < YOUNG_MS);
+    let has_young = first.services.iter().any(is_young);
+    let second = async {
+        if !has_young {
+            return None;
+        }
+        tokio::time::sleep(SECOND_LOOK).await;
+        Some(discover(ctx).await)
+    };
+    let (second, measured) = future::join(second, measure(ctx, &first.services)).await;
+    if let Some(mut second) = second {
+        for service in &mut second.services {
+            let before = first.find(&service.id).map(|s| s.restarts);
+            settle(service, before);
+        }
+        first = second;
+    }
+    for service in &mut first.services {
+        if let Some(used) = measured.get(&service.id) {
+            service.cpu = used.cpu_cores;
+            service.memory_bytes = used.memory_bytes;
+        }
+    }
+    first
+}
+
+/// Decides after a second look whether a service is in a crash loop.
+fn settle(service: &mut Service, restarts_before: Option<u64>) {
+    if restarts_before.is_some_and(|before| service.restarts > before) {
+        mark_crash_loop(service);
+    }
+}
+
+fn mark_crash_loop(service: &mut Service) {
+    if service.crash_loop == Some(true) {
+        return;
+    }
+    service.crash_loop = Some(true);
+    service.problems.push(SafeText::from_text(&format!(
+        "crash loop: restarted {} times",
+        service.restarts
+    )));
+}
+
+async fn measure(
+    ctx: &Context,
+    services: &[Service],
+) -> BTreeMap<ServiceId, crate::domain::signal::Saturation> {
+    stream::iter(services)
+        .map(|service| async move {
+            let host = host_of(ctx, &service.id).ok()?;
+            let used = runtime::saturation(host, service).await.ok()?;
+            Some((service.id.clone(), used))
+        })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(future::ready)
+        .collect()
+        .await
 }
 
 /// Sends the inventory now and again after every change that the runtimes tell of (containers started, ended,
 /// recreated, health changed), at most five times a second. Reconnects by itself. Ends when nobody listens.
-pub async fn watch(_ctx: Arc<Context>, _to: mpsc::Sender<Inventory>) {
-    todo!("runtime")
+pub async fn watch(ctx: Arc<Context>, to: mpsc::Sender<Inventory>) {
+    let (changed, mut changes) = mpsc::channel(1);
+    let mut watchers = JoinSet::new();
+    for host in ctx.hosts.clone() {
+        let changed = changed.clone();
+        let configured = configured(&ctx);
+        let only = ctx.only;
+        watchers.spawn(async move { runtime::watch(&host, &configured, only, changed).await });
+    }
+    let mut restarts = RestartHistory::default();
+    loop {
+        let mut inventory = discover(&ctx).await;
+        restarts.judge(&mut inventory, Instant::now());
+        if to.send(inventory).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = to.closed() => return,
+            _ = changes.recv() => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+        tokio::time::sleep(DEBOUNCE).await;
+        while changes.try_recv().is_ok() {}
+    }
+}
+
+/// Restart counts of the last minute, by service.
+#[derive(Debug, Default)]
+struct RestartHistory {
+    seen: BTreeMap<ServiceId, Vec<(Instant, u64)>>,
+}
+
+impl RestartHistory {
+    fn judge(&mut self, inventory: &mut Inventory, now: Instant) {
+        for service in &mut inventory.services {
+            let seen = self.seen.entry(service.id.clone()).or_default();
+            // A recreated service counts from 0 again.
+            if seen.last().is_some_and(|(_, n)| *n > service.restarts) {
+                seen.clear();
+            }
+            seen.retain(|(at, _)| now.duration_since(*at) <= LOOP_SPAN);
+            if seen.first().is_some_and(|(_, n)| service.restarts >= n + 2) {
+                mark_crash_loop(service);
+            }
+            seen.push((now, service.restarts));
+        }
+    }
+}
+
+/// The one service that a name means. A name that was not found while a runtime could not be read is a failure to
+/// look, not a wrong name.
+///
+/// # Errors
+/// Unknown or ambiguous ([`ErrorKind::Usage`]), or nobody could look ([`ErrorKind::Failed`]).
+pub fn resolve<'a>(inventory: &'a Inventory, name: &str) -> Result<&'a Service, OpsError> {
+    inventory.resolve(name).map_err(|error| {
+        let first = inventory.unreachable.first();
+        match (&error, first) {
+            (ResolveError::Unknown { .. }, Some(unreachable)) => OpsError::new(
+                ErrorKind::Failed,
+                format!(
+                    "cannot find {name:?}: {} on {} could not be read: {}",
+                    unreachable.runtime.as_str(),
+                    unreachable.host,
+                    unreachable.error
+                ),
+            )
+            .fix(unreachable.fix.as_str()),
+            _ => error.into(),
+        }
+    })
+}
+
+/// The services that the names mean, in that order; all without any name.
+///
+/// # Errors
+/// See [`resolve`].
+pub fn choose(inventory: &Inventory, names: &[String]) -> Result<Vec<Service>, OpsError> {
+    if names.is_empty() {
+        return Ok(inventory.services.clone());
+    }
+    let mut chosen: Vec<Service> = Vec::new();
+    for name in names {
+        let service = resolve(inventory, name)?;
+        if !chosen.iter().any(|s| s.id == service.id) {
+            chosen.push(service.clone());
+        }
+    }
+    Ok(chosen)
+}
+
+/// The machine of a service.
+///
+/// # Errors
+/// The session does not know that host.
+pub(crate) fn host_of<'a>(ctx: &'a Context, id: &ServiceId) -> Result<&'a Host, OpsError> {
+    ctx.hosts
+        .iter()
+        .find(|h| h.name() == id.host)
+        .ok_or_else(|| {
+            OpsError::new(
+                ErrorKind::Usage,
+                format!("host {} is not part of this session", id.host),
+            )
+            .fix(format!("lastgood --host {} …", id.host))
+        })
+}
+
+/// Says what could not be done and keeps the runtime's cause and fix.
+pub(crate) fn failed(what: impl Into<String>, error: RuntimeError) -> OpsError {
+    let fix = error.fix().map(ToString::to_string);
+    let mut failed = OpsError::new(ErrorKind::Failed, what).because(error);
+    failed.fix = fix;
+    failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::service::{Release, ServiceState};
+
+    fn service(restarts: u64) -> Service {
+        Service {
+            id: ServiceId::local("shop", "api"),
+            runtime: Runtime::Compose,
+            state: ServiceState::Running,
+            health: None,
+            release: Release::default(),
+            instances: Vec::new(),
+            restarts,
+            uptime_ms: Some(2_000),
+            crash_loop: None,
+            cpu: None,
+            memory_bytes: None,
+            problems: Vec::new(),
+            compose: None,
+            labels: BTreeMap::new(),
+        }
+    }
+
+    fn inventory(restarts: u64) -> Inventory {
+        Inventory {
+            services: vec![service(restarts)],
+            unreachable: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_second_look_finds_the_loop_and_says_it_once() {
+        let mut s = service(5);
+        settle(&mut s, Some(5));
+        assert_eq!(s.crash_loop, None);
+        settle(&mut s, Some(4));
+        settle(&mut s, Some(3));
+        assert_eq!(s.crash_loop, Some(true));
+        assert_eq!(s.problems.len(), 1);
+    }
+
+    #[test]
+    fn two_restarts_in_a_minute_are_a_loop_and_two_in_an_hour_are_not() {
+        let start = Instant::now();
+        let mut history = RestartHistory::default();
+        let mut judge = |seconds, restarts| {
+            let mut found = inventory(restarts);
+            history.judge(&mut found, start + Duration::from_secs(seconds));
+            found.services[0].crash_loop == Some(true)
+        };
+        assert!(!judge(0, 0));
+        assert!(!judge(100, 1));
+        assert!(!judge(3000, 2));
+        assert!(!judge(3010, 3));
+        assert!(judge(3020, 4));
+        assert!(!judge(3025, 0), "recreated");
+    }
+
+    #[test]
+    fn a_name_that_could_not_be_looked_for_is_not_a_wrong_name() {
+        let mut found = inventory(0);
+        assert_eq!(resolve(&found, "web").unwrap_err().kind, ErrorKind::Usage);
+        found.unreachable.push(Unreachable {
+            host: crate::domain::host::HostName::local(),
+            runtime: Runtime::Docker,
+            error: "permission denied".into(),
+            fix: "usermod".into(),
+        });
+        let error = resolve(&found, "web").unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Failed);
+        assert!(error.to_string().contains("permission denied"));
+        assert!(resolve(&found, "api").is_ok());
+    }
 }

@@ -16,7 +16,8 @@ use crate::domain::operation::StepWork;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Instance, Release, Runtime, Service, ServiceId, ServiceState};
 use crate::domain::settings::{ExecCommands, ServiceSettings};
-use crate::host::tail;
+use crate::domain::signal::Saturation;
+use crate::host::{Host, tail};
 use crate::runtime::RuntimeError;
 
 mod process;
@@ -25,6 +26,10 @@ mod stream;
 
 /// `status` and `release_command` answer within this time or count as failed.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// The CPU time of a process is counted over this moment.
+const MEASURED_OVER: Duration = Duration::from_millis(300);
+/// Between two looks for changes.
+const ASK_AGAIN: Duration = Duration::from_secs(3);
 /// The variable that tells `roll_back` which release to bring back.
 pub const RELEASE_VARIABLE: &str = "LASTGOOD_RELEASE";
 
@@ -43,11 +48,8 @@ pub enum Change {
 
 /// Asks every configured exec service for its state and its release, all at once. A command that fails to
 /// answer makes the state unknown and stands in the service's problems; the service itself is always there.
-pub async fn discover(configured: &[(ServiceId, ServiceSettings)]) -> Vec<Service> {
-    let asked = configured.iter().filter_map(|(id, settings)| {
-        let commands = settings.exec.as_ref()?;
-        Some(look(id.clone(), commands))
-    });
+pub async fn discover(host: &Host, configured: &[(ServiceId, ServiceSettings)]) -> Vec<Service> {
+    let asked = on_host(host, configured).map(|(id, commands)| look(id.clone(), commands));
     join_all(asked).await
 }
 
@@ -198,16 +200,83 @@ pub async fn positions(
         .map_err(|error| RuntimeError::failed(format!("cannot read the log of {id}"), error))
 }
 
-/// CPU over a short moment, as a fraction of one core, and memory in bytes, of the process that `status` names.
-/// `None` where `status` names no process or the process is gone.
-pub async fn usage(service: &Service, over: Duration) -> Option<(f64, u64)> {
-    let pid = service.instances.first()?.id.parse().ok()?;
+/// Measures CPU, over a short moment, and memory of the process that `status` names, each also as a fraction of
+/// the machine: a process has no limit of its own that we know.
+///
+/// # Errors
+/// `status` names no process, or it is gone.
+pub async fn saturation(service: &Service) -> Result<Saturation, RuntimeError> {
+    let nothing = || RuntimeError::Unsupported {
+        what: "measuring CPU and memory (the status command prints no `pid N` of a running process)",
+        service: service.id.clone(),
+        runtime: Runtime::Exec,
+    };
+    let pid = service
+        .instances
+        .first()
+        .and_then(|instance| instance.id.parse().ok())
+        .ok_or_else(nothing)?;
     let begun = Instant::now();
-    let first = process::look(pid)?;
-    tokio::time::sleep(over).await;
-    let second = process::look(pid)?;
+    let first = process::look(pid).ok_or_else(nothing)?;
+    tokio::time::sleep(MEASURED_OVER).await;
+    let second = process::look(pid).ok_or_else(nothing)?;
     let used = (second.cpu_seconds - first.cpu_seconds).max(0.0);
-    Some((used / begun.elapsed().as_secs_f64(), second.memory_bytes))
+    let cores = used / begun.elapsed().as_secs_f64();
+    let machine = std::thread::available_parallelism().ok();
+    Ok(Saturation {
+        cpu_cores: Some(cores),
+        cpu: machine.map(|n| (cores / n.get() as f64).min(1.0)),
+        memory_bytes: Some(second.memory_bytes),
+        memory: process::machine_memory().map(|all| second.memory_bytes as f64 / all as f64),
+    })
+}
+
+/// Sends a signal whenever a configured service of this host changed its state, its process or its release.
+/// Commands tell nothing by themselves, so they are asked again and again; with no such service this ends at
+/// once. Ends when nobody listens.
+pub async fn watch(host: &Host, configured: &[(ServiceId, ServiceSettings)], to: mpsc::Sender<()>) {
+    watch_every(ASK_AGAIN, host, configured, to).await;
+}
+
+async fn watch_every(
+    period: Duration,
+    host: &Host,
+    configured: &[(ServiceId, ServiceSettings)],
+    to: mpsc::Sender<()>,
+) {
+    if on_host(host, configured).next().is_none() {
+        return;
+    }
+    let mut before = None;
+    loop {
+        let now: Vec<_> = discover(host, configured)
+            .await
+            .into_iter()
+            .map(|s| {
+                let pids: Vec<String> = s.instances.into_iter().map(|i| i.id).collect();
+                (s.state, s.release, pids)
+            })
+            .collect();
+        let is_changed = before.as_ref().is_some_and(|before| *before != now);
+        before = Some(now);
+        if is_changed && to.send(()).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = to.closed() => return,
+            () = tokio::time::sleep(period) => {}
+        }
+    }
+}
+
+fn on_host<'a>(
+    host: &'a Host,
+    configured: &'a [(ServiceId, ServiceSettings)],
+) -> impl Iterator<Item = (&'a ServiceId, &'a ExecCommands)> {
+    configured
+        .iter()
+        .filter(|(id, _)| id.host == host.name())
+        .filter_map(|(id, settings)| Some((id, settings.exec.as_ref()?)))
 }
 
 /// The step that carries out a change: `sh -c` with the configured command, so that the plan shows exactly what

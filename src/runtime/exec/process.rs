@@ -53,6 +53,14 @@ impl Fields {
     }
 }
 
+/// The memory of the whole machine, in bytes.
+pub(super) fn machine_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
 fn boot_time(stat: &str) -> Option<Timestamp> {
     let line = stat.lines().find_map(|l| l.strip_prefix("btime "))?;
     Timestamp::from_second(line.trim().parse().ok()?).ok()

@@ -21,7 +21,7 @@ async fn discover_one(commands: ExecCommands) -> Service {
         (ServiceId::local("shop", "web"), ServiceSettings::default()),
         (id(), settings(commands)),
     ];
-    let mut found = discover(&configured).await;
+    let mut found = discover(&Host::Local, &configured).await;
     assert_eq!(
         found.len(),
         1,
@@ -73,6 +73,57 @@ async fn exit_codes_tell_stopped_from_failed() {
     let silent = discover_one(ExecCommands::default()).await;
     assert_eq!(silent.state, ServiceState::Unknown);
     assert_eq!(silent.problems.len(), 1);
+}
+
+#[tokio::test]
+async fn cpu_and_memory_are_those_of_the_named_process() {
+    let service = discover_one(ExecCommands {
+        status: Some(format!("echo pid {}", std::process::id())),
+        ..ExecCommands::default()
+    })
+    .await;
+    let used = saturation(&service).await.unwrap();
+    assert!(used.memory_bytes.unwrap() > 100_000 && used.memory.unwrap() < 1.0);
+    assert!(used.cpu_cores.is_some() && used.cpu.unwrap() <= 1.0);
+    let silent = discover_one(ExecCommands {
+        status: Some("true".into()),
+        ..ExecCommands::default()
+    })
+    .await;
+    assert!(saturation(&silent).await.is_err());
+}
+
+#[tokio::test]
+async fn a_change_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let release = dir.path().join("release");
+    fs::write(&release, "1.4\n").unwrap();
+    let configured = vec![(
+        id(),
+        settings(ExecCommands {
+            status: Some("true".into()),
+            release_command: Some(format!("cat '{}'", release.display())),
+            ..ExecCommands::default()
+        }),
+    )];
+    let (to, mut changes) = mpsc::channel(1);
+    let watching = tokio::spawn(async move {
+        {
+            watch_every(Duration::from_millis(50), &Host::Local, &configured, to).await;
+        }
+    });
+    let write = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(120)).await;
+            fs::write(&release, format!("{:?}\n", Instant::now())).unwrap();
+        }
+    };
+    tokio::select! {
+        change = changes.recv() => assert_eq!(change, Some(())),
+        () = write => {}
+    }
+    drop(changes);
+    watching.await.unwrap();
 }
 
 async fn read(settings: ServiceSettings, request: LogRequest) -> Vec<String> {

@@ -1,0 +1,97 @@
+//! Harvests the values that are known to be secret, so that text can be cleaned of them.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::{Context, OpsError};
+use crate::analysis::redact::{KnownSecrets, RedactionKey, Redactor};
+use crate::domain::service::Service;
+use crate::domain::settings::ServiceSettings;
+use crate::store::StoreError;
+use crate::store::paths::StateDir;
+
+/// An environment file is small; a bigger one is not read for secrets.
+const MAX_ENV_FILE: u64 = 1024 * 1024;
+
+/// A redactor that knows the secrets in the environment files of these services.
+///
+/// # Errors
+/// The key of the tokens cannot be read or made. An environment file that cannot be read is passed over: what has
+/// the shape of a secret is still found.
+pub fn redactor(ctx: &Context, services: &[Service]) -> Result<Redactor, OpsError> {
+    let mut known = KnownSecrets::default();
+    for service in services {
+        for path in env_files(service, &ctx.config.service(&service.id)) {
+            let is_small =
+                fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= MAX_ENV_FILE);
+            if is_small && let Ok(text) = fs::read(&path) {
+                known.harvest_env_file(&String::from_utf8_lossy(&text));
+            }
+        }
+    }
+    Ok(Redactor::new(&known, key(&ctx.state)?))
+}
+
+/// The environment files of a service: `.env` of its Compose project and the configured ones, absolute.
+pub(crate) fn env_files(service: &Service, settings: &ServiceSettings) -> Vec<PathBuf> {
+    let base = service
+        .compose
+        .as_ref()
+        .map(|origin| origin.working_dir.as_path());
+    let mut files: Vec<PathBuf> = base.map(|dir| dir.join(".env")).into_iter().collect();
+    files.extend(settings.env_files.iter().map(|path| in_folder(base, path)));
+    files.dedup();
+    files
+}
+
+/// A configured path: relative ones stand in the project's folder, or where lastgood was started.
+pub(crate) fn in_folder(base: Option<&Path>, path: &Path) -> PathBuf {
+    match base {
+        Some(base) => base.join(path),
+        None => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+    }
+}
+
+/// The key of this state folder, made at first use.
+fn key(state: &StateDir) -> Result<RedactionKey, StoreError> {
+    let path = state.redaction_key();
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let length = bytes.len();
+            bytes.try_into().map(RedactionKey).map_err(|_| {
+                let cause = format!("{length} bytes where 32 should be; remove it");
+                StoreError::at("use", &path)(io::Error::new(io::ErrorKind::InvalidData, cause))
+            })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut key = [0; 32];
+            let source = Path::new("/dev/urandom");
+            File::open(source)
+                .and_then(|mut file| file.read_exact(&mut key))
+                .map_err(StoreError::at("read", source))?;
+            state.write_atomic(&path, &key)?;
+            Ok(RedactionKey(key))
+        }
+        Err(error) => Err(StoreError::at("read", &path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_state_folder_has_one_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path().join("state"));
+        let first = key(&state).unwrap();
+        assert_eq!(key(&state).unwrap(), first);
+        let other = StateDir::at(dir.path().join("other"));
+        assert_ne!(key(&other).unwrap(), first);
+        fs::write(state.redaction_key(), b"short").unwrap();
+        assert!(key(&state).is_err());
+    }
+}

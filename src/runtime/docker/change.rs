@@ -1,0 +1,145 @@
+//! What changes an engine's containers and images. Each takes a [`Permit`]: the intent stands in the audit log.
+
+use std::time::Duration;
+
+use bollard::query_parameters::{
+    RemoveImageOptions, RestartContainerOptions, StartContainerOptions, StopContainerOptions,
+    TagImageOptions,
+};
+
+use super::connect::{Engine, explain, quick};
+use crate::audit::Permit;
+use crate::host::Host;
+use crate::runtime::RuntimeError;
+
+/// Gives an image one more name: `repo:tag`. A name that stood for another image moves.
+///
+/// # Errors
+/// No such image, an invalid name, or the engine is unreachable.
+pub async fn tag_image(
+    host: &Host,
+    _permit: &Permit,
+    image: &str,
+    repo: &str,
+    tag: &str,
+) -> Result<(), RuntimeError> {
+    let engine = Engine::connect(host).await?;
+    let options = TagImageOptions {
+        repo: Some(repo.to_owned()),
+        tag: Some(tag.to_owned()),
+    };
+    quick(async {
+        engine
+            .docker
+            .tag_image(image, Some(options))
+            .await
+            .map_err(|e| explain(&format!("tag {image} as {repo}:{tag}"), e))
+    })
+    .await
+}
+
+/// Takes a name from an image. Refuses an id, which would remove the image under all its names; the image itself
+/// goes with its last name unless a container uses it.
+///
+/// # Errors
+/// No such name, or the engine is unreachable.
+pub async fn remove_tag(
+    host: &Host,
+    _permit: &Permit,
+    reference: &str,
+) -> Result<(), RuntimeError> {
+    if reference.starts_with("sha256:") || !reference.contains(':') {
+        return Err(RuntimeError::Failed {
+            what: format!("cannot untag {reference}: not of the form name:tag"),
+            source: None,
+        });
+    }
+    let engine = Engine::connect(host).await?;
+    let options = RemoveImageOptions {
+        noprune: true,
+        ..RemoveImageOptions::default()
+    };
+    quick(async {
+        engine
+            .docker
+            .remove_image(reference, Some(options), None)
+            .await
+            .map(|_| ())
+            .map_err(|e| explain(&format!("untag {reference}"), e))
+    })
+    .await
+}
+
+/// Stops and starts a container as it is: never applies a new image or environment. `grace` is the time between
+/// SIGTERM and SIGKILL; `None` for the container's own.
+///
+/// # Errors
+/// No such container, it cannot be started, or the engine is unreachable.
+pub async fn restart_container(
+    host: &Host,
+    _permit: &Permit,
+    id: &str,
+    grace: Option<Duration>,
+) -> Result<(), RuntimeError> {
+    let engine = Engine::connect(host).await?;
+    let options = RestartContainerOptions {
+        t: grace.map(seconds),
+        ..RestartContainerOptions::default()
+    };
+    engine
+        .docker
+        .restart_container(id, Some(options))
+        .await
+        .map_err(|e| explain(&format!("restart the container {id}"), e))
+}
+
+/// Stops a container; one that is stopped already is fine.
+///
+/// # Errors
+/// No such container, or the engine is unreachable.
+pub async fn stop_container(
+    host: &Host,
+    _permit: &Permit,
+    id: &str,
+    grace: Option<Duration>,
+) -> Result<(), RuntimeError> {
+    let engine = Engine::connect(host).await?;
+    let options = StopContainerOptions {
+        t: grace.map(seconds),
+        ..StopContainerOptions::default()
+    };
+    engine
+        .docker
+        .stop_container(id, Some(options))
+        .await
+        .or_else(is_already)
+        .map_err(|e| explain(&format!("stop the container {id}"), e))
+}
+
+/// Starts a container; one that runs already is fine.
+///
+/// # Errors
+/// No such container, it cannot be started, or the engine is unreachable.
+pub async fn start_container(host: &Host, _permit: &Permit, id: &str) -> Result<(), RuntimeError> {
+    let engine = Engine::connect(host).await?;
+    engine
+        .docker
+        .start_container(id, None::<StartContainerOptions>)
+        .await
+        .or_else(is_already)
+        .map_err(|e| explain(&format!("start the container {id}"), e))
+}
+
+fn seconds(grace: Duration) -> i32 {
+    i32::try_from(grace.as_secs()).unwrap_or(i32::MAX)
+}
+
+/// The engine answers 304 where there is nothing to do.
+fn is_already(error: bollard::errors::Error) -> Result<(), bollard::errors::Error> {
+    match error {
+        bollard::errors::Error::DockerResponseServerError {
+            status_code: 304, ..
+        } => Ok(()),
+        error => Err(error),
+    }
+}

@@ -1,0 +1,381 @@
+//! The connection to an engine: where it listens, and why it does not answer, in words.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bollard::Docker;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::domain::safe_text::SafeText;
+use crate::host::Host;
+use crate::runtime::RuntimeError;
+
+/// An engine that answers has answered by then; a hanging one is unreachable.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Where an engine listens unless `DOCKER_HOST` says otherwise.
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+/// Bollard's own limit for one call, in seconds: long enough for a `stop` with its grace period.
+const CALL_TIMEOUT_SECONDS: u64 = 120;
+
+/// Where an engine listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Address {
+    Unix(PathBuf),
+    Tcp(String),
+}
+
+/// A Docker engine that answered once, with the API version that both sides speak.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(super) docker: Docker,
+    address: Address,
+}
+
+/// The body of a streaming answer; dropping it closes the connection.
+pub(super) struct RawBody {
+    body: Incoming,
+    _connection: AbortOnDropHandle<()>,
+}
+
+impl RawBody {
+    /// The next piece; `None` at a proper end.
+    ///
+    /// # Errors
+    /// The connection broke in the middle.
+    pub(super) async fn chunk(&mut self) -> Option<Result<Bytes, hyper::Error>> {
+        loop {
+            match self.body.frame().await? {
+                Ok(frame) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => return Some(Ok(data)),
+                    Err(_trailers) => {}
+                },
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Connects to the engine of a host and agrees on an API version.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Unreachable`] with the cause and what to do about it.
+    pub async fn connect(host: &Host) -> Result<Self, RuntimeError> {
+        let connecting = async {
+            let address = address_of(host).await?;
+            let docker = match &address {
+                Address::Unix(path) => {
+                    let path = path.to_string_lossy();
+                    // Asked with our own socket first: its error names the kind, bollard's does not.
+                    UnixStream::connect(path.as_ref())
+                        .await
+                        .map_err(|e| explain_socket(Path::new(path.as_ref()), &e))?;
+                    Docker::connect_with_unix(
+                        &path,
+                        CALL_TIMEOUT_SECONDS,
+                        bollard::API_DEFAULT_VERSION,
+                    )
+                }
+                Address::Tcp(address) => {
+                    TcpStream::connect(address)
+                        .await
+                        .map_err(|e| explain_tcp(address, &e))?;
+                    Docker::connect_with_http(
+                        &format!("http://{address}"),
+                        CALL_TIMEOUT_SECONDS,
+                        bollard::API_DEFAULT_VERSION,
+                    )
+                }
+            };
+            let docker = docker.map_err(|e| explain("connect to the Docker engine", e))?;
+            let docker = docker
+                .negotiate_version()
+                .await
+                .map_err(|e| explain("agree on an API version with the Docker engine", e))?;
+            Ok(Self { docker, address })
+        };
+        tokio::time::timeout(ANSWER_TIMEOUT, connecting)
+            .await
+            .unwrap_or_else(|_| Err(hanging()))
+    }
+
+    /// GETs a path of the API and returns the body as it comes, undecoded.
+    ///
+    /// # Errors
+    /// The engine is away, or answered with an error.
+    pub(super) async fn get_raw(&self, path: &str) -> Result<RawBody, RuntimeError> {
+        let version = self.docker.client_version();
+        let uri = format!(
+            "/v{}.{}{path}",
+            version.major_version, version.minor_version
+        );
+        let asking = async {
+            match &self.address {
+                Address::Unix(socket) => {
+                    let stream = UnixStream::connect(socket)
+                        .await
+                        .map_err(|e| explain_socket(socket, &e))?;
+                    send(TokioIo::new(stream), &uri).await
+                }
+                Address::Tcp(address) => {
+                    let stream = TcpStream::connect(address)
+                        .await
+                        .map_err(|e| explain_tcp(address, &e))?;
+                    send(TokioIo::new(stream), &uri).await
+                }
+            }
+        };
+        asking.await
+    }
+}
+
+async fn send<S>(io: S, uri: &str) -> Result<RawBody, RuntimeError>
+where
+    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let lost = |e: hyper::Error| unreachable_because("the Docker engine closed the connection", &e);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
+        .await
+        .map_err(lost)?;
+    let connection = AbortOnDropHandle::new(tokio::spawn(async move {
+        // Its error reaches the reader through the body.
+        let _ = connection.await;
+    }));
+    let request = hyper::Request::get(uri)
+        .header(hyper::header::HOST, "docker")
+        .body(Empty::<Bytes>::new())
+        .map_err(|e| RuntimeError::failed(format!("cannot ask for {uri}"), e))?;
+    let response = sender.send_request(request).await.map_err(lost)?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(RawBody {
+            body: response.into_body(),
+            _connection: connection,
+        });
+    }
+    let message = tokio::time::timeout(ANSWER_TIMEOUT, response.into_body().collect())
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned())
+        .unwrap_or_default();
+    let message = serde_json::from_str::<serde_json::Value>(&message)
+        .ok()
+        .and_then(|v| v.get("message").and_then(|m| m.as_str().map(str::to_owned)))
+        .unwrap_or(message);
+    Err(match status.as_u16() {
+        404 => RuntimeError::NotFound(message),
+        code => RuntimeError::Failed {
+            what: format!(
+                "the Docker engine answered {code}: {}",
+                SafeText::from_text(&message)
+            ),
+            source: None,
+        },
+    })
+}
+
+async fn address_of(host: &Host) -> Result<Address, RuntimeError> {
+    match host {
+        Host::Local => parse_docker_host(std::env::var("DOCKER_HOST").ok().as_deref()),
+    }
+}
+
+fn parse_docker_host(value: Option<&str>) -> Result<Address, RuntimeError> {
+    let Some(value) = value.filter(|v| !v.is_empty()) else {
+        return Ok(Address::Unix(PathBuf::from(DEFAULT_SOCKET)));
+    };
+    if let Some(path) = value.strip_prefix("unix://") {
+        return Ok(Address::Unix(PathBuf::from(path)));
+    }
+    if let Some(rest) = value
+        .strip_prefix("tcp://")
+        .or_else(|| value.strip_prefix("http://"))
+    {
+        let rest = rest.trim_end_matches('/');
+        let is_tls = std::env::var_os("DOCKER_TLS_VERIFY").is_some_and(|v| !v.is_empty());
+        if !rest.is_empty() && !is_tls {
+            let has_port = rest
+                .rsplit(':')
+                .next()
+                .is_some_and(|p| p.parse::<u16>().is_ok());
+            return Ok(Address::Tcp(if has_port {
+                rest.to_owned()
+            } else {
+                format!("{rest}:2375")
+            }));
+        }
+    }
+    Err(RuntimeError::Unreachable {
+        error: SafeText::from_text(&format!("DOCKER_HOST={value} is not supported")),
+        fix: SafeText::from_text(
+            "use unix:///path or tcp://host:port, or reach the machine itself: lastgood --host user@server",
+        ),
+        is_absent: false,
+    })
+}
+
+pub(super) fn hanging() -> RuntimeError {
+    RuntimeError::Unreachable {
+        error: SafeText::from_text(&format!(
+            "the Docker engine did not answer within {} s",
+            ANSWER_TIMEOUT.as_secs()
+        )),
+        fix: SafeText::from_text(
+            "it hangs or is overloaded: sudo systemctl status docker; journalctl -u docker -n 50",
+        ),
+        is_absent: false,
+    }
+}
+
+/// Puts the limit of [`ANSWER_TIMEOUT`] on a call that should be quick.
+pub(super) async fn quick<T>(
+    call: impl Future<Output = Result<T, RuntimeError>>,
+) -> Result<T, RuntimeError> {
+    within(ANSWER_TIMEOUT, call).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, RuntimeError>>,
+) -> Result<T, RuntimeError> {
+    tokio::time::timeout(limit, call)
+        .await
+        .unwrap_or_else(|_| Err(hanging()))
+}
+
+fn explain_socket(path: &Path, error: &io::Error) -> RuntimeError {
+    let (what, fix) = match error.kind() {
+        io::ErrorKind::NotFound => (
+            format!("no Docker socket at {}", path.display()),
+            "Docker is not installed or not started: sudo systemctl start docker (or sudo apt-get install docker.io)",
+        ),
+        io::ErrorKind::PermissionDenied => (
+            format!("permission denied on {}", path.display()),
+            "this user is not in the group docker: sudo usermod -aG docker $USER, then sign in again",
+        ),
+        io::ErrorKind::ConnectionRefused => (
+            format!(
+                "connection refused on {}: the Docker engine is not running",
+                path.display()
+            ),
+            "sudo systemctl start docker",
+        ),
+        _ => (
+            format!("cannot connect to {}: {error}", path.display()),
+            "sudo systemctl status docker",
+        ),
+    };
+    RuntimeError::Unreachable {
+        error: SafeText::from_text(&what),
+        fix: SafeText::from_text(fix),
+        is_absent: error.kind() == io::ErrorKind::NotFound && path == Path::new(DEFAULT_SOCKET),
+    }
+}
+
+fn explain_tcp(address: &str, error: &io::Error) -> RuntimeError {
+    RuntimeError::Unreachable {
+        error: SafeText::from_text(&format!("cannot connect to {address}: {error}")),
+        fix: SafeText::from_text("check DOCKER_HOST, and that the engine listens there"),
+        is_absent: false,
+    }
+}
+
+fn unreachable_because(what: &str, error: &(dyn std::error::Error + 'static)) -> RuntimeError {
+    RuntimeError::Unreachable {
+        error: SafeText::from_text(&format!("{what}: {}", SafeText::from_error(error))),
+        fix: SafeText::from_text("sudo systemctl status docker"),
+        is_absent: false,
+    }
+}
+
+/// Turns bollard's error into ours: an answer of the engine is a failure, no answer is unreachable.
+pub(super) fn explain(what: &str, error: bollard::errors::Error) -> RuntimeError {
+    use bollard::errors::Error;
+    match error {
+        Error::DockerResponseServerError {
+            status_code: 404,
+            message,
+        } => RuntimeError::NotFound(SafeText::from_text(&message).to_string()),
+        Error::DockerResponseServerError {
+            status_code,
+            message,
+        } => RuntimeError::Failed {
+            what: format!(
+                "cannot {what}: the Docker engine answered {status_code}: {}",
+                SafeText::from_text(&message)
+            ),
+            source: None,
+        },
+        Error::RequestTimeoutError => hanging(),
+        error @ (Error::HyperLegacyError { .. }
+        | Error::HyperResponseError { .. }
+        | Error::IOError { .. }
+        | Error::SocketNotFoundError(_)) => unreachable_because(&format!("cannot {what}"), &error),
+        error => RuntimeError::failed(format!("cannot {what}"), error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_host_is_read_as_the_docker_cli_reads_it() {
+        let unix = |p: &str| Address::Unix(PathBuf::from(p));
+        assert_eq!(
+            parse_docker_host(None).unwrap(),
+            unix("/var/run/docker.sock")
+        );
+        assert_eq!(
+            parse_docker_host(Some("")).unwrap(),
+            unix("/var/run/docker.sock")
+        );
+        assert_eq!(
+            parse_docker_host(Some("unix:///tmp/d.sock")).unwrap(),
+            unix("/tmp/d.sock")
+        );
+        assert_eq!(
+            parse_docker_host(Some("tcp://127.0.0.1:2376/")).unwrap(),
+            Address::Tcp("127.0.0.1:2376".into())
+        );
+        assert_eq!(
+            parse_docker_host(Some("tcp://box")).unwrap(),
+            Address::Tcp("box:2375".into())
+        );
+        let error = parse_docker_host(Some("ssh://deploy@box")).unwrap_err();
+        assert!(error.to_string().contains("ssh://deploy@box"));
+        assert!(error.fix().unwrap().as_str().contains("--host"));
+    }
+
+    #[test]
+    fn every_socket_error_has_its_fix() {
+        let fix = |kind| {
+            let error = explain_socket(Path::new("/run/x.sock"), &io::Error::from(kind));
+            (error.to_string(), error.fix().unwrap().to_string())
+        };
+        let (error, fix_text) = fix(io::ErrorKind::PermissionDenied);
+        assert_eq!(error, "permission denied on /run/x.sock");
+        assert!(fix_text.contains("usermod -aG docker"));
+        assert!(fix(io::ErrorKind::NotFound).0.contains("no Docker socket"));
+        assert!(
+            fix(io::ErrorKind::ConnectionRefused)
+                .1
+                .contains("systemctl start docker")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_takes_the_connection_and_says_nothing_is_unreachable_in_time() {
+        let silent = std::future::pending::<Result<(), RuntimeError>>();
+        let error = within(Duration::from_millis(5), silent).await.unwrap_err();
+        assert!(error.is_unreachable());
+        assert!(error.to_string().contains("did not answer within 5 s"));
+    }
+}

@@ -1,0 +1,658 @@
+//! What runs: containers, grouped into services by the labels that Compose and Swarm put on them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, RestartPolicyNameEnum,
+};
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions};
+use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
+
+use super::connect::{Engine, explain, quick};
+use crate::domain::health::HealthState;
+use crate::domain::host::HostName;
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{
+    ComposeOrigin, Instance, Release, Runtime, Service, ServiceId, ServiceState,
+};
+use crate::host::Host;
+use crate::runtime::RuntimeError;
+
+const PROJECT: &str = "com.docker.compose.project";
+const SERVICE: &str = "com.docker.compose.service";
+const ONE_OFF: &str = "com.docker.compose.oneoff";
+const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
+const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
+const VERSION: &str = "com.docker.compose.version";
+const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
+const SWARM_STACK: &str = "com.docker.stack.namespace";
+/// So many containers are inspected at a time.
+const AT_ONCE: usize = 16;
+/// A container younger than this may still turn out to be in a crash loop.
+const YOUNG_MS: u64 = 60_000;
+
+/// Every service of the host's engine, stopped ones too. One-off containers (`compose run`) are left out.
+///
+/// # Errors
+/// The engine is unreachable or refused; never an empty list instead.
+pub async fn discover(host: &Host) -> Result<Vec<Service>, RuntimeError> {
+    let engine = Engine::connect(host).await?;
+    let containers = quick(containers(&engine, HashMap::new())).await?;
+    Ok(group(&host.name(), containers, Timestamp::now()))
+}
+
+/// The containers of one service as they are now, the oldest first.
+///
+/// # Errors
+/// The engine is unreachable or refused.
+pub(super) async fn containers_of(
+    engine: &Engine,
+    service: &Service,
+) -> Result<Vec<ContainerInspectResponse>, RuntimeError> {
+    let filter = match service.runtime {
+        Runtime::Compose => HashMap::from([(
+            "label".to_owned(),
+            vec![
+                format!("{PROJECT}={}", service.id.group),
+                format!("{SERVICE}={}", service.id.name),
+            ],
+        )]),
+        Runtime::Swarm => HashMap::from([(
+            "label".to_owned(),
+            service
+                .labels
+                .get(SWARM_SERVICE)
+                .map(|name| vec![format!("{SWARM_SERVICE}={name}")])
+                .unwrap_or_default(),
+        )]),
+        // The engine's name filter is a regular expression; a container's name has no special characters but `.`.
+        _ => HashMap::from([(
+            "name".to_owned(),
+            vec![format!("^/{}$", service.id.name.replace('.', "\\."))],
+        )]),
+    };
+    let mut found = quick(containers(engine, filter)).await?;
+    found.retain(|c| !is_one_off(c));
+    found.sort_by(|a, b| a.created.cmp(&b.created));
+    Ok(found)
+}
+
+async fn containers(
+    engine: &Engine,
+    filters: HashMap<String, Vec<String>>,
+) -> Result<Vec<ContainerInspectResponse>, RuntimeError> {
+    let options = ListContainersOptions {
+        all: true,
+        filters: (!filters.is_empty()).then_some(filters),
+        ..ListContainersOptions::default()
+    };
+    let listed = engine
+        .docker
+        .list_containers(Some(options))
+        .await
+        .map_err(|e| explain("list the containers", e))?;
+    let mut inspected = stream::iter(listed.into_iter().filter_map(|c| c.id))
+        .map(|id| async move { inspect_container(engine, &id).await })
+        .buffered(AT_ONCE);
+    let mut found = Vec::new();
+    while let Some(result) = inspected.next().await {
+        match result {
+            Ok(container) => found.push(container),
+            // It went away between the list and the look.
+            Err(RuntimeError::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// One container as the engine knows it, by id or name.
+///
+/// # Errors
+/// [`RuntimeError::NotFound`], or the engine is unreachable or refused.
+pub async fn inspect_container(
+    engine: &Engine,
+    id: &str,
+) -> Result<ContainerInspectResponse, RuntimeError> {
+    engine
+        .docker
+        .inspect_container(id, None::<InspectContainerOptions>)
+        .await
+        .map_err(|e| explain(&format!("inspect the container {id}"), e))
+}
+
+/// The image id (`sha256:…`) that a name, a tag or an id stands for now; `None` where there is no such image.
+///
+/// # Errors
+/// The engine is unreachable or refused.
+pub async fn image_id(host: &Host, reference: &str) -> Result<Option<String>, RuntimeError> {
+    let engine = Engine::connect(host).await?;
+    let inspected = quick(async {
+        engine
+            .docker
+            .inspect_image(reference)
+            .await
+            .map_err(|e| explain(&format!("inspect the image {reference}"), e))
+    });
+    match inspected.await {
+        Ok(image) => Ok(image.id),
+        Err(RuntimeError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn label<'a>(container: &'a ContainerInspectResponse, name: &str) -> Option<&'a str> {
+    container
+        .config
+        .as_ref()?
+        .labels
+        .as_ref()?
+        .get(name)
+        .map(String::as_str)
+        .filter(|v| !v.is_empty())
+}
+
+fn is_one_off(container: &ContainerInspectResponse) -> bool {
+    label(container, ONE_OFF).is_some_and(|v| v.eq_ignore_ascii_case("true"))
+}
+
+/// Names are part of ids, paths and commands: anyone can put anything into a label, so one with other characters
+/// than Compose itself allows is not believed.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
+fn identify(host: &HostName, container: &ContainerInspectResponse) -> (Runtime, ServiceId) {
+    let id = |group: &str, name: &str| ServiceId {
+        host: host.clone(),
+        group: group.to_owned(),
+        name: name.to_owned(),
+    };
+    if let (Some(project), Some(service)) = (label(container, PROJECT), label(container, SERVICE))
+        && is_name(project)
+        && is_name(service)
+    {
+        return (Runtime::Compose, id(project, service));
+    }
+    if let Some(full) = label(container, SWARM_SERVICE).filter(|n| is_name(n)) {
+        let stack = label(container, SWARM_STACK).filter(|n| is_name(n));
+        let name = stack
+            .and_then(|s| full.strip_prefix(s)?.strip_prefix('_'))
+            .unwrap_or(full);
+        return (Runtime::Swarm, id(stack.unwrap_or("swarm"), name));
+    }
+    let name = container_name(container);
+    (Runtime::Docker, id("docker", &name))
+}
+
+/// The container's name without the slash that the engine puts in front; its short id where it has none.
+pub(super) fn container_name(container: &ContainerInspectResponse) -> String {
+    let name = container.name.as_deref().unwrap_or_default();
+    let name = name.strip_prefix('/').unwrap_or(name);
+    if is_name(name) {
+        return name.to_owned();
+    }
+    let id = container.id.as_deref().unwrap_or("unnamed");
+    crate::domain::service::short_id(id).to_owned()
+}
+
+fn group(
+    host: &HostName,
+    containers: Vec<ContainerInspectResponse>,
+    now: Timestamp,
+) -> Vec<Service> {
+    let mut services: BTreeMap<ServiceId, (Runtime, Vec<ContainerInspectResponse>)> =
+        BTreeMap::new();
+    for container in containers.into_iter().filter(|c| !is_one_off(c)) {
+        let (runtime, id) = identify(host, &container);
+        services
+            .entry(id)
+            .or_insert_with(|| (runtime, Vec::new()))
+            .1
+            .push(container);
+    }
+    services
+        .into_iter()
+        .map(|(id, (runtime, mut containers))| {
+            if runtime == Runtime::Swarm {
+                leave_out_old_tasks(&mut containers);
+            }
+            containers.sort_by(|a, b| a.name.cmp(&b.name));
+            service(id, runtime, &containers, now)
+        })
+        .collect()
+}
+
+/// Swarm keeps the containers of ended tasks: they are history, not replicas, as long as one runs.
+fn leave_out_old_tasks(containers: &mut Vec<ContainerInspectResponse>) {
+    let runs =
+        |c: &ContainerInspectResponse| c.state.as_ref().and_then(|s| s.running).unwrap_or(false);
+    if containers.iter().any(runs) {
+        containers.retain(runs);
+    }
+}
+
+fn service(
+    id: ServiceId,
+    runtime: Runtime,
+    containers: &[ContainerInspectResponse],
+    now: Timestamp,
+) -> Service {
+    let instances: Vec<Instance> = containers.iter().map(instance).collect();
+    let mut problems: Vec<SafeText> = containers.iter().flat_map(problems_of).collect();
+    let newest = containers.iter().max_by(|a, b| a.created.cmp(&b.created));
+    let digests: std::collections::BTreeSet<&str> = instances
+        .iter()
+        .filter_map(|i| i.image_id.as_deref())
+        .collect();
+    if digests.len() > 1 {
+        problems.push(SafeText::from_text(&format!(
+            "its {} instances run {} different images",
+            instances.len(),
+            digests.len()
+        )));
+    }
+    let uptime_ms = instances
+        .iter()
+        .filter(|i| i.state == ServiceState::Running)
+        .filter_map(|i| i.started_at)
+        .map(|at| age_ms(at, now))
+        .min();
+    let restarts = instances.iter().map(|i| i.restarts).sum();
+    let state = sum_up(&instances);
+    let crash_loop = crash_loop(containers, uptime_ms, restarts);
+    if crash_loop == Some(true) {
+        problems.push(SafeText::from_text(&format!(
+            "crash loop: restarted {restarts} times"
+        )));
+    }
+    let compose = newest.and_then(|c| compose_origin(c, runtime));
+    if compose.as_ref().is_some_and(ComposeOrigin::is_version_1) {
+        problems.push(SafeText::from_text(
+            "created by Compose 1, which Compose 2 would recreate whole: it is shown and not changed",
+        ));
+    }
+    Service {
+        health: instances.iter().filter_map(|i| i.health).max(),
+        release: newest.map(release).unwrap_or_default(),
+        restarts,
+        uptime_ms,
+        crash_loop,
+        cpu: None,
+        memory_bytes: None,
+        problems,
+        compose,
+        labels: newest.map(kept_labels).unwrap_or_default(),
+        id,
+        runtime,
+        state,
+        instances,
+    }
+}
+
+fn kept_labels(container: &ContainerInspectResponse) -> BTreeMap<String, String> {
+    container
+        .config
+        .iter()
+        .filter_map(|c| c.labels.as_ref())
+        .flatten()
+        .filter(|(name, _)| name.starts_with("com.docker."))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+fn compose_origin(container: &ContainerInspectResponse, runtime: Runtime) -> Option<ComposeOrigin> {
+    if runtime != Runtime::Compose {
+        return None;
+    }
+    let working_dir = PathBuf::from(label(container, WORKING_DIR).unwrap_or_default());
+    // Compose 1 wrote them relative to the working folder, Compose 2 absolute.
+    let config_files = label(container, CONFIG_FILES)
+        .unwrap_or_default()
+        .split(',')
+        .filter(|f| !f.is_empty())
+        .map(|f| working_dir.join(f))
+        .collect();
+    Some(ComposeOrigin {
+        project: label(container, PROJECT)?.to_owned(),
+        service: label(container, SERVICE)?.to_owned(),
+        config_files,
+        working_dir,
+        version: label(container, VERSION).map(str::to_owned),
+    })
+}
+
+fn release(container: &ContainerInspectResponse) -> Release {
+    Release {
+        image: container
+            .config
+            .as_ref()
+            .and_then(|c| c.image.as_deref())
+            .map(SafeText::from_text),
+        digest: container.image.clone(),
+        git: None,
+        path: None,
+    }
+}
+
+fn instance(container: &ContainerInspectResponse) -> Instance {
+    let state = container.state.as_ref();
+    Instance {
+        id: container.id.clone().unwrap_or_default(),
+        name: SafeText::from_text(&container_name(container)),
+        state: state_of(container),
+        health: health_of(container),
+        image_id: container.image.clone(),
+        created_at: container.created.as_deref().and_then(instant),
+        started_at: state.and_then(|s| instant(s.started_at.as_deref()?)),
+        restarts: container
+            .restart_count
+            .and_then(|n| u64::try_from(n).ok())
+            .unwrap_or(0),
+        exit_code: state
+            .filter(|s| s.running == Some(false))
+            .and_then(|s| s.exit_code),
+    }
+}
+
+/// The engine writes `0001-01-01T00:00:00Z` for "never".
+pub(super) fn instant(text: &str) -> Option<Timestamp> {
+    text.parse::<Timestamp>().ok().filter(|t| t.as_second() > 0)
+}
+
+fn age_ms(at: Timestamp, now: Timestamp) -> u64 {
+    u64::try_from(now.duration_since(at).as_millis()).unwrap_or(0)
+}
+
+fn state_of(container: &ContainerInspectResponse) -> ServiceState {
+    let Some(state) = &container.state else {
+        return ServiceState::Unknown;
+    };
+    match state.status {
+        Some(ContainerStateStatusEnum::RUNNING) => ServiceState::Running,
+        Some(ContainerStateStatusEnum::PAUSED) => ServiceState::Paused,
+        Some(ContainerStateStatusEnum::RESTARTING) => ServiceState::Starting,
+        Some(ContainerStateStatusEnum::CREATED) => match state.exit_code {
+            Some(0) | None => ServiceState::Stopped,
+            // The engine could not start it at all: no such program, no such port.
+            Some(_) => ServiceState::Failed,
+        },
+        Some(ContainerStateStatusEnum::EXITED) if ended_on_request(container) => {
+            ServiceState::Stopped
+        }
+        Some(
+            ContainerStateStatusEnum::EXITED
+            | ContainerStateStatusEnum::DEAD
+            | ContainerStateStatusEnum::REMOVING,
+        ) => ServiceState::Failed,
+        _ => ServiceState::Unknown,
+    }
+}
+
+/// The engine does not say who ended a container. It was on request if the exit code is that of a normal or a
+/// terminated end, or if a restart policy would have started it again.
+fn ended_on_request(container: &ContainerInspectResponse) -> bool {
+    let Some(state) = &container.state else {
+        return false;
+    };
+    if state.oom_killed == Some(true) {
+        return false;
+    }
+    let always = container
+        .host_config
+        .as_ref()
+        .and_then(|h| h.restart_policy.as_ref()?.name)
+        .is_some_and(|name| {
+            matches!(
+                name,
+                RestartPolicyNameEnum::ALWAYS | RestartPolicyNameEnum::UNLESS_STOPPED
+            )
+        });
+    always || matches!(state.exit_code, Some(0 | 130 | 143))
+}
+
+fn health_of(container: &ContainerInspectResponse) -> Option<HealthState> {
+    let state = container.state.as_ref()?;
+    match state.health.as_ref()?.status? {
+        HealthStatusEnum::HEALTHY => Some(HealthState::Healthy),
+        // Not known yet: neither good nor bad.
+        HealthStatusEnum::STARTING => Some(HealthState::Degraded),
+        HealthStatusEnum::UNHEALTHY => Some(HealthState::Unhealthy),
+        HealthStatusEnum::NONE | HealthStatusEnum::EMPTY => None,
+    }
+}
+
+fn sum_up(instances: &[Instance]) -> ServiceState {
+    let has = |state| instances.iter().any(|i| i.state == state);
+    let all = |state| instances.iter().all(|i| i.state == state);
+    match instances {
+        [] => ServiceState::Unknown,
+        [first, ..] if all(first.state) => first.state,
+        _ if has(ServiceState::Running) => ServiceState::Partial,
+        _ if has(ServiceState::Failed) => ServiceState::Failed,
+        _ if has(ServiceState::Starting) => ServiceState::Starting,
+        _ => ServiceState::Stopped,
+    }
+}
+
+fn crash_loop(
+    containers: &[ContainerInspectResponse],
+    uptime_ms: Option<u64>,
+    restarts: u64,
+) -> Option<bool> {
+    let is_restarting = containers
+        .iter()
+        .any(|c| c.state.as_ref().and_then(|s| s.restarting) == Some(true));
+    match uptime_ms {
+        _ if is_restarting && restarts > 0 => Some(true),
+        _ if is_restarting => None,
+        Some(up) if up < YOUNG_MS && restarts > 0 => None,
+        _ => Some(false),
+    }
+}
+
+fn problems_of(container: &ContainerInspectResponse) -> Vec<SafeText> {
+    let mut problems = Vec::new();
+    let name = container_name(container);
+    let mut add = |text: String| problems.push(SafeText::from_text(&text));
+    let Some(state) = &container.state else {
+        return vec![SafeText::from_text(&format!("{name}: state unknown"))];
+    };
+    if state.oom_killed == Some(true) {
+        add(format!("{name}: killed for lack of memory"));
+    }
+    match state_of(container) {
+        ServiceState::Failed => {
+            let code = state.exit_code.unwrap_or(-1);
+            add(format!("{name}: ended with exit {code}"));
+        }
+        ServiceState::Starting => add(format!(
+            "{name}: restarting after exit {}",
+            state.exit_code.unwrap_or(-1)
+        )),
+        ServiceState::Paused => add(format!("{name}: paused")),
+        ServiceState::Stopped => add(format!("{name}: stopped")),
+        _ => {}
+    }
+    if let Some(error) = state.error.as_deref().filter(|e| !e.is_empty()) {
+        add(format!("{name}: {error}"));
+    }
+    if health_of(container) == Some(HealthState::Unhealthy) {
+        let output = state
+            .health
+            .as_ref()
+            .and_then(|h| h.log.as_ref()?.last()?.output.as_deref())
+            .unwrap_or_default();
+        let first_line = output.lines().next().unwrap_or_default();
+        add(format!("{name}: health check fails: {first_line}"));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::{ContainerConfig, ContainerState, HostConfig, RestartPolicy};
+
+    use super::*;
+
+    fn container(name: &str, labels: &[(&str, &str)]) -> ContainerInspectResponse {
+        ContainerInspectResponse {
+            id: Some(format!("{name}-id")),
+            name: Some(format!("/{name}")),
+            created: Some("2026-01-01T10:00:00Z".into()),
+            image: Some("sha256:aa".into()),
+            state: Some(ContainerState {
+                status: Some(ContainerStateStatusEnum::RUNNING),
+                running: Some(true),
+                started_at: Some("2026-01-01T10:00:01Z".into()),
+                ..ContainerState::default()
+            }),
+            config: Some(ContainerConfig {
+                image: Some("shop:1.5".into()),
+                labels: Some(
+                    labels
+                        .iter()
+                        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                        .collect(),
+                ),
+                ..ContainerConfig::default()
+            }),
+            ..ContainerInspectResponse::default()
+        }
+    }
+
+    fn grouped(containers: Vec<ContainerInspectResponse>) -> Vec<Service> {
+        let now = "2026-01-01T12:00:00Z".parse().unwrap();
+        group(&HostName::local(), containers, now)
+    }
+
+    fn shop(service: &str) -> Vec<(&str, &str)> {
+        vec![(PROJECT, "shop"), (SERVICE, service)]
+    }
+
+    #[test]
+    fn replicas_are_one_service_and_one_off_containers_are_none() {
+        let mut run = shop("backend");
+        run.push((ONE_OFF, "True"));
+        let services = grouped(vec![
+            container("shop-backend-2", &shop("backend")),
+            container("shop-backend-1", &shop("backend")),
+            container("shop-backend-run-1", &run),
+            container("lonely", &[]),
+        ]);
+        let ids: Vec<String> = services.iter().map(|s| s.id.to_string()).collect();
+        assert_eq!(ids, ["docker/lonely", "shop/backend"]);
+        assert_eq!(services[1].instances.len(), 2);
+        assert_eq!(services[1].state, ServiceState::Running);
+        assert_eq!(services[1].uptime_ms, Some(7_199_000));
+        assert_eq!(services[1].release.digest.as_deref(), Some("sha256:aa"));
+    }
+
+    #[test]
+    fn a_label_with_escapes_does_not_become_a_name() {
+        let services = grouped(vec![container(
+            "c",
+            &[(PROJECT, "a/\u{1b}[2J"), (SERVICE, "x")],
+        )]);
+        assert_eq!(services[0].id.to_string(), "docker/c");
+    }
+
+    #[test]
+    fn a_task_of_a_stack_is_named_without_the_stack() {
+        let labels = [(SWARM_SERVICE, "web_api"), (SWARM_STACK, "web")];
+        let mut old = container("web_api.1.x", &labels);
+        old.state = Some(ContainerState {
+            status: Some(ContainerStateStatusEnum::EXITED),
+            running: Some(false),
+            exit_code: Some(1),
+            ..ContainerState::default()
+        });
+        let services = grouped(vec![old, container("web_api.1.y", &labels)]);
+        assert_eq!(services[0].id.to_string(), "web/api");
+        assert_eq!(services[0].instances.len(), 1);
+        assert_eq!(services[0].state, ServiceState::Running);
+    }
+
+    #[test]
+    fn an_end_is_a_failure_unless_it_was_asked_for() {
+        let ended = |code, oom, policy| {
+            let mut c = container("c", &[]);
+            c.state = Some(ContainerState {
+                status: Some(ContainerStateStatusEnum::EXITED),
+                running: Some(false),
+                exit_code: Some(code),
+                oom_killed: Some(oom),
+                ..ContainerState::default()
+            });
+            c.host_config = Some(HostConfig {
+                restart_policy: Some(RestartPolicy {
+                    name: Some(policy),
+                    maximum_retry_count: None,
+                }),
+                ..HostConfig::default()
+            });
+            grouped(vec![c])[0].state
+        };
+        let no = RestartPolicyNameEnum::NO;
+        assert_eq!(ended(0, false, no), ServiceState::Stopped);
+        assert_eq!(ended(143, false, no), ServiceState::Stopped);
+        assert_eq!(ended(1, false, no), ServiceState::Failed);
+        assert_eq!(
+            ended(137, true, RestartPolicyNameEnum::ALWAYS),
+            ServiceState::Failed
+        );
+        assert_eq!(
+            ended(137, false, RestartPolicyNameEnum::ALWAYS),
+            ServiceState::Stopped
+        );
+    }
+
+    #[test]
+    fn a_restarting_container_is_in_a_crash_loop_and_says_why() {
+        let mut c = container("c", &[]);
+        c.restart_count = Some(7);
+        c.state = Some(ContainerState {
+            status: Some(ContainerStateStatusEnum::RESTARTING),
+            running: Some(true),
+            restarting: Some(true),
+            exit_code: Some(3),
+            ..ContainerState::default()
+        });
+        let service = &grouped(vec![c])[0];
+        assert_eq!(service.crash_loop, Some(true));
+        assert_eq!(service.state, ServiceState::Starting);
+        assert_eq!(service.problems[0].as_str(), "c: restarting after exit 3");
+    }
+
+    #[test]
+    fn config_files_of_both_major_versions_become_absolute() {
+        let mut labels = shop("backend");
+        labels.push((WORKING_DIR, "/srv/shop"));
+        labels.push((CONFIG_FILES, "compose.yaml,/srv/shop/prod.yaml"));
+        labels.push((VERSION, "1.29.2"));
+        let service = &grouped(vec![container("b", &labels)])[0];
+        let origin = service.compose.as_ref().unwrap();
+        assert_eq!(
+            origin.config_files,
+            [
+                PathBuf::from("/srv/shop/compose.yaml"),
+                PathBuf::from("/srv/shop/prod.yaml")
+            ]
+        );
+        assert!(origin.is_version_1());
+        assert!(service.problems[0].as_str().contains("Compose 1"));
+    }
+
+    #[test]
+    fn different_images_among_replicas_are_a_problem() {
+        let mut other = container("shop-backend-2", &shop("backend"));
+        other.image = Some("sha256:bb".into());
+        let service = &grouped(vec![container("shop-backend-1", &shop("backend")), other])[0];
+        assert!(service.problems[0].as_str().contains("2 different images"));
+    }
+}
