@@ -1,3 +1,9 @@
 //! Pure computations over the nouns of [`crate::domain`]: no I/O, no clock, benchmarked.
 
+pub mod compare;
+pub mod judge;
+pub mod latency;
+pub mod parse;
+pub mod pattern;
 pub mod redact;
+pub mod scan;

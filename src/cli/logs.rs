@@ -163,6 +163,7 @@ async fn by_arrival(
     while let Some((index, event)) = all.recv().await {
         printer.event(index, &event, out)?;
         if all.is_empty() {
+            printer.hand_over(out)?;
             out.flush()?;
         }
     }

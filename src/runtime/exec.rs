@@ -17,11 +17,10 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Instance, Release, Runtime, Service, ServiceId, ServiceState};
 use crate::domain::settings::{ExecCommands, ServiceSettings};
 use crate::domain::signal::Saturation;
-use crate::host::{Host, tail};
+use crate::host::{Command, CommandOutput, Host, tail};
 use crate::runtime::RuntimeError;
 
 mod process;
-mod shell;
 mod stream;
 
 /// `status` and `release_command` answer within this time or count as failed.
@@ -49,15 +48,15 @@ pub enum Change {
 /// Asks every configured exec service for its state and its release, all at once. A command that fails to
 /// answer makes the state unknown and stands in the service's problems; the service itself is always there.
 pub async fn discover(host: &Host, configured: &[(ServiceId, ServiceSettings)]) -> Vec<Service> {
-    let asked = on_host(host, configured).map(|(id, commands)| look(id.clone(), commands));
+    let asked = on_host(host, configured).map(|(id, commands)| look(host, id.clone(), commands));
     join_all(asked).await
 }
 
-async fn look(id: ServiceId, commands: &ExecCommands) -> Service {
+async fn look(host: &Host, id: ServiceId, commands: &ExecCommands) -> Service {
     let mut problems = Vec::new();
     let (status, release) = tokio::join!(
-        state(commands.status.as_deref()),
-        release(commands.release_command.as_deref())
+        state(host, commands.status.as_deref()),
+        release(host, commands.release_command.as_deref())
     );
     let (state, pid) = status.unwrap_or_else(|problem| {
         problems.push(problem);
@@ -103,57 +102,56 @@ async fn look(id: ServiceId, commands: &ExecCommands) -> Service {
 }
 
 /// Running, or not, and the process id where the first line is `pid N`.
-async fn state(command: Option<&str>) -> Result<(ServiceState, Option<u32>), SafeText> {
+async fn state(
+    host: &Host,
+    command: Option<&str>,
+) -> Result<(ServiceState, Option<u32>), SafeText> {
     let Some(command) = command else {
         return Err(SafeText::from_text("no status command is configured"));
     };
-    let answer = shell::ask(command, ANSWER_LIMIT)
-        .await
-        .map_err(|error| problem("status", &error.to_string()))?;
+    let answer = ask(host, "status", command).await?;
+    let said = answer.stdout_text();
     match answer.code {
         Some(0) => {
-            let first = answer.stdout.lines().next().unwrap_or_default();
+            let first = said.lines().next().unwrap_or_default();
             let pid = first
                 .strip_prefix("pid ")
                 .and_then(|p| p.trim().parse().ok());
             Ok((ServiceState::Running, pid))
         }
         // The shell's own words for "cannot be run" and "not found" say nothing of the service.
-        Some(code @ (126 | 127)) => Err(problem(
-            "status",
-            &format!("exit {code}: {}", answer.stderr.trim()),
-        )),
-        Some(_) if answer.stdout.trim() == "failed" => Ok((ServiceState::Failed, None)),
+        Some(126 | 127) | None => Err(problem("status", &answer.describe())),
+        Some(_) if said.trim() == "failed" => Ok((ServiceState::Failed, None)),
         Some(_) => Ok((ServiceState::Stopped, None)),
-        None => Err(problem("status", "ended by a signal")),
     }
 }
 
-async fn release(command: Option<&str>) -> Result<Release, SafeText> {
+async fn release(host: &Host, command: Option<&str>) -> Result<Release, SafeText> {
     let Some(command) = command else {
         return Ok(Release::default());
     };
-    let answer = shell::ask(command, ANSWER_LIMIT)
-        .await
-        .map_err(|error| problem("release_command", &error.to_string()))?;
-    let printed = answer.stdout.trim();
-    match answer.code {
-        Some(0) if !printed.is_empty() => Ok(Release {
-            path: Some(SafeText::from_text(printed)),
-            ..Release::default()
-        }),
-        Some(0) => Err(problem("release_command", "printed nothing")),
-        code => {
-            let code = code.map_or_else(|| "signal".to_owned(), |c| format!("exit {c}"));
-            Err(problem(
-                "release_command",
-                &format!("{code}: {}", answer.stderr.trim()),
-            ))
-        }
+    let answer = ask(host, "release_command", command).await?;
+    let said = answer.stdout_text();
+    if !answer.is_success() {
+        return Err(problem("release_command", &answer.describe()));
     }
+    if said.trim().is_empty() {
+        return Err(problem("release_command", &"printed nothing"));
+    }
+    Ok(Release {
+        path: Some(SafeText::from_text(said.trim())),
+        ..Release::default()
+    })
 }
 
-fn problem(what: &str, why: &str) -> SafeText {
+async fn ask(host: &Host, what: &str, command: &str) -> Result<CommandOutput, SafeText> {
+    let command = Command::shell(command, &[], ANSWER_LIMIT);
+    host.query(&command)
+        .await
+        .map_err(|error| problem(what, &SafeText::from_error(&error)))
+}
+
+fn problem(what: &str, why: &dyn std::fmt::Display) -> SafeText {
     SafeText::from_text(&format!("{what}: {why}"))
 }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::lines::{LineSplitter, READ_BYTES, read_at};
+use super::lines::{LineSplitter, READ_BYTES, end_of_last_line, read_at};
 use crate::domain::log::{LogBlock, LogPosition};
 
 /// How many bytes before the offset are remembered to notice truncation.
@@ -205,21 +205,16 @@ pub(super) fn resume(path: &Path, position: &LogPosition) -> io::Result<Resumed>
     if let Some(meta) = &current
         && meta.ino() == position.inode
     {
-        return Ok(if ends_a_line(path, position.offset)? {
-            Resumed {
-                rotated: Vec::new(),
-                offset: position.offset,
-                gap: None,
-            }
-        } else {
-            Resumed {
-                rotated: Vec::new(),
-                offset: 0,
-                gap: Some(format!(
+        let is_whole = meta.len() >= position.offset;
+        return Ok(Resumed {
+            rotated: Vec::new(),
+            offset: if is_whole { line_start(path, position.offset)? } else { 0 },
+            gap: (!is_whole).then(|| {
+                format!(
                     "{} was truncated after the checkpoint: what it held in between is not there any more",
                     path.display()
-                )),
-            }
+                )
+            }),
         });
     }
     let mut siblings = siblings(path)?;
@@ -228,16 +223,23 @@ pub(super) fn resume(path: &Path, position: &LogPosition) -> io::Result<Resumed>
         meta.ino() == position.inode && p.extension().is_none_or(|e| e != "gz")
     });
     Ok(match found {
-        Some(first) if ends_a_line(&siblings[first].0, position.offset)? => Resumed {
+        Some(first) => Resumed {
             rotated: siblings
                 .drain(first..)
                 .enumerate()
-                .map(|(n, (p, _))| (p, if n == 0 { position.offset } else { 0 }))
-                .collect(),
+                .map(|(n, (p, _))| {
+                    let start = if n == 0 {
+                        line_start(&p, position.offset)?
+                    } else {
+                        0
+                    };
+                    Ok((p, start))
+                })
+                .collect::<io::Result<_>>()?,
             offset: 0,
             gap: None,
         },
-        _ => Resumed {
+        None => Resumed {
             rotated: Vec::new(),
             offset: 0,
             gap: Some(format!(
@@ -248,14 +250,10 @@ pub(super) fn resume(path: &Path, position: &LogPosition) -> io::Result<Resumed>
     })
 }
 
-/// Positions are taken after a line break; other bytes there mean that another file got the same inode.
-fn ends_a_line(path: &Path, offset: u64) -> io::Result<bool> {
-    if offset == 0 {
-        return Ok(true);
-    }
-    let file = File::open(path)?;
-    let mut byte = [0];
-    Ok(read_at(&file, &mut byte, offset - 1)? == 1 && byte[0] == b'\n')
+/// The start of the line that an offset lies in: a position that was taken while a line was being written must
+/// not cut that line. It then stands on both sides, and none is lost.
+fn line_start(path: &Path, offset: u64) -> io::Result<u64> {
+    end_of_last_line(&File::open(path)?, offset)
 }
 
 /// Uncompressed rotated files of a log: `app.log.1`, `app.log-20251227`, beside `app.log`.

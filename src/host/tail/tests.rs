@@ -136,6 +136,28 @@ async fn after_a_position_comes_exactly_what_was_written_after_it() {
 }
 
 #[tokio::test]
+async fn a_position_inside_a_line_does_not_cut_it() {
+    let dir = folder();
+    let path = dir.path().join("app.log");
+    append(&path, "one\ntw");
+    let mut from = positions(std::slice::from_ref(&path)).await.unwrap();
+    from[0].offset = 6;
+    append(&path, "o\nthree\n");
+    let request = LogRequest {
+        from: from.clone(),
+        ..LogRequest::default()
+    };
+    let seen = read(std::slice::from_ref(&path), request).await.unwrap();
+    assert_eq!(seen, ["two", "three"]);
+    fs::write(&path, "new\n").unwrap();
+    let request = LogRequest {
+        from,
+        ..LogRequest::default()
+    };
+    assert_eq!(read(&[path], request).await.unwrap(), ["[gap]", "new"]);
+}
+
+#[tokio::test]
 async fn a_position_is_found_again_in_the_renamed_file() {
     let dir = folder();
     let path = dir.path().join("app.log");

@@ -194,7 +194,7 @@ impl Follower {
         if is_first {
             ask.tail = self.request.tail;
         }
-        if self.known.get(&id).is_none() && !is_first {
+        if !is_first && !self.known.contains_key(&id) {
             // A container that took over is read from its own beginning.
             ask.window = Window {
                 since: None,

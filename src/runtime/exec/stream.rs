@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
-use super::shell::Group;
 use crate::domain::log::{LogBlock, LogEvent, LogNote, LogNoteKind, LogRequest, Stream};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
@@ -17,6 +19,42 @@ use crate::host::tail::LineSplitter;
 const SILENCE: Duration = Duration::from_secs(2);
 /// Lines are handed on after so long even if their block is small.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+/// A running command whose whole process group is killed when this is dropped.
+#[derive(Debug)]
+struct Group {
+    child: Child,
+    group: Option<Pid>,
+}
+
+impl Group {
+    /// Starts `sh -c command` with nothing on standard input and pipes on the two outputs.
+    fn start(command: &str) -> io::Result<Self> {
+        let child = Command::new("sh")
+            .arg("-c")
+            .arg(command)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let group = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
+        Ok(Self { child, group })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            // Gone already is as good as killed.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
 
 /// Runs the command and sends its lines until it ends or nobody listens; then its process group is killed. In a
 /// follow its end is told with its exit code, since a log that stops is not a quiet service.

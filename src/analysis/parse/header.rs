@@ -1,0 +1,480 @@
+//! What stands in front of the message: time, level, process, thread, host.
+//!
+//! Every program has a header of its own, so it is learned: the first lines of a stream are cut into columns, and
+//! a column that is nearly always a time, a level, a number, a bracket or a host belongs to the header. Cutting a
+//! fixed number of words instead ruins the streams that have none.
+
+use super::level;
+use super::time::{self, TimeReader};
+use crate::domain::log::Level;
+
+/// So many leading columns are looked at.
+const MAX_COLUMNS: usize = 12;
+/// A column belongs to the header if so many of the lines agree.
+const AGREEMENT: f64 = 0.95;
+
+/// What a column of a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// A time, which may hold blanks.
+    Time,
+    /// A level.
+    Level,
+    /// Digits only.
+    Number,
+    /// Something in brackets, blanks included.
+    Bracket,
+    /// `-`, `|`, `:`, `---`, `*`.
+    Separator,
+    /// `sshd[123]:`.
+    Program,
+    /// Any other word.
+    Word,
+}
+
+/// One column with its place.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    column: Column,
+    start: usize,
+    end: usize,
+    level: Option<Level>,
+    at: Option<time::Written>,
+}
+
+/// The columns of a stream's header. The default knows none and finds time and level by their look alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Header {
+    columns: Vec<Column>,
+    /// Whether nearly every line starts with a time, so that a line without one goes on with the record above.
+    pub is_timed: bool,
+}
+
+/// What the header of one line says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Milliseconds since 1970.
+    pub at: Option<i64>,
+    /// Its level.
+    pub level: Option<Level>,
+    /// Where the message starts.
+    pub message: usize,
+}
+
+impl Header {
+    /// Learns from the first lines of records.
+    pub fn learn<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut counts = [[0u32; 7]; MAX_COLUMNS];
+        let mut total = 0u32;
+        let mut timed = 0u32;
+        let mut cells = [None; MAX_COLUMNS];
+        for line in lines {
+            total += 1;
+            let count = cut(line, &mut cells);
+            let mut has_time = false;
+            for (index, cell) in cells[..count].iter().flatten().enumerate() {
+                counts[index][cell.column as usize] += 1;
+                has_time |= cell.column == Column::Time && index < 4;
+            }
+            timed += u32::from(has_time);
+        }
+        if total == 0 {
+            return Self::default();
+        }
+        let agreed = |index: usize| {
+            ALL.into_iter()
+                .find(|c| f64::from(counts[index][*c as usize]) >= AGREEMENT * f64::from(total))
+        };
+        let mut columns = Vec::new();
+        let mut kept = 0;
+        let mut anchored = false;
+        for index in 0..MAX_COLUMNS {
+            let Some(column) = agreed(index) else { break };
+            columns.push(column);
+            match column {
+                Column::Time | Column::Level => {
+                    anchored = true;
+                    kept = columns.len();
+                }
+                // A host or a logger between two parts of the header is one too; text in front of a number
+                // is a message.
+                Column::Program | Column::Bracket | Column::Separator
+                    if kept + 2 >= columns.len() && (kept > 0 || columns.len() == 1) =>
+                {
+                    kept = columns.len();
+                }
+                Column::Number if kept + 1 == columns.len() => kept = columns.len(),
+                Column::Program | Column::Bracket | Column::Number => {}
+                Column::Separator | Column::Word => {}
+            }
+        }
+        columns.truncate(if anchored { kept } else { 0 });
+        Self {
+            columns,
+            is_timed: f64::from(timed) >= 0.9 * f64::from(total),
+        }
+    }
+
+    /// Cuts a line into header and message. A line that departs from the learned columns is cut where it does.
+    pub fn split(&self, line: &[u8], times: &mut TimeReader) -> Head {
+        let mut cells = [None; MAX_COLUMNS];
+        let count = cut(line, &mut cells);
+        let mut head = Head::default();
+        let mut written = None;
+        let mut learned = 0;
+        for (index, cell) in cells[..count].iter().flatten().enumerate() {
+            // Beyond what was learned, time and level are still taken where they stand first.
+            let expected = self.columns.get(index);
+            let in_header = expected == Some(&cell.column) && learned == index;
+            let by_look = matches!(cell.column, Column::Time | Column::Level)
+                && (head.message == cell.start || index <= 1 || learned == index);
+            if in_header {
+                learned = index + 1;
+            } else if !by_look {
+                if self.columns.len() <= index && head.message > 0 {
+                    break;
+                }
+                if index >= 4 {
+                    break;
+                }
+                // `host program:` before a level of a stream that was not learned.
+                continue;
+            }
+            if let Some(at) = cell.at
+                && written.is_none()
+            {
+                written = Some(at);
+            }
+            if head.level.is_none() {
+                head.level = cell.level;
+            }
+            if in_header
+                || head.message == cell.start
+                || index == 0
+                || only_blanks(line, head.message, cell.start)
+            {
+                head.message = skip_blanks(line, cell.end);
+            }
+        }
+        head.at = written.and_then(|w| times.resolve(&w));
+        head
+    }
+}
+
+const ALL: [Column; 7] = [
+    Column::Time,
+    Column::Level,
+    Column::Number,
+    Column::Bracket,
+    Column::Separator,
+    Column::Program,
+    Column::Word,
+];
+
+fn only_blanks(line: &[u8], from: usize, to: usize) -> bool {
+    from <= to && line[from..to].iter().all(|b| matches!(b, b' ' | b'\t'))
+}
+
+fn skip_blanks(line: &[u8], at: usize) -> usize {
+    line[at..]
+        .iter()
+        .position(|b| !matches!(b, b' ' | b'\t'))
+        .map_or(line.len(), |n| at + n)
+}
+
+/// Whether a line starts with a time within its first columns.
+pub fn has_time(line: &[u8]) -> bool {
+    let mut cells = [None; MAX_COLUMNS];
+    let count = cut_up_to(line, &mut cells, 4);
+    cells[..count]
+        .iter()
+        .flatten()
+        .any(|cell: &Cell| cell.column == Column::Time)
+}
+
+fn cut(line: &[u8], cells: &mut [Option<Cell>; MAX_COLUMNS]) -> usize {
+    cut_up_to(line, cells, MAX_COLUMNS)
+}
+
+/// Cuts the start of a line into columns; returns how many.
+fn cut_up_to(line: &[u8], cells: &mut [Option<Cell>; MAX_COLUMNS], limit: usize) -> usize {
+    let mut at = 0;
+    let mut count = 0;
+    while count < limit {
+        at = skip_blanks(line, at);
+        if at >= line.len() {
+            break;
+        }
+        let cell = read_cell(line, at, count);
+        at = cell.end;
+        cells[count] = Some(cell);
+        count += 1;
+    }
+    count
+}
+
+fn read_cell(line: &[u8], start: usize, index: usize) -> Cell {
+    let rest = &line[start..];
+    let cell = |column, length: usize| Cell {
+        column,
+        start,
+        end: start + length,
+        level: None,
+        at: None,
+    };
+    if let Some((written, length)) = time::read(rest) {
+        // `12:30:00:` and `606|` keep their separator.
+        let extra = usize::from(matches!(rest.get(length), Some(b':' | b'|' | b',')));
+        return Cell {
+            at: Some(written),
+            ..cell(Column::Time, length + extra)
+        };
+    }
+    if matches!(rest[0], b'[' | b'(' | b'<')
+        && let Some(length) = bracket_length(rest)
+    {
+        let inner = &rest[1..length - 1];
+        let tail = usize::from(rest.get(length) == Some(&b':'));
+        if let Some((written, used)) = time::read(inner)
+            && (used == inner.len() || inner.len() - used <= 8)
+        {
+            return Cell {
+                at: Some(written),
+                ..cell(Column::Time, length + tail)
+            };
+        }
+        if let Some(found) = level::from_token(&rest[..length]) {
+            return Cell {
+                level: Some(found),
+                ..cell(Column::Level, length + tail)
+            };
+        }
+        if rest[0] == b'[' {
+            return cell(Column::Bracket, length + tail);
+        }
+    }
+    let end = rest
+        .iter()
+        .position(|b| matches!(b, b' ' | b'\t'))
+        .unwrap_or(rest.len());
+    let word = &rest[..end];
+    if let Some(found) = klog(word) {
+        return Cell {
+            level: Some(found),
+            ..cell(Column::Level, 5)
+        };
+    }
+    if let Some(found) = level::from_token(word) {
+        return Cell {
+            level: Some(found),
+            ..cell(Column::Level, end)
+        };
+    }
+    // `ERROR:root:message`
+    if let Some(colon) = memchr::memchr(b':', word)
+        && colon + 1 < word.len()
+        && let Some(found) = level::from_word(&word[..colon])
+        && word[..colon].iter().all(u8::is_ascii_uppercase)
+    {
+        return Cell {
+            level: Some(found),
+            ..cell(Column::Level, colon + 1)
+        };
+    }
+    if word.len() == 1 && index > 0 {
+        if let Some(found) = level::from_letter(word[0]) {
+            return Cell {
+                level: Some(found),
+                ..cell(Column::Level, 1)
+            };
+        }
+        // redis: `1:M 27 Dec 2025 14:50:00.123 * message`.
+        let found = match word[0] {
+            b'*' => Some(Level::Info),
+            b'#' => Some(Level::Warn),
+            _ => None,
+        };
+        if let Some(found) = found {
+            return Cell {
+                level: Some(found),
+                ..cell(Column::Level, 1)
+            };
+        }
+    }
+    let column = if word
+        .iter()
+        .all(|b| matches!(b, b'-' | b'|' | b':' | b'*' | b'.' | b'='))
+    {
+        Column::Separator
+    } else if word.iter().all(u8::is_ascii_digit) {
+        Column::Number
+    } else if is_program(word) {
+        Column::Program
+    } else {
+        Column::Word
+    };
+    cell(column, end)
+}
+
+/// `I1227` of klog, which is a level glued to month and day; the clock follows as a word of its own.
+fn klog(word: &[u8]) -> Option<Level> {
+    let found = level::from_letter(*word.first()?)?;
+    (word.len() == 5 && word[1..].iter().all(u8::is_ascii_digit)).then_some(found)
+}
+
+fn is_program(word: &[u8]) -> bool {
+    let Some(word) = word.strip_suffix(b":") else {
+        return false;
+    };
+    let Some(word) = word.strip_suffix(b"]") else {
+        return false;
+    };
+    let digits = word.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    digits > 0 && word.len() > digits + 1 && word[word.len() - digits - 1] == b'['
+}
+
+/// The length of a bracketed group with its brackets, nested ones included; at most 160 bytes.
+fn bracket_length(text: &[u8]) -> Option<usize> {
+    let (open, close) = match text[0] {
+        b'[' => (b'[', b']'),
+        b'(' => (b'(', b')'),
+        _ => (b'<', b'>'),
+    };
+    let mut depth = 0;
+    for (at, byte) in text.iter().take(160).enumerate() {
+        if *byte == open {
+            depth += 1;
+        } else if *byte == close {
+            depth -= 1;
+            if depth == 0 {
+                return Some(at + 1);
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(lines: &[&str], line: &str) -> (Option<i64>, Option<Level>, String) {
+        let header = Header::learn(lines.iter().map(|l| l.as_bytes()));
+        let mut times = TimeReader::utc();
+        let head = header.split(line.as_bytes(), &mut times);
+        (head.at, head.level, line[head.message..].to_owned())
+    }
+
+    fn own(line: &str) -> (Option<Level>, String) {
+        let (at, level, message) = split(&[line, line, line], line);
+        assert!(at.is_some(), "no time: {line}");
+        (level, message)
+    }
+
+    #[test]
+    fn headers_of_every_format_are_learned() {
+        for (line, level, message) in [
+            (
+                "[15:35] ERROR: Authentication failed",
+                Some(Level::Error),
+                "Authentication failed",
+            ),
+            (
+                "2025-12-27 14:50:00,123 INFO [worker-3] app.auth: User x",
+                Some(Level::Info),
+                "app.auth: User x",
+            ),
+            (
+                "2025-12-27 14:50:00.123  INFO 1 --- [nio-8080-exec-1] c.e.Foo : started",
+                Some(Level::Info),
+                "started",
+            ),
+            (
+                "2015-07-29 17:41:44,747 - INFO  [Peer[myid=1]/0:0:FastLeader@774] - Notification",
+                Some(Level::Info),
+                "Notification",
+            ),
+            (
+                "Jun 14 15:16:01 combo sshd(pam_unix)[19939]: check pass",
+                None,
+                "check pass",
+            ),
+            (
+                "[Sun Dec 04 04:47:44 2005] [notice] workerEnv.init() ok",
+                Some(Level::Info),
+                "workerEnv.init() ok",
+            ),
+            (
+                "2025/12/27 14:50:00 [error] 29#29: *1 open() failed",
+                Some(Level::Error),
+                "29#29: *1 open() failed",
+            ),
+            (
+                "I1227 14:50:00.123456 1 server.go:12] started",
+                Some(Level::Info),
+                "server.go:12] started",
+            ),
+            (
+                "2025-12-27 14:50:00.123 UTC [77] LOG:  checkpoint complete",
+                Some(Level::Info),
+                "checkpoint complete",
+            ),
+            (
+                "1:M 27 Dec 2025 14:50:00.123 * Ready to accept",
+                Some(Level::Info),
+                "Ready to accept",
+            ),
+            (
+                "081109 203615 148 INFO dfs.DataNode: block",
+                Some(Level::Info),
+                "dfs.DataNode: block",
+            ),
+            (
+                "03-17 16:13:38.811  1702  2395 D WindowManager: x",
+                Some(Level::Debug),
+                "WindowManager: x",
+            ),
+            (
+                "- 1117838570 2005.06.03 R02-M1 2005-06-03-15.42.50.675872 R02-M1 RAS KERNEL INFO parity",
+                Some(Level::Info),
+                "parity",
+            ),
+        ] {
+            assert_eq!(own(line), (level, message.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_stream_without_header_keeps_its_words() {
+        let lines = [
+            "Connection 7 failed",
+            "Connection 8 failed",
+            "Connection 9 failed",
+        ];
+        assert_eq!(split(&lines, lines[0]), (None, None, lines[0].to_owned()));
+    }
+
+    #[test]
+    fn a_level_is_found_without_learning() {
+        assert_eq!(
+            split(&[], "ERROR:root:disk full"),
+            (None, Some(Level::Error), "root:disk full".into())
+        );
+        assert_eq!(
+            split(&[], "WARNING: low"),
+            (None, Some(Level::Warn), "low".into())
+        );
+        assert_eq!(
+            split(&[], "all errors are fine"),
+            (None, None, "all errors are fine".into())
+        );
+    }
+
+    #[test]
+    fn a_line_that_departs_is_cut_where_it_departs() {
+        let line = "2025-12-27 14:50:00,123 INFO [w-1] ok";
+        let (at, level, message) = split(&[line; 40], "2025-12-27 14:50:00,123 starting up now");
+        assert!(at.is_some());
+        assert_eq!((level, message.as_str()), (None, "starting up now"));
+    }
+}

@@ -1,0 +1,311 @@
+//! Masks: what obviously varies (numbers, ids, addresses, paths, times) is taken out word by word.
+//!
+//! A level, an HTTP status, an errno name and an exit code are never masked: `500` is not a variant of `200`.
+
+use super::WILD;
+
+/// At most so many bytes of a message make its shape.
+const MAX_MESSAGE: usize = 2048;
+
+/// Whether a byte can stand inside a word; every other byte separates words and is kept as it is.
+pub fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || byte >= 0x80
+        || matches!(
+            byte,
+            b'_' | b'.'
+                | b'/'
+                | b':'
+                | b'@'
+                | b'%'
+                | b'+'
+                | b'~'
+                | b'$'
+                | b'*'
+                | b'#'
+                | b'&'
+                | b'\\'
+                | b'-'
+                | b'?'
+        )
+}
+
+/// Appends the masked message to `out`.
+pub fn mask(message: &[u8], out: &mut Vec<u8>) {
+    let message = message[..message.len().min(MAX_MESSAGE)].trim_ascii_end();
+    let start = out.len();
+    let mut keep_number = false;
+    let mut in_access_log = false;
+    let mut at = 0;
+    while at < message.len() {
+        let byte = message[at];
+        if !is_word_byte(byte) {
+            if byte == b'"' && in_access_log {
+                // Referer and user agent of an access log vary as a whole.
+                let end =
+                    memchr::memchr(b'"', &message[at + 1..]).map_or(message.len(), |n| at + 1 + n);
+                out.extend_from_slice(&[b'"', WILD, b'"']);
+                at = (end + 1).min(message.len());
+                continue;
+            }
+            push_separator(
+                out,
+                start,
+                if byte == b'\t' || byte < 0x20 {
+                    b' '
+                } else {
+                    byte
+                },
+            );
+            at += 1;
+            continue;
+        }
+        let length = message[at..]
+            .iter()
+            .position(|b| !is_word_byte(*b))
+            .unwrap_or(message.len() - at);
+        let word = &message[at..at + length];
+        at += length;
+        if keep_number && is_status(word) {
+            out.extend_from_slice(word);
+            in_access_log = in_access_log || message[..at].windows(6).any(|w| w == b" HTTP/");
+            keep_number = false;
+            continue;
+        }
+        keep_number =
+            announces_status(word, message.get(at).copied()) || (keep_number && word.len() <= 2);
+        mask_word(word, start, out);
+    }
+}
+
+/// Whether the number behind this word is a status or an exit code.
+fn announces_status(word: &[u8], next: Option<u8>) -> bool {
+    let word = word.strip_suffix(b":").unwrap_or(word);
+    if word.starts_with(b"HTTP/") {
+        return true;
+    }
+    let lower = |text: &str| word.eq_ignore_ascii_case(text.as_bytes());
+    let key = word.rsplit(|b| *b == b'.').next().unwrap_or(word);
+    let named = lower("status")
+        || lower("statuscode")
+        || lower("status_code")
+        || lower("code")
+        || lower("errno")
+        || lower("exit")
+        || lower("exited")
+        || key.eq_ignore_ascii_case(b"status");
+    named && matches!(next, Some(b' ' | b'=' | b'"' | b'(' | b'\''))
+}
+
+fn is_status(word: &[u8]) -> bool {
+    let word = word
+        .strip_suffix(b".")
+        .or(word.strip_suffix(b":"))
+        .unwrap_or(word);
+    !word.is_empty() && word.len() <= 3 && word.iter().all(u8::is_ascii_digit)
+}
+
+/// Adds a separator; a blank after a wildcard is held back by [`push_wild`], which joins neighbours.
+fn push_separator(out: &mut Vec<u8>, start: usize, byte: u8) {
+    if byte == b' ' && (out.len() == start || out.last() == Some(&b' ')) {
+        return;
+    }
+    out.push(byte);
+}
+
+/// Adds a wildcard; neighbours that are parted by blanks and commas only are one.
+fn push_wild(out: &mut Vec<u8>, start: usize) {
+    let text = &out[start..];
+    let end = text
+        .iter()
+        .rposition(|b| !matches!(b, b' ' | b','))
+        .map_or(0, |at| at + 1);
+    if end > 0 && text[end - 1] == WILD {
+        out.truncate(start + end);
+        return;
+    }
+    out.push(WILD);
+}
+
+fn mask_word(word: &[u8], start: usize, out: &mut Vec<u8>) {
+    // Punctuation at the end belongs to the sentence.
+    let core_end = word
+        .iter()
+        .rposition(|b| !matches!(b, b'.' | b':' | b'?' | b'-'))
+        .map_or(0, |at| at + 1);
+    let (core, tail) = word.split_at(core_end);
+    match classify(core, tail) {
+        Kind::Constant => out.extend_from_slice(core),
+        Kind::Variable => push_wild(out, start),
+        Kind::Digits => {
+            let mut rest = core;
+            while let Some(digit) = rest.iter().position(u8::is_ascii_digit) {
+                out.extend_from_slice(&rest[..digit]);
+                out.push(WILD);
+                let run = rest[digit..]
+                    .iter()
+                    .position(|b| !b.is_ascii_digit())
+                    .unwrap_or(rest.len() - digit);
+                rest = &rest[digit + run..];
+            }
+            out.extend_from_slice(rest);
+        }
+    }
+    out.extend_from_slice(tail);
+}
+
+enum Kind {
+    Constant,
+    Variable,
+    /// The digits in it vary, the letters do not.
+    Digits,
+}
+
+fn classify(word: &[u8], tail: &[u8]) -> Kind {
+    if word.is_empty() {
+        return Kind::Constant;
+    }
+    let mut digits = 0;
+    let mut letters = 0;
+    let mut dots = 0;
+    let mut slashes = 0;
+    let mut hex = true;
+    let mut at_sign = false;
+    for byte in word {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b'a'..=b'z' | b'A'..=b'Z' => {
+                letters += 1;
+                hex &= byte.is_ascii_hexdigit();
+            }
+            b'.' => dots += 1,
+            b'/' => slashes += 1,
+            b'-' | b':' => {}
+            b'@' => {
+                at_sign = true;
+                hex = false;
+            }
+            0x80.. => {
+                letters += 1;
+                hex = false;
+            }
+            _ => hex = false,
+        }
+    }
+    if word.starts_with(b"HTTP/") {
+        return Kind::Constant;
+    }
+    let is_path = (word[0] == b'/' && word.len() > 1 && letters + digits > 0)
+        || slashes >= 2
+        || word.contains(&b'\\') && letters > 0;
+    if is_path || memchr::memmem::find(word, b"://").is_some() {
+        return Kind::Variable;
+    }
+    if at_sign && dots > 0 && letters > 0 {
+        return Kind::Variable;
+    }
+    if digits == 0 {
+        let dotted = dots >= 2
+            && !tail.starts_with(b":")
+            && word
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+            && !word.starts_with(b".");
+        let literal = matches!(
+            word,
+            b"true" | b"false" | b"null" | b"True" | b"False" | b"None" | b"nil" | b"undefined"
+        );
+        return if dotted || literal {
+            Kind::Variable
+        } else {
+            Kind::Constant
+        };
+    }
+    if letters == 0 || (hex && digits + letters >= 6) || word.starts_with(b"0x") {
+        return Kind::Variable;
+    }
+    // A number with a unit: `30ms`, `5.5MB`, `10%`.
+    let leading = word
+        .iter()
+        .take_while(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+'))
+        .count();
+    if word[0].is_ascii_digit() && word.len() - leading <= 4 {
+        return Kind::Variable;
+    }
+    if digits * 2 >= word.len() || dots >= 2 || (word.len() >= 16 && digits >= 4) {
+        return Kind::Variable;
+    }
+    Kind::Digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masked(message: &str) -> String {
+        let mut out = Vec::new();
+        mask(message.as_bytes(), &mut out);
+        super::super::shown(&out)
+    }
+
+    #[test]
+    fn what_varies_is_masked() {
+        for (message, expected) in [
+            (
+                "User 17 authenticated from 10.1.2.3:443",
+                "User <*> authenticated from <*>",
+            ),
+            (
+                "req 550e8400-e29b-41d4-a716-446655440000 done",
+                "req <*> done",
+            ),
+            ("took 35 ms, 12.5MB at 0x7f3a", "took <*> ms, <*> at <*>"),
+            ("took 35ms", "took <*>"),
+            ("open /var/log/x.log failed", "open <*> failed"),
+            ("see https://example.org/a?b=1 now", "see <*>=<*> now"),
+            ("mail to kim77@example.com: sent", "mail to <*>: sent"),
+            ("[1, 2, 3] sizes", "[<*>] sizes"),
+            (
+                "app.api.orders: NoneType has no attribute 'id' (order=5)",
+                "app.api.orders: NoneType has no attribute 'id' (order=<*>)",
+            ),
+            ("proxy.go:214 up", "proxy.go:<*> up"),
+            ("enabled=true", "enabled=<*>"),
+            ("blk_-6952295868487656571 added", "<*> added"),
+            ("worker-3 ready", "worker-<*> ready"),
+            ("Ошибка 12 в модуле", "Ошибка <*> в модуле"),
+        ] {
+            assert_eq!(masked(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_tells_kinds_apart_is_kept() {
+        for (message, expected) in [
+            (
+                "completed in 0.8s status=500",
+                "completed in <*> status=500",
+            ),
+            ("exited with code 137", "exited with code 137"),
+            (
+                "connect ECONNREFUSED 127.0.0.1:5432",
+                "connect ECONNREFUSED <*>",
+            ),
+            (
+                r#"10.0.0.1 - - "GET /a/b HTTP/1.1" 404 12 "-" "Mozilla/5.0 (X11)" rt=0.1"#,
+                r#"<*> - - "GET <*> HTTP/1.1" 404 <*> "<*>" "<*>" rt=<*>"#,
+            ),
+        ] {
+            assert_eq!(masked(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_masked_without_harm() {
+        for message in [
+            "", " ", "\u{1}", "....", "://", "\"\"\"", "=", "HTTP/", "\\",
+        ] {
+            let _ = masked(message);
+        }
+    }
+}

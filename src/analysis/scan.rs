@@ -1,0 +1,390 @@
+//! One pass over a log: framing, fields, requests, patterns, in bounded memory.
+//!
+//! `errors`, `slow`, `patterns`, `compare` and the signals of a service all read a [`Scan`]. Bytes may come in
+//! chunks cut anywhere; the result is the same.
+
+mod record;
+mod tally;
+
+use std::collections::HashMap;
+
+use crate::domain::log::Level;
+use crate::domain::settings::RequestRules;
+
+use super::latency::Histogram;
+use super::parse::frame;
+use super::parse::header::{self, Header};
+use super::parse::request::RequestReader;
+use super::parse::time::TimeReader;
+pub use tally::{Counts, RouteTally, Tally};
+
+/// A line longer than this is cut; what follows up to its end is counted, not read.
+pub const MAX_LINE: usize = 1 << 20;
+/// A record keeps at most so many bytes of its lines.
+const MAX_RECORD: usize = 64 * 1024;
+/// The header is learned from so many lines.
+const SAMPLE_LINES: usize = 1000;
+/// … or so many bytes of them.
+const SAMPLE_BYTES: usize = 1 << 20;
+/// So many compose prefixes are told apart; more are one stream.
+const MAX_STREAMS: usize = 256;
+
+/// How to read a log.
+#[derive(Debug, Clone)]
+pub struct ScanOptions {
+    /// How requests look.
+    pub requests: RequestReader,
+    /// How written times become instants.
+    pub times: TimeReader,
+    /// Spans after a process start, in milliseconds since 1970: left out of the statistical test only.
+    pub warm_up: Vec<(i64, i64)>,
+    /// Whether to keep which pattern each record belongs to.
+    pub assign: bool,
+    /// Requests over this many milliseconds are counted as slow, and the slowest are kept.
+    pub slow_over_ms: Option<f64>,
+}
+
+impl ScanOptions {
+    /// Rules of a service, times filled in by `times`.
+    ///
+    /// # Errors
+    /// The configured regular expression cannot be read.
+    pub fn new(rules: &RequestRules, times: TimeReader) -> Result<Self, String> {
+        Ok(Self {
+            requests: RequestReader::new(rules)?,
+            times,
+            warm_up: Vec::new(),
+            assign: false,
+            slow_over_ms: None,
+        })
+    }
+}
+
+/// One slow request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SlowRequest {
+    /// How long it took.
+    pub ms: f64,
+    /// Method and route.
+    pub endpoint: String,
+    /// The record's first line.
+    pub line: String,
+}
+
+/// An example of a pattern with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// The number of the record's first line, from 1.
+    pub line: u64,
+    /// The start of the record, as it was read.
+    pub text: Vec<u8>,
+}
+
+/// A distinct shape of records and what was counted of it.
+#[derive(Debug, Clone)]
+pub struct ShapeCount {
+    /// The masked text.
+    pub masked: Vec<u8>,
+    /// Its level.
+    pub level: Option<Level>,
+    /// Occurrences.
+    pub count: u64,
+    /// When it was first and last seen, in milliseconds since 1970.
+    pub seen: Option<(i64, i64)>,
+    /// In how many different seconds it occurred; every occurrence counts where records have no time.
+    pub seconds: u64,
+    last_second: i64,
+    /// The first records of it.
+    pub examples: Vec<Example>,
+    /// Durations in its records.
+    pub latency: Option<Box<Histogram>>,
+}
+
+/// What one service wrote.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceScan {
+    /// The service's name in the compose prefix; `None` for lines without one.
+    pub name: Option<String>,
+    /// Records.
+    pub records: u64,
+    /// First and last instant, in milliseconds since 1970.
+    pub span: Option<(i64, i64)>,
+    /// Records by level.
+    pub levels: crate::domain::comparison::LevelCounts,
+    /// Requests of all routes.
+    pub total: Tally,
+    /// Requests by route.
+    pub routes: HashMap<u64, RouteTally>,
+    /// Shapes by hash.
+    pub shapes: HashMap<u64, ShapeCount>,
+}
+
+/// What was read.
+#[derive(Debug, Clone, Default)]
+pub struct Scan {
+    /// Each service; lines without a prefix are one service without a name.
+    pub services: Vec<ServiceScan>,
+    /// Lines read.
+    pub lines: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Lines that were longer than [`MAX_LINE`].
+    pub cut_lines: u64,
+    /// Records whose shape was not kept because there were too many different ones.
+    pub dropped: u64,
+    /// With [`ScanOptions::assign`]: first line, service and shape of each record.
+    pub assigned: Vec<(u64, u32, u64)>,
+    /// With [`ScanOptions::slow_over_ms`]: how many requests were slower.
+    pub over_threshold: u64,
+    /// With [`ScanOptions::slow_over_ms`]: the slowest requests, the slowest first.
+    pub slowest: Vec<SlowRequest>,
+}
+
+impl Scan {
+    /// Records of all services.
+    pub fn records(&self) -> u64 {
+        self.services.iter().map(|s| s.records).sum()
+    }
+}
+
+/// A stream of lines that framing follows on its own.
+#[derive(Debug, Default)]
+struct Stream {
+    service: usize,
+    header: Header,
+    is_learned: bool,
+    sample: Sample,
+    /// The open record: its lines, parted by `\n`.
+    open: Vec<u8>,
+    open_line: u64,
+    open_at: Option<i64>,
+    is_open: bool,
+    in_trace: bool,
+}
+
+/// Lines that wait until the header is learned.
+#[derive(Debug, Default)]
+struct Sample {
+    bytes: Vec<u8>,
+    lines: Vec<(usize, u64, Option<i64>)>,
+}
+
+/// Reads a log chunk by chunk.
+#[derive(Debug)]
+pub struct Scanner {
+    options: ScanOptions,
+    scan: Scan,
+    streams: Vec<Stream>,
+    by_name: HashMap<Vec<u8>, usize>,
+    carry: Vec<u8>,
+    is_cut: bool,
+    colour: Vec<u8>,
+    work: record::Work,
+}
+
+impl Scanner {
+    /// A scanner that has read nothing.
+    pub fn new(options: ScanOptions) -> Self {
+        Self {
+            options,
+            scan: Scan::default(),
+            streams: Vec::new(),
+            by_name: HashMap::new(),
+            carry: Vec::new(),
+            is_cut: false,
+            colour: Vec::new(),
+            work: record::Work::default(),
+        }
+    }
+
+    /// Reads the next bytes, cut anywhere.
+    pub fn feed(&mut self, chunk: &[u8]) {
+        self.scan.bytes += chunk.len() as u64;
+        let mut rest = chunk;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (line, tail) = rest.split_at(end);
+            rest = &tail[1..];
+            if self.carry.is_empty() && !self.is_cut {
+                self.line(None, line);
+                continue;
+            }
+            self.extend_carry(line);
+            let carry = std::mem::take(&mut self.carry);
+            self.line(None, &carry);
+            self.carry = carry;
+            self.carry.clear();
+            self.is_cut = false;
+        }
+        self.extend_carry(rest);
+    }
+
+    fn extend_carry(&mut self, bytes: &[u8]) {
+        let room = MAX_LINE.saturating_sub(self.carry.len());
+        self.carry
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if bytes.len() > room && !self.is_cut {
+            self.is_cut = true;
+            self.scan.cut_lines += 1;
+        }
+    }
+
+    /// Reads one line that came with the runtime's own time (milliseconds since 1970).
+    pub fn feed_line(&mut self, at: Option<i64>, line: &[u8]) {
+        self.scan.bytes += line.len() as u64 + 1;
+        self.line(at, line);
+    }
+
+    fn line(&mut self, at: Option<i64>, line: &[u8]) {
+        self.scan.lines += 1;
+        let number = self.scan.lines;
+        let line = if line.len() > MAX_LINE {
+            self.scan.cut_lines += 1;
+            &line[..MAX_LINE]
+        } else {
+            line
+        };
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let (name, start) = frame::strip_prefix(line);
+        let mut text = &line[start..];
+        let mut at = at;
+        if let Some(length) = frame::runtime_timestamp(text) {
+            at = super::parse::time::read(text)
+                .and_then(|(written, _)| self.options.times.resolve(&written))
+                .or(at);
+            text = &text[length..];
+        }
+        let index = self.stream(name);
+        let mut colour = std::mem::take(&mut self.colour);
+        let text = frame::without_colour(text, &mut colour);
+        if self.streams[index].is_learned {
+            self.frame(index, number, at, text);
+        } else {
+            let sample = &mut self.streams[index].sample;
+            sample.bytes.extend_from_slice(text);
+            sample.lines.push((sample.bytes.len(), number, at));
+            if sample.lines.len() >= SAMPLE_LINES || sample.bytes.len() >= SAMPLE_BYTES {
+                self.learn(index);
+            }
+        }
+        self.colour = colour;
+    }
+
+    fn stream(&mut self, name: Option<&[u8]>) -> usize {
+        let key = name.unwrap_or(b"");
+        if let Some(index) = self.by_name.get(key) {
+            return *index;
+        }
+        if self.streams.len() >= MAX_STREAMS {
+            return 0;
+        }
+        let index = self.streams.len();
+        self.streams.push(Stream {
+            service: index,
+            ..Stream::default()
+        });
+        self.scan.services.push(ServiceScan {
+            name: name.map(|n| String::from_utf8_lossy(n).into_owned()),
+            ..ServiceScan::default()
+        });
+        self.by_name.insert(key.to_vec(), index);
+        index
+    }
+
+    /// Learns the header from the sample and reads the sample's lines.
+    fn learn(&mut self, index: usize) {
+        let sample = std::mem::take(&mut self.streams[index].sample);
+        let stream = &mut self.streams[index];
+        let mut start = 0;
+        let starts = sample.lines.iter().map(|(end, ..)| {
+            let line = &sample.bytes[start..*end];
+            start = *end;
+            line
+        });
+        // Lines of a trace say nothing of the header, nor does the one that ends it.
+        let mut in_trace = false;
+        let heads = starts.filter(|line| {
+            let is_trace =
+                line.first().is_some_and(|b| matches!(b, b' ' | b'\t')) || frame::is_trace(line);
+            let ends_trace = std::mem::replace(&mut in_trace, is_trace) && !header::has_time(line);
+            !line.is_empty() && line[0] != b'{' && !is_trace && !ends_trace
+        });
+        stream.header = Header::learn(heads);
+        stream.is_learned = true;
+        let mut start = 0;
+        for (end, number, at) in &sample.lines {
+            self.frame(index, *number, *at, &sample.bytes[start..*end]);
+            start = *end;
+        }
+    }
+
+    /// Adds a line to the stream's open record, or closes that record and opens the next.
+    fn frame(&mut self, index: usize, number: u64, at: Option<i64>, text: &[u8]) {
+        let stream = &mut self.streams[index];
+        let expects = stream.header.is_timed;
+        let has_header = if expects || stream.in_trace {
+            text.first().is_some_and(|b| *b == b'{') || header::has_time(text)
+        } else {
+            false
+        };
+        if stream.is_open && frame::is_continuation(text, stream.in_trace, expects, has_header) {
+            stream.in_trace |= frame::is_trace(text);
+            if stream.open.len() + text.len() < MAX_RECORD {
+                stream.open.push(b'\n');
+                stream.open.extend_from_slice(text);
+            }
+            return;
+        }
+        self.close(index);
+        if text.is_empty() {
+            return;
+        }
+        let stream = &mut self.streams[index];
+        stream.open.extend_from_slice(text);
+        stream.open_line = number;
+        stream.open_at = at;
+        stream.is_open = true;
+        stream.in_trace = frame::is_trace(text);
+    }
+
+    /// Counts the stream's open record.
+    fn close(&mut self, index: usize) {
+        let stream = &mut self.streams[index];
+        if !stream.is_open {
+            return;
+        }
+        stream.is_open = false;
+        let open = std::mem::take(&mut stream.open);
+        let record = record::Record {
+            line: stream.open_line,
+            at: stream.open_at,
+            text: &open,
+            header: &stream.header,
+            service: stream.service,
+        };
+        record::count(&record, &mut self.options, &mut self.scan, &mut self.work);
+        let stream = &mut self.streams[index];
+        stream.open = open;
+        stream.open.clear();
+    }
+
+    /// Ends the reading.
+    pub fn finish(mut self) -> Scan {
+        if !self.carry.is_empty() {
+            let carry = std::mem::take(&mut self.carry);
+            self.line(None, &carry);
+        }
+        for index in 0..self.streams.len() {
+            if !self.streams[index].is_learned {
+                self.learn(index);
+            }
+            self.close(index);
+        }
+        self.scan.assigned.sort_unstable_by_key(|(line, ..)| *line);
+        self.scan.services.retain(|s| s.records > 0);
+        self.scan
+    }
+}
+
+#[cfg(test)]
+#[path = "scan/tests.rs"]
+mod tests;
