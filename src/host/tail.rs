@@ -7,6 +7,7 @@
 
 mod lines;
 mod source;
+mod window;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -19,12 +20,13 @@ use std::time::{Duration, Instant};
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
 
-use crate::domain::log::{LogEvent, LogNote, LogNoteKind, LogPosition, LogRequest};
+use crate::domain::log::{LogBlock, LogEvent, LogNote, LogNoteKind, LogPosition, LogRequest};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 
 pub use lines::{BLOCK_BYTES, LineSplitter, MAX_LINE, start_of_last};
 use source::{Closed, Look, ReadEnd, Source};
+use window::Filter;
 
 /// How often files are looked at when the kernel tells of changes: only what it failed to tell is found so.
 const POLL_WATCHED: Duration = Duration::from_secs(2);
@@ -45,8 +47,7 @@ pub struct TailError {
 }
 
 /// Sends the lines of the files, one file after the other in a closed read, interleaved as they grow in a
-/// follow. Lines carry no time of their own: what a line says of its time is for `analysis::parse` to read, so
-/// the request's window is not looked at here.
+/// follow. Lines carry no time of the runtime's; [`LogRequest::window`] is held against what they say themselves.
 ///
 /// - [`LogRequest::from`] starts each file at its position, reading rotated files first; what is gone is told as
 ///   a gap.
@@ -146,6 +147,9 @@ struct Tail {
     path: PathBuf,
     from: Option<LogPosition>,
     last_lines: Option<u64>,
+    filter: Option<Filter>,
+    /// Where a closed read ends, if before the end of the file.
+    end: Option<u64>,
     source: Option<Source>,
     /// A renamed file that may still be written to.
     previous: Option<(Source, Instant)>,
@@ -162,6 +166,8 @@ impl Tail {
             path,
             from,
             last_lines: request.tail,
+            filter: Filter::new(request.window),
+            end: None,
             source: None,
             previous: None,
             told: None,
@@ -190,15 +196,15 @@ impl Tail {
 
     fn read_closed(&mut self, to: &mpsc::Sender<LogEvent>) -> Result<(), ReadEnd> {
         let mut source = self.start(to)?;
-        let end = source.length()?;
-        let mut emit = |block| send(to, LogEvent::Block(block));
+        let length = source.length()?;
+        let end = self.end.unwrap_or(length);
+        let mut emit = emitter(&mut self.filter, to);
         source.read_to(end, &mut emit)?;
         source.finish(&mut emit)
     }
 
     /// Opens the file where the request starts. What lies in rotated files is sent on the way.
     fn start(&mut self, to: &mpsc::Sender<LogEvent>) -> Result<Source, ReadEnd> {
-        let mut emit = |block| send(to, LogEvent::Block(block));
         let mut offset = 0;
         if let Some(position) = self.from.clone() {
             let resumed = source::resume(&self.path, &position)?;
@@ -206,10 +212,12 @@ impl Tail {
                 self.note(LogNoteKind::Gap, gap, to)?;
             }
             for (path, start) in &resumed.rotated {
+                let mut emit = emitter(&mut self.filter, to);
                 let mut old = Source::open(path)?;
                 old.seek(*start)?;
                 old.read_to(old.length()?, &mut emit)?;
                 old.finish(&mut emit)?;
+                drop(emit);
                 let detail = format!("{} goes on in {}", path.display(), self.path.display());
                 self.note(LogNoteKind::Rotated, &detail, to)?;
             }
@@ -218,8 +226,16 @@ impl Tail {
             offset = resumed.offset;
         }
         let mut source = Source::open(&self.path)?;
+        let mut end = source.length()?;
+        if let Some(filter) = &self.filter
+            && offset < end
+        {
+            let whole = end;
+            (offset, end) = filter.range(source.file(), offset, end)?;
+            self.end = (end < whole).then_some(end);
+        }
         if let Some(lines) = self.last_lines {
-            offset = start_of_last(source.file(), lines, offset, source.length()?)?;
+            offset = start_of_last(source.file(), lines, offset, end)?;
         }
         source.seek(offset)?;
         self.is_started = true;
@@ -248,8 +264,8 @@ impl Tail {
     }
 
     fn try_advance(&mut self, to: &mpsc::Sender<LogEvent>) -> Result<(), ReadEnd> {
-        let mut emit = |block| send(to, LogEvent::Block(block));
         if let Some((previous, since)) = &mut self.previous {
+            let mut emit = emitter(&mut self.filter, to);
             previous.read_to(previous.length()?, &mut emit)?;
             if since.elapsed() > DRAIN {
                 previous.finish(&mut emit)?;
@@ -278,7 +294,7 @@ impl Tail {
         };
         let mut look = source.look(&self.path)?;
         if look == Look::Truncated {
-            source.finish(&mut emit)?;
+            source.finish(&mut emitter(&mut self.filter, to))?;
             source.seek(0)?;
             let detail = format!("{} was truncated", self.path.display());
             self.note(LogNoteKind::Rotated, &detail, to)?;
@@ -287,21 +303,37 @@ impl Tail {
         let Some(source) = &mut self.source else {
             return Ok(());
         };
-        source.read_to(source.length()?, &mut emit)?;
+        source.read_to(source.length()?, &mut emitter(&mut self.filter, to))?;
         if look == Look::Replaced {
             let next = Source::open(&self.path)?;
             if let Some(old) = self.source.replace(next)
                 && let Some((mut older, _)) = self.previous.replace((old, Instant::now()))
             {
-                older.finish(&mut emit)?;
+                older.finish(&mut emitter(&mut self.filter, to))?;
             }
             let detail = format!("{} was replaced by a new file", self.path.display());
             self.note(LogNoteKind::Rotated, &detail, to)?;
             if let Some(source) = &mut self.source {
-                source.read_to(source.length()?, &mut emit)?;
+                source.read_to(source.length()?, &mut emitter(&mut self.filter, to))?;
             }
         }
         Ok(())
+    }
+}
+
+/// Sends what the filter lets through.
+fn emitter<'a>(
+    filter: &'a mut Option<Filter>,
+    to: &'a mpsc::Sender<LogEvent>,
+) -> impl FnMut(LogBlock) -> Result<(), Closed> + 'a {
+    move |mut block| {
+        if let Some(filter) = filter {
+            filter.apply(&mut block);
+            if block.is_empty() {
+                return Ok(());
+            }
+        }
+        send(to, LogEvent::Block(block))
     }
 }
 

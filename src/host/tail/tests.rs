@@ -136,6 +136,35 @@ async fn after_a_position_comes_exactly_what_was_written_after_it() {
 }
 
 #[tokio::test]
+async fn a_window_and_the_last_lines_of_it() {
+    let dir = folder();
+    let path = dir.path().join("app.log");
+    let at = |second: i64| jiff::Timestamp::from_second(1_700_000_000 + second).unwrap();
+    for second in 0..100 {
+        append(&path, &format!("{} INFO {second}\n", at(second)));
+    }
+    let request = LogRequest {
+        window: crate::domain::log::Window {
+            since: Some(at(10)),
+            until: Some(at(20)),
+        },
+        ..LogRequest::default()
+    };
+    let seen = read(std::slice::from_ref(&path), request.clone())
+        .await
+        .unwrap();
+    assert_eq!(seen.len(), 10, "{seen:?}");
+    assert!(seen[0].ends_with(" 10") && seen[9].ends_with(" 19"));
+    let request = LogRequest {
+        tail: Some(2),
+        ..request
+    };
+    let seen = read(&[path], request).await.unwrap();
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert!(seen[0].ends_with(" 18") && seen[1].ends_with(" 19"));
+}
+
+#[tokio::test]
 async fn a_position_inside_a_line_does_not_cut_it() {
     let dir = folder();
     let path = dir.path().join("app.log");
