@@ -11,6 +11,8 @@ pub mod health;
 pub mod input;
 pub mod logs;
 pub mod operation;
+mod restart;
+mod roll_back;
 pub mod runbook;
 pub mod secrets;
 pub mod services;
