@@ -23,7 +23,6 @@ use crate::domain::service::{Inventory, Release, ResolveError, Runtime, Service,
 use crate::domain::signal::ServiceSignals;
 use crate::store::checkpoint::{self as store, ExportError, Staging};
 
-
 /// What to put into a checkpoint.
 #[derive(Debug, Clone, Default)]
 pub struct CreateCheckpoint {

@@ -168,7 +168,11 @@ fn check_confirmation(plan: &Plan, confirmation: &Confirmation) -> Result<(), Op
     }
     Err(OpsError::new(
         ErrorKind::Refused,
-        format!("not confirmed: a {} plan needs the name {}", plan.risk.as_str(), id.name),
+        format!(
+            "not confirmed: a {} plan needs the name {}",
+            plan.risk.as_str(),
+            id.name
+        ),
     )
     .fix(format!("--yes --confirm {}", id.name)))
 }
@@ -197,7 +201,11 @@ pub(crate) fn unsupported(service: &Service, verb: &str) -> OpsError {
         ),
         Runtime::Pm2 => (
             "PM2 needs its own way of proving what runs",
-            format!("pm2 {} {}", verb.replace("roll-back", "restart"), service.id.name),
+            format!(
+                "pm2 {} {}",
+                verb.replace("roll-back", "restart"),
+                service.id.name
+            ),
         ),
         Runtime::Docker => (
             "a lone container has no file that says how it is made",

@@ -79,7 +79,9 @@ pub(crate) async fn plan(
         host: first.host.clone(),
         risk: Risk::Disruptive,
         services: services.to_vec(),
-        from: services.first().and_then(|id| Some(from_line(inventory.find(id)?))),
+        from: services
+            .first()
+            .and_then(|id| Some(from_line(inventory.find(id)?))),
         to: None,
         notes,
         steps,
@@ -126,24 +128,28 @@ fn container_steps(service: &Service, action: ContainerAction) -> Result<Vec<Ste
             format!("{} has no container to {}", service.id, action.as_str()),
         ));
     }
-    let steps = service.instances.iter().enumerate().map(|(index, instance)| {
-        let line = format!("docker {} {}", action.as_str(), instance.name);
-        // After the first step the containers are still the same: a restart keeps them.
-        let fingerprints = (index == 0).then(|| is_as_planned(service));
-        Step {
-            text: SafeText::from_text(&line),
-            manual: Some(SafeText::from_text(&line)),
-            work: StepWork::Container {
-                container: instance.id.clone(),
-                action,
-                grace_s: GRACE_S,
-            },
-            undo: None,
-            fingerprints: fingerprints.into_iter().collect(),
-            timeout_ms: container_limit_ms(GRACE_S),
-            may_fail: false,
-        }
-    });
+    let steps = service
+        .instances
+        .iter()
+        .enumerate()
+        .map(|(index, instance)| {
+            let line = format!("docker {} {}", action.as_str(), instance.name);
+            // After the first step the containers are still the same: a restart keeps them.
+            let fingerprints = (index == 0).then(|| is_as_planned(service));
+            Step {
+                text: SafeText::from_text(&line),
+                manual: Some(SafeText::from_text(&line)),
+                work: StepWork::Container {
+                    container: instance.id.clone(),
+                    action,
+                    grace_s: GRACE_S,
+                },
+                undo: None,
+                fingerprints: fingerprints.into_iter().collect(),
+                timeout_ms: container_limit_ms(GRACE_S),
+                may_fail: false,
+            }
+        });
     Ok(steps.collect())
 }
 
@@ -173,9 +179,17 @@ fn exec_step(
     let command = command.ok_or_else(|| {
         OpsError::new(
             ErrorKind::Usage,
-            format!("no {} command is configured for {}", action.as_str(), service.id),
+            format!(
+                "no {} command is configured for {}",
+                action.as_str(),
+                service.id
+            ),
         )
-        .fix(format!("[services.\"{}\"] {} = \"…\"", service.id, action.as_str()))
+        .fix(format!(
+            "[services.\"{}\"] {} = \"…\"",
+            service.id,
+            action.as_str()
+        ))
     })?;
     Ok(exec_command(service, &command, BTreeMap::new()))
 }

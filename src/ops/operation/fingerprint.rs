@@ -44,8 +44,11 @@ pub(crate) async fn look_at(
         FingerprintSubject::Image { host, reference } => {
             let host = host_of(ctx, &on(host))?;
             let found = docker::image_id(host, reference).await.map_err(|error| {
-                OpsError::new(ErrorKind::Failed, format!("cannot look at the image {reference}"))
-                    .because(error)
+                OpsError::new(
+                    ErrorKind::Failed,
+                    format!("cannot look at the image {reference}"),
+                )
+                .because(error)
             })?;
             Ok(found.unwrap_or_else(|| ABSENT.to_owned()))
         }
@@ -111,8 +114,10 @@ pub(super) async fn check(ctx: &Context, fingerprint: &Fingerprint) -> Result<()
         short(&fingerprint.value),
         short(&seen)
     );
-    Err(OpsError::new(ErrorKind::Refused, SafeText::from_text(&text).to_string())
-        .fix("ask for the plan again and look at it"))
+    Err(
+        OpsError::new(ErrorKind::Refused, SafeText::from_text(&text).to_string())
+            .fix("ask for the plan again and look at it"),
+    )
 }
 
 fn short(value: &str) -> &str {

@@ -270,9 +270,11 @@ impl Runner<'_> {
             }
             End::Interrupted(at) => {
                 self.add_manual(at);
-                let is_last = self.plan.steps.get(at).is_some_and(|step| {
-                    at > 0 && matches!(step.work, StepWork::Verify { .. })
-                });
+                let is_last = self
+                    .plan
+                    .steps
+                    .get(at)
+                    .is_some_and(|step| at > 0 && matches!(step.work, StepWork::Verify { .. }));
                 let kind = match is_last {
                     true => OutcomeKind::AppliedNotVerified,
                     false => self.judge_failure(before, true).await,
@@ -386,7 +388,9 @@ impl Runner<'_> {
     async fn files_are_as_before(&self) -> bool {
         for fingerprint in self.plan.fingerprints() {
             if let FingerprintSubject::File { .. } = fingerprint.subject
-                && fingerprint::check(self.machine.ctx, fingerprint).await.is_err()
+                && fingerprint::check(self.machine.ctx, fingerprint)
+                    .await
+                    .is_err()
             {
                 return false;
             }

@@ -145,9 +145,9 @@ impl Machine<'_> {
     ) -> Result<SafeText, OpsError> {
         let host = self.host()?;
         let read = |path: PathBuf| async move { tokio::fs::read(path).await };
-        let content = read(source.to_owned()).await.map_err(|error| {
-            failed(format!("cannot read {}", source.display())).because(error)
-        })?;
+        let content = read(source.to_owned())
+            .await
+            .map_err(|error| failed(format!("cannot read {}", source.display())).because(error))?;
         if hex(&Sha256::digest(&content)) != sha256 {
             return Err(failed(format!("{} was changed", source.display())));
         }
@@ -160,7 +160,10 @@ impl Machine<'_> {
             .await
             .map_err(|error| failed(error.to_string()).because(error))?;
         if hex(&Sha256::digest(&written)) != sha256 {
-            return Err(failed(format!("{} is not what was written", path.display())));
+            return Err(failed(format!(
+                "{} is not what was written",
+                path.display()
+            )));
         }
         Ok(SafeText::from_text(&format!("{bytes} bytes, read back")))
     }
@@ -240,7 +243,10 @@ mod tests {
     fn references_are_split_at_the_tag() {
         assert_eq!(split_reference("shop:1.4"), ("shop", "1.4"));
         assert_eq!(split_reference("shop"), ("shop", "latest"));
-        assert_eq!(split_reference("r.io:5000/a/shop"), ("r.io:5000/a/shop", "latest"));
+        assert_eq!(
+            split_reference("r.io:5000/a/shop"),
+            ("r.io:5000/a/shop", "latest")
+        );
         assert_eq!(split_reference("r.io:5000/shop:x"), ("r.io:5000/shop", "x"));
     }
 }
