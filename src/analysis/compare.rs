@@ -67,7 +67,12 @@ pub struct Facts {
 }
 
 /// Compares the two sides and judges each service. `show` makes a raw record safe to show: it takes secrets out.
-pub fn compare(before: &SideLogs, after: &SideLogs, facts: Facts, show: &dyn Fn(&[u8]) -> SafeText) -> Comparison {
+pub fn compare(
+    before: &SideLogs,
+    after: &SideLogs,
+    facts: Facts,
+    show: &dyn Fn(&[u8]) -> SafeText,
+) -> Comparison {
     let scans: Vec<&ServiceScan> = before
         .services
         .iter()
@@ -106,7 +111,10 @@ pub fn compare(before: &SideLogs, after: &SideLogs, facts: Facts, show: &dyn Fn(
         judgements.push(judgement);
     }
     let verdict = judge::overall(&judgements);
-    let mut missing: Vec<SafeText> = judgements.iter().flat_map(|j| j.missing.iter().cloned()).collect();
+    let mut missing: Vec<SafeText> = judgements
+        .iter()
+        .flat_map(|j| j.missing.iter().cloned())
+        .collect();
     if judgements.is_empty() {
         missing.push(SafeText::from_text("neither side has a record"));
     }
@@ -151,12 +159,19 @@ impl<'a> World<'a> {
 
     /// Whether the errors of a service are told by status: they are where any of its requests carries one.
     fn by_status(&self, id: &ServiceId) -> bool {
-        let with_status = |s: Option<&SideService>| s.is_some_and(|s| s.scan.total.counts.with_status > 0);
+        let with_status =
+            |s: Option<&SideService>| s.is_some_and(|s| s.scan.total.counts.with_status > 0);
         let pair = self.pair(id);
         with_status(pair.before) || with_status(pair.after)
     }
 
-    fn evidence<'e>(&self, id: &'e ServiceId, limits: &'e Limits, facts: &Facts, rows: &'e [rows::TestedRow]) -> Evidence<'e>
+    fn evidence<'e>(
+        &self,
+        id: &'e ServiceId,
+        limits: &'e Limits,
+        facts: &Facts,
+        rows: &'e [rows::TestedRow],
+    ) -> Evidence<'e>
     where
         'a: 'e,
     {
@@ -173,13 +188,22 @@ impl<'a> World<'a> {
         lines.sort_by_key(|r| std::cmp::Reverse(r.row.after));
         let errors = lines
             .iter()
-            .filter(|r| r.row.level >= Some(crate::domain::log::Level::Error) || has_failed_status(r.row.template.as_str()))
+            .filter(|r| {
+                r.row.level >= Some(crate::domain::log::Level::Error)
+                    || has_failed_status(r.row.template.as_str())
+            })
             .flat_map(|r| r.evidence.first().cloned())
             .take(5)
             .collect();
         let mut slow = lines;
         slow.retain(|r| r.row.p95_ms.after.is_some());
-        slow.sort_by(|a, b| b.row.p95_ms.after.unwrap_or(0.0).total_cmp(&a.row.p95_ms.after.unwrap_or(0.0)));
+        slow.sort_by(|a, b| {
+            b.row
+                .p95_ms
+                .after
+                .unwrap_or(0.0)
+                .total_cmp(&a.row.p95_ms.after.unwrap_or(0.0))
+        });
         Evidence {
             service: id,
             limits,
@@ -193,7 +217,11 @@ impl<'a> World<'a> {
             missing_probes: facts.missing_probes.get(id).cloned().unwrap_or_default(),
             missing: facts.missing.clone(),
             error_lines: errors,
-            slow_lines: slow.iter().flat_map(|r| r.evidence.first().cloned()).take(3).collect(),
+            slow_lines: slow
+                .iter()
+                .flat_map(|r| r.evidence.first().cloned())
+                .take(3)
+                .collect(),
         }
     }
 }
@@ -205,7 +233,10 @@ fn has_failed_status(template: &str) -> bool {
 }
 
 /// The routes that both sides have with enough requests, the busiest first.
-fn routes<'a>(pair: BeforeAfter<Option<&'a SideService>>, show: &dyn Fn(&[u8]) -> SafeText) -> Vec<RouteEvidence<'a>> {
+fn routes<'a>(
+    pair: BeforeAfter<Option<&'a SideService>>,
+    show: &dyn Fn(&[u8]) -> SafeText,
+) -> Vec<RouteEvidence<'a>> {
     let (Some(before), Some(after)) = (pair.before, pair.after) else {
         return Vec::new();
     };
@@ -214,7 +245,9 @@ fn routes<'a>(pair: BeforeAfter<Option<&'a SideService>>, show: &dyn Fn(&[u8]) -
         .routes
         .iter()
         .filter_map(|(key, after)| Some((before.scan.routes.get(key)?, after)))
-        .filter(|(b, a)| b.tally.counts.requests.min(a.tally.counts.requests) >= judge::RATED_REQUESTS)
+        .filter(|(b, a)| {
+            b.tally.counts.requests.min(a.tally.counts.requests) >= judge::RATED_REQUESTS
+        })
         .collect();
     routes.sort_by(|a, b| {
         b.1.tally

@@ -38,7 +38,7 @@ pub async fn discover(ctx: &Context) -> Inventory {
     let mut looks: FuturesUnordered<_> = ctx
         .hosts
         .iter()
-        .map(|host| look_at(host, &configured))
+        .map(|host| look_at(host, &configured, ctx.only))
         .collect();
     let mut inventory = Inventory::default();
     while let Some(found) = looks.next().await {
@@ -52,8 +52,12 @@ pub async fn discover(ctx: &Context) -> Inventory {
     inventory
 }
 
-async fn look_at(host: &Host, configured: &[(ServiceId, ServiceSettings)]) -> Inventory {
-    let look = runtime::discover(host, configured);
+async fn look_at(
+    host: &Host,
+    configured: &[(ServiceId, ServiceSettings)],
+    only: Option<Runtime>,
+) -> Inventory {
+    let look = runtime::discover(host, configured, only);
     tokio::time::timeout(HOST_TIMEOUT, look)
         .await
         .unwrap_or_else(|_| Inventory {
@@ -150,7 +154,9 @@ pub async fn watch(ctx: Arc<Context>, to: mpsc::Sender<Inventory>) {
     let mut watchers = JoinSet::new();
     for host in ctx.hosts.clone() {
         let changed = changed.clone();
-        watchers.spawn(async move { runtime::watch(&host, changed).await });
+        let configured = configured(&ctx);
+        let only = ctx.only;
+        watchers.spawn(async move { runtime::watch(&host, &configured, only, changed).await });
     }
     let mut restarts = RestartHistory::default();
     loop {

@@ -43,9 +43,16 @@ struct SidePart {
 }
 
 pub(super) fn build(world: &World<'_>) -> Vec<TestedRow> {
-    let mut rows: Vec<(TestedRow, f64)> = world.patterns.patterns.iter().map(|p| row(world, p)).collect();
+    let mut rows: Vec<(TestedRow, f64)> = world
+        .patterns
+        .patterns
+        .iter()
+        .map(|p| row(world, p))
+        .collect();
     // Looking at many error patterns finds some by chance: the level is shared among them.
-    let looked: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].0.tested.is_some()).collect();
+    let looked: Vec<usize> = (0..rows.len())
+        .filter(|at| rows[*at].0.tested.is_some())
+        .collect();
     let p_values: Vec<f64> = looked.iter().map(|at| rows[*at].1).collect();
     for (at, found) in looked.into_iter().zip(discoveries(&p_values, DISCOVERY)) {
         if let Some(tested) = &mut rows[at].0.tested {
@@ -92,10 +99,12 @@ fn harm(row: &PatternRow) -> u8 {
 fn exposure(world: &World<'_>, services: &BTreeSet<&ServiceId>) -> BeforeAfter<f64> {
     let sum = |value: &dyn Fn(&super::SideService) -> Option<f64>| {
         let of = |side: Side| {
-            services.iter().try_fold(0.0, |sum, id| match world.pair(id).side(side) {
-                Some(service) => value(service).map(|v| sum + v),
-                None => Some(sum),
-            })
+            services
+                .iter()
+                .try_fold(0.0, |sum, id| match world.pair(id).side(side) {
+                    Some(service) => value(service).map(|v| sum + v),
+                    None => Some(sum),
+                })
         };
         BeforeAfter::new(of(Side::Before), of(Side::After))
     };
@@ -135,8 +144,13 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
                 break;
             }
             let text = (world.show)(&example.text);
-            let place = if several { format!("{} line {}", service.id.name, example.line) } else { format!("line {}", example.line) };
-            sum.evidence.push(SafeText::from_text(&format!("{place}: {text}")));
+            let place = if several {
+                format!("{} line {}", service.id.name, example.line)
+            } else {
+                format!("line {}", example.line)
+            };
+            sum.evidence
+                .push(SafeText::from_text(&format!("{place}: {text}")));
             sum.example.get_or_insert(text);
         }
     }
@@ -153,14 +167,23 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
         },
     );
     let is_comparable = exposure.before > 0.0 && exposure.after > 0.0;
-    let ratio = (counts.before > 0 && is_comparable).then(|| rate.after.value() / rate.before.value());
-    let change = if is_comparable { classify(rate, ratio) } else { one_sided(world, counts) };
+    let ratio =
+        (counts.before > 0 && is_comparable).then(|| rate.after.value() / rate.before.value());
+    let change = if is_comparable {
+        classify(rate, ratio)
+    } else {
+        one_sided(world, counts)
+    };
     let p = higher(rate.before, rate.after);
     let first = match change {
         PatternChange::Gone => parts.before.first,
         _ => parts.after.first.or(parts.before.first),
     };
-    let evidence = if counts.after > 0 { parts.after.evidence } else { parts.before.evidence };
+    let evidence = if counts.after > 0 {
+        parts.after.evidence
+    } else {
+        parts.before.evidence
+    };
     // A template may hold a secret that never varied.
     let template = (world.show)(pattern.template.as_bytes());
     let tested = (pattern.level >= Some(Level::Warn) && is_comparable).then(|| TestedPattern {
@@ -195,7 +218,14 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
         p95_ms: BeforeAfter::new(parts.before.latency, parts.after.latency)
             .map(|l| l.and_then(|l| l.percentile(0.95))),
     };
-    (TestedRow { row, tested, evidence }, p)
+    (
+        TestedRow {
+            row,
+            tested,
+            evidence,
+        },
+        p,
+    )
 }
 
 /// How the rate moved.

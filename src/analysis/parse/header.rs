@@ -98,7 +98,9 @@ impl Header {
                 }
                 // A host or a logger between two parts of the header is one too; text in front of a number
                 // is a message.
-                Column::Program | Column::Bracket | Column::Separator if kept + 2 >= columns.len() && (kept > 0 || columns.len() == 1) => {
+                Column::Program | Column::Bracket | Column::Separator
+                    if kept + 2 >= columns.len() && (kept > 0 || columns.len() == 1) =>
+                {
                     kept = columns.len();
                 }
                 Column::Number if kept + 1 == columns.len() => kept = columns.len(),
@@ -146,7 +148,11 @@ impl Header {
             if head.level.is_none() {
                 head.level = cell.level;
             }
-            if in_header || head.message == cell.start || index == 0 || only_blanks(line, head.message, cell.start) {
+            if in_header
+                || head.message == cell.start
+                || index == 0
+                || only_blanks(line, head.message, cell.start)
+            {
                 head.message = skip_blanks(line, cell.end);
             }
         }
@@ -295,7 +301,10 @@ fn read_cell(line: &[u8], start: usize, index: usize) -> Cell {
             };
         }
     }
-    let column = if word.iter().all(|b| matches!(b, b'-' | b'|' | b':' | b'*' | b'.' | b'=')) {
+    let column = if word
+        .iter()
+        .all(|b| matches!(b, b'-' | b'|' | b':' | b'*' | b'.' | b'='))
+    {
         Column::Separator
     } else if word.iter().all(u8::is_ascii_digit) {
         Column::Number
@@ -365,19 +374,71 @@ mod tests {
     #[test]
     fn headers_of_every_format_are_learned() {
         for (line, level, message) in [
-            ("[15:35] ERROR: Authentication failed", Some(Level::Error), "Authentication failed"),
-            ("2025-12-27 14:50:00,123 INFO [worker-3] app.auth: User x", Some(Level::Info), "app.auth: User x"),
-            ("2025-12-27 14:50:00.123  INFO 1 --- [nio-8080-exec-1] c.e.Foo : started", Some(Level::Info), "started"),
-            ("2015-07-29 17:41:44,747 - INFO  [Peer[myid=1]/0:0:FastLeader@774] - Notification", Some(Level::Info), "Notification"),
-            ("Jun 14 15:16:01 combo sshd(pam_unix)[19939]: check pass", None, "check pass"),
-            ("[Sun Dec 04 04:47:44 2005] [notice] workerEnv.init() ok", Some(Level::Info), "workerEnv.init() ok"),
-            ("2025/12/27 14:50:00 [error] 29#29: *1 open() failed", Some(Level::Error), "29#29: *1 open() failed"),
-            ("I1227 14:50:00.123456 1 server.go:12] started", Some(Level::Info), "server.go:12] started"),
-            ("2025-12-27 14:50:00.123 UTC [77] LOG:  checkpoint complete", Some(Level::Info), "checkpoint complete"),
-            ("1:M 27 Dec 2025 14:50:00.123 * Ready to accept", Some(Level::Info), "Ready to accept"),
-            ("081109 203615 148 INFO dfs.DataNode: block", Some(Level::Info), "dfs.DataNode: block"),
-            ("03-17 16:13:38.811  1702  2395 D WindowManager: x", Some(Level::Debug), "WindowManager: x"),
-            ("- 1117838570 2005.06.03 R02-M1 2005-06-03-15.42.50.675872 R02-M1 RAS KERNEL INFO parity", Some(Level::Info), "parity"),
+            (
+                "[15:35] ERROR: Authentication failed",
+                Some(Level::Error),
+                "Authentication failed",
+            ),
+            (
+                "2025-12-27 14:50:00,123 INFO [worker-3] app.auth: User x",
+                Some(Level::Info),
+                "app.auth: User x",
+            ),
+            (
+                "2025-12-27 14:50:00.123  INFO 1 --- [nio-8080-exec-1] c.e.Foo : started",
+                Some(Level::Info),
+                "started",
+            ),
+            (
+                "2015-07-29 17:41:44,747 - INFO  [Peer[myid=1]/0:0:FastLeader@774] - Notification",
+                Some(Level::Info),
+                "Notification",
+            ),
+            (
+                "Jun 14 15:16:01 combo sshd(pam_unix)[19939]: check pass",
+                None,
+                "check pass",
+            ),
+            (
+                "[Sun Dec 04 04:47:44 2005] [notice] workerEnv.init() ok",
+                Some(Level::Info),
+                "workerEnv.init() ok",
+            ),
+            (
+                "2025/12/27 14:50:00 [error] 29#29: *1 open() failed",
+                Some(Level::Error),
+                "29#29: *1 open() failed",
+            ),
+            (
+                "I1227 14:50:00.123456 1 server.go:12] started",
+                Some(Level::Info),
+                "server.go:12] started",
+            ),
+            (
+                "2025-12-27 14:50:00.123 UTC [77] LOG:  checkpoint complete",
+                Some(Level::Info),
+                "checkpoint complete",
+            ),
+            (
+                "1:M 27 Dec 2025 14:50:00.123 * Ready to accept",
+                Some(Level::Info),
+                "Ready to accept",
+            ),
+            (
+                "081109 203615 148 INFO dfs.DataNode: block",
+                Some(Level::Info),
+                "dfs.DataNode: block",
+            ),
+            (
+                "03-17 16:13:38.811  1702  2395 D WindowManager: x",
+                Some(Level::Debug),
+                "WindowManager: x",
+            ),
+            (
+                "- 1117838570 2005.06.03 R02-M1 2005-06-03-15.42.50.675872 R02-M1 RAS KERNEL INFO parity",
+                Some(Level::Info),
+                "parity",
+            ),
         ] {
             assert_eq!(own(line), (level, message.to_owned()), "{line}");
         }
@@ -385,15 +446,28 @@ mod tests {
 
     #[test]
     fn a_stream_without_header_keeps_its_words() {
-        let lines = ["Connection 7 failed", "Connection 8 failed", "Connection 9 failed"];
+        let lines = [
+            "Connection 7 failed",
+            "Connection 8 failed",
+            "Connection 9 failed",
+        ];
         assert_eq!(split(&lines, lines[0]), (None, None, lines[0].to_owned()));
     }
 
     #[test]
     fn a_level_is_found_without_learning() {
-        assert_eq!(split(&[], "ERROR:root:disk full"), (None, Some(Level::Error), "root:disk full".into()));
-        assert_eq!(split(&[], "WARNING: low"), (None, Some(Level::Warn), "low".into()));
-        assert_eq!(split(&[], "all errors are fine"), (None, None, "all errors are fine".into()));
+        assert_eq!(
+            split(&[], "ERROR:root:disk full"),
+            (None, Some(Level::Error), "root:disk full".into())
+        );
+        assert_eq!(
+            split(&[], "WARNING: low"),
+            (None, Some(Level::Warn), "low".into())
+        );
+        assert_eq!(
+            split(&[], "all errors are fine"),
+            (None, None, "all errors are fine".into())
+        );
     }
 
     #[test]

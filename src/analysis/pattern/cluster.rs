@@ -68,7 +68,9 @@ pub fn cluster(shapes: &[Shape<'_>]) -> Clusters {
             let next = result.templates.len();
             let number = *numbers.entry(&words[*index].hashes).or_insert(next);
             if number == next {
-                result.templates.push(rebuild(shapes[*index].masked, &words[*index].hashes));
+                result
+                    .templates
+                    .push(rebuild(shapes[*index].masked, &words[*index].hashes));
             }
             result.of[*index] = number;
         }
@@ -91,7 +93,10 @@ fn cut(shape: &Shape<'_>) -> (Words, u64) {
     let mut at = 0;
     while at < text.len() {
         let word = is_word(text[at]);
-        let length = text[at..].iter().position(|b| is_word(*b) != word).unwrap_or(text.len() - at);
+        let length = text[at..]
+            .iter()
+            .position(|b| is_word(*b) != word)
+            .unwrap_or(text.len() - at);
         let piece = &text[at..at + length];
         at += length;
         if !word {
@@ -100,8 +105,16 @@ fn cut(shape: &Shape<'_>) -> (Words, u64) {
         }
         let fixed = is_fixed(piece);
         words.is_fixed.push(fixed);
-        words.hashes.push(if piece == [WILD] { VARIABLE } else { hash(piece, 2) | 1 });
-        key = if fixed { hash(piece, key) } else { hash(b"w", key) };
+        words.hashes.push(if piece == [WILD] {
+            VARIABLE
+        } else {
+            hash(piece, 2) | 1
+        });
+        key = if fixed {
+            hash(piece, key)
+        } else {
+            hash(b"w", key)
+        };
     }
     (words, key)
 }
@@ -115,7 +128,12 @@ fn is_fixed(word: &[u8]) -> bool {
     let upper = word.len() >= 5 && word[0] == b'E' && word.iter().all(|b| b.is_ascii_uppercase());
     let name = word.strip_suffix(b":").unwrap_or(word);
     let class = name.len() > 5 && (name.ends_with(b"Error") || name.ends_with(b"Exception"));
-    upper || class || matches!(word, b"GET" | b"POST" | b"PUT" | b"PATCH" | b"DELETE" | b"HEAD" | b"OPTIONS")
+    upper
+        || class
+        || matches!(
+            word,
+            b"GET" | b"POST" | b"PUT" | b"PATCH" | b"DELETE" | b"HEAD" | b"OPTIONS"
+        )
 }
 
 /// A place where at least [`VARIETY`] words stand in otherwise equal shapes is a variable. Joining shapes makes
@@ -139,7 +157,9 @@ fn find_variables(part: &[usize], words: &mut [Words]) {
             }
         };
         each(words, &mut |index, at, rest| {
-            seen.entry((at, rest)).or_default().insert(words[index].hashes[at]);
+            seen.entry((at, rest))
+                .or_default()
+                .insert(words[index].hashes[at]);
         });
         let mut changes: Vec<(usize, usize)> = Vec::new();
         each(words, &mut |index, at, rest| {
@@ -158,7 +178,9 @@ fn find_variables(part: &[usize], words: &mut [Words]) {
 
 /// The share of a word in a sum over a shape: position counts, so that the sum without one word is cheap.
 fn place(at: usize, word: u64) -> u64 {
-    (word ^ (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(17)
+    (word ^ (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        .wrapping_mul(0xD6E8_FEB8_6659_FD93)
+        .rotate_left(17)
         .wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
@@ -215,10 +237,15 @@ fn similarity(a: &[u64], b: &[u64]) -> Option<f64> {
         } else {
             constant += 1;
             // A place that is a variable on one side already costs less than two different words.
-            differ += if *x == VARIABLE || *y == VARIABLE { 1 } else { 2 };
+            differ += if *x == VARIABLE || *y == VARIABLE {
+                1
+            } else {
+                2
+            };
         }
     }
-    let first_differs = a.first() != b.first() && a.first() != Some(&VARIABLE) && b.first() != Some(&VARIABLE);
+    let first_differs =
+        a.first() != b.first() && a.first() != Some(&VARIABLE) && b.first() != Some(&VARIABLE);
     let share = f64::from(equal) / f64::from(constant.max(1));
     (!first_differs && differ <= 4 && share >= 0.75 && equal >= 3).then_some(share)
 }
@@ -230,7 +257,10 @@ fn rebuild(masked: &[u8], hashes: &[u64]) -> Vec<u8> {
     let mut number = 0;
     while at < masked.len() {
         let word = is_word(masked[at]);
-        let length = masked[at..].iter().position(|b| is_word(*b) != word).unwrap_or(masked.len() - at);
+        let length = masked[at..]
+            .iter()
+            .position(|b| is_word(*b) != word)
+            .unwrap_or(masked.len() - at);
         let piece = &masked[at..at + length];
         at += length;
         if !word {
@@ -275,7 +305,11 @@ mod tests {
             })
             .collect();
         let found = cluster(&shapes);
-        found.of.iter().map(|c| shown(&found.templates[*c])).collect()
+        found
+            .of
+            .iter()
+            .map(|c| shown(&found.templates[*c]))
+            .collect()
     }
 
     #[test]
@@ -284,9 +318,15 @@ mod tests {
             .iter()
             .map(|name| (format!("User {name} authenticated successfully"), None))
             .collect();
-        let lines: Vec<(&str, Option<Level>)> = lines.iter().map(|(l, v)| (l.as_str(), *v)).collect();
+        let lines: Vec<(&str, Option<Level>)> =
+            lines.iter().map(|(l, v)| (l.as_str(), *v)).collect();
         let found = clusters(&lines);
-        assert!(found.iter().all(|t| t == "User <*> authenticated successfully"), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|t| t == "User <*> authenticated successfully"),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -296,8 +336,14 @@ mod tests {
             ("payment of order 1 failed again today", Some(Level::Warn)),
             ("call failed with TypeError while saving the order", None),
             ("call failed with ValueError while saving the order", None),
-            ("request to upstream answered with status=500 after all", None),
-            ("request to upstream answered with status=200 after all", None),
+            (
+                "request to upstream answered with status=500 after all",
+                None,
+            ),
+            (
+                "request to upstream answered with status=200 after all",
+                None,
+            ),
         ]);
         let distinct: HashSet<&String> = found.iter().collect();
         assert_eq!(distinct.len(), 5, "{found:?}");
@@ -308,8 +354,14 @@ mod tests {
         let found = clusters(&[
             ("Connection opened", None),
             ("Connection closed", None),
-            ("Division by zero in calculate_discount()", Some(Level::Error)),
-            ("Invalid JSON response from payment service", Some(Level::Error)),
+            (
+                "Division by zero in calculate_discount()",
+                Some(Level::Error),
+            ),
+            (
+                "Invalid JSON response from payment service",
+                Some(Level::Error),
+            ),
         ]);
         assert_eq!(found.iter().collect::<HashSet<_>>().len(), 4);
     }
@@ -317,9 +369,16 @@ mod tests {
     #[test]
     fn the_order_of_the_shapes_does_not_matter() {
         let lines: Vec<String> = (0..30)
-            .map(|i| format!("worker {} finished job for {} in queue main", "abcdef".get(i % 6..=i % 6).unwrap(), ["x", "y", "z", "w", "v"][i % 5]))
+            .map(|i| {
+                format!(
+                    "worker {} finished job for {} in queue main",
+                    "abcdef".get(i % 6..=i % 6).unwrap(),
+                    ["x", "y", "z", "w", "v"][i % 5]
+                )
+            })
             .collect();
-        let forward: Vec<(&str, Option<Level>)> = lines.iter().map(|l| (l.as_str(), None)).collect();
+        let forward: Vec<(&str, Option<Level>)> =
+            lines.iter().map(|l| (l.as_str(), None)).collect();
         let mut backward = forward.clone();
         backward.reverse();
         let mut mirrored = clusters(&backward);

@@ -13,7 +13,20 @@ pub fn is_word_byte(byte: u8) -> bool {
         || byte >= 0x80
         || matches!(
             byte,
-            b'_' | b'.' | b'/' | b':' | b'@' | b'%' | b'+' | b'~' | b'$' | b'*' | b'#' | b'&' | b'\\' | b'-' | b'?'
+            b'_' | b'.'
+                | b'/'
+                | b':'
+                | b'@'
+                | b'%'
+                | b'+'
+                | b'~'
+                | b'$'
+                | b'*'
+                | b'#'
+                | b'&'
+                | b'\\'
+                | b'-'
+                | b'?'
         )
 }
 
@@ -29,12 +42,21 @@ pub fn mask(message: &[u8], out: &mut Vec<u8>) {
         if !is_word_byte(byte) {
             if byte == b'"' && in_access_log {
                 // Referer and user agent of an access log vary as a whole.
-                let end = memchr::memchr(b'"', &message[at + 1..]).map_or(message.len(), |n| at + 1 + n);
+                let end =
+                    memchr::memchr(b'"', &message[at + 1..]).map_or(message.len(), |n| at + 1 + n);
                 out.extend_from_slice(&[b'"', WILD, b'"']);
                 at = (end + 1).min(message.len());
                 continue;
             }
-            push_separator(out, start, if byte == b'\t' || byte < 0x20 { b' ' } else { byte });
+            push_separator(
+                out,
+                start,
+                if byte == b'\t' || byte < 0x20 {
+                    b' '
+                } else {
+                    byte
+                },
+            );
             at += 1;
             continue;
         }
@@ -50,7 +72,8 @@ pub fn mask(message: &[u8], out: &mut Vec<u8>) {
             keep_number = false;
             continue;
         }
-        keep_number = announces_status(word, message.get(at).copied()) || (keep_number && word.len() <= 2);
+        keep_number =
+            announces_status(word, message.get(at).copied()) || (keep_number && word.len() <= 2);
         mask_word(word, start, out);
     }
 }
@@ -63,13 +86,22 @@ fn announces_status(word: &[u8], next: Option<u8>) -> bool {
     }
     let lower = |text: &str| word.eq_ignore_ascii_case(text.as_bytes());
     let key = word.rsplit(|b| *b == b'.').next().unwrap_or(word);
-    let named = lower("status") || lower("statuscode") || lower("status_code") || lower("code") || lower("errno")
-        || lower("exit") || lower("exited") || key.eq_ignore_ascii_case(b"status");
+    let named = lower("status")
+        || lower("statuscode")
+        || lower("status_code")
+        || lower("code")
+        || lower("errno")
+        || lower("exit")
+        || lower("exited")
+        || key.eq_ignore_ascii_case(b"status");
     named && matches!(next, Some(b' ' | b'=' | b'"' | b'(' | b'\''))
 }
 
 fn is_status(word: &[u8]) -> bool {
-    let word = word.strip_suffix(b".").or(word.strip_suffix(b":")).unwrap_or(word);
+    let word = word
+        .strip_suffix(b".")
+        .or(word.strip_suffix(b":"))
+        .unwrap_or(word);
     !word.is_empty() && word.len() <= 3 && word.iter().all(u8::is_ascii_digit)
 }
 
@@ -163,7 +195,9 @@ fn classify(word: &[u8], tail: &[u8]) -> Kind {
     if word.starts_with(b"HTTP/") {
         return Kind::Constant;
     }
-    let is_path = (word[0] == b'/' && word.len() > 1 && letters + digits > 0) || slashes >= 2 || word.contains(&b'\\') && letters > 0;
+    let is_path = (word[0] == b'/' && word.len() > 1 && letters + digits > 0)
+        || slashes >= 2
+        || word.contains(&b'\\') && letters > 0;
     if is_path || memchr::memmem::find(word, b"://").is_some() {
         return Kind::Variable;
     }
@@ -171,10 +205,21 @@ fn classify(word: &[u8], tail: &[u8]) -> Kind {
         return Kind::Variable;
     }
     if digits == 0 {
-        let dotted = dots >= 2 && !tail.starts_with(b":") && word.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+        let dotted = dots >= 2
+            && !tail.starts_with(b":")
+            && word
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
             && !word.starts_with(b".");
-        let literal = matches!(word, b"true" | b"false" | b"null" | b"True" | b"False" | b"None" | b"nil" | b"undefined");
-        return if dotted || literal { Kind::Variable } else { Kind::Constant };
+        let literal = matches!(
+            word,
+            b"true" | b"false" | b"null" | b"True" | b"False" | b"None" | b"nil" | b"undefined"
+        );
+        return if dotted || literal {
+            Kind::Variable
+        } else {
+            Kind::Constant
+        };
     }
     if letters == 0 || (hex && digits + letters >= 6) || word.starts_with(b"0x") {
         return Kind::Variable;
@@ -206,15 +251,24 @@ mod tests {
     #[test]
     fn what_varies_is_masked() {
         for (message, expected) in [
-            ("User 17 authenticated from 10.1.2.3:443", "User <*> authenticated from <*>"),
-            ("req 550e8400-e29b-41d4-a716-446655440000 done", "req <*> done"),
+            (
+                "User 17 authenticated from 10.1.2.3:443",
+                "User <*> authenticated from <*>",
+            ),
+            (
+                "req 550e8400-e29b-41d4-a716-446655440000 done",
+                "req <*> done",
+            ),
             ("took 35 ms, 12.5MB at 0x7f3a", "took <*> ms, <*> at <*>"),
             ("took 35ms", "took <*>"),
             ("open /var/log/x.log failed", "open <*> failed"),
             ("see https://example.org/a?b=1 now", "see <*>=<*> now"),
             ("mail to kim77@example.com: sent", "mail to <*>: sent"),
             ("[1, 2, 3] sizes", "[<*>] sizes"),
-            ("app.api.orders: NoneType has no attribute 'id' (order=5)", "app.api.orders: NoneType has no attribute 'id' (order=<*>)"),
+            (
+                "app.api.orders: NoneType has no attribute 'id' (order=5)",
+                "app.api.orders: NoneType has no attribute 'id' (order=<*>)",
+            ),
             ("proxy.go:214 up", "proxy.go:<*> up"),
             ("enabled=true", "enabled=<*>"),
             ("blk_-6952295868487656571 added", "<*> added"),
@@ -228,9 +282,15 @@ mod tests {
     #[test]
     fn what_tells_kinds_apart_is_kept() {
         for (message, expected) in [
-            ("completed in 0.8s status=500", "completed in <*> status=500"),
+            (
+                "completed in 0.8s status=500",
+                "completed in <*> status=500",
+            ),
             ("exited with code 137", "exited with code 137"),
-            ("connect ECONNREFUSED 127.0.0.1:5432", "connect ECONNREFUSED <*>"),
+            (
+                "connect ECONNREFUSED 127.0.0.1:5432",
+                "connect ECONNREFUSED <*>",
+            ),
             (
                 r#"10.0.0.1 - - "GET /a/b HTTP/1.1" 404 12 "-" "Mozilla/5.0 (X11)" rt=0.1"#,
                 r#"<*> - - "GET <*> HTTP/1.1" 404 <*> "<*>" "<*>" rt=<*>"#,
@@ -242,7 +302,9 @@ mod tests {
 
     #[test]
     fn any_bytes_are_masked_without_harm() {
-        for message in ["", " ", "\u{1}", "....", "://", "\"\"\"", "=", "HTTP/", "\\"] {
+        for message in [
+            "", " ", "\u{1}", "....", "://", "\"\"\"", "=", "HTTP/", "\\",
+        ] {
             let _ = masked(message);
         }
     }

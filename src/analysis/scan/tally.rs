@@ -18,7 +18,11 @@ pub struct Counts {
 impl Counts {
     /// Requests that failed: by status, or by error records where no request carries one.
     pub fn errors(&self, by_status: bool) -> u64 {
-        if by_status { self.failed } else { self.error_records }
+        if by_status {
+            self.failed
+        } else {
+            self.error_records
+        }
     }
 
     /// Adds the counts of another part.
