@@ -18,11 +18,9 @@ const AT_ONCE: usize = 8;
 /// Asks every probe of the given services: configured probes, the container's own health check, the state of
 /// its instances. A service that cannot be asked is unreachable, never healthy.
 pub async fn check(ctx: &Context, services: &[Service]) -> HealthReport {
-    let checked = stream::iter(services)
-        .map(|service| check_one(ctx, service))
-        .buffered(AT_ONCE)
-        .collect()
-        .await;
+    // Made before they are streamed: a closure over references inside the stream would not be `Send`.
+    let checks: Vec<_> = services.iter().map(|s| check_one(ctx, s)).collect();
+    let checked = stream::iter(checks).buffered(AT_ONCE).collect().await;
     HealthReport::new(checked)
 }
 
