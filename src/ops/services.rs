@@ -135,12 +135,15 @@ async fn measure(
     ctx: &Context,
     services: &[Service],
 ) -> BTreeMap<ServiceId, crate::domain::signal::Saturation> {
-    stream::iter(services)
+    let measurements: Vec<_> = services
+        .iter()
         .map(|service| async move {
             let host = host_of(ctx, &service.id).ok()?;
             let used = runtime::saturation(host, service).await.ok()?;
             Some((service.id.clone(), used))
         })
+        .collect();
+    stream::iter(measurements)
         .buffer_unordered(AT_ONCE)
         .filter_map(future::ready)
         .collect()
