@@ -7,14 +7,17 @@ pub mod audit;
 pub mod checkpoint;
 pub mod compare;
 pub mod error;
+pub mod errors;
 pub mod health;
 pub mod input;
 pub mod logs;
 pub mod operation;
+pub mod patterns;
 pub mod runbook;
 pub mod secrets;
 pub mod services;
 pub mod signals;
+pub mod slow;
 pub mod timeline;
 
 use std::path::PathBuf;
