@@ -15,6 +15,7 @@ use crate::domain::safe_text::SafeText;
 
 mod local;
 pub mod probe;
+pub mod tail;
 
 /// A machine.
 #[derive(Debug, Clone)]
