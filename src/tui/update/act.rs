@@ -51,6 +51,11 @@ pub fn is_possible(app: &App, action: Action) -> bool {
         | Action::ClaimItem
         | Action::CommentItem
         | Action::UndoItem => app.runbook.item().is_some(),
+        Action::AcceptPlan => app
+            .operating
+            .as_ref()
+            .is_some_and(|o| matches!(o.stage, Stage::Asking(_))),
+        Action::CopyPlan => command_line(app).is_some(),
         Action::RunItem => app
             .runbook
             .item()

@@ -239,13 +239,6 @@ pub(super) fn executed(app: &mut App, outcome: Outcome) -> Vec<Effect> {
     );
     let grade = outcome_grade(outcome.outcome);
     operating.end(outcome);
-    app.timeline.push(TimelineEvent {
-        at: app.now,
-        kind: TimelineKind::Action,
-        service: None,
-        grade,
-        text: SafeText::from_text(&text),
-    });
     if has_card(app) {
         app.tell(grade, text, None);
         app.flash = None;
