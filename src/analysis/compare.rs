@@ -19,7 +19,7 @@ use crate::domain::signal::Limits;
 
 use super::judge::{self, Evidence, HardFact, Judgement, RouteEvidence, TestedPattern};
 use super::pattern::group::{self, Patterns};
-use super::scan::ServiceScan;
+use super::scan::{Example, ServiceScan};
 
 pub use sides::summarise;
 
@@ -67,7 +67,12 @@ pub struct Facts {
 }
 
 /// Compares the two sides and judges each service. `show` makes a raw record safe to show: it takes secrets out.
-pub fn compare(before: &SideLogs, after: &SideLogs, facts: Facts, show: &dyn Fn(&[u8]) -> SafeText) -> Comparison {
+pub fn compare(
+    before: &SideLogs,
+    after: &SideLogs,
+    facts: Facts,
+    show: &dyn Fn(&[u8]) -> SafeText,
+) -> Comparison {
     let scans: Vec<&ServiceScan> = before
         .services
         .iter()
@@ -106,7 +111,10 @@ pub fn compare(before: &SideLogs, after: &SideLogs, facts: Facts, show: &dyn Fn(
         judgements.push(judgement);
     }
     let verdict = judge::overall(&judgements);
-    let mut missing: Vec<SafeText> = judgements.iter().flat_map(|j| j.missing.iter().cloned()).collect();
+    let mut missing: Vec<SafeText> = judgements
+        .iter()
+        .flat_map(|j| j.missing.iter().cloned())
+        .collect();
     if judgements.is_empty() {
         missing.push(SafeText::from_text("neither side has a record"));
     }
@@ -151,12 +159,19 @@ impl<'a> World<'a> {
 
     /// Whether the errors of a service are told by status: they are where any of its requests carries one.
     fn by_status(&self, id: &ServiceId) -> bool {
-        let with_status = |s: Option<&SideService>| s.is_some_and(|s| s.scan.total.counts.with_status > 0);
+        let with_status =
+            |s: Option<&SideService>| s.is_some_and(|s| s.scan.total.counts.with_status > 0);
         let pair = self.pair(id);
         with_status(pair.before) || with_status(pair.after)
     }
 
-    fn evidence<'e>(&self, id: &'e ServiceId, limits: &'e Limits, facts: &Facts, rows: &'e [rows::TestedRow]) -> Evidence<'e>
+    fn evidence<'e>(
+        &self,
+        id: &'e ServiceId,
+        limits: &'e Limits,
+        facts: &Facts,
+        rows: &'e [rows::TestedRow],
+    ) -> Evidence<'e>
     where
         'a: 'e,
     {
@@ -173,13 +188,20 @@ impl<'a> World<'a> {
         lines.sort_by_key(|r| std::cmp::Reverse(r.row.after));
         let errors = lines
             .iter()
-            .filter(|r| r.row.level >= Some(crate::domain::log::Level::Error) || has_failed_status(r.row.template.as_str()))
+            .filter(|r| {
+                r.row.level >= Some(crate::domain::log::Level::Error)
+                    || has_failed_status(r.row.template.as_str())
+            })
             .flat_map(|r| r.evidence.first().cloned())
             .take(5)
             .collect();
-        let mut slow = lines;
-        slow.retain(|r| r.row.p95_ms.after.is_some());
-        slow.sort_by(|a, b| b.row.p95_ms.after.unwrap_or(0.0).total_cmp(&a.row.p95_ms.after.unwrap_or(0.0)));
+        let mut slow: Vec<&(f64, Example)> = pair
+            .after
+            .iter()
+            .flat_map(|s| s.scan.routes.values())
+            .filter_map(|r| r.slowest.as_ref())
+            .collect();
+        slow.sort_by(|a, b| b.0.total_cmp(&a.0));
         Evidence {
             service: id,
             limits,
@@ -193,9 +215,18 @@ impl<'a> World<'a> {
             missing_probes: facts.missing_probes.get(id).cloned().unwrap_or_default(),
             missing: facts.missing.clone(),
             error_lines: errors,
-            slow_lines: slow.iter().flat_map(|r| r.evidence.first().cloned()).take(3).collect(),
+            slow_lines: slow
+                .iter()
+                .take(3)
+                .map(|(_, e)| placed(e, self.show))
+                .collect(),
         }
     }
+}
+
+/// A record with its place: `line 12: …`.
+fn placed(example: &Example, show: &dyn Fn(&[u8]) -> SafeText) -> SafeText {
+    SafeText::from_text(&format!("line {}: {}", example.line, show(&example.text)))
 }
 
 /// Whether a template is that of a request that failed: masks keep statuses.
@@ -206,7 +237,10 @@ pub fn has_failed_status(template: &str) -> bool {
 }
 
 /// The routes that both sides have with enough requests, the busiest first.
-fn routes<'a>(pair: BeforeAfter<Option<&'a SideService>>, show: &dyn Fn(&[u8]) -> SafeText) -> Vec<RouteEvidence<'a>> {
+fn routes<'a>(
+    pair: BeforeAfter<Option<&'a SideService>>,
+    show: &dyn Fn(&[u8]) -> SafeText,
+) -> Vec<RouteEvidence<'a>> {
     let (Some(before), Some(after)) = (pair.before, pair.after) else {
         return Vec::new();
     };
@@ -215,7 +249,9 @@ fn routes<'a>(pair: BeforeAfter<Option<&'a SideService>>, show: &dyn Fn(&[u8]) -
         .routes
         .iter()
         .filter_map(|(key, after)| Some((before.scan.routes.get(key)?, after)))
-        .filter(|(b, a)| b.tally.counts.requests.min(a.tally.counts.requests) >= judge::RATED_REQUESTS)
+        .filter(|(b, a)| {
+            b.tally.counts.requests.min(a.tally.counts.requests) >= judge::RATED_REQUESTS
+        })
         .collect();
     routes.sort_by(|a, b| {
         b.1.tally
@@ -234,10 +270,11 @@ fn routes<'a>(pair: BeforeAfter<Option<&'a SideService>>, show: &dyn Fn(&[u8]) -
         .map(|(before, after)| RouteEvidence {
             name: show(after.name.as_bytes()),
             tally: BeforeAfter::new(Some(&before.tally), Some(&after.tally)),
+            slow_line: after.slowest.as_ref().map(|(_, e)| placed(e, show)),
+            error_line: after.failed.as_ref().map(|e| placed(e, show)),
         })
         .collect()
 }
 
 #[cfg(test)]
-#[path = "compare/tests.rs"]
 mod tests;

@@ -66,6 +66,10 @@ pub struct RouteEvidence<'a> {
     pub name: SafeText,
     /// Its requests.
     pub tally: BeforeAfter<Option<&'a Tally>>,
+    /// The record of its slowest request after, with its place.
+    pub slow_line: Option<SafeText>,
+    /// The record of a request after that failed, with its place.
+    pub error_line: Option<SafeText>,
 }
 
 /// Everything that is known of one service.
@@ -152,7 +156,9 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
     };
     let confidence = match decision {
         Decision::RollBack | Decision::Watch if is_sure => Confidence::High,
-        Decision::Keep if evidence.missing.is_empty() && rules::is_rate_bounded(evidence) => Confidence::High,
+        Decision::Keep if evidence.missing.is_empty() && rules::is_rate_bounded(evidence) => {
+            Confidence::High
+        }
         _ => Confidence::Low,
     };
     Judgement {
@@ -173,11 +179,17 @@ fn required(evidence: &Evidence<'_>) -> (Vec<SafeText>, bool) {
     let mut missing: Vec<SafeText> = evidence
         .missing_probes
         .iter()
-        .map(|probe| SafeText::from_text(&format!("{service}: probe {probe} was not answered now, the checkpoint had it")))
+        .map(|probe| {
+            SafeText::from_text(&format!(
+                "{service}: probe {probe} was not answered now, the checkpoint had it"
+            ))
+        })
         .collect();
     let requests = evidence.total.map(|t| t.map_or(0, |t| t.counts.requests));
     let mut is_only_short = false;
-    let text = if evidence.total.after.is_none() || (evidence.records.after == 0 && evidence.total.before.is_some()) {
+    let text = if evidence.total.after.is_none()
+        || (evidence.records.after == 0 && evidence.total.before.is_some())
+    {
         Some(format!("{service}: no log after the deploy"))
     } else if requests.before > 0 || requests.after > 0 {
         (requests.after < REQUIRED_REQUESTS).then(|| {
@@ -188,7 +200,9 @@ fn required(evidence: &Evidence<'_>) -> (Vec<SafeText>, bool) {
         })
     } else {
         match evidence.seconds.after {
-            None => Some(format!("{service}: no requests, and no times by which to judge it")),
+            None => Some(format!(
+                "{service}: no requests, and no times by which to judge it"
+            )),
             Some(seconds) if seconds < REQUIRED_SECONDS => {
                 is_only_short = missing.is_empty();
                 Some(format!(
@@ -213,9 +227,9 @@ pub fn overall(judgements: &[Judgement]) -> Verdict {
     }
     // A finding of a service that was not watched long enough counts all the same.
     counted.extend(
-        judgements
-            .iter()
-            .filter(|j| j.is_only_short && j.verdict.decision.urgency() >= Decision::Watch.urgency()),
+        judgements.iter().filter(|j| {
+            j.is_only_short && j.verdict.decision.urgency() >= Decision::Watch.urgency()
+        }),
     );
     let decision = counted
         .iter()
@@ -261,5 +275,4 @@ fn severity_of(limit: &crate::domain::signal::Threshold, value: f64) -> Option<S
 }
 
 #[cfg(test)]
-#[path = "judge/tests.rs"]
 mod tests;

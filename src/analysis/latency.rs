@@ -106,7 +106,10 @@ impl Histogram {
 
     /// Adds all samples of another histogram.
     pub fn merge(&mut self, other: &Self) {
-        if self.buckets.is_empty() && other.buckets.is_empty() && self.samples.len() + other.samples.len() <= self.bound {
+        if self.buckets.is_empty()
+            && other.buckets.is_empty()
+            && self.samples.len() + other.samples.len() <= self.bound
+        {
             self.samples.extend_from_slice(&other.samples);
         } else {
             self.spill();
@@ -137,7 +140,8 @@ impl Histogram {
         if self.count == 0 {
             return [None; N];
         }
-        let rank = |fraction: f64| ((fraction * self.count as f64).ceil() as u64).clamp(1, self.count);
+        let rank =
+            |fraction: f64| ((fraction * self.count as f64).ceil() as u64).clamp(1, self.count);
         if self.buckets.is_empty() {
             let mut sorted = self.samples.clone();
             sorted.sort_unstable_by(f64::total_cmp);
@@ -225,7 +229,10 @@ mod tests {
     #[test]
     fn percentiles_are_samples() {
         let histogram = of(&(1..=100).map(f64::from).collect::<Vec<_>>(), 1000);
-        assert_eq!(histogram.percentiles([0.5, 0.95, 0.99, 1.0]), [Some(50.0), Some(95.0), Some(99.0), Some(100.0)]);
+        assert_eq!(
+            histogram.percentiles([0.5, 0.95, 0.99, 1.0]),
+            [Some(50.0), Some(95.0), Some(99.0), Some(100.0)]
+        );
         assert_eq!(histogram.mean(), Some(50.5));
         assert_eq!(histogram.over(90.0), 10);
     }
@@ -233,7 +240,10 @@ mod tests {
     #[test]
     fn nothing_measured_is_nothing_shown() {
         let summary = Histogram::default().summary();
-        assert_eq!((summary.count, summary.mean, summary.p95, summary.max), (0, None, None, None));
+        assert_eq!(
+            (summary.count, summary.mean, summary.p95, summary.max),
+            (0, None, None, None)
+        );
     }
 
     #[test]
@@ -242,7 +252,10 @@ mod tests {
         let exact = of(&values, 10_000);
         let rough = of(&values, 10);
         for fraction in [0.01, 0.5, 0.95, 0.99] {
-            let (a, b) = (exact.percentile(fraction).unwrap(), rough.percentile(fraction).unwrap());
+            let (a, b) = (
+                exact.percentile(fraction).unwrap(),
+                rough.percentile(fraction).unwrap(),
+            );
             assert!((a - b).abs() / a < 0.01, "{fraction}: {a} {b}");
         }
     }

@@ -63,15 +63,31 @@ mod tests {
 
     #[test]
     fn ids_never_change() {
-        assert_eq!(stable_id("User <*> logged in", Some(Level::Info)), stable_id("User <*> logged in", Some(Level::Info)));
-        assert_ne!(stable_id("x", Some(Level::Info)), stable_id("x", Some(Level::Error)));
+        assert_eq!(
+            stable_id("User <*> logged in", Some(Level::Info)),
+            stable_id("User <*> logged in", Some(Level::Info))
+        );
+        assert_ne!(
+            stable_id("x", Some(Level::Info)),
+            stable_id("x", Some(Level::Error))
+        );
         assert_eq!(stable_id("", None), "bd4c8601b7df");
     }
 
     #[test]
     fn hashes_tell_texts_apart() {
-        let texts = ["", "a", "b", "ab", "a\0", "12345678", "123456789", "123456780"];
-        let hashes: std::collections::BTreeSet<u64> = texts.iter().map(|t| hash(t.as_bytes(), 0)).collect();
+        let texts = [
+            "",
+            "a",
+            "b",
+            "ab",
+            "a\0",
+            "12345678",
+            "123456789",
+            "123456780",
+        ];
+        let hashes: std::collections::BTreeSet<u64> =
+            texts.iter().map(|t| hash(t.as_bytes(), 0)).collect();
         assert_eq!(hashes.len(), texts.len());
     }
 }

@@ -225,7 +225,8 @@ impl Scanner {
 
     fn extend_carry(&mut self, bytes: &[u8]) {
         let room = MAX_LINE.saturating_sub(self.carry.len());
-        self.carry.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.carry
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
         if bytes.len() > room && !self.is_cut {
             self.is_cut = true;
             self.scan.cut_lines += 1;
@@ -311,7 +312,8 @@ impl Scanner {
         // Lines of a trace say nothing of the header, nor does the one that ends it.
         let mut in_trace = false;
         let heads = starts.filter(|line| {
-            let is_trace = line.first().is_some_and(|b| matches!(b, b' ' | b'\t')) || frame::is_trace(line);
+            let is_trace =
+                line.first().is_some_and(|b| matches!(b, b' ' | b'\t')) || frame::is_trace(line);
             let ends_trace = std::mem::replace(&mut in_trace, is_trace) && !header::has_time(line);
             !line.is_empty() && line[0] != b'{' && !is_trace && !ends_trace
         });
@@ -408,5 +410,4 @@ impl Scanner {
 }
 
 #[cfg(test)]
-#[path = "scan/tests.rs"]
 mod tests;

@@ -13,8 +13,6 @@ use crate::domain::log::Level;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 
-/// A pattern that was not there before is new if chance leaves it out less often than this.
-const NEW: f64 = 0.07;
 /// A pattern that is not there any more is gone if chance leaves it out less often than this.
 const GONE: f64 = 0.01;
 /// More or less: the chance, and the ratio that matters.
@@ -43,9 +41,16 @@ struct SidePart {
 }
 
 pub(super) fn build(world: &World<'_>) -> Vec<TestedRow> {
-    let mut rows: Vec<(TestedRow, f64)> = world.patterns.patterns.iter().map(|p| row(world, p)).collect();
+    let mut rows: Vec<(TestedRow, f64)> = world
+        .patterns
+        .patterns
+        .iter()
+        .map(|p| row(world, p))
+        .collect();
     // Looking at many error patterns finds some by chance: the level is shared among them.
-    let looked: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].0.tested.is_some()).collect();
+    let looked: Vec<usize> = (0..rows.len())
+        .filter(|at| rows[*at].0.tested.is_some())
+        .collect();
     let p_values: Vec<f64> = looked.iter().map(|at| rows[*at].1).collect();
     for (at, found) in looked.into_iter().zip(discoveries(&p_values, DISCOVERY)) {
         if let Some(tested) = &mut rows[at].0.tested {
@@ -92,10 +97,12 @@ fn harm(row: &PatternRow) -> u8 {
 fn exposure(world: &World<'_>, services: &BTreeSet<&ServiceId>) -> BeforeAfter<f64> {
     let sum = |value: &dyn Fn(&super::SideService) -> Option<f64>| {
         let of = |side: Side| {
-            services.iter().try_fold(0.0, |sum, id| match world.pair(id).side(side) {
-                Some(service) => value(service).map(|v| sum + v),
-                None => Some(sum),
-            })
+            services
+                .iter()
+                .try_fold(0.0, |sum, id| match world.pair(id).side(side) {
+                    Some(service) => value(service).map(|v| sum + v),
+                    None => Some(sum),
+                })
         };
         BeforeAfter::new(of(Side::Before), of(Side::After))
     };
@@ -135,8 +142,13 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
                 break;
             }
             let text = (world.show)(&example.text);
-            let place = if several { format!("{} line {}", service.id.name, example.line) } else { format!("line {}", example.line) };
-            sum.evidence.push(SafeText::from_text(&format!("{place}: {text}")));
+            let place = if several {
+                format!("{} line {}", service.id.name, example.line)
+            } else {
+                format!("line {}", example.line)
+            };
+            sum.evidence
+                .push(SafeText::from_text(&format!("{place}: {text}")));
             sum.example.get_or_insert(text);
         }
     }
@@ -153,14 +165,23 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
         },
     );
     let is_comparable = exposure.before > 0.0 && exposure.after > 0.0;
-    let ratio = (counts.before > 0 && is_comparable).then(|| rate.after.value() / rate.before.value());
-    let change = if is_comparable { classify(rate, ratio) } else { one_sided(world, counts) };
+    let ratio =
+        (counts.before > 0 && is_comparable).then(|| rate.after.value() / rate.before.value());
+    let change = if is_comparable {
+        classify(pattern.level, rate, ratio)
+    } else {
+        one_sided(world, counts)
+    };
     let p = higher(rate.before, rate.after);
     let first = match change {
         PatternChange::Gone => parts.before.first,
         _ => parts.after.first.or(parts.before.first),
     };
-    let evidence = if counts.after > 0 { parts.after.evidence } else { parts.before.evidence };
+    let evidence = if counts.after > 0 {
+        parts.after.evidence
+    } else {
+        parts.before.evidence
+    };
     // A template may hold a secret that never varied.
     let template = (world.show)(pattern.template.as_bytes());
     let tested = (pattern.level >= Some(Level::Warn) && is_comparable).then(|| TestedPattern {
@@ -195,14 +216,31 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
         p95_ms: BeforeAfter::new(parts.before.latency, parts.after.latency)
             .map(|l| l.and_then(|l| l.percentile(0.95))),
     };
-    (TestedRow { row, tested, evidence }, p)
+    (
+        TestedRow {
+            row,
+            tested,
+            evidence,
+        },
+        p,
+    )
+}
+
+/// A pattern that was not there before is new if chance leaves it out less often than this: in two equal windows that
+/// is two fatal records, four errors, five others.
+fn new_level(level: Option<Level>) -> f64 {
+    match level {
+        Some(Level::Fatal) => 0.14,
+        Some(Level::Error) => 0.04,
+        _ => 0.02,
+    }
 }
 
 /// How the rate moved.
-fn classify(rate: BeforeAfter<Rate>, ratio: Option<f64>) -> PatternChange {
+fn classify(level: Option<Level>, rate: BeforeAfter<Rate>, ratio: Option<f64>) -> PatternChange {
     let BeforeAfter { before, after } = rate;
     if before.events == 0 {
-        return if exact_higher(before, after) <= NEW {
+        return if exact_higher(before, after) <= new_level(level) {
             PatternChange::New
         } else {
             PatternChange::Same

@@ -85,8 +85,13 @@ pub(super) fn signals(evidence: &Evidence<'_>, verdict: &Verdict) -> Vec<SignalC
         .routes
         .iter()
         .map(|route| {
-            let named = verdict.findings.iter().any(|f| f.route.as_ref() == Some(&route.name));
-            let p95 = route.tally.map(|t| t.and_then(|t| t.latency.percentile(0.95)));
+            let named = verdict
+                .findings
+                .iter()
+                .any(|f| f.route.as_ref() == Some(&route.name));
+            let p95 = route
+                .tally
+                .map(|t| t.and_then(|t| t.latency.percentile(0.95)));
             let ratio = match (p95.before, p95.after) {
                 (Some(b), Some(a)) if b > 0.0 => a / b,
                 _ => 1.0,
@@ -108,7 +113,8 @@ fn push(
     tally: BeforeAfter<Option<&Tally>>,
     signals: &mut Vec<SignalChange>,
 ) {
-    let is_rated = |count: fn(&Tally) -> u64| tally.after.is_some_and(|t| count(t) >= RATED_REQUESTS);
+    let is_rated =
+        |count: fn(&Tally) -> u64| tally.after.is_some_and(|t| count(t) >= RATED_REQUESTS);
     let p95 = tally.map(|t| t.and_then(|t| t.latency.percentile(0.95)));
     let rated = is_rated(|t| t.latency.count());
     signals.push(change(evidence, SignalName::LatencyP95, route, p95, rated));

@@ -87,7 +87,8 @@ fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     if x > (a + 1.0) / (a + b + 2.0) {
         return 1.0 - incomplete_beta(b, a, 1.0 - x);
     }
-    let front = (ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (1.0 - x).ln()).exp() / a;
+    let front =
+        (ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (1.0 - x).ln()).exp() / a;
     let tiny = 1e-300;
     let guard = |v: f64| if v.abs() < tiny { tiny } else { v };
     let (mut c, mut d) = (1.0, 1.0 / guard(1.0 - (a + b) * x / (a + 1.0)));
@@ -145,7 +146,8 @@ fn log_ratio(before: Rate, after: Rate, dispersion: f64) -> Option<(f64, f64)> {
 
 /// The one-sided p of "the rate is higher after": the weaker of the exact and the over-dispersed test.
 pub fn higher(before: Rate, after: Rate) -> f64 {
-    let wald = log_ratio(before, after, OVER_DISPERSION).map_or(1.0, |(log, error)| normal_tail(log / error));
+    let wald = log_ratio(before, after, OVER_DISPERSION)
+        .map_or(1.0, |(log, error)| normal_tail(log / error));
     exact_higher(before, after).max(wald)
 }
 
@@ -181,7 +183,10 @@ pub fn longer(before: &[(usize, u64)], after: &[(usize, u64)]) -> f64 {
     let (mut i, mut j) = (0, 0);
     let (mut ranked, mut wins, mut ties) = (0.0, 0.0, 0.0);
     while i < before.len() || j < after.len() {
-        let next = before.get(i).map_or(usize::MAX, |b| b.0).min(after.get(j).map_or(usize::MAX, |b| b.0));
+        let next = before
+            .get(i)
+            .map_or(usize::MAX, |b| b.0)
+            .min(after.get(j).map_or(usize::MAX, |b| b.0));
         let mut here = [0.0, 0.0];
         if before.get(i).is_some_and(|b| b.0 == next) {
             here[0] = before[i].1 as f64;
@@ -251,7 +256,11 @@ mod tests {
     #[test]
     fn the_exact_test_is_a_mid_p() {
         // All four events in the second of two equal windows: 1/16 counted half.
-        assert!(near(exact_higher(rate(0, 1.0), rate(4, 1.0)), 0.031_25, 1e-12));
+        assert!(near(
+            exact_higher(rate(0, 1.0), rate(4, 1.0)),
+            0.031_25,
+            1e-12
+        ));
         assert_eq!(exact_higher(rate(0, 1.0), rate(0, 1.0)), 1.0);
     }
 
@@ -283,7 +292,10 @@ mod tests {
 
     #[test]
     fn many_looks_need_a_smaller_p() {
-        assert_eq!(discoveries(&[0.001, 0.5, 0.009, 0.02], 0.01), [true, false, false, false]);
+        assert_eq!(
+            discoveries(&[0.001, 0.5, 0.009, 0.02], 0.01),
+            [true, false, false, false]
+        );
         assert_eq!(discoveries(&[], 0.01), Vec::<bool>::new());
     }
 }

@@ -6,7 +6,8 @@ use crate::domain::settings::RequestRules;
 use crate::domain::verdict::Decision;
 
 fn side(name: &str, text: &str) -> SideLogs {
-    let mut scanner = Scanner::new(ScanOptions::new(&RequestRules::default(), TimeReader::utc()).unwrap());
+    let mut scanner =
+        Scanner::new(ScanOptions::new(&RequestRules::default(), TimeReader::utc()).unwrap());
     scanner.feed(text.as_bytes());
     let scan = scanner.finish();
     SideLogs {
@@ -15,7 +16,10 @@ fn side(name: &str, text: &str) -> SideLogs {
             .services
             .into_iter()
             .map(|scan| SideService {
-                id: ServiceId::local("file", scan.name.clone().unwrap_or_else(|| "log".to_owned())),
+                id: ServiceId::local(
+                    "file",
+                    scan.name.clone().unwrap_or_else(|| "log".to_owned()),
+                ),
                 scan,
                 observed: None,
             })
@@ -43,7 +47,14 @@ fn a_longer_window_alone_changes_nothing() {
     let before = requests(100, 200);
     let after = requests(1000, 200);
     let found = run(&before, &after);
-    assert!(found.patterns.iter().all(|p| p.change == PatternChange::Same), "{:?}", found.patterns);
+    assert!(
+        found
+            .patterns
+            .iter()
+            .all(|p| p.change == PatternChange::Same),
+        "{:?}",
+        found.patterns
+    );
     assert_eq!(found.verdict.decision, Decision::Keep);
     assert_eq!((found.before.requests, found.after.requests), (100, 1000));
 }
@@ -52,9 +63,14 @@ fn a_longer_window_alone_changes_nothing() {
 fn new_and_gone_patterns_are_told() {
     let noise = "2025-12-27T14:00:01Z INFO cache refreshed in 5 ms\n".repeat(20);
     let error = (0..20)
-        .map(|i| format!("2025-12-27T14:01:{i:02}Z ERROR Invalid JSON response from payment service\n"))
+        .map(|i| {
+            format!("2025-12-27T14:01:{i:02}Z ERROR Invalid JSON response from payment service\n")
+        })
         .collect::<String>();
-    let found = run(&(requests(300, 200) + &noise), &(requests(300, 200) + &error));
+    let found = run(
+        &(requests(300, 200) + &noise),
+        &(requests(300, 200) + &error),
+    );
     let change = |word: &str| {
         found
             .patterns
@@ -64,17 +80,33 @@ fn new_and_gone_patterns_are_told() {
     };
     assert_eq!(change("Invalid JSON"), Some(PatternChange::New));
     assert_eq!(change("cache refreshed"), Some(PatternChange::Gone));
-    assert!(found.patterns[0].template.as_str().contains("Invalid JSON"), "the most harmful comes first");
+    assert!(
+        found.patterns[0].template.as_str().contains("Invalid JSON"),
+        "the most harmful comes first"
+    );
     assert_eq!(found.verdict.decision, Decision::RollBack);
     let finding = &found.verdict.findings[0];
-    assert!(finding.evidence[0].as_str().contains("line 301: 2025-12-27T14:01:00Z ERROR Invalid JSON"), "{finding:?}");
+    assert!(
+        finding.evidence[0]
+            .as_str()
+            .contains("line 301: 2025-12-27T14:01:00Z ERROR Invalid JSON"),
+        "{finding:?}"
+    );
 }
 
 #[test]
 fn an_empty_side_is_inconclusive() {
-    for (before, after) in [("", ""), (requests(100, 200).as_str(), ""), ("", "just text\n")] {
+    for (before, after) in [
+        ("", ""),
+        (requests(100, 200).as_str(), ""),
+        ("", "just text\n"),
+    ] {
         let found = run(before, after);
-        assert_eq!(found.verdict.decision, Decision::Inconclusive, "{before:.20} {after}");
+        assert_eq!(
+            found.verdict.decision,
+            Decision::Inconclusive,
+            "{before:.20} {after}"
+        );
         assert!(!found.missing.is_empty());
     }
 }
@@ -83,7 +115,13 @@ fn an_empty_side_is_inconclusive() {
 fn requests_without_status_take_errors_from_error_records() {
     let text = |errors: usize| {
         (0..100)
-            .map(|i| format!("[14:{:02}:{:02}] INFO: GET /a/{i} completed in 0.05s\n", i / 60, i % 60))
+            .map(|i| {
+                format!(
+                    "[14:{:02}:{:02}] INFO: GET /a/{i} completed in 0.05s\n",
+                    i / 60,
+                    i % 60
+                )
+            })
             .chain((0..errors).map(|i| format!("[14:02:{i:02}] ERROR: lookup failed\n")))
             .collect::<String>()
     };
@@ -94,8 +132,19 @@ fn requests_without_status_take_errors_from_error_records() {
 
 #[test]
 fn statuses_are_patterns_of_their_own() {
-    let found = run(&requests(300, 200), &(requests(200, 200) + &requests(100, 502)));
-    let new = found.patterns.iter().find(|p| p.change == PatternChange::New).unwrap();
-    assert!(new.template.as_str().ends_with("status=502"), "{}", new.template);
+    let found = run(
+        &requests(300, 200),
+        &(requests(200, 200) + &requests(100, 502)),
+    );
+    let new = found
+        .patterns
+        .iter()
+        .find(|p| p.change == PatternChange::New)
+        .unwrap();
+    assert!(
+        new.template.as_str().ends_with("status=502"),
+        "{}",
+        new.template
+    );
     assert_eq!(new.p95_ms.after, Some(50.0));
 }

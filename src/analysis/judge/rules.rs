@@ -2,7 +2,9 @@
 
 use super::sentence::{count, milliseconds, percent, thousands, times};
 use super::{Call, Evidence, RATED_REQUESTS, RouteEvidence, Ruling, TestedPattern, severity_of};
-use crate::analysis::compare::statistics::{Rate, exact_higher, higher, longer, ratio_interval, share_interval};
+use crate::analysis::compare::statistics::{
+    Rate, exact_higher, higher, longer, ratio_interval, share_interval,
+};
 use crate::analysis::scan::{Counts, Tally};
 use crate::domain::before_after::BeforeAfter;
 use crate::domain::safe_text::SafeText;
@@ -19,38 +21,60 @@ const PLAUSIBLE: f64 = 0.05;
 /// Applies every rule.
 pub(super) fn apply(evidence: &Evidence<'_>) -> Vec<Ruling> {
     let mut rulings = hard_facts(evidence);
-    rulings.extend(evidence.patterns.iter().filter_map(|p| pattern(evidence, p)));
+    rulings.extend(
+        evidence
+            .patterns
+            .iter()
+            .filter_map(|p| pattern(evidence, p)),
+    );
     let Some(after) = evidence.total.after else {
         return rulings;
     };
     let whole = RouteEvidence {
         name: SafeText::default(),
         tally: BeforeAfter::new(evidence.total.before, Some(after)),
+        slow_line: None,
+        error_line: None,
     };
     let error_rate = error_rate(evidence, &whole, None, 1);
     let latency = latency(evidence, &whole, None, 1);
     rulings.extend(error_rate_limit(evidence, after, error_rate.is_some()));
     rulings.extend(latency_limit(evidence, after, latency.is_some()));
-    let whole_rolls_back = (
-        error_rate.as_ref().is_some_and(|r| r.call == Call::RollBack),
-        latency.as_ref().is_some_and(|r| r.call == Call::RollBack),
-    );
+    let told = [&error_rate, &latency].map(Option::is_some);
     rulings.extend(error_rate);
     rulings.extend(latency);
     // One route may be slow or broken without showing in the whole. Each look costs: the level is shared.
     let looks = evidence.routes.len().max(1);
-    for route in &evidence.routes {
-        if !whole_rolls_back.0 {
-            rulings.extend(error_rate_of_route(evidence, route, looks));
-        }
-        if !whole_rolls_back.1 {
-            rulings.extend(self::latency(evidence, route, Some(&route.name), looks));
-        }
-    }
+    let rates = evidence
+        .routes
+        .iter()
+        .filter_map(|r| error_rate_of_route(evidence, r, looks));
+    rulings.extend(worst(rates.collect(), told[0]));
+    let latencies =
+        (evidence.routes.iter()).filter_map(|r| self::latency(evidence, r, Some(&r.name), looks));
+    rulings.extend(worst(latencies.collect(), told[1]));
     rulings
 }
 
-fn ruling(evidence: &Evidence<'_>, call: Call, severity: Option<Severity>, is_sure: bool, rule: &str, text: &str) -> Ruling {
+/// The routes that are worst: a few where the whole service was told already, to say where to look.
+fn worst(mut routes: Vec<Ruling>, is_told: bool) -> Vec<Ruling> {
+    let rise = |r: &Ruling| match (r.finding.before, r.finding.after) {
+        (Some(before), Some(after)) if before > 0.0 => after / before,
+        _ => f64::INFINITY,
+    };
+    routes.sort_by(|a, b| b.call.cmp(&a.call).then(rise(b).total_cmp(&rise(a))));
+    routes.truncate(if is_told { 3 } else { 10 });
+    routes
+}
+
+fn ruling(
+    evidence: &Evidence<'_>,
+    call: Call,
+    severity: Option<Severity>,
+    is_sure: bool,
+    rule: &str,
+    text: &str,
+) -> Ruling {
     Ruling {
         call,
         is_sure,
@@ -73,7 +97,14 @@ fn hard_facts(evidence: &Evidence<'_>) -> Vec<Ruling> {
         .hard
         .iter()
         .map(|fact| {
-            let mut found = ruling(evidence, Call::RollBack, Some(Severity::P0), true, fact.rule, fact.text.as_str());
+            let mut found = ruling(
+                evidence,
+                Call::RollBack,
+                Some(Severity::P0),
+                true,
+                fact.rule,
+                fact.text.as_str(),
+            );
             found.finding.evidence.clone_from(&fact.evidence);
             found
         })
@@ -109,7 +140,10 @@ fn pattern(evidence: &Evidence<'_>, pattern: &TestedPattern) -> Option<Ruling> {
         return None;
     };
     let kind = if pattern.is_error { "error" } else { "warning" };
-    let rule = match (pattern.is_new, pattern.is_fatal && pattern.is_new && after >= 2) {
+    let rule = match (
+        pattern.is_new,
+        pattern.is_fatal && pattern.is_new && after >= 2,
+    ) {
         (_, true) => "new-fatal-pattern".to_owned(),
         (true, _) => format!("new-{kind}-pattern"),
         (false, _) => format!("more-{kind}-pattern"),
@@ -127,13 +161,26 @@ fn pattern(evidence: &Evidence<'_>, pattern: &TestedPattern) -> Option<Ruling> {
             pattern.template,
             thousands(before),
             thousands(after),
-            pattern.ratio.map_or(String::new(), |r| format!(", rate {}", times(r)))
+            pattern
+                .ratio
+                .map_or(String::new(), |r| format!(", rate {}", times(r)))
         )
     };
-    let mut found = ruling(evidence, call, severity, pattern.is_significant, &rule, &text);
+    let mut found = ruling(
+        evidence,
+        call,
+        severity,
+        pattern.is_significant,
+        &rule,
+        &text,
+    );
     found.finding.before = Some(before as f64);
     found.finding.after = Some(after as f64);
-    found.finding.interval = if pattern.is_new { None } else { pattern.interval };
+    found.finding.interval = if pattern.is_new {
+        None
+    } else {
+        pattern.interval
+    };
     found.finding.evidence.clone_from(&pattern.evidence);
     Some(found)
 }
@@ -146,7 +193,12 @@ fn rates(counts: BeforeAfter<Counts>, by_status: bool) -> BeforeAfter<Rate> {
 }
 
 /// The relative rule of the error rate.
-fn error_rate(evidence: &Evidence<'_>, part: &RouteEvidence<'_>, route: Option<&SafeText>, looks: usize) -> Option<Ruling> {
+fn error_rate(
+    evidence: &Evidence<'_>,
+    part: &RouteEvidence<'_>,
+    route: Option<&SafeText>,
+    looks: usize,
+) -> Option<Ruling> {
     let before = part.tally.before?.tested();
     let after = part.tally.after?.tested();
     if after.requests < RATED_REQUESTS || before.requests == 0 {
@@ -155,10 +207,16 @@ fn error_rate(evidence: &Evidence<'_>, part: &RouteEvidence<'_>, route: Option<&
     let rate = rates(BeforeAfter::new(before, after), evidence.by_status);
     let p = higher(rate.before, rate.after) * looks as f64;
     let values = rate.map(|r| r.value());
-    let ratio = (rate.after.events as f64 + 0.5) / rate.after.exposure / ((rate.before.events as f64 + 0.5) / rate.before.exposure);
+    let ratio = (rate.after.events as f64 + 0.5)
+        / rate.after.exposure
+        / ((rate.before.events as f64 + 0.5) / rate.before.exposure);
     let interval = ratio_interval(rate.before, rate.after);
     let lower = interval.map_or(0.0, |i| i.0);
-    let rolls_back = p <= SURE && ratio >= 2.0 && lower >= 1.5 && values.after - values.before >= 0.01 && rate.after.events >= 5;
+    let rolls_back = p <= SURE
+        && ratio >= 2.0
+        && lower >= 1.5
+        && values.after - values.before >= 0.01
+        && rate.after.events >= 5;
     let call = if rolls_back {
         Call::RollBack
     } else if p <= LIKELY && ratio >= 1.5 {
@@ -177,17 +235,28 @@ fn error_rate(evidence: &Evidence<'_>, part: &RouteEvidence<'_>, route: Option<&
         thousands(after.requests),
         times(ratio),
     );
-    let mut found = ruling(evidence, call, Some(Severity::P1), p <= SURE, "error-rate", &text);
+    let mut found = ruling(
+        evidence,
+        call,
+        Some(Severity::P1),
+        p <= SURE,
+        "error-rate",
+        &text,
+    );
     found.finding.route = route.cloned();
     found.finding.before = Some(values.before);
     found.finding.after = Some(values.after);
     found.finding.interval = interval;
-    found.finding.evidence.clone_from(&evidence.error_lines);
+    found.finding.evidence = lines(part.error_line.as_ref(), &evidence.error_lines);
     Some(found)
 }
 
 /// Error records cannot be told by route, only statuses can.
-fn error_rate_of_route(evidence: &Evidence<'_>, route: &RouteEvidence<'_>, looks: usize) -> Option<Ruling> {
+fn error_rate_of_route(
+    evidence: &Evidence<'_>,
+    route: &RouteEvidence<'_>,
+    looks: usize,
+) -> Option<Ruling> {
     if !evidence.by_status {
         return None;
     }
@@ -195,7 +264,12 @@ fn error_rate_of_route(evidence: &Evidence<'_>, route: &RouteEvidence<'_>, looks
 }
 
 /// The relative rule of the latency: by rank, with the larger of the ratios of median and p95.
-fn latency(evidence: &Evidence<'_>, part: &RouteEvidence<'_>, route: Option<&SafeText>, looks: usize) -> Option<Ruling> {
+fn latency(
+    evidence: &Evidence<'_>,
+    part: &RouteEvidence<'_>,
+    route: Option<&SafeText>,
+    looks: usize,
+) -> Option<Ruling> {
     let (before, after) = (part.tally.before?, part.tally.after?);
     if before.latency.count() < RATED_REQUESTS || after.latency.count() < RATED_REQUESTS {
         return None;
@@ -213,12 +287,17 @@ fn latency(evidence: &Evidence<'_>, part: &RouteEvidence<'_>, route: Option<&Saf
     let ratio = median.max(p95);
     let call = if p <= SURE && ratio >= 2.0 {
         Call::RollBack
-    } else if ratio >= 1.25 {
+    } else if median >= 1.25 || (p <= SURE && ratio >= 1.25) {
+        // The p95 alone is noisy: it needs the surer test.
         Call::Watch
     } else {
         return None;
     };
-    let (name, at) = if p95 >= median { ("p95", 1) } else { ("median", 0) };
+    let (name, at) = if p95 >= median {
+        ("p95", 1)
+    } else {
+        ("median", 0)
+    };
     let (was, is) = (shown.before[at]?, shown.after[at]?);
     let place = route.map_or(String::new(), |r| format!("{r}: "));
     let text = format!(
@@ -229,12 +308,24 @@ fn latency(evidence: &Evidence<'_>, part: &RouteEvidence<'_>, route: Option<&Saf
         thousands(before.latency.count()),
         thousands(after.latency.count()),
     );
-    let mut found = ruling(evidence, call, Some(Severity::P1), p <= SURE, "latency", &text);
+    let mut found = ruling(
+        evidence,
+        call,
+        Some(Severity::P1),
+        p <= SURE,
+        "latency",
+        &text,
+    );
     found.finding.route = route.cloned();
     found.finding.before = Some(was);
     found.finding.after = Some(is);
-    found.finding.evidence.clone_from(&evidence.slow_lines);
+    found.finding.evidence = lines(part.slow_line.as_ref(), &evidence.slow_lines);
     Some(found)
+}
+
+/// The route's own line where there is one, else those of the service.
+fn lines(own: Option<&SafeText>, all: &[SafeText]) -> Vec<SafeText> {
+    own.map_or_else(|| all.to_vec(), |line| vec![line.clone()])
 }
 
 /// What a limit says: newly broken, or broken before as well.
@@ -246,7 +337,13 @@ struct Broken {
 
 /// A limit broken before as well counts only if a relative rule says that it got worse: going back would not help.
 /// One that is broken only after counts unless chance explains the difference easily.
-fn broken(limit: &Threshold, before: Option<f64>, after: f64, is_worse: bool, is_chance: bool) -> Option<Broken> {
+fn broken(
+    limit: &Threshold,
+    before: Option<f64>,
+    after: f64,
+    is_worse: bool,
+    is_chance: bool,
+) -> Option<Broken> {
     let severity = severity_of(limit, after)?;
     let was = before.and_then(|b| severity_of(limit, b));
     let was_broken = was >= Some(severity);
@@ -269,15 +366,27 @@ fn error_rate_limit(evidence: &Evidence<'_>, after: &Tally, is_worse: bool) -> O
         return None;
     }
     let value = (counts.errors(evidence.by_status) as f64 / counts.requests as f64).min(1.0);
-    let before = evidence.total.before.map(|t| t.counts).filter(|c| c.requests >= RATED_REQUESTS);
+    let before = evidence
+        .total
+        .before
+        .map(|t| t.counts)
+        .filter(|c| c.requests >= RATED_REQUESTS);
     let was = before.map(|c| c.errors(evidence.by_status) as f64 / c.requests as f64);
     let is_chance = before.is_some_and(|before| {
         let rate = rates(BeforeAfter::new(before, counts), evidence.by_status);
         exact_higher(rate.before, rate.after) > PLAUSIBLE
     });
     let found = broken(limit, was, value, is_worse, is_chance)?;
-    let line = if found.severity == Severity::P0 { limit.p0 } else { limit.p1 }?;
-    let numbers = format!("{} of {}", thousands(counts.errors(evidence.by_status)), count(counts.requests, "request"));
+    let line = if found.severity == Severity::P0 {
+        limit.p0
+    } else {
+        limit.p1
+    }?;
+    let numbers = format!(
+        "{} of {}",
+        thousands(counts.errors(evidence.by_status)),
+        count(counts.requests, "request")
+    );
     Some(limit_ruling(
         evidence,
         "limit-error_rate",
@@ -286,7 +395,11 @@ fn error_rate_limit(evidence: &Evidence<'_>, after: &Tally, is_worse: bool) -> O
         &percent(line),
         &format!("error rate {} ({numbers})", percent(value)),
         was.map(percent),
-        (was, value, share_interval(counts.errors(evidence.by_status), counts.requests)),
+        (
+            was,
+            value,
+            share_interval(counts.errors(evidence.by_status), counts.requests),
+        ),
     ))
 }
 
@@ -296,14 +409,21 @@ fn latency_limit(evidence: &Evidence<'_>, after: &Tally, is_worse: bool) -> Opti
         return None;
     }
     let value = after.latency.percentile(0.95)?;
-    let before = evidence.total.before.filter(|t| t.latency.count() >= RATED_REQUESTS);
+    let before = evidence
+        .total
+        .before
+        .filter(|t| t.latency.count() >= RATED_REQUESTS);
     let was = before.and_then(|t| t.latency.percentile(0.95));
     let is_chance = before.is_some_and(|before| {
         longer(&before.tested_latency(), &after.tested_latency()) > PLAUSIBLE
             && was.is_some_and(|was| value < was * 1.25)
     });
     let found = broken(limit, was, value, is_worse, is_chance)?;
-    let line = if found.severity == Severity::P0 { limit.p0 } else { limit.p1 }?;
+    let line = if found.severity == Severity::P0 {
+        limit.p0
+    } else {
+        limit.p1
+    }?;
     Some(limit_ruling(
         evidence,
         "limit-latency_p95",
@@ -318,7 +438,10 @@ fn latency_limit(evidence: &Evidence<'_>, after: &Tally, is_worse: bool) -> Opti
 
 type Numbers = (Option<f64>, f64, Option<(f64, f64)>);
 
-#[expect(clippy::too_many_arguments, reason = "one sentence with all its parts, said by two rules")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one sentence with all its parts, said by two rules"
+)]
 fn limit_ruling(
     evidence: &Evidence<'_>,
     rule: &str,
@@ -339,10 +462,25 @@ fn limit_ruling(
         (_, _, None) => format!("over the {word} limit of {line}, nothing to compare with before"),
     };
     let severity = (found.call > Call::Inform).then_some(found.severity);
-    let mut ruling = ruling(evidence, found.call, severity, !is_chance, rule, &format!("{value}, {tail}"));
-    (ruling.finding.before, ruling.finding.after, ruling.finding.interval) = (numbers.0, Some(numbers.1), numbers.2);
+    let mut ruling = ruling(
+        evidence,
+        found.call,
+        severity,
+        !is_chance,
+        rule,
+        &format!("{value}, {tail}"),
+    );
+    (
+        ruling.finding.before,
+        ruling.finding.after,
+        ruling.finding.interval,
+    ) = (numbers.0, Some(numbers.1), numbers.2);
     if found.call > Call::Inform {
-        let lines = if rule.ends_with("error_rate") { &evidence.error_lines } else { &evidence.slow_lines };
+        let lines = if rule.ends_with("error_rate") {
+            &evidence.error_lines
+        } else {
+            &evidence.slow_lines
+        };
         ruling.finding.evidence.clone_from(lines);
     }
     ruling
@@ -355,11 +493,20 @@ pub(super) fn is_rate_bounded(evidence: &Evidence<'_>) -> bool {
     };
     if after.counts.requests == 0 {
         // Judged by patterns per minute.
-        return evidence.seconds.after.is_some_and(|s| s >= 600.0) && evidence.total.before.is_some();
+        return evidence.seconds.after.is_some_and(|s| s >= 600.0)
+            && evidence.total.before.is_some();
     }
-    let Some(before) = evidence.total.before.filter(|t| t.counts.requests >= RATED_REQUESTS) else {
+    let Some(before) = evidence
+        .total
+        .before
+        .filter(|t| t.counts.requests >= RATED_REQUESTS)
+    else {
         return false;
     };
     let was = before.counts.errors(evidence.by_status) as f64 / before.counts.requests as f64;
-    share_interval(after.counts.errors(evidence.by_status), after.counts.requests).is_some_and(|(_, upper)| upper <= was + 0.01)
+    share_interval(
+        after.counts.errors(evidence.by_status),
+        after.counts.requests,
+    )
+    .is_some_and(|(_, upper)| upper <= was + 0.01)
 }

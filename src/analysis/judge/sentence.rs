@@ -62,8 +62,23 @@ mod tests {
         assert_eq!(count(1000, "request"), "1,000 requests");
         assert_eq!(count(1, "request"), "1 request");
         assert_eq!(thousands(1_234_567), "1,234,567");
-        assert_eq!((percent(0.005), percent(0.25), percent(0.0), percent(0.00012)), ("0.5 %".into(), "25 %".into(), "0 %".into(), "0.01 %".into()));
-        assert_eq!((milliseconds(3200.0), milliseconds(812.0), milliseconds(0.42)), ("3.2 s".into(), "812 ms".into(), "0.4 ms".into()));
+        assert_eq!(
+            (
+                percent(0.005),
+                percent(0.25),
+                percent(0.0),
+                percent(0.00012)
+            ),
+            ("0.5 %".into(), "25 %".into(), "0 %".into(), "0.01 %".into())
+        );
+        assert_eq!(
+            (
+                milliseconds(3200.0),
+                milliseconds(812.0),
+                milliseconds(0.42)
+            ),
+            ("3.2 s".into(), "812 ms".into(), "0.4 ms".into())
+        );
         assert_eq!((times(50.0), times(2.54)), ("50×".into(), "2.5×".into()));
     }
 }

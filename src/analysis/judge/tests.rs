@@ -66,64 +66,124 @@ fn texts(verdict: &Verdict) -> String {
 
 #[test]
 fn the_seeds_bad_release_rolls_back_as_p0() {
-    let case = Case::new(Some(tally(1000, 5, around(800.0))), Some(tally(200, 50, around(3200.0))));
+    let case = Case::new(
+        Some(tally(1000, 5, around(800.0))),
+        Some(tally(200, 50, around(3200.0))),
+    );
     let verdict = case.verdict();
-    assert_eq!((verdict.decision, verdict.severity), (Decision::RollBack, Some(Severity::P0)));
+    assert_eq!(
+        (verdict.decision, verdict.severity),
+        (Decision::RollBack, Some(Severity::P0))
+    );
     assert_eq!(verdict.confidence, Confidence::High);
     let texts = texts(&verdict);
-    assert!(texts.contains("error rate 0.5 % → 25 % (5 of 1,000 → 50 of 200)"), "{texts}");
+    assert!(
+        texts.contains("error rate 0.5 % → 25 % (5 of 1,000 → 50 of 200)"),
+        "{texts}"
+    );
     assert!(texts.contains("limit-latency_p95"), "{texts}");
 }
 
 #[test]
 fn the_seeds_rollback_is_kept_with_low_confidence() {
-    let case = Case::new(Some(tally(1000, 5, around(800.0))), Some(tally(100, 0, around(900.0))));
+    let case = Case::new(
+        Some(tally(1000, 5, around(800.0))),
+        Some(tally(100, 0, around(900.0))),
+    );
     let verdict = case.verdict();
     let texts = texts(&verdict);
-    assert_eq!((verdict.decision, verdict.confidence), (Decision::Keep, Confidence::Low), "{texts}");
+    assert_eq!(
+        (verdict.decision, verdict.confidence),
+        (Decision::Keep, Confidence::Low),
+        "{texts}"
+    );
     assert!(texts.contains("already over 1.0 s before"), "{texts}");
-    assert!(verdict.findings.iter().all(|f| f.severity.is_none()), "{texts}");
+    assert!(
+        verdict.findings.iter().all(|f| f.severity.is_none()),
+        "{texts}"
+    );
 }
 
 #[test]
 fn enough_good_requests_are_kept_with_high_confidence() {
-    let case = Case::new(Some(tally(5000, 10, around(100.0))), Some(tally(5000, 9, around(100.0))));
+    let case = Case::new(
+        Some(tally(5000, 10, around(100.0))),
+        Some(tally(5000, 9, around(100.0))),
+    );
     let verdict = case.verdict();
-    assert_eq!((verdict.decision, verdict.confidence), (Decision::Keep, Confidence::High));
+    assert_eq!(
+        (verdict.decision, verdict.confidence),
+        (Decision::Keep, Confidence::High)
+    );
     assert!(verdict.findings.is_empty());
 }
 
 #[test]
 fn too_few_requests_are_inconclusive() {
-    let case = Case::new(Some(tally(1000, 0, around(100.0))), Some(tally(29, 0, around(100.0))));
+    let case = Case::new(
+        Some(tally(1000, 0, around(100.0))),
+        Some(tally(29, 0, around(100.0))),
+    );
     let judgement = judge(&case.evidence());
     assert_eq!(judgement.verdict.decision, Decision::Inconclusive);
-    assert!(judgement.missing[0].as_str().contains("29 requests after the deploy"), "{:?}", judgement.missing);
+    assert!(
+        judgement.missing[0]
+            .as_str()
+            .contains("29 requests after the deploy"),
+        "{:?}",
+        judgement.missing
+    );
 }
 
 #[test]
 fn no_baseline_is_judged_by_limits_alone() {
     let bad = Case::new(None, Some(tally(100, 10, around(100.0)))).verdict();
-    assert_eq!((bad.decision, bad.severity), (Decision::RollBack, Some(Severity::P0)));
+    assert_eq!(
+        (bad.decision, bad.severity),
+        (Decision::RollBack, Some(Severity::P0))
+    );
     let good = Case::new(None, Some(tally(100, 0, around(100.0)))).verdict();
-    assert_eq!((good.decision, good.confidence), (Decision::Keep, Confidence::Low));
+    assert_eq!(
+        (good.decision, good.confidence),
+        (Decision::Keep, Confidence::Low)
+    );
 }
 
 #[test]
 fn limits_are_those_of_the_contract() {
     // p95 between 1 and 2 s: P1, watched; over 2 s: P0.
-    let p1 = Case::new(Some(tally(500, 0, around(800.0 * 0.7))), Some(tally(500, 0, around(800.0)))).verdict();
-    assert_eq!((p1.decision, p1.severity), (Decision::Watch, Some(Severity::P1)), "{}", texts(&p1));
+    let p1 = Case::new(
+        Some(tally(500, 0, around(800.0 * 0.7))),
+        Some(tally(500, 0, around(800.0))),
+    )
+    .verdict();
+    assert_eq!(
+        (p1.decision, p1.severity),
+        (Decision::Watch, Some(Severity::P1)),
+        "{}",
+        texts(&p1)
+    );
     // 2 % of errors after none: P1.
-    let p1 = Case::new(Some(tally(1000, 0, around(50.0))), Some(tally(500, 10, around(50.0)))).verdict();
-    assert!(p1.decision.urgency() >= Decision::Watch.urgency(), "{}", texts(&p1));
+    let p1 = Case::new(
+        Some(tally(1000, 0, around(50.0))),
+        Some(tally(500, 10, around(50.0))),
+    )
+    .verdict();
+    assert!(
+        p1.decision.urgency() >= Decision::Watch.urgency(),
+        "{}",
+        texts(&p1)
+    );
     assert_eq!(p1.severity, Some(Severity::P1));
 }
 
 #[test]
 fn a_limit_that_chance_explains_is_told_and_does_not_count() {
     // 0.9 % before, 1.2 % after of few requests.
-    let case = Case::new(Some(tally(1000, 9, around(50.0))), Some(tally(250, 3, around(50.0))));
+    let case = Case::new(
+        Some(tally(1000, 9, around(50.0))),
+        Some(tally(250, 3, around(50.0))),
+    );
     let verdict = case.verdict();
     assert_eq!(verdict.decision, Decision::Keep, "{}", texts(&verdict));
     assert!(texts(&verdict).contains("within chance"));
@@ -131,14 +191,25 @@ fn a_limit_that_chance_explains_is_told_and_does_not_count() {
 
 #[test]
 fn a_relative_rule_alone_rolls_back_as_p1() {
-    let case = Case::new(Some(tally(500, 0, around(50.0))), Some(tally(500, 0, around(150.0))));
+    let case = Case::new(
+        Some(tally(500, 0, around(50.0))),
+        Some(tally(500, 0, around(150.0))),
+    );
     let verdict = case.verdict();
-    assert_eq!((verdict.decision, verdict.severity), (Decision::RollBack, Some(Severity::P1)), "{}", texts(&verdict));
+    assert_eq!(
+        (verdict.decision, verdict.severity),
+        (Decision::RollBack, Some(Severity::P1)),
+        "{}",
+        texts(&verdict)
+    );
 }
 
 #[test]
 fn hard_facts_roll_back_whatever_the_logs_say() {
-    let case = Case::new(Some(tally(500, 0, around(50.0))), Some(tally(500, 0, around(50.0))));
+    let case = Case::new(
+        Some(tally(500, 0, around(50.0))),
+        Some(tally(500, 0, around(50.0))),
+    );
     let mut evidence = case.evidence();
     evidence.hard.push(HardFact {
         rule: "probe",
@@ -146,14 +217,22 @@ fn hard_facts_roll_back_whatever_the_logs_say() {
         evidence: Vec::new(),
     });
     let verdict = judge(&evidence).verdict;
-    assert_eq!((verdict.decision, verdict.severity), (Decision::RollBack, Some(Severity::P0)));
+    assert_eq!(
+        (verdict.decision, verdict.severity),
+        (Decision::RollBack, Some(Severity::P0))
+    );
 }
 
 #[test]
 fn a_missing_probe_is_never_a_keep() {
-    let case = Case::new(Some(tally(500, 0, around(50.0))), Some(tally(500, 0, around(50.0))));
+    let case = Case::new(
+        Some(tally(500, 0, around(50.0))),
+        Some(tally(500, 0, around(50.0))),
+    );
     let mut evidence = case.evidence();
-    evidence.missing_probes.push(SafeText::from_text("http /health"));
+    evidence
+        .missing_probes
+        .push(SafeText::from_text("http /health"));
     assert_eq!(judge(&evidence).verdict.decision, Decision::Inconclusive);
 }
 
@@ -174,7 +253,10 @@ fn new_error(after: u64, seconds: u64) -> TestedPattern {
 
 #[test]
 fn new_error_patterns_are_watched_once_confirmed() {
-    let case = Case::new(Some(tally(5000, 0, around(50.0))), Some(tally(5000, 0, around(50.0))));
+    let case = Case::new(
+        Some(tally(5000, 0, around(50.0))),
+        Some(tally(5000, 0, around(50.0))),
+    );
     let decide = |pattern: &TestedPattern| {
         let mut evidence = case.evidence();
         evidence.patterns = vec![pattern];
@@ -184,7 +266,10 @@ fn new_error_patterns_are_watched_once_confirmed() {
     assert_eq!(decide(&new_error(2, 2)), Decision::Keep);
     assert_eq!(decide(&new_error(9, 1)), Decision::Keep);
     assert_eq!(decide(&new_error(30, 20)), Decision::RollBack);
-    let fatal = TestedPattern { is_fatal: true, ..new_error(2, 2) };
+    let fatal = TestedPattern {
+        is_fatal: true,
+        ..new_error(2, 2)
+    };
     assert_eq!(decide(&fatal), Decision::RollBack);
 }
 
@@ -205,11 +290,29 @@ fn a_service_without_requests_is_judged_by_time() {
 
 #[test]
 fn the_most_urgent_service_decides() {
-    let good = judge(&Case::new(Some(tally(500, 0, around(50.0))), Some(tally(500, 0, around(50.0)))).evidence());
-    let bad = judge(&Case::new(Some(tally(500, 0, around(50.0))), Some(tally(500, 100, around(50.0)))).evidence());
+    let good = judge(
+        &Case::new(
+            Some(tally(500, 0, around(50.0))),
+            Some(tally(500, 0, around(50.0))),
+        )
+        .evidence(),
+    );
+    let bad = judge(
+        &Case::new(
+            Some(tally(500, 0, around(50.0))),
+            Some(tally(500, 100, around(50.0))),
+        )
+        .evidence(),
+    );
     let silent = judge(&Case::new(Some(tally(500, 0, around(50.0))), None).evidence());
-    assert_eq!(overall(&[good.clone(), bad.clone(), silent.clone()]).decision, Decision::RollBack);
-    assert_eq!(overall(&[good.clone(), silent]).decision, Decision::Inconclusive);
+    assert_eq!(
+        overall(&[good.clone(), bad.clone(), silent.clone()]).decision,
+        Decision::RollBack
+    );
+    assert_eq!(
+        overall(&[good.clone(), silent]).decision,
+        Decision::Inconclusive
+    );
     assert_eq!(overall(&[good]).decision, Decision::Keep);
     assert_eq!(overall(&[]).decision, Decision::Inconclusive);
 }

@@ -18,7 +18,8 @@ pub fn strip_prefix(line: &[u8]) -> (Option<&[u8]>, usize) {
         .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     // A prefix of compose is padded with spaces; a single bar inside a sentence has spaces in front too, but
     // then there are several words.
-    let is_word = name.is_empty() || name[0].is_ascii_digit() || super::level::from_word(name).is_some();
+    let is_word =
+        name.is_empty() || name[0].is_ascii_digit() || super::level::from_word(name).is_some();
     if !plain || is_word {
         return (None, 0);
     }
@@ -31,10 +32,15 @@ pub fn strip_prefix(line: &[u8]) -> (Option<&[u8]>, usize) {
 
 fn strip_colour(name: &[u8]) -> &[u8] {
     let name = match name.strip_prefix(b"\x1b[") {
-        Some(rest) => rest.iter().position(|b| *b == b'm').map_or(name, |at| &rest[at + 1..]),
+        Some(rest) => rest
+            .iter()
+            .position(|b| *b == b'm')
+            .map_or(name, |at| &rest[at + 1..]),
         None => name,
     };
-    memchr::memchr(0x1b, name).map_or(name, |at| &name[..at]).trim_ascii_end()
+    memchr::memchr(0x1b, name)
+        .map_or(name, |at| &name[..at])
+        .trim_ascii_end()
 }
 
 /// `backend-1` and `shop_backend_1` are instances of one service.
@@ -94,7 +100,12 @@ pub fn without_colour<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
 ///
 /// `expects_header` says that nearly every record of the stream starts with a time, so that a line without one
 /// belongs to the record above.
-pub fn is_continuation(line: &[u8], in_trace: bool, expects_header: bool, has_header: bool) -> bool {
+pub fn is_continuation(
+    line: &[u8],
+    in_trace: bool,
+    expects_header: bool,
+    has_header: bool,
+) -> bool {
     let Some(first) = line.first() else {
         return true;
     };
@@ -104,7 +115,11 @@ pub fn is_continuation(line: &[u8], in_trace: bool, expects_header: bool, has_he
     if matches!(first, b' ' | b'\t') {
         let inner = line.trim_ascii_start();
         // Content that merely starts with a blank is a line of its own, unless the stream has headers.
-        return expects_header || in_trace || is_frame(inner) || inner.is_empty() || *first == b'\t';
+        return expects_header
+            || in_trace
+            || is_frame(inner)
+            || inner.is_empty()
+            || *first == b'\t';
     }
     if expects_header {
         return true;
@@ -135,19 +150,28 @@ pub fn is_continuation(line: &[u8], in_trace: bool, expects_header: bool, has_he
         || line.starts_with(b"runtime.")
         || line.starts_with(b"created by ")
         || line.starts_with(b"exit status ")
-        || (line.ends_with(b")") && memchr::memchr(b'(', line).is_some() && memchr::memchr(b' ', line).is_none())
+        || (line.ends_with(b")")
+            && memchr::memchr(b'(', line).is_some()
+            && memchr::memchr(b' ', line).is_none())
 }
 
 /// A frame of a stack trace: `at com.Foo.bar(Foo.java:12)`, `File "x.py", line 3, in f`, `... 12 more`.
 fn is_frame(text: &[u8]) -> bool {
-    text.starts_with(b"at ") || text.starts_with(b"File \"") || text.starts_with(b"... ") || text.starts_with(b"from /")
+    text.starts_with(b"at ")
+        || text.starts_with(b"File \"")
+        || text.starts_with(b"... ")
+        || text.starts_with(b"from /")
 }
 
 /// Whether a line begins or belongs to a stack trace, so that what follows may go on with it.
 pub fn is_trace(line: &[u8]) -> bool {
     let text = line.trim_ascii_start();
     is_frame(text)
-        || memchr::memmem::find(&text[..text.len().min(400)], b"Traceback (most recent call last)").is_some()
+        || memchr::memmem::find(
+            &text[..text.len().min(400)],
+            b"Traceback (most recent call last)",
+        )
+        .is_some()
         || text.starts_with(b"Caused by:")
         || text.starts_with(b"goroutine ")
         || text.starts_with(b"panic:")
@@ -165,7 +189,10 @@ mod tests {
         assert_eq!((service, start), (Some(&b"backend"[..]), 13));
         assert_eq!(strip_prefix(b"shop_db_12 | x").0, Some(&b"shop_db"[..]));
         assert_eq!(strip_prefix(b"\x1b[36mapi-2  |\x1b[0m x").0, None);
-        assert_eq!(strip_prefix(b"\x1b[36mapi-2  | \x1b[0mx"), (Some(&b"api"[..]), 18));
+        assert_eq!(
+            strip_prefix(b"\x1b[36mapi-2  | \x1b[0mx"),
+            (Some(&b"api"[..]), 18)
+        );
         assert_eq!(strip_prefix(b"redis-1    | ").0, Some(&b"redis"[..]));
         for line in ["a sentence | with a bar", "| 200 |", "x|y", "12 | x", ""] {
             assert_eq!(strip_prefix(line.as_bytes()).0, None, "{line}");
@@ -174,7 +201,10 @@ mod tests {
 
     #[test]
     fn the_runtimes_timestamp_is_known_by_its_nine_digits() {
-        assert_eq!(runtime_timestamp(b"2025-12-27T14:50:00.123456789Z text"), Some(31));
+        assert_eq!(
+            runtime_timestamp(b"2025-12-27T14:50:00.123456789Z text"),
+            Some(31)
+        );
         assert_eq!(runtime_timestamp(b"2025-12-27T14:50:00.123Z text"), None);
         assert_eq!(runtime_timestamp(b"text"), None);
     }
@@ -182,7 +212,10 @@ mod tests {
     #[test]
     fn colour_is_taken_off() {
         let mut buffer = Vec::new();
-        assert_eq!(without_colour(b"\x1b[33mWARN\x1b[0m x", &mut buffer), b"WARN x");
+        assert_eq!(
+            without_colour(b"\x1b[33mWARN\x1b[0m x", &mut buffer),
+            b"WARN x"
+        );
         assert_eq!(without_colour(b"plain", &mut buffer), b"plain");
     }
 
@@ -196,11 +229,29 @@ mod tests {
             "\t... 12 more",
             "goroutine 1 [running]:",
         ] {
-            assert!(is_continuation(line.as_bytes(), true, false, false), "{line}");
+            assert!(
+                is_continuation(line.as_bytes(), true, false, false),
+                "{line}"
+            );
         }
-        assert!(is_continuation(b"app.errors.NotFound: order 7", true, true, false));
-        assert!(is_continuation(b"AttributeError: 'NoneType'", true, false, false));
-        assert!(!is_continuation(b"AttributeError: 'NoneType'", false, false, false));
+        assert!(is_continuation(
+            b"app.errors.NotFound: order 7",
+            true,
+            true,
+            false
+        ));
+        assert!(is_continuation(
+            b"AttributeError: 'NoneType'",
+            true,
+            false,
+            false
+        ));
+        assert!(!is_continuation(
+            b"AttributeError: 'NoneType'",
+            false,
+            false,
+            false
+        ));
         assert!(!is_continuation(b"A new sentence", true, false, false));
         assert!(!is_continuation(b"2025-12-27 x", true, true, true));
     }

@@ -46,6 +46,8 @@ struct Cell {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Header {
     columns: Vec<Column>,
+    /// Whether a separator follows within three words, in no fixed place: `chrome.exe *64 - message`.
+    until_separator: bool,
     /// Whether nearly every line starts with a time, so that a line without one goes on with the record above.
     pub is_timed: bool,
 }
@@ -67,6 +69,8 @@ impl Header {
         let mut counts = [[0u32; 7]; MAX_COLUMNS];
         let mut total = 0u32;
         let mut timed = 0u32;
+        // For each length of a header, how many lines have a separator one to three words behind it.
+        let mut separated = [0u32; MAX_COLUMNS];
         let mut cells = [None; MAX_COLUMNS];
         for line in lines {
             total += 1;
@@ -77,6 +81,9 @@ impl Header {
                 has_time |= cell.column == Column::Time && index < 4;
             }
             timed += u32::from(has_time);
+            for (length, sum) in separated.iter_mut().enumerate() {
+                *sum += u32::from(separator_after(&cells[..count], length).is_some());
+            }
         }
         if total == 0 {
             return Self::default();
@@ -98,7 +105,9 @@ impl Header {
                 }
                 // A host or a logger between two parts of the header is one too; text in front of a number
                 // is a message.
-                Column::Program | Column::Bracket | Column::Separator if kept + 2 >= columns.len() && (kept > 0 || columns.len() == 1) => {
+                Column::Program | Column::Bracket | Column::Separator
+                    if kept + 2 >= columns.len() && (kept > 0 || columns.len() == 1) =>
+                {
                     kept = columns.len();
                 }
                 Column::Number if kept + 1 == columns.len() => kept = columns.len(),
@@ -107,7 +116,11 @@ impl Header {
             }
         }
         columns.truncate(if anchored { kept } else { 0 });
+        let parted = separated
+            .get(columns.len())
+            .is_some_and(|count| f64::from(*count) >= AGREEMENT * f64::from(total));
         Self {
+            until_separator: anchored && parted,
             columns,
             is_timed: f64::from(timed) >= 0.9 * f64::from(total),
         }
@@ -146,13 +159,38 @@ impl Header {
             if head.level.is_none() {
                 head.level = cell.level;
             }
-            if in_header || head.message == cell.start || index == 0 || only_blanks(line, head.message, cell.start) {
+            if in_header
+                || head.message == cell.start
+                || index == 0
+                || only_blanks(line, head.message, cell.start)
+            {
                 head.message = skip_blanks(line, cell.end);
             }
+        }
+        let parts = self.until_separator && learned == self.columns.len();
+        // A word more than usual in front of the separator that ends the header.
+        let parts_late = learned > 0
+            && learned + 1 == self.columns.len()
+            && self.columns.last() == Some(&Column::Separator);
+        if (parts || parts_late)
+            && let Some(end) = separator_after(&cells[..count], learned)
+        {
+            head.message = skip_blanks(line, end);
         }
         head.at = written.and_then(|w| times.resolve(&w));
         head
     }
+}
+
+/// Where the separator ends that stands one to three words behind the first columns.
+fn separator_after(cells: &[Option<Cell>], length: usize) -> Option<usize> {
+    let behind = cells.get(length + 1..)?;
+    let found = behind
+        .iter()
+        .take(3)
+        .flatten()
+        .find(|c| c.column == Column::Separator)?;
+    Some(found.end)
 }
 
 const ALL: [Column; 7] = [
@@ -295,7 +333,10 @@ fn read_cell(line: &[u8], start: usize, index: usize) -> Cell {
             };
         }
     }
-    let column = if word.iter().all(|b| matches!(b, b'-' | b'|' | b':' | b'*' | b'.' | b'=')) {
+    let column = if word
+        .iter()
+        .all(|b| matches!(b, b'-' | b'|' | b':' | b'*' | b'.' | b'='))
+    {
         Column::Separator
     } else if word.iter().all(u8::is_ascii_digit) {
         Column::Number
@@ -324,7 +365,7 @@ fn is_program(word: &[u8]) -> bool {
     digits > 0 && word.len() > digits + 1 && word[word.len() - digits - 1] == b'['
 }
 
-/// The length of a bracketed group with its brackets, nested ones included; at most 160 bytes.
+/// The length of a bracketed group with its brackets, nested ones included; at most 400 bytes.
 fn bracket_length(text: &[u8]) -> Option<usize> {
     let (open, close) = match text[0] {
         b'[' => (b'[', b']'),
@@ -332,7 +373,7 @@ fn bracket_length(text: &[u8]) -> Option<usize> {
         _ => (b'<', b'>'),
     };
     let mut depth = 0;
-    for (at, byte) in text.iter().take(160).enumerate() {
+    for (at, byte) in text.iter().take(400).enumerate() {
         if *byte == open {
             depth += 1;
         } else if *byte == close {
@@ -365,19 +406,71 @@ mod tests {
     #[test]
     fn headers_of_every_format_are_learned() {
         for (line, level, message) in [
-            ("[15:35] ERROR: Authentication failed", Some(Level::Error), "Authentication failed"),
-            ("2025-12-27 14:50:00,123 INFO [worker-3] app.auth: User x", Some(Level::Info), "app.auth: User x"),
-            ("2025-12-27 14:50:00.123  INFO 1 --- [nio-8080-exec-1] c.e.Foo : started", Some(Level::Info), "started"),
-            ("2015-07-29 17:41:44,747 - INFO  [Peer[myid=1]/0:0:FastLeader@774] - Notification", Some(Level::Info), "Notification"),
-            ("Jun 14 15:16:01 combo sshd(pam_unix)[19939]: check pass", None, "check pass"),
-            ("[Sun Dec 04 04:47:44 2005] [notice] workerEnv.init() ok", Some(Level::Info), "workerEnv.init() ok"),
-            ("2025/12/27 14:50:00 [error] 29#29: *1 open() failed", Some(Level::Error), "29#29: *1 open() failed"),
-            ("I1227 14:50:00.123456 1 server.go:12] started", Some(Level::Info), "server.go:12] started"),
-            ("2025-12-27 14:50:00.123 UTC [77] LOG:  checkpoint complete", Some(Level::Info), "checkpoint complete"),
-            ("1:M 27 Dec 2025 14:50:00.123 * Ready to accept", Some(Level::Info), "Ready to accept"),
-            ("081109 203615 148 INFO dfs.DataNode: block", Some(Level::Info), "dfs.DataNode: block"),
-            ("03-17 16:13:38.811  1702  2395 D WindowManager: x", Some(Level::Debug), "WindowManager: x"),
-            ("- 1117838570 2005.06.03 R02-M1 2005-06-03-15.42.50.675872 R02-M1 RAS KERNEL INFO parity", Some(Level::Info), "parity"),
+            (
+                "[15:35] ERROR: Authentication failed",
+                Some(Level::Error),
+                "Authentication failed",
+            ),
+            (
+                "2025-12-27 14:50:00,123 INFO [worker-3] app.auth: User x",
+                Some(Level::Info),
+                "app.auth: User x",
+            ),
+            (
+                "2025-12-27 14:50:00.123  INFO 1 --- [nio-8080-exec-1] c.e.Foo : started",
+                Some(Level::Info),
+                "started",
+            ),
+            (
+                "2015-07-29 17:41:44,747 - INFO  [Peer[myid=1]/0:0:FastLeader@774] - Notification",
+                Some(Level::Info),
+                "Notification",
+            ),
+            (
+                "Jun 14 15:16:01 combo sshd(pam_unix)[19939]: check pass",
+                None,
+                "check pass",
+            ),
+            (
+                "[Sun Dec 04 04:47:44 2005] [notice] workerEnv.init() ok",
+                Some(Level::Info),
+                "workerEnv.init() ok",
+            ),
+            (
+                "2025/12/27 14:50:00 [error] 29#29: *1 open() failed",
+                Some(Level::Error),
+                "29#29: *1 open() failed",
+            ),
+            (
+                "I1227 14:50:00.123456 1 server.go:12] started",
+                Some(Level::Info),
+                "server.go:12] started",
+            ),
+            (
+                "2025-12-27 14:50:00.123 UTC [77] LOG:  checkpoint complete",
+                Some(Level::Info),
+                "checkpoint complete",
+            ),
+            (
+                "1:M 27 Dec 2025 14:50:00.123 * Ready to accept",
+                Some(Level::Info),
+                "Ready to accept",
+            ),
+            (
+                "081109 203615 148 INFO dfs.DataNode: block",
+                Some(Level::Info),
+                "dfs.DataNode: block",
+            ),
+            (
+                "03-17 16:13:38.811  1702  2395 D WindowManager: x",
+                Some(Level::Debug),
+                "WindowManager: x",
+            ),
+            (
+                "- 1117838570 2005.06.03 R02-M1 2005-06-03-15.42.50.675872 R02-M1 RAS KERNEL INFO parity",
+                Some(Level::Info),
+                "parity",
+            ),
         ] {
             assert_eq!(own(line), (level, message.to_owned()), "{line}");
         }
@@ -385,15 +478,28 @@ mod tests {
 
     #[test]
     fn a_stream_without_header_keeps_its_words() {
-        let lines = ["Connection 7 failed", "Connection 8 failed", "Connection 9 failed"];
+        let lines = [
+            "Connection 7 failed",
+            "Connection 8 failed",
+            "Connection 9 failed",
+        ];
         assert_eq!(split(&lines, lines[0]), (None, None, lines[0].to_owned()));
     }
 
     #[test]
     fn a_level_is_found_without_learning() {
-        assert_eq!(split(&[], "ERROR:root:disk full"), (None, Some(Level::Error), "root:disk full".into()));
-        assert_eq!(split(&[], "WARNING: low"), (None, Some(Level::Warn), "low".into()));
-        assert_eq!(split(&[], "all errors are fine"), (None, None, "all errors are fine".into()));
+        assert_eq!(
+            split(&[], "ERROR:root:disk full"),
+            (None, Some(Level::Error), "root:disk full".into())
+        );
+        assert_eq!(
+            split(&[], "WARNING: low"),
+            (None, Some(Level::Warn), "low".into())
+        );
+        assert_eq!(
+            split(&[], "all errors are fine"),
+            (None, None, "all errors are fine".into())
+        );
     }
 
     #[test]

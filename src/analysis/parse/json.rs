@@ -168,9 +168,26 @@ pub struct JsonHead<'a> {
 }
 
 /// Keys of the time.
-pub const TIME_KEYS: &[&str] = &["time", "ts", "timestamp", "@timestamp", "t", "datetime", "asctime", "date"];
+pub const TIME_KEYS: &[&str] = &[
+    "time",
+    "ts",
+    "timestamp",
+    "@timestamp",
+    "t",
+    "datetime",
+    "asctime",
+    "date",
+];
 /// Keys of the level.
-pub const LEVEL_KEYS: &[&str] = &["level", "lvl", "severity", "levelname", "log.level", "@level", "loglevel"];
+pub const LEVEL_KEYS: &[&str] = &[
+    "level",
+    "lvl",
+    "severity",
+    "levelname",
+    "log.level",
+    "@level",
+    "loglevel",
+];
 /// Keys of the message.
 pub const MESSAGE_KEYS: &[&str] = &["msg", "message", "event", "@message", "log"];
 
@@ -222,7 +239,10 @@ pub fn read_request<'a>(object: &Object<'a>, fields: &mut RequestFields<'a>) {
 }
 
 fn is_request_part(key: &[u8]) -> bool {
-    matches!(key, b"req" | b"res" | b"http" | b"request" | b"response" | b"httpRequest")
+    matches!(
+        key,
+        b"req" | b"res" | b"http" | b"request" | b"response" | b"httpRequest"
+    )
 }
 
 #[cfg(test)]
@@ -231,10 +251,14 @@ mod tests {
 
     #[test]
     fn fields_are_found_in_place() {
-        let line = br#"{"level":30,"msg":"a \"b\" c","req":{"method":"GET","tags":[1,"]"]},"ok":true}"#;
+        let line =
+            br#"{"level":30,"msg":"a \"b\" c","req":{"method":"GET","tags":[1,"]"]},"ok":true}"#;
         let object = Object::read(line).unwrap();
         assert_eq!(object.find(&["level"]), Some(Value::Number(b"30")));
-        assert_eq!(object.find(&["nope", "msg"]), Some(Value::Text(br#"a \"b\" c"#)));
+        assert_eq!(
+            object.find(&["nope", "msg"]),
+            Some(Value::Text(br#"a \"b\" c"#))
+        );
         assert_eq!(
             object.find(&["req"]),
             Some(Value::Object(br#"{"method":"GET","tags":[1,"]"]}"#))
@@ -244,7 +268,18 @@ mod tests {
 
     #[test]
     fn what_is_not_an_object_is_none() {
-        for text in ["", "{", "{}x", "{\"a\"}", "{\"a\":}", "{\"a\":1", "[1]", "{user} logged in", "{'a':1}", "{\"a\":\"\\\"}"] {
+        for text in [
+            "",
+            "{",
+            "{}x",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1",
+            "[1]",
+            "{user} logged in",
+            "{'a':1}",
+            "{\"a\":\"\\\"}",
+        ] {
             assert!(Object::read(text.as_bytes()).is_none(), "{text}");
         }
         assert!(Object::read(b"{}").is_some());
@@ -255,12 +290,24 @@ mod tests {
         let mut times = TimeReader::utc();
         let pino = Object::read(br#"{"level":50,"time":1766847000123,"msg":"x"}"#).unwrap();
         let head = read_head(&pino, &mut times);
-        assert_eq!((head.at, head.level), (Some(1_766_847_000_123), Some(Level::Error)));
+        assert_eq!(
+            (head.at, head.level),
+            (Some(1_766_847_000_123), Some(Level::Error))
+        );
         let zap = Object::read(br#"{"level":"warn","ts":1766847000.5,"msg":"x"}"#).unwrap();
         let head = read_head(&zap, &mut times);
-        assert_eq!((head.at, head.level), (Some(1_766_847_000_500), Some(Level::Warn)));
-        let iso = Object::read(br#"{"severity":"ERROR","timestamp":"2025-12-27T14:50:00Z","message":"m"}"#).unwrap();
+        assert_eq!(
+            (head.at, head.level),
+            (Some(1_766_847_000_500), Some(Level::Warn))
+        );
+        let iso = Object::read(
+            br#"{"severity":"ERROR","timestamp":"2025-12-27T14:50:00Z","message":"m"}"#,
+        )
+        .unwrap();
         let head = read_head(&iso, &mut times);
-        assert_eq!((head.at, head.message), (Some(1_766_847_000_000), Some(&b"m"[..])));
+        assert_eq!(
+            (head.at, head.message),
+            (Some(1_766_847_000_000), Some(&b"m"[..]))
+        );
     }
 }

@@ -104,7 +104,9 @@ pub fn from_failure(text: &[u8]) -> Option<Level> {
     if let Some((_, level)) = STARTS.iter().find(|(start, _)| text.starts_with(start)) {
         return Some(*level);
     }
-    if text.starts_with(b"thread '") && memchr::memmem::find(&text[..text.len().min(200)], b" panicked at ").is_some() {
+    if text.starts_with(b"thread '")
+        && memchr::memmem::find(&text[..text.len().min(200)], b" panicked at ").is_some()
+    {
         return Some(Level::Fatal);
     }
     exception_class(text).map(|_| Level::Error)
@@ -120,9 +122,18 @@ pub fn exception_class(text: &[u8]) -> Option<&[u8]> {
     let name = &text[..end];
     let follows = text.get(end).is_none_or(|b| matches!(b, b':' | b'\r'));
     let last = name.rsplit(|b| matches!(b, b'.' | b'$' | b'\\')).next()?;
-    let named = [&b"Error"[..], b"Exception", b"Fault", b"Failure", b"Warning", b"Interrupt", b"Exit", b"Timeout"]
-        .iter()
-        .any(|suffix| last.ends_with(suffix) && (last.len() > suffix.len() || name.len() > last.len()));
+    let named = [
+        &b"Error"[..],
+        b"Exception",
+        b"Fault",
+        b"Failure",
+        b"Warning",
+        b"Interrupt",
+        b"Exit",
+        b"Timeout",
+    ]
+    .iter()
+    .any(|suffix| last.ends_with(suffix) && (last.len() > suffix.len() || name.len() > last.len()));
     (follows && named && name[0].is_ascii_alphabetic()).then_some(name)
 }
 
@@ -159,10 +170,19 @@ mod tests {
 
     #[test]
     fn text_can_say_by_itself_that_it_failed() {
-        assert_eq!(from_failure(b"TypeError: x is undefined"), Some(Level::Error));
-        assert_eq!(from_failure(b"java.lang.IllegalStateException: no"), Some(Level::Error));
+        assert_eq!(
+            from_failure(b"TypeError: x is undefined"),
+            Some(Level::Error)
+        );
+        assert_eq!(
+            from_failure(b"java.lang.IllegalStateException: no"),
+            Some(Level::Error)
+        );
         assert_eq!(from_failure(b"panic: runtime error"), Some(Level::Fatal));
-        assert_eq!(from_failure(b"thread 'main' panicked at src/main.rs:1:1:"), Some(Level::Fatal));
+        assert_eq!(
+            from_failure(b"thread 'main' panicked at src/main.rs:1:1:"),
+            Some(Level::Fatal)
+        );
         assert_eq!(from_failure(b"No errors found"), None);
         assert_eq!(from_failure(b"Error rate is fine"), None);
     }

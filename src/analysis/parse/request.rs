@@ -44,8 +44,8 @@ impl<'a> RequestFields<'a> {
     pub fn take(&mut self, key: &'a [u8], value: &'a [u8]) {
         let key = key.rsplit(|b| *b == b'.').next().unwrap_or(key);
         match key {
-            b"status" | b"statusCode" | b"status_code" | b"http_status" | b"response_status" | b"code"
-            | b"StatusCode" | b"Status" => {
+            b"status" | b"statusCode" | b"status_code" | b"http_status" | b"response_status"
+            | b"code" | b"StatusCode" | b"Status" => {
                 if let Some(status) = read_status(value)
                     && (key != b"code" || self.status.is_none())
                 {
@@ -57,8 +57,8 @@ impl<'a> RequestFields<'a> {
                     self.method = Some(value);
                 }
             }
-            b"path" | b"url" | b"uri" | b"route" | b"request_uri" | b"request_path" | b"requestUrl" | b"originalUrl"
-            | b"endpoint" | b"Path" => {
+            b"path" | b"url" | b"uri" | b"route" | b"request_uri" | b"request_path"
+            | b"requestUrl" | b"originalUrl" | b"endpoint" | b"Path" => {
                 if is_path(value) && (self.route.is_none() || key == b"route") {
                     self.route = Some(value);
                 }
@@ -69,8 +69,8 @@ impl<'a> RequestFields<'a> {
                     self.route = Some(route);
                 }
             }
-            b"req_id" | b"request_id" | b"reqId" | b"requestId" | b"trace_id" | b"traceId" | b"x_request_id"
-            | b"correlation_id" | b"correlationId" => {
+            b"req_id" | b"request_id" | b"reqId" | b"requestId" | b"trace_id" | b"traceId"
+            | b"x_request_id" | b"correlation_id" | b"correlationId" => {
                 if self.request_id.is_none() && !value.is_empty() {
                     self.request_id = Some(value);
                 }
@@ -109,17 +109,17 @@ fn duration_key(key: &[u8]) -> Option<(Unit, u8)> {
         return None;
     }
     Some(match key {
-        b"rt" | b"request_time" | b"requestTime" | b"duration_s" | b"duration_seconds" | b"elapsed_s"
-        | b"duration_sec" | b"latency_s" | b"seconds" => (Unit::Seconds, 4),
+        b"rt" | b"request_time" | b"requestTime" | b"duration_s" | b"duration_seconds"
+        | b"elapsed_s" | b"duration_sec" | b"latency_s" | b"seconds" => (Unit::Seconds, 4),
         b"urt" | b"upstream_response_time" => (Unit::Seconds, 1),
-        b"duration_ms" | b"durationMs" | b"durationMS" | b"response_time_ms" | b"responseTimeMs" | b"elapsed_ms"
-        | b"elapsedMs" | b"latency_ms" | b"latencyMs" | b"took_ms" | b"tookMs" | b"responseTime" | b"response_time"
-        | b"ms" | b"time_ms" | b"request_ms" | b"total_ms" => (Unit::Milliseconds, 4),
+        b"duration_ms" | b"durationMs" | b"durationMS" | b"response_time_ms"
+        | b"responseTimeMs" | b"elapsed_ms" | b"elapsedMs" | b"latency_ms" | b"latencyMs"
+        | b"took_ms" | b"tookMs" | b"responseTime" | b"response_time" | b"ms" | b"time_ms"
+        | b"request_ms" | b"total_ms" => (Unit::Milliseconds, 4),
         b"duration_us" | b"latency_us" | b"elapsed_us" => (Unit::Microseconds, 4),
         b"duration_ns" | b"latency_ns" | b"elapsed_ns" => (Unit::Nanoseconds, 4),
-        b"duration" | b"dur" | b"latency" | b"elapsed" | b"took" | b"elapsed_time" | b"response-time" | b"service" => {
-            (Unit::Guess, 3)
-        }
+        b"duration" | b"dur" | b"latency" | b"elapsed" | b"took" | b"elapsed_time"
+        | b"response-time" | b"service" => (Unit::Guess, 3),
         _ => return None,
     })
 }
@@ -165,14 +165,20 @@ fn trim_value(text: &[u8]) -> &[u8] {
         .unwrap_or(text.len());
     let end = text
         .iter()
-        .rposition(|b| !matches!(b, b'"' | b')' | b']' | b'\'' | b',' | b';' | b'.' | b'|' | b'}' | b':'))
+        .rposition(|b| {
+            !matches!(
+                b,
+                b'"' | b')' | b']' | b'\'' | b',' | b';' | b'.' | b'|' | b'}' | b':'
+            )
+        })
         .map_or(start, |at| at + 1);
     &text[start..end.max(start)]
 }
 
 fn read_status(text: &[u8]) -> Option<u16> {
     let text = trim_value(text);
-    if text.len() != 3 || !text.iter().all(u8::is_ascii_digit) || !(b'1'..=b'5').contains(&text[0]) {
+    if text.len() != 3 || !text.iter().all(u8::is_ascii_digit) || !(b'1'..=b'5').contains(&text[0])
+    {
         return None;
     }
     std::str::from_utf8(text).ok()?.parse().ok()
@@ -261,7 +267,9 @@ fn read_words<'a>(message: &'a [u8], fields: &mut RequestFields<'a>) {
     let message = &message[..message.len().min(4096)];
     let mut previous: &[u8] = b"";
     let mut before_previous: &[u8] = b"";
-    let mut words = message.split(|b| matches!(b, b' ' | b'\t')).filter(|w| !w.is_empty());
+    let mut words = message
+        .split(|b| matches!(b, b' ' | b'\t'))
+        .filter(|w| !w.is_empty());
     let mut pending = words.next();
     while let Some(word) = pending {
         let next = words.next();
@@ -274,8 +282,14 @@ fn read_words<'a>(message: &'a [u8], fields: &mut RequestFields<'a>) {
             if value.iter().any(|b| b.is_ascii_digit() || *b == b'/') || is_method(value) {
                 // `took=12 ms`
                 match next {
-                    Some(unit @ (b"ms" | b"s" | b"ms," | b"s,")) if duration_key(key).is_some_and(|(_, r)| r > fields.rank) => {
-                        let unit = if unit[0] == b'm' { Unit::Milliseconds } else { Unit::Seconds };
+                    Some(unit @ (b"ms" | b"s" | b"ms," | b"s,"))
+                        if duration_key(key).is_some_and(|(_, r)| r > fields.rank) =>
+                    {
+                        let unit = if unit[0] == b'm' {
+                            Unit::Milliseconds
+                        } else {
+                            Unit::Seconds
+                        };
                         fields.duration_ms = read_duration(value, unit).or(fields.duration_ms);
                         fields.rank = 4;
                     }
@@ -324,7 +338,10 @@ fn read_word<'a>(
         read_number(bare, previous, before_previous, next, fields);
         return;
     }
-    if matches!(trim_value(bare), b"Request" | b"request" | b"Response" | b"response") {
+    if matches!(
+        trim_value(bare),
+        b"Request" | b"request" | b"Response" | b"response"
+    ) {
         fields.names_request = true;
     }
 }
@@ -347,7 +364,15 @@ fn read_number<'a>(
 ) {
     let announced = matches!(
         trim_value(previous),
-        b"in" | b"In" | b"took" | b"after" | b"duration" | b"latency" | b"elapsed" | b"time" | b"within"
+        b"in"
+            | b"In"
+            | b"took"
+            | b"after"
+            | b"duration"
+            | b"latency"
+            | b"elapsed"
+            | b"time"
+            | b"within"
     );
     let unit_follows = match next.map(trim_value) {
         Some(b"ms" | b"msec" | b"msecs" | b"milliseconds" | b"millis") => Some(Unit::Milliseconds),
@@ -359,7 +384,13 @@ fn read_number<'a>(
     let has_unit = value.last().is_some_and(u8::is_ascii_alphabetic);
     if has_unit || unit_follows.is_some() {
         let rank = match trim_value(previous) {
-            _ if matches!(trim_value(before_previous), b"completed" | b"Completed" | b"finished" | b"OK" | b"done") && announced => 5,
+            _ if matches!(
+                trim_value(before_previous),
+                b"completed" | b"Completed" | b"finished" | b"OK" | b"done"
+            ) && announced =>
+            {
+                5
+            }
             b"in" | b"In" | b"took" => 3,
             _ if announced => 2,
             // `GET /x 200 12.3 ms` and `| 200 |  1.2ms |` name the duration by its place alone.
@@ -381,11 +412,18 @@ fn read_number<'a>(
     let after = trim_value(previous);
     let placed = previous.ends_with(b"\"")
         || after.starts_with(b"HTTP/")
-        || matches!(after, b"Completed" | b"status" | b"Status" | b"code" | b"HTTP" | b"returned" | b"responded")
-        || (matches!(previous, b"|" | b"->" | b"=>" | b"-" | b"\xe2\x86\x92") && fields.duration_ms.is_none())
+        || matches!(
+            after,
+            b"Completed" | b"status" | b"Status" | b"code" | b"HTTP" | b"returned" | b"responded"
+        )
+        || (matches!(previous, b"|" | b"->" | b"=>" | b"-" | b"\xe2\x86\x92")
+            && fields.duration_ms.is_none())
         || (fields.route.is_some() && is_path(previous));
     if placed
-        && (after.starts_with(b"HTTP") || after.ends_with(b"tatus") || after == b"code" || after == b"Completed"
+        && (after.starts_with(b"HTTP")
+            || after.ends_with(b"tatus")
+            || after == b"code"
+            || after == b"Completed"
             || fields.route.is_some()
             || (previous == b"|" && next == Some(b"|")))
     {
@@ -394,5 +432,4 @@ fn read_number<'a>(
 }
 
 #[cfg(test)]
-#[path = "request/tests.rs"]
 mod tests;

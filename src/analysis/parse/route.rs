@@ -2,8 +2,21 @@
 
 /// Path segments that are asked for by machines, not by users: they would hide what users see.
 const HEALTH: &[&str] = &[
-    "health", "healthz", "healthcheck", "health-check", "ready", "readyz", "readiness", "live", "livez", "liveness",
-    "ping", "metrics", "up", "_health", "actuator",
+    "health",
+    "healthz",
+    "healthcheck",
+    "health-check",
+    "ready",
+    "readyz",
+    "readiness",
+    "live",
+    "livez",
+    "liveness",
+    "ping",
+    "metrics",
+    "up",
+    "_health",
+    "actuator",
 ];
 
 /// Writes the normalised route of a path into `out`: the query and fragment are cut, ids become `<*>`, a scheme
@@ -69,7 +82,11 @@ fn is_id(part: &[u8]) -> bool {
 /// at a slash).
 pub fn is_ignored(route: &[u8], ignored: &[String]) -> bool {
     let mut segments = route.split(|b| *b == b'/').filter(|s| !s.is_empty());
-    let named = |segment: &[u8]| HEALTH.iter().any(|h| segment.eq_ignore_ascii_case(h.as_bytes()));
+    let named = |segment: &[u8]| {
+        HEALTH
+            .iter()
+            .any(|h| segment.eq_ignore_ascii_case(h.as_bytes()))
+    };
     let first = segments.next();
     if first.is_some_and(named) || segments.last().is_some_and(named) {
         return true;
@@ -95,7 +112,10 @@ mod tests {
         assert_eq!(route("/api/v1/orders/4711"), "/api/v1/orders/<*>");
         assert_eq!(route("/api/v1/search?q=x&page=2"), "/api/v1/search");
         assert_eq!(route("/static/js/app.9f3c1a2e.js"), "/static/js/app.<*>.js");
-        assert_eq!(route("/u/550e8400-e29b-41d4-a716-446655440000/x"), "/u/<*>/x");
+        assert_eq!(
+            route("/u/550e8400-e29b-41d4-a716-446655440000/x"),
+            "/u/<*>/x"
+        );
         assert_eq!(route("http://backend:8000/api/users/7/"), "/api/users/<*>");
         assert_eq!(route("https://example.org"), "/");
         assert_eq!(route("/"), "/");
@@ -104,7 +124,13 @@ mod tests {
 
     #[test]
     fn health_checks_are_no_requests_of_users() {
-        for path in ["/health", "/api/healthz", "/Ping", "/metrics", "/actuator/health"] {
+        for path in [
+            "/health",
+            "/api/healthz",
+            "/Ping",
+            "/metrics",
+            "/actuator/health",
+        ] {
             assert!(is_ignored(path.as_bytes(), &[]), "{path}");
         }
         for path in ["/healthy-food", "/api/orders", "/"] {

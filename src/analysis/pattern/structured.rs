@@ -5,7 +5,9 @@ use super::mask::mask;
 use crate::analysis::parse::json::{LEVEL_KEYS, MESSAGE_KEYS, Object, TIME_KEYS, Value};
 
 /// Fields that say where a record was written, not what happened.
-const PLACE_KEYS: &[&str] = &["pid", "hostname", "host", "v", "name", "logger", "caller", "thread", "service"];
+const PLACE_KEYS: &[&str] = &[
+    "pid", "hostname", "host", "v", "name", "logger", "caller", "thread", "service",
+];
 
 /// One pair of a logfmt line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +23,8 @@ pub struct Pair<'a> {
 pub fn logfmt(line: &[u8]) -> Option<Pairs<'_>> {
     let first = Pairs { rest: line }.next()?;
     let starts = |keys: &[&str]| keys.iter().any(|k| k.as_bytes() == first.key);
-    let known = starts(TIME_KEYS) || starts(LEVEL_KEYS) || starts(MESSAGE_KEYS) || first.key == b"at";
+    let known =
+        starts(TIME_KEYS) || starts(LEVEL_KEYS) || starts(MESSAGE_KEYS) || first.key == b"at";
     (known && line.starts_with(first.key)).then_some(Pairs { rest: line })
 }
 
@@ -38,7 +41,9 @@ impl<'a> Iterator for Pairs<'a> {
         loop {
             let text = self.rest.trim_ascii_start();
             let stop = memchr::memchr2(b'=', b' ', text)?;
-            let is_key = text[stop] == b'=' && stop > 0 && stop < 64
+            let is_key = text[stop] == b'='
+                && stop > 0
+                && stop < 64
                 && text[..stop]
                     .iter()
                     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'@'));
@@ -54,7 +59,10 @@ impl<'a> Iterator for Pairs<'a> {
                     end += found;
                     if quoted[end] == b'"' {
                         self.rest = &quoted[end + 1..];
-                        return Some(Pair { key, value: &quoted[..end] });
+                        return Some(Pair {
+                            key,
+                            value: &quoted[..end],
+                        });
                     }
                     end += 2;
                 }
@@ -63,7 +71,10 @@ impl<'a> Iterator for Pairs<'a> {
             }
             let end = memchr::memchr(b' ', after).unwrap_or(after.len());
             self.rest = &after[end..];
-            return Some(Pair { key, value: &after[..end] });
+            return Some(Pair {
+                key,
+                value: &after[..end],
+            });
         }
     }
 }
@@ -122,8 +133,12 @@ fn push_key(key: &[u8], out: &mut Vec<u8>) {
 }
 
 fn push_value(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    let is_status = value.len() == 3 && value.iter().all(u8::is_ascii_digit)
-        && key.to_ascii_lowercase().windows(4).any(|w| w == b"stat" || w == b"code");
+    let is_status = value.len() == 3
+        && value.iter().all(u8::is_ascii_digit)
+        && key
+            .to_ascii_lowercase()
+            .windows(4)
+            .any(|w| w == b"stat" || w == b"code");
     if is_status {
         out.extend_from_slice(value);
     } else if is_failure(key) || matches!(key, b"method" | b"errno" | b"signal") {
@@ -143,11 +158,23 @@ fn push_failure(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
 }
 
 fn is_failure(key: &[u8]) -> bool {
-    matches!(key, b"err" | b"error" | b"exception" | b"exc" | b"error_type" | b"exception_class" | b"errorCode")
+    matches!(
+        key,
+        b"err"
+            | b"error"
+            | b"exception"
+            | b"exc"
+            | b"error_type"
+            | b"exception_class"
+            | b"errorCode"
+    )
 }
 
 fn is_header(key: &[u8]) -> bool {
-    is_one_of(key, TIME_KEYS) || is_one_of(key, LEVEL_KEYS) || is_one_of(key, MESSAGE_KEYS) || is_one_of(key, PLACE_KEYS)
+    is_one_of(key, TIME_KEYS)
+        || is_one_of(key, LEVEL_KEYS)
+        || is_one_of(key, MESSAGE_KEYS)
+        || is_one_of(key, PLACE_KEYS)
 }
 
 fn is_one_of(key: &[u8], keys: &[&str]) -> bool {
@@ -175,8 +202,17 @@ mod tests {
         let line = br#"ts=2025-12-27T14:50:00Z level=info caller=proxy.go:214 msg="upstream response" upstream=backend:8000 status=200 dur=1.5ms"#;
         let mut out = Vec::new();
         mask_pairs(logfmt(line).unwrap(), &mut out);
-        assert_eq!(super::super::shown(&out), "upstream response upstream=<*> status=200 dur=<*>");
-        for text in ["ready=true,policy=3", "User a=b logged in", "", "=x", "level"] {
+        assert_eq!(
+            super::super::shown(&out),
+            "upstream response upstream=<*> status=200 dur=<*>"
+        );
+        for text in [
+            "ready=true,policy=3",
+            "User a=b logged in",
+            "",
+            "=x",
+            "level",
+        ] {
             assert!(logfmt(text.as_bytes()).is_none(), "{text}");
         }
     }

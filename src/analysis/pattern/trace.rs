@@ -20,7 +20,8 @@ pub fn find<'a>(head: &'a [u8], rest: impl Iterator<Item = &'a [u8]>) -> Failure
     for line in rest {
         let text = line.trim_ascii();
         is_python |= text.starts_with(b"Traceback (most recent");
-        let is_frame = text.starts_with(b"at ") || text.starts_with(b"File \"") || text.starts_with(b"from /");
+        let is_frame =
+            text.starts_with(b"at ") || text.starts_with(b"File \"") || text.starts_with(b"from /");
         if is_frame {
             if found.frame.is_none() || is_python {
                 found.frame = Some(frame_name(text));
@@ -38,7 +39,10 @@ fn frame_name(text: &[u8]) -> &[u8] {
         return &text[at + 5..];
     }
     let text = text.strip_prefix(b"at ").unwrap_or(text);
-    let end = text.iter().position(|b| matches!(b, b'(' | b' ')).unwrap_or(text.len());
+    let end = text
+        .iter()
+        .position(|b| matches!(b, b'(' | b' '))
+        .unwrap_or(text.len());
     &text[..end]
 }
 
@@ -77,12 +81,18 @@ mod tests {
     #[test]
     fn python_names_its_failure_last() {
         let text = "Unhandled exception in GET /orders/7\nTraceback (most recent call last):\n  File \"/a.py\", line 1, in main\n  File \"/b.py\", line 88, in get_order\napp.errors.NotFound: order 7 does not exist\napp.errors.Final: 'NoneType'";
-        assert_eq!(shape(text), "Unhandled exception in GET <*> | app.errors.Final: 'NoneType' in get_order");
+        assert_eq!(
+            shape(text),
+            "Unhandled exception in GET <*> | app.errors.Final: 'NoneType' in get_order"
+        );
     }
 
     #[test]
     fn java_names_its_failure_first() {
         let text = "request failed\njava.io.IOException: broken 12\n\tat com.foo.Bar.baz(Bar.java:12)\n\tat com.foo.Main.main(Main.java:3)\nCaused by: x";
-        assert_eq!(shape(text), "request failed | java.io.IOException: broken <*> in com.foo.Bar.baz");
+        assert_eq!(
+            shape(text),
+            "request failed | java.io.IOException: broken <*> in com.foo.Bar.baz"
+        );
     }
 }

@@ -46,7 +46,12 @@ struct Read<'a> {
     request: RequestFields<'a>,
 }
 
-pub(super) fn count(record: &Record<'_>, options: &mut ScanOptions, scan: &mut Scan, work: &mut Work) {
+pub(super) fn count(
+    record: &Record<'_>,
+    options: &mut ScanOptions,
+    scan: &mut Scan,
+    work: &mut Work,
+) {
     let (head, rest) = match memchr::memchr(b'\n', record.text) {
         Some(end) => (&record.text[..end], Some(&record.text[end + 1..])),
         None => (record.text, None),
@@ -54,7 +59,12 @@ pub(super) fn count(record: &Record<'_>, options: &mut ScanOptions, scan: &mut S
     work.masked.clear();
     let read = read(record, head, rest, options, &mut work.masked);
     let at = record.at.or(read.at);
-    let is_warm = at.is_some_and(|at| options.warm_up.iter().any(|(from, to)| (*from..*to).contains(&at)));
+    let is_warm = at.is_some_and(|at| {
+        options
+            .warm_up
+            .iter()
+            .any(|(from, to)| (*from..*to).contains(&at))
+    });
     let service = &mut scan.services[record.service];
     service.records += 1;
     service.levels.add(read.level);
@@ -68,9 +78,17 @@ pub(super) fn count(record: &Record<'_>, options: &mut ScanOptions, scan: &mut S
         route::normalise(request.route.unwrap_or(b"-"), &mut work.route);
         if !route::is_ignored(&work.route, &options.requests.ignored) {
             is_counted = true;
-            let slow = count_request(service, request, &mut work.route, is_warm, options.slow_over_ms);
+            let slow = count_request(
+                service,
+                request,
+                &mut work.route,
+                is_warm,
+                options.slow_over_ms,
+                (record.line, head),
+            );
             if let Some((ms, endpoint)) = slow {
-                scan.over_threshold += u64::from(options.slow_over_ms.is_some_and(|limit| ms > limit));
+                scan.over_threshold +=
+                    u64::from(options.slow_over_ms.is_some_and(|limit| ms > limit));
                 keep_slowest(&mut scan.slowest, ms, endpoint, head);
             }
         }
@@ -78,16 +96,26 @@ pub(super) fn count(record: &Record<'_>, options: &mut ScanOptions, scan: &mut S
     let service = &mut scan.services[record.service];
     if read.level >= Some(Level::Error) {
         let is_first = request.request_id.is_none_or(|id| {
-            work.failed_ids.len() >= MAX_IDS || work.failed_ids.insert(hash(id, record.service as u64))
+            work.failed_ids.len() >= MAX_IDS
+                || work.failed_ids.insert(hash(id, record.service as u64))
         });
         if is_first {
             service.total.error_record(is_warm);
         }
     }
     let duration = request.duration_ms.filter(|_| is_counted);
-    let shape = count_shape(service, record, &read, at, duration, &work.masked, &mut scan.dropped);
+    let shape = count_shape(
+        service,
+        record,
+        &read,
+        at,
+        duration,
+        &work.masked,
+        &mut scan.dropped,
+    );
     if options.assign {
-        scan.assigned.push((record.line, record.service as u32, shape));
+        scan.assigned
+            .push((record.line, record.service as u32, shape));
     }
 }
 
@@ -100,7 +128,11 @@ fn read<'a>(
     masked: &mut Vec<u8>,
 ) -> Read<'a> {
     // An indented JSON document is one record over many lines.
-    let whole = if head.trim_ascii() == b"{" { record.text } else { head };
+    let whole = if head.trim_ascii() == b"{" {
+        record.text
+    } else {
+        head
+    };
     if whole.first() == Some(&b'{')
         && let Some(object) = Object::read(whole)
     {
@@ -138,7 +170,10 @@ fn read<'a>(
             }
         }
         structured::mask_pairs(pairs, masked);
-    } else if let Some(object) = Some(message).filter(|m| m.first() == Some(&b'{')).and_then(Object::read) {
+    } else if let Some(object) = Some(message)
+        .filter(|m| m.first() == Some(&b'{'))
+        .and_then(Object::read)
+    {
         // JSON behind a header of its own, as platforms print it.
         let found = json::read_head(&object, &mut options.times);
         level = level.or(found.level);
@@ -148,7 +183,8 @@ fn read<'a>(
         mask::mask(message, masked);
     }
     let mut request = options.requests.read(message);
-    if request == RequestFields::default() && front.message > 0 && !options.requests.is_configured() {
+    if request == RequestFields::default() && front.message > 0 && !options.requests.is_configured()
+    {
         // An access log's time stands behind the address, so its header may have been learned as longer.
         request = options.requests.read(head);
     }
@@ -165,15 +201,18 @@ fn read<'a>(
     Read { at, level, request }
 }
 
-/// Counts a request; returns duration and endpoint where the slow ones are wanted.
+/// Counts a request and keeps the slowest and the first failed record of its route; returns duration and endpoint where the slow ones are wanted.
 fn count_request(
     service: &mut ServiceScan,
     request: &RequestFields<'_>,
     route: &mut Vec<u8>,
     is_warm: bool,
     slow_over_ms: Option<f64>,
+    (line, head): (u64, &[u8]),
 ) -> Option<(f64, String)> {
-    service.total.request(request.status, request.duration_ms, is_warm);
+    service
+        .total
+        .request(request.status, request.duration_ms, is_warm);
     if request.route.is_none() {
         route.clear();
         route.extend_from_slice(b"-");
@@ -188,15 +227,30 @@ fn count_request(
     };
     let is_full = service.routes.len() >= MAX_ROUTES;
     if !is_full || service.routes.contains_key(&key) {
-        service
-            .routes
-            .entry(key)
-            .or_insert_with(|| RouteTally {
-                name: name(),
-                tally: Tally::with_bound(4096),
-            })
+        let of_route = service.routes.entry(key).or_insert_with(|| RouteTally {
+            name: name(),
+            tally: Tally::with_bound(4096),
+            slowest: None,
+            failed: None,
+        });
+        of_route
             .tally
             .request(request.status, request.duration_ms, is_warm);
+        let example = || Example {
+            line,
+            text: head[..head.len().min(EXAMPLE_BYTES)].to_vec(),
+        };
+        if let Some(ms) = request.duration_ms
+            && of_route
+                .slowest
+                .as_ref()
+                .is_none_or(|(slowest, _)| ms > *slowest)
+        {
+            of_route.slowest = Some((ms, example()));
+        }
+        if request.status.is_some_and(|s| s >= 500) && of_route.failed.is_none() {
+            of_route.failed = Some(example());
+        }
     }
     slow_over_ms?;
     request.duration_ms.map(|ms| (ms, name()))

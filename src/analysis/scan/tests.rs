@@ -4,7 +4,10 @@ use super::*;
 
 fn scan_chunks<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Scan {
     let options = ScanOptions::new(&RequestRules::default(), TimeReader::utc()).unwrap();
-    let mut scanner = Scanner::new(ScanOptions { assign: true, ..options });
+    let mut scanner = Scanner::new(ScanOptions {
+        assign: true,
+        ..options
+    });
     for chunk in chunks {
         scanner.feed(chunk);
     }
@@ -30,13 +33,36 @@ nginx-1    | 10.0.0.1 - - [27/Dec/2025:14:50:02 +0000] \"GET /health HTTP/1.1\" 
 fn interleaved_services_are_framed_apart() {
     let scan = scan(MIXED);
     assert_eq!((scan.lines, scan.records()), (8, 5));
-    let service = |name: &str| scan.services.iter().find(|s| s.name.as_deref() == Some(name)).unwrap();
+    let service = |name: &str| {
+        scan.services
+            .iter()
+            .find(|s| s.name.as_deref() == Some(name))
+            .unwrap()
+    };
     let backend = service("backend");
-    assert_eq!((backend.records, backend.levels.error, backend.total.counts.requests), (2, 1, 1));
+    assert_eq!(
+        (
+            backend.records,
+            backend.levels.error,
+            backend.total.counts.requests
+        ),
+        (2, 1, 1)
+    );
     assert_eq!(backend.total.latency.mean(), Some(250.0));
     let nginx = service("nginx");
-    assert_eq!((nginx.records, nginx.total.counts.requests, nginx.total.counts.failed), (2, 1, 1));
-    let trace = backend.shapes.values().find(|s| s.level == Some(Level::Error)).unwrap();
+    assert_eq!(
+        (
+            nginx.records,
+            nginx.total.counts.requests,
+            nginx.total.counts.failed
+        ),
+        (2, 1, 1)
+    );
+    let trace = backend
+        .shapes
+        .values()
+        .find(|s| s.level == Some(Level::Error))
+        .unwrap();
     assert!(trace.masked.windows(8).any(|w| w == b"NotFound"));
     assert_eq!(service("worker").total.counts.requests, 0);
 }
@@ -50,7 +76,14 @@ fn the_seeds_lines_are_counted() {
     );
     let all = &scan.services[0];
     assert_eq!((all.records, all.levels.error, all.levels.info), (3, 1, 2));
-    assert_eq!((all.total.counts.requests, all.total.counts.failed, all.total.counts.error_records), (2, 1, 1));
+    assert_eq!(
+        (
+            all.total.counts.requests,
+            all.total.counts.failed,
+            all.total.counts.error_records
+        ),
+        (2, 1, 1)
+    );
     assert_eq!(all.total.latency.mean(), Some(800.0));
     assert_eq!(all.span.map(|(a, b)| b - a), Some(60_000));
 }
@@ -66,9 +99,19 @@ fn an_error_is_counted_once_a_request() {
 
 #[test]
 fn the_runtimes_times_are_taken_and_stripped() {
-    let scan = scan("2025-12-27T14:50:00.123456789Z plain text here\n2025-12-27T14:50:10.123456789Z\tindented\n");
-    assert_eq!(scan.services[0].span.map(|(a, _)| a), Some(1_766_847_000_123));
-    assert!(scan.services[0].shapes.values().all(|s| !s.masked.contains(&b'2')));
+    let scan = scan(
+        "2025-12-27T14:50:00.123456789Z plain text here\n2025-12-27T14:50:10.123456789Z\tindented\n",
+    );
+    assert_eq!(
+        scan.services[0].span.map(|(a, _)| a),
+        Some(1_766_847_000_123)
+    );
+    assert!(
+        scan.services[0]
+            .shapes
+            .values()
+            .all(|s| !s.masked.contains(&b'2'))
+    );
 }
 
 #[test]
