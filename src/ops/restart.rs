@@ -1,7 +1,5 @@
 //! Restart, stop and start of services, as plans.
 
-use std::collections::BTreeMap;
-
 use super::operation::{find_service, unsupported};
 use super::services::discover;
 use super::{Context, ErrorKind, OpsError};
@@ -11,7 +9,8 @@ use crate::domain::operation::{
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service, ServiceId};
 use crate::domain::settings::ExecCommands;
-use crate::ops::operation::{container_limit_ms, instances};
+use crate::ops::operation::{container_limit_ms, describe, instances};
+use crate::runtime::exec;
 
 /// Time between TERM and KILL, as Docker's own default.
 const GRACE_S: u32 = 10;
@@ -61,7 +60,12 @@ pub(crate) async fn plan(
             }
             Runtime::Exec => {
                 let commands = settings.exec.unwrap_or_default();
-                steps.push(exec_step(service, &commands, action)?);
+                let change = match action {
+                    ContainerAction::Restart => exec::Change::Restart,
+                    ContainerAction::Stop => exec::Change::Stop,
+                    ContainerAction::Start => exec::Change::Start,
+                };
+                steps.push(exec_step(service, &commands, &change)?);
             }
             Runtime::Swarm | Runtime::Pm2 | Runtime::File => {
                 return Err(unsupported(service, action.as_str()));
@@ -163,56 +167,32 @@ pub(crate) fn is_as_planned(service: &Service) -> Fingerprint {
     }
 }
 
-fn exec_step(
+/// A step that runs a configured command.
+///
+/// # Errors
+/// The command is not configured.
+pub(crate) fn exec_step(
     service: &Service,
     commands: &ExecCommands,
-    action: ContainerAction,
+    change: &exec::Change,
 ) -> Result<Step, OpsError> {
-    let command = match action {
-        ContainerAction::Start => commands.start.clone(),
-        ContainerAction::Stop => commands.stop.clone(),
-        ContainerAction::Restart => commands.restart.clone().or_else(|| {
-            let (stop, start) = (commands.stop.as_ref()?, commands.start.as_ref()?);
-            Some(format!("{{ {stop}; }} && {{ {start}; }}"))
-        }),
-    };
-    let command = command.ok_or_else(|| {
-        OpsError::new(
-            ErrorKind::Usage,
-            format!(
-                "no {} command is configured for {}",
-                action.as_str(),
-                service.id
-            ),
-        )
-        .fix(format!(
-            "[services.\"{}\"] {} = \"…\"",
-            service.id,
-            action.as_str()
-        ))
+    let work = exec::work(&service.id, commands, change).map_err(|error| {
+        OpsError::new(ErrorKind::Usage, error.to_string())
+            .fix(format!("configure it in [services.\"{}\"]", service.id))
     })?;
-    Ok(exec_command(service, &command, BTreeMap::new()))
-}
-
-/// A step that runs a configured command.
-pub(crate) fn exec_command(
-    service: &Service,
-    command: &str,
-    env: BTreeMap<String, String>,
-) -> Step {
-    Step {
-        text: SafeText::from_text(&format!("run: {command}")),
-        manual: Some(SafeText::from_text(command)),
-        work: StepWork::Command {
-            argv: vec!["sh".to_owned(), "-c".to_owned(), command.to_owned()],
-            cwd: None,
-            env,
-        },
+    let line = match &work {
+        StepWork::Command { argv, .. } => argv.last().cloned().unwrap_or_default(),
+        other => describe(other),
+    };
+    Ok(Step {
+        text: SafeText::from_text(&format!("run: {line}")),
+        manual: Some(SafeText::from_text(&describe(&work))),
+        work,
         undo: None,
         fingerprints: vec![is_as_planned(service)],
         timeout_ms: COMMAND_LIMIT_MS,
         may_fail: false,
-    }
+    })
 }
 
 fn proof(service: &Service, action: ContainerAction) -> Step {
