@@ -1,5 +1,7 @@
 //! Restart, stop and start of services, as plans.
 
+use std::collections::BTreeMap;
+
 use super::operation::{find_service, unsupported};
 use super::services::discover;
 use super::{Context, ErrorKind, OpsError};
@@ -10,10 +12,11 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service, ServiceId};
 use crate::domain::settings::ExecCommands;
 use crate::ops::operation::{container_limit_ms, describe, instances};
-use crate::runtime::exec;
 
 /// Time between TERM and KILL, as Docker's own default.
 const GRACE_S: u32 = 10;
+/// The variable that tells a `roll_back` command which release to bring back.
+const RELEASE_VARIABLE: &str = "LASTGOOD_RELEASE";
 /// How long a configured command may take.
 const COMMAND_LIMIT_MS: u64 = 120_000;
 /// How long a service must run without a restart to count as running.
@@ -60,11 +63,7 @@ pub(crate) async fn plan(
             }
             Runtime::Exec => {
                 let commands = settings.exec.unwrap_or_default();
-                let change = match action {
-                    ContainerAction::Restart => exec::Change::Restart,
-                    ContainerAction::Stop => exec::Change::Stop,
-                    ContainerAction::Start => exec::Change::Start,
-                };
+                let change = Change::State(action);
                 steps.push(exec_step(service, &commands, &change)?);
             }
             Runtime::Swarm | Runtime::Pm2 | Runtime::File => {
@@ -167,25 +166,53 @@ pub(crate) fn is_as_planned(service: &Service) -> Fingerprint {
     }
 }
 
-/// A step that runs a configured command.
+/// What is done to a service that is run by commands.
+pub(crate) enum Change<'a> {
+    /// Restart, stop or start it.
+    State(ContainerAction),
+    /// Bring back this release.
+    RollBack(&'a str),
+}
+
+/// A step that runs a configured command, by `sh -c`, so that the plan shows exactly what runs.
 ///
 /// # Errors
 /// The command is not configured.
 pub(crate) fn exec_step(
     service: &Service,
     commands: &ExecCommands,
-    change: &exec::Change,
+    change: &Change<'_>,
 ) -> Result<Step, OpsError> {
-    let work = exec::work(&service.id, commands, change).map_err(|error| {
-        OpsError::new(ErrorKind::Usage, error.to_string())
-            .fix(format!("configure it in [services.\"{}\"]", service.id))
+    let (key, command) = match change {
+        Change::State(ContainerAction::Start) => ("start", commands.start.clone()),
+        Change::State(ContainerAction::Stop) => ("stop", commands.stop.clone()),
+        Change::State(ContainerAction::Restart) => {
+            let both = commands.stop.as_ref().zip(commands.start.as_ref());
+            let stop_start = both.map(|(stop, start)| format!("{{ {stop}; }} && {{ {start}; }}"));
+            ("restart", commands.restart.clone().or(stop_start))
+        }
+        Change::RollBack(_) => ("roll_back", commands.roll_back.clone()),
+    };
+    let command = command.ok_or_else(|| {
+        OpsError::new(
+            ErrorKind::Usage,
+            format!("no {key} command is configured for {}", service.id),
+        )
+        .fix(format!("[services.\"{}\"] {key} = \"…\"", service.id))
     })?;
-    let line = match &work {
-        StepWork::Command { argv, .. } => argv.last().cloned().unwrap_or_default(),
-        other => describe(other),
+    let mut env = BTreeMap::new();
+    let mut text = format!("run: {command}");
+    if let Change::RollBack(release) = change {
+        env.insert(RELEASE_VARIABLE.to_owned(), (*release).to_owned());
+        text.push_str(&format!("  with {RELEASE_VARIABLE}={release}"));
+    }
+    let work = StepWork::Command {
+        argv: vec!["sh".to_owned(), "-c".to_owned(), command],
+        cwd: None,
+        env,
     };
     Ok(Step {
-        text: SafeText::from_text(&format!("run: {line}")),
+        text: SafeText::from_text(&text),
         manual: Some(SafeText::from_text(&describe(&work))),
         work,
         undo: None,

@@ -12,14 +12,13 @@ use std::path::PathBuf;
 use jiff::Zoned;
 
 use super::operation::{find_service, unsupported};
-use super::restart::{BUDGET_MS, exec_step, from_line, is_as_planned, verify_step};
+use super::restart::{BUDGET_MS, Change, exec_step, from_line, is_as_planned, verify_step};
 use super::services::discover;
 use super::{Context, ErrorKind, OpsError};
 use crate::domain::checkpoint::{Checkpoint, SavedService};
 use crate::domain::operation::{Operation, Plan, Risk, RollBackTarget, Step, StepWork};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service, ServiceId, short_id};
-use crate::runtime::exec::{Change, RELEASE_VARIABLE};
 
 /// Time for saving the logs of the failing release.
 const SAVE_BUDGET_MS: u64 = 15_000;
@@ -142,14 +141,9 @@ fn run_roll_back(ctx: &Context, service: &Service, target: &Target) -> Result<St
         ));
     }
     let commands = ctx.config.service(&service.id).exec.unwrap_or_default();
-    let to = |identity: &str| Change::RollBack(identity.to_owned());
-    let mut step = exec_step(service, &commands, &to(&target.identity))?;
-    step.text = SafeText::from_text(&format!(
-        "{}  with {RELEASE_VARIABLE}={}",
-        step.text, target.identity
-    ));
+    let mut step = exec_step(service, &commands, &Change::RollBack(&target.identity))?;
     step.undo = match service.release.identity() {
-        Some(now) => Some(exec_step(service, &commands, &to(now))?.work),
+        Some(now) => Some(exec_step(service, &commands, &Change::RollBack(now))?.work),
         None => None,
     };
     Ok(step)
