@@ -184,6 +184,19 @@ where
 async fn address_of(host: &Host) -> Result<Address, RuntimeError> {
     match host {
         Host::Local => parse_docker_host(std::env::var("DOCKER_HOST").ok().as_deref()),
+        Host::Ssh(session) => {
+            let socket = session.docker_socket().await;
+            socket
+                .map(Address::Unix)
+                .map_err(|error| RuntimeError::Unreachable {
+                    error: SafeText::from_error(&error),
+                    fix: SafeText::from_text(&format!(
+                        "try it by hand: ssh {} docker info",
+                        host.name()
+                    )),
+                    is_absent: false,
+                })
+        }
     }
 }
 
