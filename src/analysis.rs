@@ -1,5 +1,6 @@
 //! Pure computations over the nouns of [`crate::domain`]: no I/O, no clock, benchmarked.
 
+pub mod align;
 pub mod compare;
 pub mod judge;
 pub mod latency;

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
 use lastgood::cli::demo::DemoArgs;
 use lastgood::cli::output::{Ended, Output, Stop, talk, talk_error};
 use lastgood::cli::{Cli, Command, Global, TuiArgs, completions, exit::Exit};
@@ -16,12 +15,9 @@ fn main() -> ExitCode {
     if args.next().is_some_and(|first| first == demo::SUBCOMMAND) {
         return demo::run_process(args);
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+        Err(exit) => return ExitCode::from(exit.code()),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -143,15 +139,17 @@ async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended 
     match command {
         Command::Services(args) => cli::services::run(&args, &ctx, out).await,
         Command::Logs(args) => cli::logs::run(&args, &ctx, out).await,
-        Command::Checkpoint(args) => cli::checkpoint::run(&args, &ctx, out).await,
+        Command::Checkpoint(args) => cli::checkpoint::run(&args, global, &ctx, out).await,
         Command::Errors(args) => cli::errors::run(&args, &ctx, out).await,
         Command::Slow(args) => cli::slow::run(&args, &ctx, out).await,
         Command::Patterns(args) => cli::patterns::run(&args, &ctx, out).await,
         Command::Health(args) => cli::health::run(&args, &ctx, out).await,
         Command::Signals(args) => cli::signals::run(&args, &ctx, out).await,
         Command::Compare(args) => cli::compare::run(&args, &ctx, out).await,
-        Command::Restart(_) | Command::Stop(_) | Command::Start(_) => todo!("ops"),
-        Command::RollBack(args) => cli::roll_back::run(&args, &ctx, out).await,
+        Command::Restart(args) => cli::restart::restart(&args, global, &ctx, out).await,
+        Command::Stop(args) => cli::restart::stop(&args, global, &ctx, out).await,
+        Command::Start(args) => cli::restart::start(&args, global, &ctx, out).await,
+        Command::RollBack(args) => cli::roll_back::run(&args, global, &ctx, out).await,
         Command::Runbook(args) => cli::runbook::run(&args, &ctx, out).await,
         Command::Audit(args) => cli::audit::run(&args, &ctx, out).await,
         Command::Config(args) => cli::config::run(&args, &ctx, out).await,

@@ -226,7 +226,8 @@ impl<'a> World<'a> {
     }
 }
 
-fn has_failed_status(template: &str) -> bool {
+/// Whether a template is that of a request that failed: masks keep statuses.
+pub fn has_failed_status(template: &str) -> bool {
     ["status=5", "\" 5", "status: 5", "statusCode=5"]
         .iter()
         .any(|mark| template.contains(mark))

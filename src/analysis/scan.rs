@@ -38,6 +38,8 @@ pub struct ScanOptions {
     pub times: TimeReader,
     /// Spans after a process start, in milliseconds since 1970: left out of the statistical test only.
     pub warm_up: Vec<(i64, i64)>,
+    /// Whether lines may carry compose's prefix (`backend-1  | `); a service's own log does not.
+    pub prefixes: bool,
     /// Whether to keep which pattern each record belongs to.
     pub assign: bool,
     /// Requests over this many milliseconds are counted as slow, and the slowest are kept.
@@ -54,6 +56,7 @@ impl ScanOptions {
             requests: RequestReader::new(rules)?,
             times,
             warm_up: Vec::new(),
+            prefixes: true,
             assign: false,
             slow_over_ms: None,
         })
@@ -124,6 +127,8 @@ pub struct ServiceScan {
 pub struct Scan {
     /// Each service; lines without a prefix are one service without a name.
     pub services: Vec<ServiceScan>,
+    /// How many services there are, also after they were moved out.
+    pub service_count: usize,
     /// Lines read.
     pub lines: u64,
     /// Bytes read.
@@ -244,7 +249,11 @@ impl Scanner {
             line
         };
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let (name, start) = frame::strip_prefix(line);
+        let (name, start) = if self.options.prefixes {
+            frame::strip_prefix(line)
+        } else {
+            (None, 0)
+        };
         let mut text = &line[start..];
         let mut at = at;
         if let Some(length) = frame::runtime_timestamp(text) {
@@ -367,6 +376,21 @@ impl Scanner {
         stream.open.clear();
     }
 
+    /// Drops services that have no record, and renumbers the assignments.
+    fn keep_spoken(&mut self) {
+        let mut numbers = Vec::new();
+        let mut next = 0;
+        for service in &self.scan.services {
+            numbers.push(next);
+            next += u32::from(service.records > 0);
+        }
+        self.scan.services.retain(|s| s.records > 0);
+        self.scan.service_count = self.scan.services.len();
+        for (_, service, _) in &mut self.scan.assigned {
+            *service = numbers[*service as usize];
+        }
+    }
+
     /// Ends the reading.
     pub fn finish(mut self) -> Scan {
         if !self.carry.is_empty() {
@@ -380,7 +404,7 @@ impl Scanner {
             self.close(index);
         }
         self.scan.assigned.sort_unstable_by_key(|(line, ..)| *line);
-        self.scan.services.retain(|s| s.records > 0);
+        self.keep_spoken();
         self.scan
     }
 }

@@ -1,11 +1,31 @@
 //! `lastgood compare`: what changed, and the verdict.
+//!
+//! ```text
+//! ✖ ROLL BACK  P0  (high confidence)
+//!   P0  error rate 25 % (50 of 200 requests), over the P0 limit of 5 %, 0.5 % before
+//!         line 12: [15:10:02] ERROR: NoneType has no attribute 'id'
+//!
+//!                     BEFORE        AFTER
+//!   requests           1,000          200
+//! …
+//!   + 17  error  NoneType has no attribute 'id'
+//! ```
+
+mod print;
+mod side_by_side;
 
 use std::sync::Arc;
 
 use clap::Args;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use super::output::{Ended, Output};
-use crate::ops::Context;
+use super::exit::Exit;
+use super::output::{Ended, Output, talk};
+use crate::domain::outcome::Progress;
+use crate::ops::compare::{compare, newest};
+use crate::ops::input::Input;
+use crate::ops::{Context, ErrorKind, OpsError};
 
 /// `lastgood compare`: what changed, and the verdict.
 #[derive(Debug, Clone, Args)]
@@ -22,10 +42,51 @@ pub struct CompareArgs {
     pub service: Option<String>,
 }
 
-/// Runs it.
+/// Runs it. The exit code is the verdict.
 ///
 /// # Errors
 /// See [`super::output::Stop`].
-pub async fn run(_args: &CompareArgs, _ctx: &Arc<Context>, _out: &mut Output) -> Ended {
-    todo!()
+pub async fn run(args: &CompareArgs, ctx: &Arc<Context>, out: &mut Output) -> Ended {
+    let before = match &args.before {
+        Some(text) => Input::parse(text)?,
+        None => newest(ctx)?,
+    };
+    let after = match &args.after {
+        Some(text) => Input::parse(text)?,
+        None => default_after(&before)?,
+    };
+    let (progress, mut told) = mpsc::channel(16);
+    let verbose = out.verbose > 0;
+    let talking = tokio::spawn(async move {
+        while let Some(progress) = told.recv().await {
+            if let (true, Progress::Note(text)) = (verbose, progress) {
+                talk(text);
+            }
+        }
+    });
+    let service = args.service.as_deref();
+    let found = compare(ctx, &before, &after, service, progress, CancellationToken::new()).await;
+    // Ends by itself: the comparison dropped its sender.
+    let _ = talking.await;
+    let found = found?;
+    if out.is_json() {
+        out.json("compare", &found)?;
+    } else if args.side_by_side {
+        side_by_side::print(&found, out)?;
+    } else {
+        print::print(&found, out)?;
+    }
+    Ok(Exit::from(found.verdict.decision))
+}
+
+/// Now, where the side before is a checkpoint: a file has no "now".
+fn default_after(before: &Input) -> Result<Input, OpsError> {
+    match before {
+        Input::Checkpoint { .. } => Ok(Input::Now),
+        other => Err(OpsError::new(
+            ErrorKind::Usage,
+            format!("{other} is compared with what? only a checkpoint has a default"),
+        )
+        .fix(format!("lastgood compare {other} AFTER"))),
+    }
 }

@@ -128,10 +128,11 @@ pub async fn play(shop: &Shop, ctx: &Context, out: &mut Output) -> Ended {
     }
 }
 
-/// What the console's header says first: the keys of the default keymap, in the order of the story.
+/// What the console's header says: the story's steps with the keys of the default keymap. Short, since the header
+/// holds other things too.
 pub fn banner() -> String {
     format!(
-        "demo: 1 checkpoint: a c · 2 api {} then deploys itself · 3 compare: c · 4 roll back: L, a b",
+        "demo: a c checkpoint · {} deploys itself · c compare · L, a b roll back",
         crate::demo::BAD
     )
 }

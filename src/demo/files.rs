@@ -28,7 +28,7 @@ const RELEASES: [(&str, &str, &str); 2] = [
     (
         GOOD,
         "# How this release of the api behaves.
-median_ms = 45
+median_ms = 80
 slow_share = 0.0
 slow_ms = [0, 0]
 errors = false
@@ -41,7 +41,7 @@ PRICING=v1
     (
         BAD,
         "# How this release of the api behaves.
-median_ms = 180
+median_ms = 320
 slow_share = 0.30
 slow_ms = [2100, 2900]
 errors = true

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::Member;
 use super::files::Folder;
@@ -13,7 +14,7 @@ use super::http::request;
 use super::pid::Identity;
 use super::random::Random;
 
-const MEAN_PAUSE: Duration = Duration::from_millis(28);
+const MEDIAN_PAUSE: Duration = Duration::from_millis(25);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// More customers at once than this do not fit into the shop.
 const MOST: usize = 400;
@@ -31,13 +32,16 @@ pub(super) async fn run(folder: &Folder, stop: impl Future<Output = ()>) -> io::
 async fn shop_on(gateway: SocketAddr) {
     let mut random = Random::new(Timestamp::now().as_nanosecond() as u64);
     let mut customers = JoinSet::new();
+    let mut next = Instant::now();
     loop {
         if customers.len() < MOST {
             let (method, path) = wish(&mut random);
             customers.spawn(async move { request(gateway, method, &path, PATIENCE).await.is_ok() });
         }
         while customers.try_join_next().is_some() {}
-        tokio::time::sleep(random.duration_around(MEAN_PAUSE)).await;
+        // A busy machine delays a customer, not all that follow.
+        next += random.duration_around(MEDIAN_PAUSE);
+        tokio::time::sleep_until(next).await;
     }
 }
 

@@ -1,10 +1,9 @@
 //! Services run by configured commands: whatever has no supervisor that we know, such as a systemd unit, a
 //! script or a binary with a pid file.
 //!
-//! Each command is run by `sh -c` with a time limit and in a process group of its own. None of them is trusted
-//! further than its exit code goes: after a change the plan verifies state, release and probe like everywhere.
+//! Each command is run by `sh -c` with a time limit and in a process group of its own. This module only asks;
+//! `start`, `stop`, `restart` and `roll_back` are steps of a plan, which proves state, release and probe after them.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -12,7 +11,6 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::domain::log::{LogEvent, LogPosition, LogRequest};
-use crate::domain::operation::StepWork;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Instance, Release, Runtime, Service, ServiceId, ServiceState};
 use crate::domain::settings::{ExecCommands, ServiceSettings};
@@ -29,22 +27,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const MEASURED_OVER: Duration = Duration::from_millis(300);
 /// Between two looks for changes.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
-/// The variable that tells `roll_back` which release to bring back.
-pub const RELEASE_VARIABLE: &str = "LASTGOOD_RELEASE";
-
-/// What can be done to an exec service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Run its `start`.
-    Start,
-    /// Run its `stop`.
-    Stop,
-    /// Run its `restart`; without one, `stop && start`.
-    Restart,
-    /// Run its `roll_back` with this release in [`RELEASE_VARIABLE`].
-    RollBack(String),
-}
-
 /// Asks every configured exec service for its state and its release, all at once. A command that fails to
 /// answer makes the state unknown and stands in the service's problems; the service itself is always there.
 pub async fn discover(host: &Host, configured: &[(ServiceId, ServiceSettings)]) -> Vec<Service> {
@@ -275,51 +257,6 @@ fn on_host<'a>(
         .iter()
         .filter(|(id, _)| id.host == host.name())
         .filter_map(|(id, settings)| Some((id, settings.exec.as_ref()?)))
-}
-
-/// The step that carries out a change: `sh -c` with the configured command, so that the plan shows exactly what
-/// runs.
-///
-/// # Errors
-/// The command is not configured.
-pub fn work(
-    id: &ServiceId,
-    commands: &ExecCommands,
-    change: &Change,
-) -> Result<StepWork, RuntimeError> {
-    let missing = |what| RuntimeError::Unsupported {
-        what,
-        service: id.clone(),
-        runtime: Runtime::Exec,
-    };
-    let mut env = std::collections::BTreeMap::new();
-    let command = match change {
-        Change::Start => commands
-            .start
-            .clone()
-            .ok_or(missing("start (no start command is configured)"))?,
-        Change::Stop => commands
-            .stop
-            .clone()
-            .ok_or(missing("stop (no stop command is configured)"))?,
-        Change::Restart => match (&commands.restart, &commands.stop, &commands.start) {
-            (Some(restart), _, _) => restart.clone(),
-            (None, Some(stop), Some(start)) => format!("{{ {stop}; }} && {{ {start}; }}"),
-            _ => return Err(missing("restart (no restart command is configured)")),
-        },
-        Change::RollBack(release) => {
-            env.insert(RELEASE_VARIABLE.to_owned(), release.clone());
-            commands
-                .roll_back
-                .clone()
-                .ok_or(missing("roll back (no roll_back command is configured)"))?
-        }
-    };
-    Ok(StepWork::Command {
-        argv: vec!["sh".to_owned(), "-c".to_owned(), command],
-        cwd: None::<PathBuf>,
-        env,
-    })
 }
 
 #[cfg(test)]

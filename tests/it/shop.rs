@@ -137,6 +137,55 @@ async fn a_shop_whose_owner_was_killed_ends_itself() {
     drop(shop);
 }
 
+/// Starts `demo --headless` with temporary files of its own, and waits until its shop runs.
+fn start_story() -> (std::process::Child, PathBuf, tempfile::TempDir) {
+    let tmp = tempfile::Builder::new()
+        .prefix("lastgood-test-demo-")
+        .tempdir()
+        .unwrap();
+    let story = std::process::Command::new(program())
+        .args(["demo", "--headless"])
+        .env("TMPDIR", tmp.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut root = None;
+    wait_until("the shop runs", || {
+        root = fs::read_dir(tmp.path())
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| lines(&path.join("logs/api.log")) > 5);
+        root.is_some()
+    });
+    (story, root.unwrap(), tmp)
+}
+
+fn signal(child: &std::process::Child, signal: rustix::process::Signal) {
+    let pid = i32::try_from(child.id()).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+#[test]
+fn a_story_that_is_ended_takes_its_shop_along() {
+    let (mut story, root, _tmp) = start_story();
+    signal(&story, rustix::process::Signal::TERM);
+    assert_eq!(story.wait().unwrap().code(), Some(143));
+    assert!(!root.exists());
+    wait_until("no process is left", || processes(&root).is_empty());
+}
+
+#[test]
+fn a_story_that_is_killed_leaves_nothing() {
+    let (mut story, root, _tmp) = start_story();
+    signal(&story, rustix::process::Signal::KILL);
+    story.wait().unwrap();
+    wait_until("the processes end", || processes(&root).is_empty());
+    assert!(!root.exists());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kept_folder_stays_and_its_processes_do_not() {
     let shop = Shop::start(program(), true).await.unwrap();

@@ -28,7 +28,7 @@ const AFTER: Duration = Duration::from_secs(4);
 /// Between two looks while there is too little data for a verdict.
 const PAUSE: Duration = Duration::from_millis(1500);
 /// A verdict that is not there by then does not come.
-const PATIENCE: Duration = Duration::from_secs(14);
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Why the story broke off.
 #[derive(Debug)]

@@ -246,23 +246,3 @@ async fn without_any_log_the_answer_is_an_error_and_no_empty_log() {
     .unwrap_err();
     assert!(error.to_string().contains("log_files"), "{error}");
 }
-
-#[test]
-fn a_change_is_the_configured_command_and_nothing_else() {
-    let commands = ExecCommands {
-        start: Some("up".into()),
-        stop: Some("down".into()),
-        roll_back: Some("back".into()),
-        ..ExecCommands::default()
-    };
-    let argv = |change: Change| match work(&id(), &commands, &change).unwrap() {
-        StepWork::Command { argv, env, .. } => (argv[2].clone(), env),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(argv(Change::Restart).0, "{ down; } && { up; }");
-    let (command, env) = argv(Change::RollBack("1.4".into()));
-    assert_eq!(command, "back");
-    assert_eq!(env[RELEASE_VARIABLE], "1.4");
-    let error = work(&id(), &ExecCommands::default(), &Change::Stop).unwrap_err();
-    assert!(error.to_string().contains("no stop command"), "{error}");
-}

@@ -1,0 +1,170 @@
+//! Files and standard input, compressed or not, read once in bounded memory.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+use tokio_util::sync::CancellationToken;
+
+use crate::analysis::scan::{Scan, Scanner};
+use crate::ops::{ErrorKind, OpsError};
+
+/// Bytes that are read at once.
+const CHUNK: usize = 256 * 1024;
+/// So many bytes at the start tell whether it is text.
+const LOOK: usize = 8 * 1024;
+
+/// Opens a file for reading.
+pub(super) fn open(path: &Path) -> Result<File, OpsError> {
+    let shown = path.display();
+    let failed = |error: io::Error| {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => ErrorKind::Usage,
+            _ => ErrorKind::Failed,
+        };
+        let what = match error.kind() {
+            io::ErrorKind::NotFound => format!("no such file: {shown}"),
+            _ => format!("cannot read {shown}"),
+        };
+        let made = OpsError::new(kind, what);
+        match kind {
+            ErrorKind::Usage => made.fix("a path, -, checkpoint:ID[/service] or service:NAME"),
+            _ => made.because(error),
+        }
+    };
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().is_ok_and(|m| m.is_dir()) {
+        return Err(OpsError::new(ErrorKind::Usage, format!("{shown} is a folder, not a log")));
+    }
+    Ok(file)
+}
+
+/// The instant that a file's times without a date are held against: when it was last written.
+pub(super) fn written_at(file: &File) -> Zoned {
+    let at = file
+        .metadata()
+        .and_then(|m| m.modified())
+        .ok()
+        .and_then(|t| Timestamp::try_from(t).ok())
+        .unwrap_or_else(Timestamp::now);
+    at.to_zoned(TimeZone::system())
+}
+
+/// Reads a source to its end. It is decompressed by its first bytes, whatever it is called.
+pub(super) fn scan(
+    source: impl Read + Send,
+    name: &str,
+    mut scanner: Scanner,
+    cancel: &CancellationToken,
+) -> Result<Scan, OpsError> {
+    let mut source = source;
+    let mut head = [0u8; 4];
+    let got = fill(&mut source, &mut head).map_err(|e| failed(name, e))?;
+    let whole = io::Cursor::new(head[..got].to_vec()).chain(source);
+    let mut reader: Box<dyn Read + Send> = match head {
+        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
+        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::stream::read::Decoder::new(whole).map_err(|e| failed(name, e))?),
+        _ => Box::new(whole),
+    };
+    let mut chunk = vec![0u8; CHUNK];
+    let mut looked = false;
+    loop {
+        if cancel.is_cancelled() {
+            return Err(OpsError::new(ErrorKind::Failed, format!("reading {name} was cancelled")));
+        }
+        let got = match reader.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(got) => got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(failed(name, error)),
+        };
+        if !looked && chunk[..got.min(LOOK)].contains(&0) {
+            return Err(OpsError::new(ErrorKind::Usage, format!("{name} is not a text log: it holds NUL bytes"))
+                .fix("journalctl or the program that wrote it can print it as text"));
+        }
+        looked = true;
+        scanner.feed(&chunk[..got]);
+    }
+    Ok(scanner.finish())
+}
+
+fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut at = 0;
+    while at < buffer.len() {
+        match source.read(&mut buffer[at..]) {
+            Ok(0) => break,
+            Ok(got) => at += got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(at)
+}
+
+fn failed(name: &str, error: io::Error) -> OpsError {
+    // A damaged archive is bad input; everything else is the machine's.
+    let kind = match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => ErrorKind::Usage,
+        _ => ErrorKind::Failed,
+    };
+    let what = match error.kind() {
+        io::ErrorKind::UnexpectedEof => format!("{name} is cut off: the compressed data ends early"),
+        _ => format!("cannot read {name}"),
+    };
+    OpsError::new(kind, what).because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::analysis::parse::time::TimeReader;
+    use crate::analysis::scan::ScanOptions;
+    use crate::domain::settings::RequestRules;
+
+    fn read(bytes: &[u8]) -> Result<Scan, OpsError> {
+        let options = ScanOptions::new(&RequestRules::default(), TimeReader::utc()).unwrap();
+        scan(io::Cursor::new(bytes.to_vec()), "x.log", Scanner::new(options), &CancellationToken::new())
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn compressed_and_plain_are_the_same() {
+        let text = b"INFO one\nINFO two\nERROR three\n".repeat(1000);
+        let plain = read(&text).unwrap();
+        let two_members = [gzip(&text[..15_000]), gzip(&text[15_000..])].concat();
+        for bytes in [gzip(&text), two_members, zstd::encode_all(text.as_slice(), 1).unwrap()] {
+            let scan = read(&bytes).unwrap();
+            assert_eq!((scan.records(), scan.bytes), (plain.records(), plain.bytes));
+        }
+    }
+
+    #[test]
+    fn damaged_and_binary_input_is_named() {
+        let text = (0..10_000).map(|i| format!("INFO line {i} {}\n", i * 7919)).collect::<String>();
+        for packed in [gzip(text.as_bytes()), zstd::encode_all(text.as_bytes(), 1).unwrap()] {
+            let error = read(&packed[..packed.len() / 2]).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Usage, "{error}");
+            assert!(error.to_string().contains("x.log is cut off"), "{error}");
+        }
+        let error = read(b"\x7fELF\0\0\0\0\0").unwrap_err();
+        assert!(error.to_string().contains("not a text log"));
+        assert_eq!(read(b"").unwrap().records(), 0);
+        assert_eq!(read(b"ab").unwrap().records(), 1);
+    }
+
+    #[test]
+    fn a_missing_file_is_a_wrong_name() {
+        let error = open(Path::new("/no/such/file.log")).unwrap_err();
+        assert_eq!((error.kind, error.to_string().as_str()), (ErrorKind::Usage, "no such file: /no/such/file.log"));
+        assert_eq!(open(Path::new("/")).unwrap_err().kind, ErrorKind::Usage);
+    }
+}
