@@ -198,7 +198,7 @@ impl Source {
     pub(super) async fn open(engine: &Engine, ask: &Ask) -> Result<Self, RuntimeError> {
         let body = tokio::time::timeout(HEAD_TIMEOUT, engine.get_raw(&ask.path()))
             .await
-            .unwrap_or_else(|_| Err(super::connect::hanging()))?;
+            .unwrap_or_else(|_| Err(super::connect::hanging(HEAD_TIMEOUT)))?;
         Ok(Self {
             body: Some(body),
             decoder: Decoder::new(ask.is_tty),
