@@ -12,6 +12,7 @@ pub mod checkpoint;
 pub mod compare;
 pub mod completions;
 pub mod config;
+pub mod confirm;
 pub mod demo;
 pub mod errors;
 pub mod exit;

@@ -17,6 +17,9 @@ pub mod theme;
 pub mod update;
 pub mod view;
 
+#[cfg(test)]
+mod fixtures;
+
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;

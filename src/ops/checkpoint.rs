@@ -19,7 +19,7 @@ use crate::domain::health::HealthReport;
 use crate::domain::log::Window;
 use crate::domain::outcome::Progress;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Inventory, Release, ResolveError, Runtime, Service, ServiceId};
+use crate::domain::service::{Inventory, Release, Runtime, Service, ServiceId};
 use crate::domain::signal::ServiceSignals;
 use crate::store::checkpoint::{self as store, ExportError, Staging};
 
@@ -112,17 +112,7 @@ fn choose(
     names: &[String],
 ) -> Result<(Vec<Service>, Vec<SafeText>), OpsError> {
     if !names.is_empty() {
-        let mut chosen: Vec<Service> = Vec::new();
-        for name in names {
-            let service = match inventory.resolve(name) {
-                Ok(service) => service,
-                Err(error) => return Err(unresolved(&inventory, error)),
-            };
-            if chosen.iter().all(|other| other.id != service.id) {
-                chosen.push(service.clone());
-            }
-        }
-        return Ok((chosen, Vec::new()));
+        return Ok((super::services::choose(&inventory, names)?, Vec::new()));
     }
     if inventory.services.is_empty() {
         return Err(match inventory.unreachable.first() {
@@ -151,24 +141,6 @@ fn choose(
         })
         .collect();
     Ok((inventory.services, problems))
-}
-
-/// An unknown name where a runtime did not answer is a failure to look, not a wrong name.
-pub(crate) fn unresolved(inventory: &Inventory, error: ResolveError) -> OpsError {
-    let is_unknown = matches!(error, ResolveError::Unknown { .. });
-    match inventory.unreachable.first() {
-        Some(cause) if is_unknown => OpsError::new(
-            ErrorKind::Failed,
-            format!(
-                "{error}; {} on {} could not be read: {}",
-                cause.runtime.as_str(),
-                cause.host,
-                cause.error
-            ),
-        )
-        .fix(cause.fix.to_string()),
-        _ => OpsError::from(error),
-    }
 }
 
 /// Saves everything but the pins. Returns the rows of the manifest and what is missing.

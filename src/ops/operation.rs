@@ -182,14 +182,10 @@ pub(crate) fn find_service<'a>(
     inventory: &'a Inventory,
     id: &ServiceId,
 ) -> Result<&'a Service, OpsError> {
-    inventory.find(id).ok_or_else(|| {
-        let unknown = crate::domain::service::ResolveError::Unknown {
-            name: id.to_string(),
-            nearest: Vec::new(),
-            unreachable: inventory.unreachable.len(),
-        };
-        super::checkpoint::unresolved(inventory, unknown)
-    })
+    match inventory.find(id) {
+        Some(service) => Ok(service),
+        None => super::services::resolve(inventory, &id.to_string()),
+    }
 }
 
 /// The refusal of an operation that a runtime does not have yet.

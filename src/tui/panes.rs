@@ -10,7 +10,7 @@ pub mod timeline;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::Modifier;
+use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 
@@ -44,10 +44,21 @@ fn frame(
         .borders(Borders::ALL)
         .border_set(theme.border(is_focused))
         .border_style(theme.border_style(is_focused))
-        .title(Line::from(spans));
+        .title(
+            Line::from(spans).style(Style::new().fg(Color::Reset).remove_modifier(Modifier::DIM)),
+        );
     let inner = block.inner(area);
     frame.render_widget(block, area);
     inner
+}
+
+/// One column of air on both sides, for text that has no column of marks of its own.
+fn inset(area: Rect) -> Rect {
+    Rect {
+        x: area.x + area.width.min(1),
+        width: area.width.saturating_sub(2),
+        ..area
+    }
 }
 
 /// What a pane shows instead of its content when there is none: a headline and what to do.
@@ -60,7 +71,7 @@ fn empty(app: &App, headline: &str, hints: &[String], frame: &mut Frame<'_>, are
             .map(|hint| Line::styled(hint.clone(), theme.style(Role::Dim))),
     );
     let text = Paragraph::new(Text::from(lines)).wrap(Wrap { trim: false });
-    frame.render_widget(text, area);
+    frame.render_widget(text, inset(area));
 }
 
 /// Why something could not be read, and the way on.
@@ -90,7 +101,7 @@ fn failed(app: &App, what: &str, cause: &str, frame: &mut Frame<'_>, area: Rect)
         ));
     }
     let text = Paragraph::new(Text::from(lines)).wrap(Wrap { trim: false });
-    frame.render_widget(text, area);
+    frame.render_widget(text, inset(area));
 }
 
 /// The part of a title that says how old a reading is, where it is not fresh.

@@ -353,3 +353,6 @@ fn draw_footer(app: &App, frame: &mut Frame<'_>, area: Rect) {
     }
     frame.render_widget(Line::from(spans), area);
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,13 +18,14 @@ use crate::ops::operation::{ABSENT, DOCKER_VARIABLES, describe, look_at, split_r
 use crate::ops::restart::is_as_planned;
 use crate::ops::services::host_of;
 use crate::ops::{Context, ErrorKind, OpsError};
+use crate::runtime::compose::{self, ComposeOptions};
 
 /// How long the compose tool may take to answer a question.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// How long `up` waits for the service to be healthy.
-const WAIT_S: u64 = 60;
+const WAIT: Duration = Duration::from_secs(60);
 /// Stopping the old container takes up to its grace period on top.
-const UP_LIMIT_MS: u64 = (WAIT_S + 60) * 1000;
+const UP_LIMIT_MS: u64 = 120_000;
 const TAG_LIMIT_MS: u64 = 10_000;
 
 /// The part of `docker compose config --format json` that is needed; the rest holds secrets.
@@ -106,22 +107,15 @@ async fn check_tool(host: &Host, origin: &ComposeOrigin) -> Result<(), OpsError>
             origin.service
         )));
     }
-    let mut command = Command::new(["docker", "compose", "version", "--short"], ANSWER_LIMIT);
-    command.env = docker_env().into_iter().collect();
-    let said = host.query(&command).await;
-    let problem = match said {
-        Ok(output) if output.is_success() => return Ok(()),
-        Ok(output) => output.describe().to_string(),
-        Err(error) => SafeText::from_error(&error).to_string(),
-    };
-    Err(OpsError::new(
-        ErrorKind::Failed,
-        format!(
-            "`docker compose` cannot be used on {}: {problem}",
-            host.name()
-        ),
-    )
-    .fix("install the Compose 2 plugin of Docker (docker-compose-v2 or docker-compose-plugin)"))
+    compose::version(host).await.map_err(|error| {
+        OpsError::new(
+            ErrorKind::Failed,
+            format!("{} cannot be rolled back", origin.service),
+        )
+        .because(error)
+        .fix("install the Compose 2 plugin of Docker (docker-compose-v2 or docker-compose-plugin)")
+    })?;
+    Ok(())
 }
 
 /// The variables that the Docker client needs to find the same engine.
@@ -130,20 +124,6 @@ fn docker_env() -> BTreeMap<String, String> {
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
         .collect()
-}
-
-/// `docker compose -p … --project-directory … -f …`.
-fn base_argv(origin: &ComposeOrigin, files: &[PathBuf]) -> Vec<String> {
-    let mut argv: Vec<String> = ["docker", "compose", "-p", &origin.project]
-        .map(str::to_owned)
-        .to_vec();
-    argv.push("--project-directory".to_owned());
-    argv.push(origin.working_dir.display().to_string());
-    for file in files {
-        argv.push("-f".to_owned());
-        argv.push(file.display().to_string());
-    }
-    argv
 }
 
 /// The image name that the compose files will say once the saved ones are back. It is what must be tagged.
@@ -162,11 +142,15 @@ async fn reference(
         Some((files, env_file)) => (files, env_file),
         None => (origin.config_files.clone(), None),
     };
-    let mut argv = base_argv(origin, &files);
-    if let Some(path) = env_file {
-        argv.push("--env-file".to_owned());
-        argv.push(path.display().to_string());
-    }
+    let as_restored = ComposeOrigin {
+        config_files: files,
+        ..origin.clone()
+    };
+    let options = ComposeOptions {
+        env_files: env_file.into_iter().collect(),
+        profiles: Vec::new(),
+    };
+    let mut argv = compose::project_argv(&as_restored, &options);
     argv.extend(["config", "--format", "json"].map(str::to_owned));
     let mut command = Command::new(argv, ANSWER_LIMIT).in_folder(&origin.working_dir);
     command.has_clean_env = true;
@@ -323,27 +307,16 @@ async fn tag_target(
 }
 
 fn up(service: &Service, origin: &ComposeOrigin) -> Step {
-    let mut argv = base_argv(origin, &origin.config_files);
-    argv.extend(
-        [
-            "up",
-            "-d",
-            "--no-deps",
-            "--no-build",
-            "--pull",
-            "never",
-            "--wait",
-            "--wait-timeout",
-        ]
-        .map(str::to_owned),
-    );
-    argv.push(WAIT_S.to_string());
+    let mut argv = compose::up_argv(origin, &ComposeOptions::default(), WAIT);
     if service.instances.len() > 1 {
         // Replicas that were asked for on the command line stand in no file.
-        argv.push("--scale".to_owned());
-        argv.push(format!("{}={}", origin.service, service.instances.len()));
+        let scale = format!("{}={}", origin.service, service.instances.len());
+        let end_of_options = argv.iter().rposition(|a| a == "--").unwrap_or(argv.len());
+        argv.splice(
+            end_of_options..end_of_options,
+            ["--scale".to_owned(), scale],
+        );
     }
-    argv.push(origin.service.clone());
     let work = StepWork::Command {
         argv,
         cwd: Some(origin.working_dir.clone()),

@@ -177,7 +177,7 @@ mod tests {
     fn a_command_is_an_action_or_a_unique_part_of_one() {
         assert_eq!(resolve("app.quit"), Ok(Action::Quit));
         assert_eq!(resolve("quit"), Ok(Action::Quit));
-        assert_eq!(resolve("roll"), Ok(Action::RollBack));
+        assert_eq!(resolve("roll-back"), Ok(Action::RollBack));
         assert!(resolve("focus").unwrap_err().contains("can mean"));
         assert!(resolve("ap.quit").unwrap_err().contains("app.quit"));
     }

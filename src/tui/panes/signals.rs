@@ -149,12 +149,13 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     }
     let is_stale = !pane.reading.is_fresh();
     let width = inner.width as usize;
-    // With little room, each signal takes one row; its history or reason is left to the zoomed pane.
-    let has_second = inner.height as usize >= signals.signals.len() * 2;
+    // The first signals get a second row, with their history or the reason why there is no value, as far as the
+    // room goes; they are the ones that say most.
+    let seconds = (inner.height as usize).saturating_sub(signals.signals.len());
     let mut lines = Vec::new();
-    for signal in &signals.signals {
-        lines.push(value_row(app, signal, width, is_stale, !has_second));
-        if has_second {
+    for (i, signal) in signals.signals.iter().enumerate() {
+        lines.push(value_row(app, signal, width, is_stale));
+        if i < seconds {
             lines.push(second_row(app, signal, width));
         }
     }
@@ -173,13 +174,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-fn value_row(
-    app: &App,
-    signal: &Signal,
-    width: usize,
-    is_stale: bool,
-    has_spark: bool,
-) -> Line<'static> {
+fn value_row(app: &App, signal: &Signal, width: usize, is_stale: bool) -> Line<'static> {
     let theme = app.setup.theme;
     let style = if is_stale {
         theme.style(Role::Stale)
@@ -192,26 +187,14 @@ fn value_row(
         None => name(&signal.signal).to_owned(),
     };
     let value_width = 9;
-    let spark_width = if has_spark {
-        width.saturating_sub(27).min(20)
-    } else {
-        0
-    };
-    let label_width = width.saturating_sub(3 + value_width + spark_width + 1);
-    let mut spans = vec![
+    let label_width = width.saturating_sub(3 + value_width + 1);
+    Line::from(vec![
         Span::raw(" "),
         Span::styled(theme.grade_glyph(signal.grade), style),
         Span::raw(" "),
         Span::styled(format::left(&label, label_width), theme.style(Role::Text)),
-    ];
-    if spark_width > 2 {
-        spans.push(Span::styled(
-            format!("{} ", spark(app, signal, spark_width - 1)),
-            theme.style(Role::Dim),
-        ));
-    }
-    spans.push(Span::styled(format::right(&value, value_width), style));
-    Line::from(spans)
+        Span::styled(format::right(&value, value_width), style),
+    ])
 }
 
 fn second_row(app: &App, signal: &Signal, width: usize) -> Line<'static> {
@@ -226,7 +209,13 @@ fn second_row(app: &App, signal: &Signal, width: usize) -> Line<'static> {
     }
     Line::from(vec![
         Span::raw("   "),
-        Span::styled(spark(app, signal, room), theme.grade(signal.grade)),
+        Span::styled(
+            spark(app, signal, room),
+            match signal.grade {
+                Grade::Ok | Grade::Unknown => theme.style(Role::Dim),
+                grade => theme.grade(grade),
+            },
+        ),
     ])
 }
 
@@ -246,11 +235,15 @@ fn spark(app: &App, signal: &Signal, width: usize) -> String {
     let Some(history) = app.signals.history.get(&key) else {
         return String::new();
     };
-    // Fractions are drawn against the whole unless they are small, so that 2 % CPU does not look like a peak.
+    // Against a scale on which a calm signal looks calm: 2 % CPU is no peak, nor is a steady 7 requests a second.
     let peak = history.iter().flatten().copied().fold(0.0, f64::max);
-    let top = match signal.unit.as_str() {
-        "fraction" => peak.max(0.1),
-        _ => peak,
+    let top = match signal.signal {
+        SignalName::LatencyP95 => peak.max(1000.0),
+        SignalName::ErrorRate => peak.max(0.05),
+        SignalName::Cpu | SignalName::Memory | SignalName::Disk | SignalName::Connections => {
+            peak.max(1.0)
+        }
+        SignalName::Traffic | SignalName::Own(_) => peak * 1.5,
     };
     history
         .iter()

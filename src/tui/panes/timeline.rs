@@ -15,6 +15,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use crate::domain::reading::Reading;
+use crate::domain::signal::Grade;
 use crate::domain::timeline::TimelineEvent;
 use crate::tui::app::App;
 use crate::tui::format;
@@ -147,7 +148,11 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
                     format!(" {} ", format::left(&time, 8)),
                     theme.style(Role::Dim),
                 ),
-                Span::styled(theme.grade_glyph(event.grade), theme.grade(event.grade)),
+                match event.grade {
+                    // Most events are neither good nor bad.
+                    Grade::Unknown => Span::styled("·", theme.style(Role::Dim)),
+                    grade => Span::styled(theme.grade_glyph(grade), theme.grade(grade)),
+                },
                 Span::raw(" "),
                 Span::styled(kind, theme.style(Role::Dim)),
                 Span::raw(text),

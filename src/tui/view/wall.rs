@@ -113,7 +113,6 @@ fn overall(app: &App) -> (&'static str, String, Grade) {
 }
 
 fn verdict(app: &App, width: usize) -> Vec<Line<'static>> {
-    let theme = app.setup.theme;
     let Some(comparison) = app.compare.reading.value() else {
         return Vec::new();
     };

@@ -90,7 +90,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
             return;
         }
     };
-    draw_comparison(app, comparison, frame, inner);
+    draw_comparison(app, comparison, frame, super::super::inset(inner));
 }
 
 fn title(app: &App) -> Vec<Span<'static>> {
@@ -249,13 +249,6 @@ fn summary(theme: Theme, comparison: &Comparison) -> Line<'static> {
             grade_of(SignalName::LatencyP95),
             String::new(),
         );
-        pair(
-            "requests",
-            format::count(b.requests),
-            format::count(a.requests),
-            Grade::Unknown,
-            String::new(),
-        );
     } else {
         pair(
             "records",
@@ -265,6 +258,7 @@ fn summary(theme: Theme, comparison: &Comparison) -> Line<'static> {
             String::new(),
         );
     }
+    let has_requests = b.requests > 0 || a.requests > 0;
     let new_errors = comparison
         .patterns
         .iter()
@@ -277,8 +271,19 @@ fn summary(theme: Theme, comparison: &Comparison) -> Line<'static> {
             "new error patterns"
         };
         spans.push(Span::styled(
-            format!("{new_errors} {noun}"),
+            format!("{new_errors} {noun}   "),
             theme.style(Role::Critical),
+        ));
+    }
+    if has_requests {
+        spans.push(Span::styled(
+            format!(
+                "requests {}{}{}",
+                format::count(b.requests),
+                arrow(theme),
+                format::count(a.requests)
+            ),
+            theme.style(Role::Dim),
         ));
     }
     Line::from(spans)
