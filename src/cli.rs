@@ -45,6 +45,23 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+impl Cli {
+    /// Reads this process's arguments.
+    ///
+    /// # Errors
+    /// How to exit when there is nothing to run: help and version were printed, or the usage was wrong and said so.
+    pub fn read() -> Result<Self, exit::Exit> {
+        Self::try_parse().map_err(|error| {
+            let _ = error.print();
+            if error.use_stderr() {
+                exit::Exit::Usage
+            } else {
+                exit::Exit::Done
+            }
+        })
+    }
+}
+
 /// Options of every subcommand.
 #[derive(Debug, Clone, Args)]
 pub struct Global {

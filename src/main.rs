@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
 use lastgood::cli::demo::DemoArgs;
 use lastgood::cli::keys::{KeymapText, KeysArgs, KeysCommand};
 use lastgood::cli::output::{Ended, Output, Stop, talk, talk_error};
@@ -17,12 +16,9 @@ fn main() -> ExitCode {
     if args.next().is_some_and(|first| first == demo::SUBCOMMAND) {
         return demo::run_process(args);
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+        Err(exit) => return ExitCode::from(exit.code()),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
