@@ -3,7 +3,10 @@
 
 mod act;
 mod key;
+mod motion;
 mod news;
+mod operate;
+mod runbook;
 
 use crate::domain::signal::Grade;
 
