@@ -431,6 +431,17 @@ fn leaving_waits_for_an_action_under_way() {
 }
 
 #[test]
+fn a_message_goes_by_itself_unless_it_is_critical() {
+    let mut app = broken(120, 40);
+    type_in(&mut app, "L");
+    later(&mut app, Duration::from_secs(11));
+    assert!(app.flash.is_none() && says(&app, "Armed"));
+    app.tell(crate::domain::signal::Grade::Critical, "broken", None);
+    later(&mut app, Duration::from_secs(3600));
+    assert!(app.flash.is_some());
+}
+
+#[test]
 fn pasted_text_never_acts_as_keys() {
     let mut app = broken(120, 40);
     let effects = update(&mut app, Msg::Paste("Lab\nq".into()));
@@ -475,7 +486,8 @@ fn idle_waits_for_the_next_minute_and_a_running_budget_for_the_next_second() {
     // 15:31:07
     assert_eq!(app.next_tick(), Duration::from_secs(53));
     type_in(&mut app, "L");
-    assert_eq!(app.next_tick(), Duration::from_secs(53));
+    // The message in the footer goes by itself.
+    assert_eq!(app.next_tick(), Duration::from_secs(10));
     type_in(&mut app, "ab");
     update(&mut app, Msg::Planned(Box::new(plan())));
     assert_eq!(app.next_tick(), Duration::from_secs(53));
