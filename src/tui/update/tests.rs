@@ -287,6 +287,19 @@ fn another_release_is_a_deploy_and_is_compared_by_itself() {
 }
 
 #[test]
+fn the_same_release_in_a_new_container_is_a_deploy_and_a_restart_is_none() {
+    let mut app = broken(120, 40);
+    let mut changed = inventory();
+    changed.services[2].instances[0].id = "db-2".into();
+    let effects = update(&mut app, Msg::Inventory(changed.clone()));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Compare { .. })));
+    assert!(screen(&app).contains("db 17.5 recreated"));
+    changed.services[2].uptime_ms = Some(0);
+    let effects = update(&mut app, Msg::Inventory(changed));
+    assert!(!effects.iter().any(|e| matches!(e, Effect::Compare { .. })));
+}
+
+#[test]
 fn a_recreated_service_stays_selected_while_it_is_gone() {
     let mut app = broken(120, 40);
     let mut without = inventory();
