@@ -340,7 +340,7 @@ pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effec
             app.runbook.is_probing = false;
             app.runbook.next_at = Some(now + crate::tui::panes::runbook::PROBE_EVERY);
         }
-        TaskKey::RunbookItem | TaskKey::Search => {}
+        TaskKey::RunbookItem | TaskKey::Search | TaskKey::Copy => {}
     }
     let grade = match problem.kind {
         ErrorKind::No | ErrorKind::NotSure | ErrorKind::Refused => Grade::Warning,
