@@ -65,7 +65,9 @@ impl SignalsPane {
             return;
         }
         // The whole service first; its routes are for those who look closer.
-        signals.signals.sort_by_key(|s| (s.route.is_some(), rank(&s.signal)));
+        signals
+            .signals
+            .sort_by_key(|s| (s.route.is_some(), rank(&s.signal)));
         for signal in &signals.signals {
             let key = (
                 signal.signal.clone(),

@@ -145,10 +145,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
                 Some(rest) if !kind.is_empty() && rest.starts_with(' ') => rest.trim_start(),
                 _ => words,
             };
-            let text = format::cut(
-                &format!("{name}{words}"),
-                room.saturating_sub(kind.len()),
-            );
+            let text = format::cut(&format!("{name}{words}"), room.saturating_sub(kind.len()));
             Line::from(vec![
                 Span::styled(
                     format!(" {} ", format::left(&time, 8)),
