@@ -49,7 +49,12 @@ pub async fn measure(ctx: &Context, service: &Service, window: Window) -> Servic
 fn fit(service: &Service, window: Window, now: Timestamp) -> Window {
     let until = window.until.unwrap_or(now);
     let since = window.since.unwrap_or_else(|| until - SPAN);
-    let created = service.instances.iter().filter_map(|i| i.created_at).min();
+    // A process has no creation besides its start.
+    let born = service
+        .instances
+        .iter()
+        .filter_map(|i| i.created_at.or(i.started_at));
+    let created = born.min();
     Window {
         since: Some(created.map_or(since, |at| since.max(at))),
         until: Some(until),
