@@ -17,7 +17,7 @@ pub struct PatternsArgs {
     /// A path, `-`, checkpoint:ID[/service] or service:NAME
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<String>,
-    /// One LINE_NUMBER<TAB>PATTERN_ID a record
+    /// One line a record: LINE_NUMBER, a tab, PATTERN_ID
     #[arg(long)]
     pub assign: bool,
 }
