@@ -40,7 +40,12 @@ pub fn align(before: &[u64], after: &[u64], budget: Duration) -> Vec<Row> {
     let (mut b, mut a) = (0, 0);
     while b < before.len() || a < after.len() {
         let (b_end, a_end) = cut(before, after, b, a);
-        let ops = capture_diff_slices_deadline(Algorithm::Patience, &before[b..b_end], &after[a..a_end], Some(deadline));
+        let ops = capture_diff_slices_deadline(
+            Algorithm::Patience,
+            &before[b..b_end],
+            &after[a..a_end],
+            Some(deadline),
+        );
         for op in ops {
             push(&op, b, a, &mut rows);
         }
@@ -75,8 +80,12 @@ fn push(op: &DiffOp, b: usize, a: usize, rows: &mut Vec<Row>) {
             before: b + old_index + i,
             after: a + new_index + i,
         })),
-        DiffOp::Delete { old_index, old_len, .. } => rows.extend((0..old_len).map(|i| Row::Removed(b + old_index + i))),
-        DiffOp::Insert { new_index, new_len, .. } => rows.extend((0..new_len).map(|i| Row::Added(a + new_index + i))),
+        DiffOp::Delete {
+            old_index, old_len, ..
+        } => rows.extend((0..old_len).map(|i| Row::Removed(b + old_index + i))),
+        DiffOp::Insert {
+            new_index, new_len, ..
+        } => rows.extend((0..new_len).map(|i| Row::Added(a + new_index + i))),
         DiffOp::Replace {
             old_index,
             old_len,
@@ -175,9 +184,16 @@ mod tests {
     fn words_that_differ_are_marked() {
         let (left, right) = words("took 12 ms for user", "took 340 ms for user");
         let marked = |pieces: &[Piece]| -> Vec<String> {
-            pieces.iter().filter(|p| p.is_different).map(|p| p.text.clone()).collect()
+            pieces
+                .iter()
+                .filter(|p| p.is_different)
+                .map(|p| p.text.clone())
+                .collect()
         };
-        assert_eq!((marked(&left), marked(&right)), (vec!["12".to_owned()], vec!["340".to_owned()]));
+        assert_eq!(
+            (marked(&left), marked(&right)),
+            (vec!["12".to_owned()], vec!["340".to_owned()])
+        );
         let whole: String = right.iter().map(|p| p.text.as_str()).collect();
         assert_eq!(whole, "took 340 ms for user");
     }
@@ -236,7 +252,10 @@ mod tests {
         let mut after = before.clone();
         after.insert(9_000, 1_000_000);
         let rows = align(&before, &after, Duration::from_secs(5));
-        assert_eq!(rows.iter().filter(|r| matches!(r, Row::Added(_))).count(), 1);
+        assert_eq!(
+            rows.iter().filter(|r| matches!(r, Row::Added(_))).count(),
+            1
+        );
         assert_eq!(rows.len(), 20_001);
     }
 }

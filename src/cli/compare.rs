@@ -65,7 +65,15 @@ pub async fn run(args: &CompareArgs, ctx: &Arc<Context>, out: &mut Output) -> En
         }
     });
     let service = args.service.as_deref();
-    let found = compare(ctx, &before, &after, service, progress, CancellationToken::new()).await;
+    let found = compare(
+        ctx,
+        &before,
+        &after,
+        service,
+        progress,
+        CancellationToken::new(),
+    )
+    .await;
     // Ends by itself: the comparison dropped its sender.
     let _ = talking.await;
     let found = found?;

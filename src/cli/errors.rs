@@ -74,7 +74,10 @@ fn print(report: &ErrorReport, out: &mut Output) -> Result<(), Stop> {
             rate * 100.0,
             report.records
         ),
-        None => format!("no requests in {} records; error rate unknown", report.records),
+        None => format!(
+            "no requests in {} records; error rate unknown",
+            report.records
+        ),
     };
     out.line(out.paint(Paint::Bold, &head))?;
     print_missing(&report.missing, out)?;
@@ -86,7 +89,11 @@ fn print(report: &ErrorReport, out: &mut Output) -> Result<(), Stop> {
         let clock = |at: Option<jiff::Timestamp>| {
             at.map_or_else(
                 || "-".to_owned(),
-                |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string(),
+                |at| {
+                    at.to_zoned(jiff::tz::TimeZone::system())
+                        .strftime("%H:%M:%S")
+                        .to_string()
+                },
             )
         };
         let span = match (pattern.first_seen, pattern.last_seen) {
@@ -95,7 +102,10 @@ fn print(report: &ErrorReport, out: &mut Output) -> Result<(), Stop> {
             (first, last) => format!("{} … {}  ", clock(first), clock(last)),
         };
         let level = level_word(pattern.level, out);
-        out.line(format_args!("{:>7}×  {span}{level}  {}", pattern.count, pattern.template))?;
+        out.line(format_args!(
+            "{:>7}×  {span}{level}  {}",
+            pattern.count, pattern.template
+        ))?;
     }
     Ok(())
 }

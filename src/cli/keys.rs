@@ -59,7 +59,10 @@ pub fn run(args: &KeysArgs, keymap: &KeymapText, out: &mut Output) -> Ended {
             Ok(Exit::Done)
         }
         (KeysCommand::Check, Ok(_)) => {
-            out.line(format_args!("{}: every key and action is known", keymap.file))?;
+            out.line(format_args!(
+                "{}: every key and action is known",
+                keymap.file
+            ))?;
             Ok(Exit::Done)
         }
     }

@@ -36,12 +36,19 @@ pub async fn run(args: &PatternsArgs, ctx: &Arc<Context>, out: &mut Output) -> E
     } else if out.is_json() {
         out.json("patterns", &report)?;
     } else {
-        let head = format!("{} patterns in {} records", report.patterns.len(), report.records);
+        let head = format!(
+            "{} patterns in {} records",
+            report.patterns.len(),
+            report.records
+        );
         out.line(out.paint(Paint::Bold, &head))?;
         print_missing(&report.missing, out)?;
         for pattern in &report.patterns {
             let level = level_word(pattern.level, out);
-            out.line(format_args!("{:>9}×  {level}  {}", pattern.count, pattern.template))?;
+            out.line(format_args!(
+                "{:>9}×  {level}  {}",
+                pattern.count, pattern.template
+            ))?;
         }
     }
     Ok(Exit::Done)

@@ -43,14 +43,18 @@ pub async fn run(args: &SlowArgs, ctx: &Arc<Context>, out: &mut Output) -> Ended
 fn parse_threshold(text: &str) -> Result<f64, OpsError> {
     let seconds = text.parse::<f64>().ok().map(|s| s * 1000.0);
     let ms = text.strip_suffix("ms").and_then(|n| n.parse::<f64>().ok());
-    let s = text.strip_suffix('s').and_then(|n| n.parse::<f64>().ok()).map(|s| s * 1000.0);
+    let s = text
+        .strip_suffix('s')
+        .and_then(|n| n.parse::<f64>().ok())
+        .map(|s| s * 1000.0);
     let span = time::parse_span(text).map(|d| d.as_secs_f64() * 1000.0);
     ms.or(s)
         .or(seconds)
         .or(span)
         .filter(|ms| ms.is_finite() && *ms >= 0.0)
         .ok_or_else(|| {
-            OpsError::new(ErrorKind::Usage, format!("not a duration: {text:?}")).fix("--threshold 1s, 1.5s or 500ms")
+            OpsError::new(ErrorKind::Usage, format!("not a duration: {text:?}"))
+                .fix("--threshold 1s, 1.5s or 500ms")
         })
 }
 
@@ -81,7 +85,10 @@ fn print(report: &SlowReport, out: &mut Output) -> Result<(), Stop> {
         duration(l.max)
     ))?;
     out.line("")?;
-    let columns = format!("{:>9}  {:>8}  {:>8}  {:>8}  ENDPOINT", "REQUESTS", "MEAN", "P95", "MAX");
+    let columns = format!(
+        "{:>9}  {:>8}  {:>8}  {:>8}  ENDPOINT",
+        "REQUESTS", "MEAN", "P95", "MAX"
+    );
     out.line(out.paint(Paint::Dim, &columns))?;
     for e in &report.endpoints {
         out.line(format_args!(
@@ -107,7 +114,14 @@ mod tests {
 
     #[test]
     fn thresholds_have_many_forms() {
-        for (text, ms) in [("1s", 1000.0), ("1.0s", 1000.0), ("500ms", 500.0), ("2", 2000.0), ("1m", 60_000.0), ("0.25s", 250.0)] {
+        for (text, ms) in [
+            ("1s", 1000.0),
+            ("1.0s", 1000.0),
+            ("500ms", 500.0),
+            ("2", 2000.0),
+            ("1m", 60_000.0),
+            ("0.25s", 250.0),
+        ] {
             assert_eq!(parse_threshold(text).unwrap(), ms, "{text}");
         }
         for text in ["", "fast", "-1s", "infs"] {

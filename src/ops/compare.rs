@@ -2,6 +2,8 @@
 
 mod changes;
 mod facts;
+#[cfg(test)]
+mod golden;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -28,10 +30,11 @@ pub fn newest(ctx: &Context) -> Result<Input, OpsError> {
             id: checkpoint.id,
             service: None,
         }),
-        None => Err(
-            OpsError::new(ErrorKind::NotSure, "there is no complete checkpoint to compare with")
-                .fix("lastgood checkpoint create, or lastgood compare BEFORE AFTER"),
-        ),
+        None => Err(OpsError::new(
+            ErrorKind::NotSure,
+            "there is no complete checkpoint to compare with",
+        )
+        .fix("lastgood checkpoint create, or lastgood compare BEFORE AFTER")),
     }
 }
 
@@ -48,14 +51,19 @@ pub async fn compare(
     cancel: CancellationToken,
 ) -> Result<Comparison, OpsError> {
     if before == &Input::Stdin && after == &Input::Stdin {
-        return Err(OpsError::new(ErrorKind::Usage, "only one side can be standard input"));
+        return Err(OpsError::new(
+            ErrorKind::Usage,
+            "only one side can be standard input",
+        ));
     }
     let baseline = match before {
         Input::Checkpoint { id, .. } if after.is_live() => Some(input::open_checkpoint(ctx, id)?),
         _ => None,
     };
     // Nobody has to listen: progress that finds no room is left out.
-    let _ = progress.try_send(Progress::Note(SafeText::from_text(&format!("reading {before} and {after}"))));
+    let _ = progress.try_send(Progress::Note(SafeText::from_text(&format!(
+        "reading {before} and {after}"
+    ))));
     let options = ReadOptions::default();
     // The after side of a checkpoint's one service is compared with that service only.
     let only = service.or(match (before, after) {
@@ -74,7 +82,9 @@ pub async fn compare(
     let facts = facts::gather(ctx, &old, &new, report.as_ref(), &redactor);
     let _ = progress.try_send(Progress::Note(SafeText::from_text("judging")));
     let judged = tokio::task::spawn_blocking(move || judge(old, new, facts, &redactor)).await;
-    judged.map_err(|error| OpsError::new(ErrorKind::Failed, "the comparison broke off").because(error))
+    judged.map_err(|error| {
+        OpsError::new(ErrorKind::Failed, "the comparison broke off").because(error)
+    })
 }
 
 fn judge(old: ReadSide, new: ReadSide, facts: compare::Facts, redactor: &Redactor) -> Comparison {
@@ -90,7 +100,10 @@ pub(super) fn show(redactor: &Redactor, text: &[u8]) -> SafeText {
 
 /// Gives the two sides of one service one name: files have none of their own.
 fn pair(before: &mut SideLogs, after: &mut SideLogs) {
-    if let ([b], [a]) = (before.services.as_mut_slice(), after.services.as_mut_slice()) {
+    if let ([b], [a]) = (
+        before.services.as_mut_slice(),
+        after.services.as_mut_slice(),
+    ) {
         if a.id.group == "file" && b.id.group != "file" {
             a.id = b.id.clone();
         } else {
@@ -98,11 +111,15 @@ fn pair(before: &mut SideLogs, after: &mut SideLogs) {
         }
         return;
     }
-    let names = |side: &SideLogs| -> Vec<ServiceId> { side.services.iter().map(|s| s.id.clone()).collect() };
+    let names = |side: &SideLogs| -> Vec<ServiceId> {
+        side.services.iter().map(|s| s.id.clone()).collect()
+    };
     let (old_names, new_names) = (names(before), names(after));
     for (side, others) in [(&mut *before, new_names), (&mut *after, old_names)] {
         for service in side.services.iter_mut().filter(|s| s.id.group == "file") {
-            let mut same = others.iter().filter(|o| o.name == service.id.name && o.group != "file");
+            let mut same = others
+                .iter()
+                .filter(|o| o.name == service.id.name && o.group != "file");
             if let (Some(one), None) = (same.next(), same.next()) {
                 service.id = one.clone();
             }
@@ -110,7 +127,11 @@ fn pair(before: &mut SideLogs, after: &mut SideLogs) {
     }
     // Lines without a prefix are called by their file, and files differ by name.
     let unnamed = |side: &SideLogs| -> Vec<usize> {
-        (0..side.services.len()).filter(|at| side.services[*at].scan.name.is_none() && side.services[*at].id.group == "file").collect()
+        (0..side.services.len())
+            .filter(|at| {
+                side.services[*at].scan.name.is_none() && side.services[*at].id.group == "file"
+            })
+            .collect()
     };
     if let ([b], [a]) = (unnamed(before).as_slice(), unnamed(after).as_slice()) {
         before.services[*b].id = after.services[*a].id.clone();
@@ -140,7 +161,10 @@ mod tests {
         }
     }
 
-    fn paired(before: &[(&str, Option<&str>)], after: &[(&str, Option<&str>)]) -> (Vec<String>, Vec<String>) {
+    fn paired(
+        before: &[(&str, Option<&str>)],
+        after: &[(&str, Option<&str>)],
+    ) -> (Vec<String>, Vec<String>) {
         let (mut before, mut after) = (side(before), side(after));
         pair(&mut before, &mut after);
         let names = |side: &SideLogs| side.services.iter().map(|s| s.id.to_string()).collect();
@@ -150,21 +174,33 @@ mod tests {
     #[test]
     fn two_sides_of_one_service_have_one_name() {
         let text = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(paired(&[("file/before", None)], &[("file/after", None)]), (text(&["file/after"]), text(&["file/after"])));
-        assert_eq!(paired(&[("shop/api", None)], &[("file/after", None)]), (text(&["shop/api"]), text(&["shop/api"])));
+        assert_eq!(
+            paired(&[("file/before", None)], &[("file/after", None)]),
+            (text(&["file/after"]), text(&["file/after"]))
+        );
+        assert_eq!(
+            paired(&[("shop/api", None)], &[("file/after", None)]),
+            (text(&["shop/api"]), text(&["shop/api"]))
+        );
         assert_eq!(
             paired(
                 &[("shop/api", None), ("shop/db", None)],
                 &[("file/api", Some("api")), ("file/db", Some("db"))]
             ),
-            (text(&["shop/api", "shop/db"]), text(&["shop/api", "shop/db"]))
+            (
+                text(&["shop/api", "shop/db"]),
+                text(&["shop/api", "shop/db"])
+            )
         );
         assert_eq!(
             paired(
                 &[("file/before", None), ("file/db", Some("db"))],
                 &[("file/after", None), ("file/db", Some("db"))]
             ),
-            (text(&["file/after", "file/db"]), text(&["file/after", "file/db"]))
+            (
+                text(&["file/after", "file/db"]),
+                text(&["file/after", "file/db"])
+            )
         );
     }
 }

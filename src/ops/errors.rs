@@ -81,7 +81,8 @@ pub(super) async fn read_all(
             }
         }
     }
-    let side = joined.ok_or_else(|| OpsError::new(super::ErrorKind::Usage, "no input was named"))?;
+    let side =
+        joined.ok_or_else(|| OpsError::new(super::ErrorKind::Usage, "no input was named"))?;
     let redactor = secrets::redactor(ctx, &side.live)?;
     Ok(Joined { side, redactor })
 }
@@ -106,7 +107,11 @@ pub(super) fn example_of(pattern: &Pattern, redactor: &Redactor) -> SafeText {
 ///
 /// # Errors
 /// An input cannot be read.
-pub async fn errors(ctx: &Context, inputs: &[Input], cancel: &CancellationToken) -> Result<ErrorReport, OpsError> {
+pub async fn errors(
+    ctx: &Context,
+    inputs: &[Input],
+    cancel: &CancellationToken,
+) -> Result<ErrorReport, OpsError> {
     let Joined { side, redactor } = read_all(ctx, inputs, ReadOptions::default(), cancel).await?;
     let by_status = |id: &_| {
         side.logs
@@ -125,8 +130,22 @@ pub async fn errors(ctx: &Context, inputs: &[Input], cancel: &CancellationToken)
             template: show(&redactor, pattern.template.as_bytes()),
             level: pattern.level,
             count: pattern.count(),
-            first_seen: instant(pattern.parts.iter().filter_map(|p| p.seen).map(|s| s.0).min()),
-            last_seen: instant(pattern.parts.iter().filter_map(|p| p.seen).map(|s| s.1).max()),
+            first_seen: instant(
+                pattern
+                    .parts
+                    .iter()
+                    .filter_map(|p| p.seen)
+                    .map(|s| s.0)
+                    .min(),
+            ),
+            last_seen: instant(
+                pattern
+                    .parts
+                    .iter()
+                    .filter_map(|p| p.seen)
+                    .map(|s| s.1)
+                    .max(),
+            ),
             example: example_of(pattern, &redactor),
         })
         .collect();

@@ -79,7 +79,11 @@ impl Input {
             match pair.split_once('=') {
                 Some(("since", value)) if !value.is_empty() => since = Some(value.to_owned()),
                 Some(("until", value)) if !value.is_empty() => until = Some(value.to_owned()),
-                _ => return Err(wrong(&format!("{pair:?} is neither since=TIME nor until=TIME"))),
+                _ => {
+                    return Err(wrong(&format!(
+                        "{pair:?} is neither since=TIME nor until=TIME"
+                    )));
+                }
             }
         }
         Ok(Self::Service {
@@ -150,7 +154,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
-        for text in ["", "checkpoint:", "checkpoint:a/", "service:", "service:a?from=1", "service:a?since="] {
+        for text in [
+            "",
+            "checkpoint:",
+            "checkpoint:a/",
+            "service:",
+            "service:a?from=1",
+            "service:a?since=",
+        ] {
             let error = Input::parse(text).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Usage, "{text}");
             assert!(error.fix.is_some());

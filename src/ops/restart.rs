@@ -11,10 +11,12 @@ use crate::domain::operation::{
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service, ServiceId};
 use crate::domain::settings::ExecCommands;
-use crate::ops::operation::{container_limit_ms, instances};
+use crate::ops::operation::{container_limit_ms, describe, instances};
 
 /// Time between TERM and KILL, as Docker's own default.
 const GRACE_S: u32 = 10;
+/// The variable that tells a `roll_back` command which release to bring back.
+const RELEASE_VARIABLE: &str = "LASTGOOD_RELEASE";
 /// How long a configured command may take.
 const COMMAND_LIMIT_MS: u64 = 120_000;
 /// How long a service must run without a restart to count as running.
@@ -61,7 +63,8 @@ pub(crate) async fn plan(
             }
             Runtime::Exec => {
                 let commands = settings.exec.unwrap_or_default();
-                steps.push(exec_step(service, &commands, action)?);
+                let change = Change::State(action);
+                steps.push(exec_step(service, &commands, &change)?);
             }
             Runtime::Swarm | Runtime::Pm2 | Runtime::File => {
                 return Err(unsupported(service, action.as_str()));
@@ -163,56 +166,60 @@ pub(crate) fn is_as_planned(service: &Service) -> Fingerprint {
     }
 }
 
-fn exec_step(
+/// What is done to a service that is run by commands.
+pub(crate) enum Change<'a> {
+    /// Restart, stop or start it.
+    State(ContainerAction),
+    /// Bring back this release.
+    RollBack(&'a str),
+}
+
+/// A step that runs a configured command, by `sh -c`, so that the plan shows exactly what runs.
+///
+/// # Errors
+/// The command is not configured.
+pub(crate) fn exec_step(
     service: &Service,
     commands: &ExecCommands,
-    action: ContainerAction,
+    change: &Change<'_>,
 ) -> Result<Step, OpsError> {
-    let command = match action {
-        ContainerAction::Start => commands.start.clone(),
-        ContainerAction::Stop => commands.stop.clone(),
-        ContainerAction::Restart => commands.restart.clone().or_else(|| {
-            let (stop, start) = (commands.stop.as_ref()?, commands.start.as_ref()?);
-            Some(format!("{{ {stop}; }} && {{ {start}; }}"))
-        }),
+    let (key, command) = match change {
+        Change::State(ContainerAction::Start) => ("start", commands.start.clone()),
+        Change::State(ContainerAction::Stop) => ("stop", commands.stop.clone()),
+        Change::State(ContainerAction::Restart) => {
+            let both = commands.stop.as_ref().zip(commands.start.as_ref());
+            let stop_start = both.map(|(stop, start)| format!("{{ {stop}; }} && {{ {start}; }}"));
+            ("restart", commands.restart.clone().or(stop_start))
+        }
+        Change::RollBack(_) => ("roll_back", commands.roll_back.clone()),
     };
     let command = command.ok_or_else(|| {
         OpsError::new(
             ErrorKind::Usage,
-            format!(
-                "no {} command is configured for {}",
-                action.as_str(),
-                service.id
-            ),
+            format!("no {key} command is configured for {}", service.id),
         )
-        .fix(format!(
-            "[services.\"{}\"] {} = \"…\"",
-            service.id,
-            action.as_str()
-        ))
+        .fix(format!("[services.\"{}\"] {key} = \"…\"", service.id))
     })?;
-    Ok(exec_command(service, &command, BTreeMap::new()))
-}
-
-/// A step that runs a configured command.
-pub(crate) fn exec_command(
-    service: &Service,
-    command: &str,
-    env: BTreeMap<String, String>,
-) -> Step {
-    Step {
-        text: SafeText::from_text(&format!("run: {command}")),
-        manual: Some(SafeText::from_text(command)),
-        work: StepWork::Command {
-            argv: vec!["sh".to_owned(), "-c".to_owned(), command.to_owned()],
-            cwd: None,
-            env,
-        },
+    let mut env = BTreeMap::new();
+    let mut text = format!("run: {command}");
+    if let Change::RollBack(release) = change {
+        env.insert(RELEASE_VARIABLE.to_owned(), (*release).to_owned());
+        text.push_str(&format!("  with {RELEASE_VARIABLE}={release}"));
+    }
+    let work = StepWork::Command {
+        argv: vec!["sh".to_owned(), "-c".to_owned(), command],
+        cwd: None,
+        env,
+    };
+    Ok(Step {
+        text: SafeText::from_text(&text),
+        manual: Some(SafeText::from_text(&describe(&work))),
+        work,
         undo: None,
         fingerprints: vec![is_as_planned(service)],
         timeout_ms: COMMAND_LIMIT_MS,
         may_fail: false,
-    }
+    })
 }
 
 fn proof(service: &Service, action: ContainerAction) -> Step {

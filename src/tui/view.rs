@@ -140,6 +140,12 @@ fn lock(app: &App) -> (String, Role) {
         Lock::ReadOnly => ("READ-ONLY".to_owned(), Role::Accent),
         Lock::Armed { until } if app.now < until => {
             let left = format::elapsed_ms(app.now, until);
+            // Rounded up: "0 min left" would be a lie.
+            let left = if left > 60_000 {
+                left.div_ceil(60_000) * 60_000
+            } else {
+                left
+            };
             (format!("ARMED {} left", format::span(left)), Role::Warning)
         }
         _ => ("LOCKED".to_owned(), Role::Dim),

@@ -48,12 +48,17 @@ fn verdict_line(verdict: &Verdict, out: &Output) -> String {
         Decision::RollBack => ("✖", Paint::Bad),
         Decision::Inconclusive => ("?", Paint::Warning),
     };
-    let severity = verdict.severity.map_or(String::new(), |s| format!("  {}", s.as_str()));
+    let severity = verdict
+        .severity
+        .map_or(String::new(), |s| format!("  {}", s.as_str()));
     let confidence = match verdict.confidence {
         Confidence::High => "high confidence",
         Confidence::Low => "low confidence",
     };
-    let words = out.paint(paint, &format!("{glyph} {}{severity}", verdict.decision.words()));
+    let words = out.paint(
+        paint,
+        &format!("{glyph} {}{severity}", verdict.decision.words()),
+    );
     format!("{words}  ({confidence})")
 }
 
@@ -64,11 +69,19 @@ fn print_finding(finding: &Finding, with_service: bool, out: &mut Output) -> Res
         Some(Severity::P1) => out.paint(Paint::Warning, severity),
         None => severity.to_owned(),
     };
-    let service = if with_service { format!("{}: ", finding.service) } else { String::new() };
-    let interval = finding
-        .interval
-        .map_or(String::new(), |(low, high)| format!("  [95 %: {low:.3}–{high:.3}]"));
-    out.line(format_args!("  {painted}  {service}{}{}", finding.text, out.paint(Paint::Dim, &interval)))?;
+    let service = if with_service {
+        format!("{}: ", finding.service)
+    } else {
+        String::new()
+    };
+    let interval = finding.interval.map_or(String::new(), |(low, high)| {
+        format!("  [95 %: {low:.3}–{high:.3}]")
+    });
+    out.line(format_args!(
+        "  {painted}  {service}{}{}",
+        finding.text,
+        out.paint(Paint::Dim, &interval)
+    ))?;
     for line in finding.evidence.iter().take(3) {
         let line = cut(line.as_str(), 160);
         out.line(out.paint(Paint::Dim, &format!("        {line}")))?;
@@ -81,19 +94,26 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    text.chars()
+        .take(width.saturating_sub(1))
+        .chain(['…'])
+        .collect()
 }
 
 fn print_numbers(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
     out.line("")?;
     let (b, a) = (&found.before, &found.after);
-    let head = format!("  {:<12}{:>14}{:>14}", "", "BEFORE", "AFTER");
+    let head = format!("  {:<12}{:>18}{:>18}", "", "BEFORE", "AFTER");
     out.line(out.paint(Paint::Dim, &head))?;
-    let row = |name: &str, value: &dyn Fn(&SideSummary) -> String| format!("  {name:<12}{:>14}{:>14}", value(b), value(a));
+    let row = |name: &str, value: &dyn Fn(&SideSummary) -> String| {
+        format!("  {name:<12}{:>18}{:>18}", value(b), value(a))
+    };
     out.line(row("records", &|s| s.records.to_string()))?;
     out.line(row("requests", &|s| s.requests.to_string()))?;
     out.line(row("errors", &|s| s.errors.to_string()))?;
-    out.line(row("error rate", &|s| s.error_rate.map_or_else(|| "-".to_owned(), percent)))?;
+    out.line(row("error rate", &|s| {
+        s.error_rate.map_or_else(|| "-".to_owned(), percent)
+    }))?;
     out.line(row("mean", &|s| duration(s.latency_ms.mean)))?;
     out.line(row("p50", &|s| duration(s.latency_ms.p50)))?;
     out.line(row("p95", &|s| duration(s.latency_ms.p95)))?;
@@ -125,7 +145,11 @@ fn print_numbers(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
 fn clock(at: Option<jiff::Timestamp>) -> String {
     at.map_or_else(
         || "-".to_owned(),
-        |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%d.%m %H:%M:%S").to_string(),
+        |at| {
+            at.to_zoned(jiff::tz::TimeZone::system())
+                .strftime("%d.%m %H:%M:%S")
+                .to_string()
+        },
     )
 }
 
@@ -135,7 +159,10 @@ fn print_changes(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
         out.line(out.paint(Paint::Bold, "What the deploy changed"))?;
     }
     for change in &found.changes {
-        let side = |text: &Option<SafeText>| text.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        let side = |text: &Option<SafeText>| {
+            text.as_ref()
+                .map_or_else(|| "nothing".to_owned(), ToString::to_string)
+        };
         out.line(format_args!(
             "  {} {}: {} → {}",
             change.service,
@@ -145,7 +172,9 @@ fn print_changes(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
         ))?;
     }
     for health in &found.health {
-        let word = |state: Option<crate::domain::health::HealthState>| state.map_or("unknown", |s| s.as_str());
+        let word = |state: Option<crate::domain::health::HealthState>| {
+            state.map_or("unknown", |s| s.as_str())
+        };
         out.line(format_args!(
             "  {} health: {} → {}",
             health.service,
@@ -157,7 +186,11 @@ fn print_changes(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
 }
 
 fn print_patterns(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
-    let changed: Vec<&PatternRow> = found.patterns.iter().filter(|p| p.change != PatternChange::Same).collect();
+    let changed: Vec<&PatternRow> = found
+        .patterns
+        .iter()
+        .filter(|p| p.change != PatternChange::Same)
+        .collect();
     let same = found.patterns.len() - changed.len();
     out.line("")?;
     let head = format!("{} patterns changed, {same} unchanged", changed.len());
@@ -166,7 +199,10 @@ fn print_patterns(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
         out.line(pattern_line(row, out))?;
     }
     if changed.len() > MAX_ROWS {
-        out.line(format_args!("  … and {} more: --format json has all", changed.len() - MAX_ROWS))?;
+        out.line(format_args!(
+            "  … and {} more: --format json has all",
+            changed.len() - MAX_ROWS
+        ))?;
     }
     Ok(())
 }
@@ -180,7 +216,10 @@ pub(super) fn pattern_line(row: &PatternRow, out: &Output) -> String {
         _ => Paint::Dim,
     };
     let mark = out.paint(paint, row.change.mark());
-    let ratio = row.ratio.filter(|r| *r > 0.0).map_or(String::new(), |r| format!("×{r:.1}"));
+    let ratio = row
+        .ratio
+        .filter(|r| *r > 0.0)
+        .map_or(String::new(), |r| format!("×{r:.1}"));
     let level = level_word(row.level, out);
     format!(
         "  {mark} {:>8} → {:<8} {ratio:>7}  {level}  {}",

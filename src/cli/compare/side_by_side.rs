@@ -23,11 +23,23 @@ pub(super) fn print(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
     out.line("")?;
     let head = format!(
         "{} │ {}",
-        fit(&[plain(&format!("BEFORE  {}", found.before.input))], half, out),
-        fit(&[plain(&format!("AFTER  {}", found.after.input))], half, out)
+        fit(
+            &[plain(&format!("BEFORE  {}", found.before.input))],
+            half,
+            out
+        ),
+        fit(
+            &[plain(&format!("AFTER  {}", found.after.input))],
+            half,
+            out
+        )
     );
     out.line(out.paint(Paint::Dim, head.trim_end()))?;
-    for row in found.patterns.iter().filter(|p| p.change != PatternChange::Same) {
+    for row in found
+        .patterns
+        .iter()
+        .filter(|p| p.change != PatternChange::Same)
+    {
         out.line(pattern_line(row, out))?;
         let text = |side: &Option<SafeText>| side.as_ref().map(|t| t.as_str().to_owned());
         let (left, right) = match (text(&row.examples.before), text(&row.examples.after)) {
@@ -39,9 +51,16 @@ pub(super) fn print(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
         let line = format!("{} │ {}", fit(&left, half, out), fit(&right, half, out));
         out.line(line.trim_end())?;
     }
-    let same: Vec<_> = found.patterns.iter().filter(|p| p.change == PatternChange::Same).collect();
+    let same: Vec<_> = found
+        .patterns
+        .iter()
+        .filter(|p| p.change == PatternChange::Same)
+        .collect();
     let records: u64 = same.iter().map(|p| p.before + p.after).sum();
-    out.line(format_args!("… {records} records of {} known patterns, unchanged", same.len()))
+    out.line(format_args!(
+        "… {records} records of {} known patterns, unchanged",
+        same.len()
+    ))
 }
 
 fn plain(text: &str) -> Piece {
@@ -57,7 +76,11 @@ fn fit(pieces: &[Piece], width: usize, out: &Output) -> String {
     let mut used = 0;
     for piece in pieces {
         let marks = piece.is_different && !out.color && !piece.text.trim().is_empty();
-        let text = if marks { format!("[{}]", piece.text) } else { piece.text.clone() };
+        let text = if marks {
+            format!("[{}]", piece.text)
+        } else {
+            piece.text.clone()
+        };
         let mut shown = String::new();
         for c in text.chars() {
             let wide = c.width().unwrap_or(0);

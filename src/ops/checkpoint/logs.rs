@@ -138,7 +138,7 @@ async fn positions(ctx: &Context, service: &Service) -> Result<Vec<LogPosition>,
     let settings = ctx.config.service(&service.id);
     runtime::positions(service, &settings)
         .await
-        .map_err(|error| failed(format!("cannot look at the log files of {}", service.id), error))
+        .map_err(|error| failed(format!("cannot look at the log of {}", service.id), error))
 }
 
 /// `logs/[<host>/]<group>/<name>.log.zst`.

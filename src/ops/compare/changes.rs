@@ -32,7 +32,14 @@ pub(super) fn find(
     for file in &before.files {
         match read_both(baseline, &now.id, file) {
             Ok((old, new)) if new.as_ref() == Some(&old) => {}
-            Ok((old, new)) => changes.extend(of_file(&now.id, file, &old, new.as_deref(), is_env(file, settings), redactor)),
+            Ok((old, new)) => changes.extend(of_file(
+                &now.id,
+                file,
+                &old,
+                new.as_deref(),
+                is_env(file, settings),
+                redactor,
+            )),
             Err(why) => missing.push(SafeText::from_text(&format!(
                 "{}: {} could not be compared: {why}",
                 now.id,
@@ -44,7 +51,11 @@ pub(super) fn find(
 }
 
 /// The copy in the checkpoint, and the file now; `None` where it is gone.
-fn read_both(baseline: &Baseline, id: &ServiceId, file: &SavedFile) -> Result<(String, Option<String>), String> {
+fn read_both(
+    baseline: &Baseline,
+    id: &ServiceId,
+    file: &SavedFile,
+) -> Result<(String, Option<String>), String> {
     let old = read(&baseline.path.join(&file.file))?.ok_or("its copy in the checkpoint is gone")?;
     if !id.host.is_local() {
         return Err("it stands on another host".to_owned());
@@ -96,8 +107,15 @@ pub(super) fn of_releases(id: &ServiceId, before: &Release, after: &Release) -> 
 }
 
 fn is_env(file: &SavedFile, settings: &ServiceSettings) -> bool {
-    let name = file.path.file_name().map(|n| n.to_string_lossy()).unwrap_or_default();
-    name == ".env" || name.starts_with(".env.") || name.ends_with(".env") || settings.env_files.iter().any(|e| file.path.ends_with(e))
+    let name = file
+        .path
+        .file_name()
+        .map(|n| n.to_string_lossy())
+        .unwrap_or_default();
+    name == ".env"
+        || name.starts_with(".env.")
+        || name.ends_with(".env")
+        || settings.env_files.iter().any(|e| file.path.ends_with(e))
 }
 
 /// The lines that changed, each as one change; what is over the bound is counted.
@@ -109,8 +127,16 @@ fn of_file(
     is_env: bool,
     redactor: &Redactor,
 ) -> Vec<Change> {
-    let what = if is_env { ChangeKind::Env } else { ChangeKind::Config };
-    let name = file.path.file_name().map(|n| n.to_string_lossy()).unwrap_or_default();
+    let what = if is_env {
+        ChangeKind::Env
+    } else {
+        ChangeKind::Config
+    };
+    let name = file
+        .path
+        .file_name()
+        .map(|n| n.to_string_lossy())
+        .unwrap_or_default();
     let change = |before: Option<String>, after: Option<String>| Change {
         service: id.clone(),
         what,
@@ -118,19 +144,32 @@ fn of_file(
         after: after.map(|t| show(redactor, t.as_bytes())),
     };
     let Some(new) = new else {
-        return vec![change(Some(format!("{name}: {} lines", old.lines().count())), None)];
+        return vec![change(
+            Some(format!("{name}: {} lines", old.lines().count())),
+            None,
+        )];
     };
     let lines = line_changes(old, new);
-    let text = |line: &Option<(usize, String)>| line.as_ref().map(|(number, text)| format!("{name}:{number}: {}", text.trim_end()));
+    let text = |line: &Option<(usize, String)>| {
+        line.as_ref()
+            .map(|(number, text)| format!("{name}:{number}: {}", text.trim_end()))
+    };
     let mut changes: Vec<Change> = lines
         .iter()
         .filter(|l| !is_blank(l))
         .take(MAX_LINES)
         .map(|l| change(text(&l.before), text(&l.after)))
         .collect();
-    let more = lines.iter().filter(|l| !is_blank(l)).count().saturating_sub(MAX_LINES);
+    let more = lines
+        .iter()
+        .filter(|l| !is_blank(l))
+        .count()
+        .saturating_sub(MAX_LINES);
     if more > 0 {
-        changes.push(change(Some(format!("{name}: … and {more} more changed lines")), Some(format!("{name}: …"))));
+        changes.push(change(
+            Some(format!("{name}: … and {more} more changed lines")),
+            Some(format!("{name}: …")),
+        ));
     }
     changes
 }
@@ -169,28 +208,61 @@ mod tests {
             digest: Some(format!("sha256:{digest}")),
             ..Release::default()
         };
-        let changes = of_releases(&id(), &release("shop:latest", "aaaaaaaaaaaabbbb"), &release("shop:latest", "ccccccccccccdddd"));
+        let changes = of_releases(
+            &id(),
+            &release("shop:latest", "aaaaaaaaaaaabbbb"),
+            &release("shop:latest", "ccccccccccccdddd"),
+        );
         assert_eq!(changes.len(), 1);
-        assert_eq!(changes[0].before.as_ref().unwrap().as_str(), "shop:latest (aaaaaaaaaaaa)");
-        assert!(of_releases(&id(), &release("a", "1"), &release("b", "1")).is_empty(), "a tag alone is no change");
+        assert_eq!(
+            changes[0].before.as_ref().unwrap().as_str(),
+            "shop:latest (aaaaaaaaaaaa)"
+        );
+        assert!(
+            of_releases(&id(), &release("a", "1"), &release("b", "1")).is_empty(),
+            "a tag alone is no change"
+        );
     }
 
     #[test]
     fn a_changed_secret_shows_as_changed_and_nothing_more() {
         let old = "PORT=80\nAPI_TOKEN=sk-aaaaaaaaaaaaaaaaaaaaaaaa\n";
         let new = "PORT=81\nAPI_TOKEN=sk-bbbbbbbbbbbbbbbbbbbbbbbb\n";
-        let changes = of_file(&id(), &file("/srv/shop/.env"), old, Some(new), true, &redactor());
+        let changes = of_file(
+            &id(),
+            &file("/srv/shop/.env"),
+            old,
+            Some(new),
+            true,
+            &redactor(),
+        );
         assert_eq!(changes.len(), 2);
         assert!(changes.iter().all(|c| c.what == ChangeKind::Env));
-        assert_eq!(changes[0].after.as_ref().unwrap().as_str(), ".env:1: PORT=81");
-        let (before, after) = (changes[1].before.as_ref().unwrap(), changes[1].after.as_ref().unwrap());
+        assert_eq!(
+            changes[0].after.as_ref().unwrap().as_str(),
+            ".env:1: PORT=81"
+        );
+        let (before, after) = (
+            changes[1].before.as_ref().unwrap(),
+            changes[1].after.as_ref().unwrap(),
+        );
         assert_ne!(before, after);
-        assert!(!before.as_str().contains("aaaaaaaa") && !after.as_str().contains("bbbbbbbb"), "{before} {after}");
+        assert!(
+            !before.as_str().contains("aaaaaaaa") && !after.as_str().contains("bbbbbbbb"),
+            "{before} {after}"
+        );
     }
 
     #[test]
     fn a_file_that_is_gone_is_a_change() {
-        let changes = of_file(&id(), &file("/srv/nginx.conf"), "a\nb\n", None, false, &redactor());
+        let changes = of_file(
+            &id(),
+            &file("/srv/nginx.conf"),
+            "a\nb\n",
+            None,
+            false,
+            &redactor(),
+        );
         assert_eq!((changes.len(), changes[0].after.clone()), (1, None));
     }
 }

@@ -26,9 +26,15 @@ pub(super) fn gather(
         ..Facts::default()
     };
     for service in old.logs.services.iter().chain(&new.logs.services) {
-        facts.limits.insert(service.id.clone(), ctx.config.service(&service.id).limits);
+        facts
+            .limits
+            .insert(service.id.clone(), ctx.config.service(&service.id).limits);
     }
-    let saved: Vec<&SavedService> = old.baseline.iter().flat_map(|b| &b.manifest.services).collect();
+    let saved: Vec<&SavedService> = old
+        .baseline
+        .iter()
+        .flat_map(|b| &b.manifest.services)
+        .collect();
     for service in &new.live {
         let before = saved.iter().find(|s| s.id == service.id).copied();
         let now = report.and_then(|r| r.services.iter().find(|s| s.id == service.id));
@@ -41,19 +47,31 @@ pub(super) fn gather(
         }
     }
     if let (Some(_), Some(after)) = (&old.baseline, &new.baseline) {
-        for (before, after) in saved.iter().filter_map(|b| Some((b, after.manifest.services.iter().find(|a| a.id == b.id)?))) {
+        for (before, after) in saved
+            .iter()
+            .filter_map(|b| Some((b, after.manifest.services.iter().find(|a| a.id == b.id)?)))
+        {
             if !new.logs.services.iter().any(|s| s.id == after.id) {
                 continue;
             }
             two_checkpoints(before, after, &mut facts);
-            facts.changes.extend(changes::of_releases(&before.id, &before.release, &after.release));
+            facts.changes.extend(changes::of_releases(
+                &before.id,
+                &before.release,
+                &after.release,
+            ));
         }
     }
     facts
 }
 
 /// Held against what runs now.
-fn live(service: &Service, before: Option<&SavedService>, now: Option<&ServiceHealth>, facts: &mut Facts) {
+fn live(
+    service: &Service,
+    before: Option<&SavedService>,
+    now: Option<&ServiceHealth>,
+    facts: &mut Facts,
+) {
     let id = &service.id;
     let was = before.and_then(|b| b.health);
     let is = now.map(|n| n.state);
@@ -70,12 +88,19 @@ fn live(service: &Service, before: Option<&SavedService>, now: Option<&ServiceHe
         for check in now.checks.iter().filter(|c| !c.ok) {
             hard.push(fact(
                 "probe",
-                format!("{} fails now, the service was healthy before: {}", check.name, check.detail),
+                format!(
+                    "{} fails now, the service was healthy before: {}",
+                    check.name, check.detail
+                ),
                 &check.detail,
             ));
         }
         if now.state == HealthState::Unhealthy && hard.is_empty() {
-            hard.push(fact("health", "the service is unhealthy now, it was healthy before".to_owned(), &SafeText::default()));
+            hard.push(fact(
+                "health",
+                "the service is unhealthy now, it was healthy before".to_owned(),
+                &SafeText::default(),
+            ));
         }
     }
     if service.crash_loop == Some(true) {
@@ -88,8 +113,15 @@ fn live(service: &Service, before: Option<&SavedService>, now: Option<&ServiceHe
             hard.push(fact("oom", format!("killed: {problem}"), problem));
         }
     }
-    if matches!(service.state, ServiceState::Failed | ServiceState::Stopped) && was_healthy && hard.is_empty() {
-        hard.push(fact("down", format!("the service is {}, it ran before", service.state.as_str()), &SafeText::default()));
+    if matches!(service.state, ServiceState::Failed | ServiceState::Stopped)
+        && was_healthy
+        && hard.is_empty()
+    {
+        hard.push(fact(
+            "down",
+            format!("the service is {}, it ran before", service.state.as_str()),
+            &SafeText::default(),
+        ));
     }
     if hard.is_empty() {
         facts.hard.remove(id);
@@ -109,7 +141,9 @@ fn missing_probes(before: Option<&SavedService>, now: Option<&ServiceHealth>) ->
     before
         .probes
         .iter()
-        .filter(|probe| unreachable || !now.is_some_and(|n| n.checks.iter().any(|c| c.name == **probe)))
+        .filter(|probe| {
+            unreachable || !now.is_some_and(|n| n.checks.iter().any(|c| c.name == **probe))
+        })
         .cloned()
         .collect()
 }
@@ -126,7 +160,11 @@ fn two_checkpoints(before: &SavedService, after: &SavedService, facts: &mut Fact
     if before.health == Some(HealthState::Healthy) && after.health == Some(HealthState::Unhealthy) {
         let text = "the second checkpoint was made while the service was unhealthy".to_owned();
         let facts: &mut BTreeMap<ServiceId, Vec<HardFact>> = &mut facts.hard;
-        facts.entry(before.id.clone()).or_default().push(fact("health", text, &SafeText::default()));
+        facts.entry(before.id.clone()).or_default().push(fact(
+            "health",
+            text,
+            &SafeText::default(),
+        ));
     }
 }
 
@@ -134,7 +172,11 @@ fn fact(rule: &'static str, text: String, evidence: &SafeText) -> HardFact {
     HardFact {
         rule,
         text: SafeText::from_text(&text),
-        evidence: if evidence.is_empty() { Vec::new() } else { vec![evidence.clone()] },
+        evidence: if evidence.is_empty() {
+            Vec::new()
+        } else {
+            vec![evidence.clone()]
+        },
     }
 }
 
@@ -181,7 +223,11 @@ mod tests {
     fn answered(name: &str, ok: bool) -> ServiceHealth {
         ServiceHealth {
             id: ServiceId::local("shop", "backend"),
-            state: if ok { HealthState::Healthy } else { HealthState::Unhealthy },
+            state: if ok {
+                HealthState::Healthy
+            } else {
+                HealthState::Unhealthy
+            },
             checks: vec![HealthCheck {
                 name: SafeText::from_text(name),
                 ok,
@@ -199,12 +245,22 @@ mod tests {
     fn a_probe_that_turned_is_a_hard_fact() {
         let before = saved(HealthState::Healthy, &["http x"]);
         let mut facts = Facts::default();
-        live(&service(ServiceState::Running), Some(&before), Some(&answered("http x", false)), &mut facts);
+        live(
+            &service(ServiceState::Running),
+            Some(&before),
+            Some(&answered("http x", false)),
+            &mut facts,
+        );
         assert_eq!(rules(&facts), ["probe"]);
         assert!(facts.missing_probes.is_empty());
         let mut facts = Facts::default();
         let sick = saved(HealthState::Unhealthy, &["http x"]);
-        live(&service(ServiceState::Running), Some(&sick), Some(&answered("http x", false)), &mut facts);
+        live(
+            &service(ServiceState::Running),
+            Some(&sick),
+            Some(&answered("http x", false)),
+            &mut facts,
+        );
         assert!(facts.hard.is_empty(), "it failed before as well");
     }
 
@@ -213,7 +269,12 @@ mod tests {
         let before = saved(HealthState::Healthy, &["http x"]);
         for now in [None, Some(answered("running", true))] {
             let mut facts = Facts::default();
-            live(&service(ServiceState::Running), Some(&before), now.as_ref(), &mut facts);
+            live(
+                &service(ServiceState::Running),
+                Some(&before),
+                now.as_ref(),
+                &mut facts,
+            );
             assert_eq!(facts.missing_probes.values().flatten().count(), 1);
         }
     }
@@ -229,7 +290,12 @@ mod tests {
             rules(&facts)
         };
         assert_eq!(found(|s| s.crash_loop = Some(true)), ["crash-loop"]);
-        assert_eq!(found(|s| s.problems.push(SafeText::from_text("exit 137, out of memory"))), ["oom"]);
+        assert_eq!(
+            found(|s| s
+                .problems
+                .push(SafeText::from_text("exit 137, out of memory"))),
+            ["oom"]
+        );
         assert_eq!(found(|s| s.state = ServiceState::Failed), ["down"]);
         assert!(found(|_| {}).is_empty());
     }

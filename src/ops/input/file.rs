@@ -36,7 +36,10 @@ pub(super) fn open(path: &Path) -> Result<File, OpsError> {
     };
     let file = File::open(path).map_err(failed)?;
     if file.metadata().is_ok_and(|m| m.is_dir()) {
-        return Err(OpsError::new(ErrorKind::Usage, format!("{shown} is a folder, not a log")));
+        return Err(OpsError::new(
+            ErrorKind::Usage,
+            format!("{shown} is a folder, not a log"),
+        ));
     }
     Ok(file)
 }
@@ -52,11 +55,13 @@ pub(super) fn written_at(file: &File) -> Zoned {
     at.to_zoned(TimeZone::system())
 }
 
-/// Reads a source to its end. It is decompressed by its first bytes, whatever it is called.
+/// Reads a source to its end. It is decompressed by its first bytes, whatever it is called. With `is_text_only` a
+/// binary file is refused; a saved log is read whatever is in it.
 pub(super) fn scan(
     source: impl Read + Send,
     name: &str,
     mut scanner: Scanner,
+    is_text_only: bool,
     cancel: &CancellationToken,
 ) -> Result<Scan, OpsError> {
     let mut source = source;
@@ -65,14 +70,19 @@ pub(super) fn scan(
     let whole = io::Cursor::new(head[..got].to_vec()).chain(source);
     let mut reader: Box<dyn Read + Send> = match head {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
-        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::stream::read::Decoder::new(whole).map_err(|e| failed(name, e))?),
+        [0x28, 0xb5, 0x2f, 0xfd] => {
+            Box::new(zstd::stream::read::Decoder::new(whole).map_err(|e| failed(name, e))?)
+        }
         _ => Box::new(whole),
     };
     let mut chunk = vec![0u8; CHUNK];
-    let mut looked = false;
+    let mut looked = 0;
     loop {
         if cancel.is_cancelled() {
-            return Err(OpsError::new(ErrorKind::Failed, format!("reading {name} was cancelled")));
+            return Err(OpsError::new(
+                ErrorKind::Failed,
+                format!("reading {name} was cancelled"),
+            ));
         }
         let got = match reader.read(&mut chunk) {
             Ok(0) => break,
@@ -80,11 +90,16 @@ pub(super) fn scan(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(failed(name, error)),
         };
-        if !looked && chunk[..got.min(LOOK)].contains(&0) {
-            return Err(OpsError::new(ErrorKind::Usage, format!("{name} is not a text log: it holds NUL bytes"))
-                .fix("journalctl or the program that wrote it can print it as text"));
+        let nuls = memchr::memchr_iter(0, &chunk[..got.min(LOOK.saturating_sub(looked))]).count();
+        // A program may write a NUL now and then; a binary file is full of them.
+        if is_text_only && nuls * 20 > got.min(LOOK) {
+            return Err(OpsError::new(
+                ErrorKind::Usage,
+                format!("{name} is not a text log: it holds NUL bytes"),
+            )
+            .fix("journalctl or the program that wrote it can print it as text"));
         }
-        looked = true;
+        looked += got;
         scanner.feed(&chunk[..got]);
     }
     Ok(scanner.finish())
@@ -106,11 +121,15 @@ fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 fn failed(name: &str, error: io::Error) -> OpsError {
     // A damaged archive is bad input; everything else is the machine's.
     let kind = match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => ErrorKind::Usage,
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            ErrorKind::Usage
+        }
         _ => ErrorKind::Failed,
     };
     let what = match error.kind() {
-        io::ErrorKind::UnexpectedEof => format!("{name} is cut off: the compressed data ends early"),
+        io::ErrorKind::UnexpectedEof => {
+            format!("{name} is cut off: the compressed data ends early")
+        }
         _ => format!("cannot read {name}"),
     };
     OpsError::new(kind, what).because(error)
@@ -127,7 +146,13 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Result<Scan, OpsError> {
         let options = ScanOptions::new(&RequestRules::default(), TimeReader::utc()).unwrap();
-        scan(io::Cursor::new(bytes.to_vec()), "x.log", Scanner::new(options), &CancellationToken::new())
+        scan(
+            io::Cursor::new(bytes.to_vec()),
+            "x.log",
+            Scanner::new(options),
+            true,
+            &CancellationToken::new(),
+        )
     }
 
     fn gzip(text: &[u8]) -> Vec<u8> {
@@ -141,7 +166,11 @@ mod tests {
         let text = b"INFO one\nINFO two\nERROR three\n".repeat(1000);
         let plain = read(&text).unwrap();
         let two_members = [gzip(&text[..15_000]), gzip(&text[15_000..])].concat();
-        for bytes in [gzip(&text), two_members, zstd::encode_all(text.as_slice(), 1).unwrap()] {
+        for bytes in [
+            gzip(&text),
+            two_members,
+            zstd::encode_all(text.as_slice(), 1).unwrap(),
+        ] {
             let scan = read(&bytes).unwrap();
             assert_eq!((scan.records(), scan.bytes), (plain.records(), plain.bytes));
         }
@@ -149,8 +178,13 @@ mod tests {
 
     #[test]
     fn damaged_and_binary_input_is_named() {
-        let text = (0..10_000).map(|i| format!("INFO line {i} {}\n", i * 7919)).collect::<String>();
-        for packed in [gzip(text.as_bytes()), zstd::encode_all(text.as_bytes(), 1).unwrap()] {
+        let text = (0..10_000)
+            .map(|i| format!("INFO line {i} {}\n", i * 7919))
+            .collect::<String>();
+        for packed in [
+            gzip(text.as_bytes()),
+            zstd::encode_all(text.as_bytes(), 1).unwrap(),
+        ] {
             let error = read(&packed[..packed.len() / 2]).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Usage, "{error}");
             assert!(error.to_string().contains("x.log is cut off"), "{error}");
@@ -164,7 +198,10 @@ mod tests {
     #[test]
     fn a_missing_file_is_a_wrong_name() {
         let error = open(Path::new("/no/such/file.log")).unwrap_err();
-        assert_eq!((error.kind, error.to_string().as_str()), (ErrorKind::Usage, "no such file: /no/such/file.log"));
+        assert_eq!(
+            (error.kind, error.to_string().as_str()),
+            (ErrorKind::Usage, "no such file: /no/such/file.log")
+        );
         assert_eq!(open(Path::new("/")).unwrap_err().kind, ErrorKind::Usage);
     }
 }

@@ -70,7 +70,12 @@ impl ReadSide {
         }
     }
 
-    fn add(&mut self, name: &dyn Fn(&ServiceScan) -> ServiceId, mut scan: Scan, observed: Option<(i64, i64)>) {
+    fn add(
+        &mut self,
+        name: &dyn Fn(&ServiceScan) -> ServiceId,
+        mut scan: Scan,
+        observed: Option<(i64, i64)>,
+    ) {
         if scan.cut_lines > 0 {
             self.missing.push(SafeText::from_text(&format!(
                 "{}: {} over 1 MiB were cut",
@@ -142,23 +147,34 @@ pub(crate) fn open_checkpoint(ctx: &Context, id: &str) -> Result<Baseline, OpsEr
             manifest,
             path: found.path,
         }),
-        Err(why) => Err(
-            OpsError::new(ErrorKind::Usage, format!("checkpoint {} cannot be compared: {why}", found.id))
-                .fix("lastgood checkpoint list"),
-        ),
+        Err(why) => Err(OpsError::new(
+            ErrorKind::Usage,
+            format!("checkpoint {} cannot be compared: {why}", found.id),
+        )
+        .fix("lastgood checkpoint list")),
     }
 }
 
 fn parse_time(text: Option<&str>) -> Result<Option<Timestamp>, OpsError> {
-    text.map(|text| time::parse(text, &Zoned::now()).map_err(|why| OpsError::new(ErrorKind::Usage, why)))
-        .transpose()
+    text.map(|text| {
+        time::parse(text, &Zoned::now()).map_err(|why| OpsError::new(ErrorKind::Usage, why))
+    })
+    .transpose()
 }
 
-fn scanner(rules: &RequestRules, reference: &Zoned, options: ReadOptions) -> Result<Scanner, OpsError> {
+fn scanner(
+    rules: &RequestRules,
+    reference: &Zoned,
+    options: ReadOptions,
+) -> Result<Scanner, OpsError> {
     scan_options(rules, reference, options).map(Scanner::new)
 }
 
-fn scan_options(rules: &RequestRules, reference: &Zoned, options: ReadOptions) -> Result<ScanOptions, OpsError> {
+fn scan_options(
+    rules: &RequestRules,
+    reference: &Zoned,
+    options: ReadOptions,
+) -> Result<ScanOptions, OpsError> {
     let base = ScanOptions::new(rules, TimeReader::new(reference))
         .map_err(|why| OpsError::new(ErrorKind::Usage, why).fix("lastgood config check"))?;
     Ok(ScanOptions {
@@ -172,15 +188,20 @@ fn scan_options(rules: &RequestRules, reference: &Zoned, options: ReadOptions) -
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, OpsError> + Send + 'static,
 ) -> Result<T, OpsError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| OpsError::new(ErrorKind::Failed, "reading a log broke off").because(error))?
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        OpsError::new(ErrorKind::Failed, "reading a log broke off").because(error)
+    })?
 }
 
 /// The service of a line without a prefix, in a file: the file's name without its endings.
 fn file_service(path: &Path) -> ServiceId {
-    let name = path.file_name().map_or_else(|| "log".into(), |n| n.to_string_lossy());
-    let stem = name.split('.').find(|part| !part.is_empty()).unwrap_or("log");
+    let name = path
+        .file_name()
+        .map_or_else(|| "log".into(), |n| n.to_string_lossy());
+    let stem = name
+        .split('.')
+        .find(|part| !part.is_empty())
+        .unwrap_or("log");
     ServiceId::local("file", stem)
 }
 
@@ -195,7 +216,7 @@ async fn read_path(
     let scan = blocking(move || {
         let file = file::open(&path)?;
         let scanner = scanner(&RequestRules::default(), &file::written_at(&file), options)?;
-        file::scan(file, &path.display().to_string(), scanner, &cancel)
+        file::scan(file, &path.display().to_string(), scanner, true, &cancel)
     })
     .await?;
     side.add(&|scan| named(scan, &whole), scan, None);
@@ -209,11 +230,15 @@ fn named(scan: &ServiceScan, whole: &ServiceId) -> ServiceId {
     }
 }
 
-async fn read_stdin(side: &mut ReadSide, options: ReadOptions, cancel: &CancellationToken) -> Result<(), OpsError> {
+async fn read_stdin(
+    side: &mut ReadSide,
+    options: ReadOptions,
+    cancel: &CancellationToken,
+) -> Result<(), OpsError> {
     let cancel = cancel.clone();
     let scan = blocking(move || {
         let scanner = scanner(&RequestRules::default(), &Zoned::now(), options)?;
-        file::scan(std::io::stdin(), "standard input", scanner, &cancel)
+        file::scan(std::io::stdin(), "standard input", scanner, true, &cancel)
     })
     .await?;
     let whole = ServiceId::local("file", "stdin");
@@ -236,7 +261,12 @@ async fn read_checkpoint(
         .filter(|s| only.is_none_or(|name| s.id.matches(name)))
         .collect();
     if wanted.is_empty() {
-        let have: Vec<String> = baseline.manifest.services.iter().map(|s| s.id.to_string()).collect();
+        let have: Vec<String> = baseline
+            .manifest
+            .services
+            .iter()
+            .map(|s| s.id.to_string())
+            .collect();
         return Err(OpsError::new(
             ErrorKind::Usage,
             format!(
@@ -252,13 +282,17 @@ async fn read_checkpoint(
         let mut tasks = Vec::new();
         for service in some {
             let Some(log) = &service.log else {
-                side.missing
-                    .push(SafeText::from_text(&format!("{}: the checkpoint has no log of it", service.id)));
+                side.missing.push(SafeText::from_text(&format!(
+                    "{}: the checkpoint has no log of it",
+                    service.id
+                )));
                 continue;
             };
             if let Some(missing) = &log.missing {
-                side.missing
-                    .push(SafeText::from_text(&format!("{}: the checkpoint's log is not whole: {missing}", service.id)));
+                side.missing.push(SafeText::from_text(&format!(
+                    "{}: the checkpoint's log is not whole: {missing}",
+                    service.id
+                )));
             }
             let path = baseline.path.join(&log.file);
             let rules = ctx.config.service(&service.id).requests;
@@ -267,16 +301,21 @@ async fn read_checkpoint(
             let task = tokio::spawn(blocking(move || {
                 let file = file::open(&path)?;
                 let options = scan_options(&rules, &reference, options)?;
-                let scanner = Scanner::new(ScanOptions { prefixes: false, ..options });
-                file::scan(file, &path.display().to_string(), scanner, &cancel)
+                let scanner = Scanner::new(ScanOptions {
+                    prefixes: false,
+                    ..options
+                });
+                file::scan(file, &path.display().to_string(), scanner, false, &cancel)
             }));
-            let observed = log.from.map(|from| (from.as_millisecond(), created.as_millisecond()));
+            let observed = log
+                .from
+                .map(|from| (from.as_millisecond(), created.as_millisecond()));
             tasks.push((service.id.clone(), observed, task));
         }
         for (id, observed, task) in tasks {
-            let scan = task
-                .await
-                .map_err(|error| OpsError::new(ErrorKind::Failed, "reading a log broke off").because(error))??;
+            let scan = task.await.map_err(|error| {
+                OpsError::new(ErrorKind::Failed, "reading a log broke off").because(error)
+            })??;
             side.add(&|_| id.clone(), scan, observed);
         }
     }
@@ -292,8 +331,11 @@ async fn read_now(
     cancel: &CancellationToken,
 ) -> Result<(), OpsError> {
     let Some(baseline) = baseline else {
-        return Err(OpsError::new(ErrorKind::Usage, "\"now\" needs a checkpoint on the other side")
-            .fix("lastgood compare checkpoint:ID service:NAME"));
+        return Err(OpsError::new(
+            ErrorKind::Usage,
+            "\"now\" needs a checkpoint on the other side",
+        )
+        .fix("lastgood compare checkpoint:ID service:NAME"));
     };
     let inventory: Inventory = services::discover(ctx).await;
     for unreachable in &inventory.unreachable {
@@ -309,14 +351,29 @@ async fn read_now(
             continue;
         }
         let Some(service) = inventory.find(&saved.id) else {
-            side.missing
-                .push(SafeText::from_text(&format!("{}: it was in the checkpoint and is not found now", saved.id)));
+            side.missing.push(SafeText::from_text(&format!(
+                "{}: it was in the checkpoint and is not found now",
+                saved.id
+            )));
             continue;
         };
         // One service that cannot be read must not hide the others.
-        if let Err(error) = read_live(ctx, service, (None, None), Some(baseline), side, options, cancel).await {
-            side.missing
-                .push(SafeText::from_text(&format!("{}: its log could not be read: {}", saved.id, error.to_safe_text())));
+        if let Err(error) = read_live(
+            ctx,
+            service,
+            (None, None),
+            Some(baseline),
+            side,
+            options,
+            cancel,
+        )
+        .await
+        {
+            side.missing.push(SafeText::from_text(&format!(
+                "{}: its log could not be read: {}",
+                saved.id,
+                error.to_safe_text()
+            )));
         }
         side.live.push(service.clone());
     }
@@ -325,7 +382,11 @@ async fn read_now(
 
 /// What to read of a running service: from `since`, else from where the checkpoint's files ended, else from the
 /// creation of its containers; never from before the checkpoint was made.
-fn request(service: &Service, window: (Option<Timestamp>, Option<Timestamp>), baseline: Option<&Baseline>) -> LogRequest {
+fn request(
+    service: &Service,
+    window: (Option<Timestamp>, Option<Timestamp>),
+    baseline: Option<&Baseline>,
+) -> LogRequest {
     let saved = baseline.and_then(|b| b.manifest.services.iter().find(|s| s.id == service.id));
     let positions: Vec<LogPosition> = match (window.0, saved.and_then(|s| s.log.as_ref())) {
         (None, Some(log)) => log.positions.clone(),
@@ -339,9 +400,16 @@ fn request(service: &Service, window: (Option<Timestamp>, Option<Timestamp>), ba
         None if !positions.is_empty() => None,
         None => created,
     };
-    let since = if positions.is_empty() { since.max(floor) } else { since };
+    let since = if positions.is_empty() {
+        since.max(floor)
+    } else {
+        since
+    };
     LogRequest {
-        window: Window { since, until: window.1 },
+        window: Window {
+            since,
+            until: window.1,
+        },
         tail: None,
         follow: false,
         from: positions,
@@ -351,7 +419,11 @@ fn request(service: &Service, window: (Option<Timestamp>, Option<Timestamp>), ba
 /// Process starts inside the window: their first minute, or tenth of the window, is warm-up.
 fn warm_up(service: &Service, window: &Window, now: Timestamp) -> Vec<(i64, i64)> {
     let until = window.until.unwrap_or(now).as_millisecond();
-    let starts = service.instances.iter().filter_map(|i| i.started_at).map(|t| t.as_millisecond());
+    let starts = service
+        .instances
+        .iter()
+        .filter_map(|i| i.started_at)
+        .map(|t| t.as_millisecond());
     let first = window.since.map_or(i64::MIN, |s| s.as_millisecond());
     starts
         .filter(|start| (first..until).contains(start))
@@ -395,8 +467,17 @@ async fn read_live(
                         scanner.feed_line(line.at.map(|at| at.as_millisecond()), text);
                     }
                 }
-                LogEvent::Note(note) if matches!(note.kind, LogNoteKind::Gap | LogNoteKind::Rotated | LogNoteKind::Skipped) => {
-                    missing.push(SafeText::from_text(&format!("{id}: {}: {}", note.kind.as_str(), note.detail)));
+                LogEvent::Note(note)
+                    if matches!(
+                        note.kind,
+                        LogNoteKind::Gap | LogNoteKind::Rotated | LogNoteKind::Skipped
+                    ) =>
+                {
+                    missing.push(SafeText::from_text(&format!(
+                        "{id}: {}: {}",
+                        note.kind.as_str(),
+                        note.detail
+                    )));
                 }
                 LogEvent::Note(_) => {}
             }
@@ -404,12 +485,15 @@ async fn read_live(
         Ok((scanner.finish(), missing))
     }));
     let sent = logs::read(ctx, service, &request, to).await;
-    let (scan, missing) = reading
-        .await
-        .map_err(|error| OpsError::new(ErrorKind::Failed, "reading a log broke off").because(error))??;
+    let (scan, missing) = reading.await.map_err(|error| {
+        OpsError::new(ErrorKind::Failed, "reading a log broke off").because(error)
+    })??;
     sent?;
     side.missing.extend(missing);
-    let since = request.window.since.or(baseline.map(|b| b.manifest.created_at));
+    let since = request
+        .window
+        .since
+        .or(baseline.map(|b| b.manifest.created_at));
     let until = request.window.until.unwrap_or(now.timestamp());
     let observed = since.map(|since| (since.as_millisecond(), until.as_millisecond()));
     let is_silent = scan.services.is_empty();
@@ -427,5 +511,4 @@ async fn read_live(
 }
 
 #[cfg(test)]
-#[path = "read_tests.rs"]
 mod tests;

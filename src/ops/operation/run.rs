@@ -118,6 +118,7 @@ pub(super) async fn run(
         journal,
         results: Vec::new(),
         manual: Vec::new(),
+        executed: 0,
         is_journal_broken: false,
     };
     let end = runner.run_steps(&mut interrupts).await;
@@ -168,6 +169,8 @@ struct Runner<'a> {
     journal: Journal,
     results: Vec<StepResult>,
     manual: Vec<SafeText>,
+    /// How many of the results are of steps; what was taken back comes after them.
+    executed: usize,
     is_journal_broken: bool,
 }
 
@@ -188,6 +191,7 @@ impl Runner<'_> {
                 result: result.clone(),
             });
             self.results.push(result);
+            self.executed += 1;
             if !is_ok && !step.may_fail {
                 return match step.work {
                     StepWork::Verify { .. } => End::NotVerified,
@@ -362,6 +366,10 @@ impl Runner<'_> {
 
     /// Looks at what is there after a failure: as it was, half-way, or not to be seen.
     async fn judge_failure(&self, before: Option<&Vec<Service>>, is_undone: bool) -> OutcomeKind {
+        if before.is_some_and(Vec::is_empty) && self.executed > 0 {
+            // Nothing that can be looked at says what a runbook's command did.
+            return OutcomeKind::FailedPartial;
+        }
         let (Some(before), Some(now)) = (before, look(self.machine.ctx, self.plan).await) else {
             return OutcomeKind::Unknown;
         };
@@ -375,7 +383,7 @@ impl Runner<'_> {
             .plan
             .steps
             .iter()
-            .zip(&self.results)
+            .zip(&self.results[..self.executed])
             .any(|(step, result)| result.ok && changed(step) && step.undo.is_none());
         if is_same && is_undone && !was_changed && self.files_are_as_before().await {
             OutcomeKind::FailedUnchanged

@@ -62,7 +62,7 @@ fn draw_list(app: &App, runbooks: &Runbooks, frame: &mut Frame<'_>, inner: Rect)
         .key(Action::StartRunbook, Place::Pane(Pane::Runbook))
         .unwrap_or_default();
     let mut lines = vec![Line::styled(
-        format::cut(&format!(" None under way. {key} starts one:"), width),
+        format::cut(&format!(" {key} starts one:"), width),
         theme.style(Role::Dim),
     )];
     for problem in &runbooks.problems {

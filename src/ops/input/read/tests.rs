@@ -77,12 +77,26 @@ fn baseline(created: i64, positions: Vec<LogPosition>) -> Baseline {
 #[test]
 fn after_starts_at_the_creation_and_never_before_the_checkpoint() {
     let none = (None, None);
-    assert_eq!(request(&service(100, 500), none, None).window.since, Some(at(100)));
+    assert_eq!(
+        request(&service(100, 500), none, None).window.since,
+        Some(at(100))
+    );
     let old = baseline(50, Vec::new());
-    assert_eq!(request(&service(100, 500), none, Some(&old)).window.since, Some(at(100)));
+    assert_eq!(
+        request(&service(100, 500), none, Some(&old)).window.since,
+        Some(at(100))
+    );
     let new = baseline(300, Vec::new());
-    assert_eq!(request(&service(100, 500), none, Some(&new)).window.since, Some(at(300)));
-    assert_eq!(request(&service(100, 500), (Some(at(10)), None), Some(&new)).window.since, Some(at(300)));
+    assert_eq!(
+        request(&service(100, 500), none, Some(&new)).window.since,
+        Some(at(300))
+    );
+    assert_eq!(
+        request(&service(100, 500), (Some(at(10)), None), Some(&new))
+            .window
+            .since,
+        Some(at(300))
+    );
 }
 
 #[test]
@@ -92,23 +106,47 @@ fn files_go_on_where_the_checkpoint_ended() {
         inode: 7,
         offset: 4096,
     };
-    let found = request(&service(100, 500), (None, None), Some(&baseline(300, vec![position.clone()])));
-    assert_eq!((found.from, found.window.since), (vec![position.clone()], None));
-    let asked = request(&service(100, 500), (Some(at(400)), None), Some(&baseline(300, vec![position])));
+    let found = request(
+        &service(100, 500),
+        (None, None),
+        Some(&baseline(300, vec![position.clone()])),
+    );
+    assert_eq!(
+        (found.from, found.window.since),
+        (vec![position.clone()], None)
+    );
+    let asked = request(
+        &service(100, 500),
+        (Some(at(400)), None),
+        Some(&baseline(300, vec![position])),
+    );
     assert_eq!((asked.from.len(), asked.window.since), (0, Some(at(400))));
 }
 
 #[test]
 fn warm_up_is_a_minute_or_a_tenth_of_the_window() {
     let window = Window::since(at(500));
-    assert_eq!(warm_up(&service(100, 500), &window, at(800)), [(500_000, 530_000)]);
-    assert_eq!(warm_up(&service(100, 500), &window, at(5000)), [(500_000, 560_000)]);
+    assert_eq!(
+        warm_up(&service(100, 500), &window, at(800)),
+        [(500_000, 530_000)]
+    );
+    assert_eq!(
+        warm_up(&service(100, 500), &window, at(5000)),
+        [(500_000, 560_000)]
+    );
     assert!(warm_up(&service(100, 400), &window, at(800)).is_empty());
 }
 
 #[test]
 fn a_file_is_called_by_its_stem() {
-    for (path, name) in [("/a/before.log", "before"), ("x.log.gz", "x"), (".hidden.log", "hidden")] {
-        assert_eq!(file_service(Path::new(path)).to_string(), format!("file/{name}"));
+    for (path, name) in [
+        ("/a/before.log", "before"),
+        ("x.log.gz", "x"),
+        (".hidden.log", "hidden"),
+    ] {
+        assert_eq!(
+            file_service(Path::new(path)).to_string(),
+            format!("file/{name}")
+        );
     }
 }
