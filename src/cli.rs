@@ -12,6 +12,7 @@ pub mod checkpoint;
 pub mod compare;
 pub mod completions;
 pub mod config;
+pub mod confirm;
 pub mod demo;
 pub mod errors;
 pub mod exit;
@@ -41,6 +42,23 @@ pub struct Cli {
     /// The subcommand; without one the console opens.
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+impl Cli {
+    /// Reads this process's arguments.
+    ///
+    /// # Errors
+    /// How to exit when there is nothing to run: help and version were printed, or the usage was wrong and said so.
+    pub fn read() -> Result<Self, exit::Exit> {
+        Self::try_parse().map_err(|error| {
+            let _ = error.print();
+            if error.use_stderr() {
+                exit::Exit::Usage
+            } else {
+                exit::Exit::Done
+            }
+        })
+    }
 }
 
 /// Options of every subcommand.

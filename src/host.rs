@@ -1,6 +1,21 @@
 //! A machine that commands can be run on: this one, or one behind ssh.
+//!
+//! Reading takes [`Host::query`] and the file functions; whatever changes the machine takes a [`Permit`] too, which
+//! only the audit log hands out. Every command has a time limit and a bound on its output.
 
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::audit::Permit;
 use crate::domain::host::HostName;
+use crate::domain::safe_text::SafeText;
+
+mod local;
+pub mod probe;
+pub mod tail;
 
 /// A machine.
 #[derive(Debug, Clone)]
@@ -9,11 +24,263 @@ pub enum Host {
     Local,
 }
 
+/// A command to run: a program and its arguments, never a line for a shell to take apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The program and its arguments, each taken as it is.
+    pub argv: Vec<String>,
+    /// Where to run it; the session's own folder where nothing is said.
+    pub cwd: Option<PathBuf>,
+    /// Variables to set.
+    pub env: Vec<(String, String)>,
+    /// Start from `HOME`, `PATH`, `USER` and the locale only, so that our own shell's variables do not leak into
+    /// what is started.
+    pub has_clean_env: bool,
+    /// Killed, with everything it started, when it takes longer.
+    pub timeout: Duration,
+    /// At most so many bytes of stdout are kept, the first; of stderr, the last.
+    pub max_output: usize,
+}
+
+impl Command {
+    /// A command with a time limit, 1 MiB of output, and the session's environment.
+    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>, timeout: Duration) -> Self {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            cwd: None,
+            env: Vec::new(),
+            has_clean_env: false,
+            timeout,
+            max_output: 1024 * 1024,
+        }
+    }
+
+    /// A line for `sh -c`, with its positional arguments (`$1`, …): data never becomes part of the line.
+    pub fn shell(line: &str, arguments: &[&str], timeout: Duration) -> Self {
+        let mut argv = vec!["sh".to_owned(), "-c".to_owned(), line.to_owned()];
+        if !arguments.is_empty() {
+            argv.push("sh".to_owned());
+            argv.extend(arguments.iter().map(|a| (*a).to_owned()));
+        }
+        Self::new(argv, timeout)
+    }
+
+    /// Runs it in a folder.
+    #[must_use]
+    pub fn in_folder(mut self, cwd: impl Into<PathBuf>) -> Self {
+        self.cwd = Some(cwd.into());
+        self
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn with_env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts from a clean environment.
+    #[must_use]
+    pub fn with_clean_env(mut self) -> Self {
+        self.has_clean_env = true;
+        self
+    }
+
+    /// The command as one would type it.
+    pub fn to_line(&self) -> String {
+        shell_words::join(&self.argv)
+    }
+}
+
+/// How a command ended and what it wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommandOutput {
+    /// Its exit code; `None` where a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// What it wrote to stdout, cut at the end.
+    pub stdout: Vec<u8>,
+    /// What it wrote to stderr, cut at the start.
+    pub stderr: Vec<u8>,
+    /// Bytes of both that were not kept.
+    pub cut_bytes: u64,
+    /// How long it ran.
+    pub took: Duration,
+}
+
+impl CommandOutput {
+    /// Whether it exited with 0. That alone proves nothing about what it should have done.
+    pub fn is_success(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// Its stdout as text.
+    pub fn stdout_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.stdout)
+    }
+
+    /// How it ended, with its last words: `exit 1: no such service: backend`.
+    pub fn describe(&self) -> SafeText {
+        let end = match (self.code, self.signal) {
+            (Some(code), _) => format!("exit {code}"),
+            (None, Some(signal)) => format!("killed by signal {signal}"),
+            (None, None) => "ended without a code".to_owned(),
+        };
+        let said = if self.stderr.is_empty() {
+            &self.stdout
+        } else {
+            &self.stderr
+        };
+        let said = String::from_utf8_lossy(said);
+        match said.lines().rev().find(|l| !l.trim().is_empty()) {
+            Some(last) => SafeText::from_text(&format!("{end}: {}", last.trim())),
+            None => SafeText::from_text(&end),
+        }
+    }
+}
+
+/// What is known of a file without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStat {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its permission bits, `0o644`.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its identity on its file system.
+    pub inode: u64,
+    /// When its content last changed.
+    pub modified_at: Option<Timestamp>,
+    /// Whether it is a folder.
+    pub is_folder: bool,
+}
+
+/// Why a machine did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// A file could not be read or written.
+    #[error("cannot {what} {}", path.display())]
+    File {
+        /// `read`, `write`, `look at`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file is larger than what was allowed for it; nothing of it is returned.
+    #[error("{} has {size} bytes, over the limit of {max}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size, as far as it was read.
+        size: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// A program could not be started.
+    #[error("cannot start {program}")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A command took too long and was killed with everything it had started.
+    #[error("{line} did not end within {} s and was killed", limit.as_secs_f32())]
+    TimedOut {
+        /// The command as one would type it.
+        line: String,
+        /// Its limit.
+        limit: Duration,
+    },
+}
+
+impl HostError {
+    /// Whether a file does not exist.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::File { source, .. } | Self::Start { source, .. } => {
+                source.kind() == std::io::ErrorKind::NotFound
+            }
+            Self::TooLarge { .. } | Self::TimedOut { .. } => false,
+        }
+    }
+}
+
 impl Host {
     /// Its name.
     pub fn name(&self) -> HostName {
         match self {
             Self::Local => HostName::local(),
+        }
+    }
+
+    /// Runs a command that changes nothing. Ending with another code than 0 is an answer, not an error.
+    ///
+    /// # Errors
+    /// It could not be started, or took too long.
+    pub async fn query(&self, command: &Command) -> Result<CommandOutput, HostError> {
+        match self {
+            Self::Local => local::run(command).await,
+        }
+    }
+
+    /// Runs a command that changes the machine. It is not ended by a key press that ends this program.
+    ///
+    /// # Errors
+    /// As [`Host::query`]; after a time limit what it did is unknown, and the caller has to look.
+    pub async fn change(
+        &self,
+        _permit: &Permit,
+        command: &Command,
+    ) -> Result<CommandOutput, HostError> {
+        match self {
+            Self::Local => local::run(command).await,
+        }
+    }
+
+    /// Reads a whole file of at most `max` bytes.
+    ///
+    /// # Errors
+    /// Not there ([`HostError::is_not_found`]), not readable, a folder, or larger.
+    pub async fn read_file(&self, path: &Path, max: u64) -> Result<Vec<u8>, HostError> {
+        match self {
+            Self::Local => local::read_file(path.to_owned(), max).await,
+        }
+    }
+
+    /// Looks at a file or folder; `None` where there is none. Links are followed.
+    ///
+    /// # Errors
+    /// It could not be looked at.
+    pub async fn stat(&self, path: &Path) -> Result<Option<FileStat>, HostError> {
+        match self {
+            Self::Local => local::stat(path.to_owned()).await,
+        }
+    }
+
+    /// Puts new content in a file's place in one step: whoever reads it sees the old or the new. Owner and mode of
+    /// the file that was there are kept; a new file gets `mode`. A link stays a link, its target is written. A
+    /// file that is a mount point cannot be replaced and is written in place.
+    ///
+    /// # Errors
+    /// No permission, no such folder, disk full: the old file is then untouched.
+    pub async fn write_file_atomic(
+        &self,
+        _permit: &Permit,
+        path: &Path,
+        content: Vec<u8>,
+        mode: u32,
+    ) -> Result<(), HostError> {
+        match self {
+            Self::Local => local::write_file_atomic(path.to_owned(), content, mode).await,
         }
     }
 }

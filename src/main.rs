@@ -3,19 +3,21 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
+use lastgood::cli::demo::DemoArgs;
 use lastgood::cli::output::{Ended, Output, Stop, talk, talk_error};
 use lastgood::cli::{Cli, Command, Global, TuiArgs, completions, exit::Exit};
+use lastgood::demo;
 use lastgood::ops::{Context, Options};
 use lastgood::tui;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == demo::SUBCOMMAND) {
+        return demo::run_process(args);
+    }
+    let cli = match Cli::read() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+        Err(exit) => return ExitCode::from(exit.code()),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -41,6 +43,7 @@ async fn run(cli: Cli) -> u8 {
         Command::Man => completions::man(&mut out),
         Command::Help(args) => completions::help(&args, &mut out),
         Command::Tui(args) => return console(&cli.global, args).await,
+        Command::Demo(args) => return play_demo(&cli.global, &args, &mut out).await,
         command => headless(&cli.global, command, &mut out).await,
     };
     finish(ended, &mut out)
@@ -87,6 +90,10 @@ async fn console(global: &Global, args: TuiArgs) -> u8 {
         plain: args.plain,
         banner: None,
     };
+    open_console(ctx, options).await
+}
+
+async fn open_console(ctx: Arc<Context>, options: tui::ConsoleOptions) -> u8 {
     match tui::run(ctx, options).await {
         Ok(code) => code,
         Err(error) => {
@@ -99,21 +106,50 @@ async fn console(global: &Global, args: TuiArgs) -> u8 {
     }
 }
 
+/// Starts the built-in shop, and opens the console on it or plays its story. Whatever ends it, the shop goes too.
+async fn play_demo(global: &Global, args: &DemoArgs, out: &mut Output) -> u8 {
+    use lastgood::cli::demo;
+    let shop = match demo::start(args).await {
+        Ok(shop) => shop,
+        Err(code) => return code,
+    };
+    let code = if args.headless {
+        let ctx = shop.context("cli", global.read_only);
+        tokio::select! {
+            ended = demo::play(&shop, &ctx, out) => finish(ended, out),
+            code = demo::interrupted() => code,
+        }
+    } else {
+        let alone = tokio::spawn(shop.deploy_after_checkpoint());
+        let options = tui::ConsoleOptions {
+            banner: Some(demo::banner()),
+            ..tui::ConsoleOptions::default()
+        };
+        let ctx = Arc::new(shop.context("console", global.read_only));
+        let code = open_console(ctx, options).await;
+        alone.abort();
+        code
+    };
+    demo::stop(shop, args).await.unwrap_or(code)
+}
+
 async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended {
     use lastgood::cli;
     let ctx = Arc::new(Context::open(&options(global, "cli"))?);
     match command {
         Command::Services(args) => cli::services::run(&args, &ctx, out).await,
         Command::Logs(args) => cli::logs::run(&args, &ctx, out).await,
-        Command::Checkpoint(args) => cli::checkpoint::run(&args, &ctx, out).await,
+        Command::Checkpoint(args) => cli::checkpoint::run(&args, global, &ctx, out).await,
         Command::Errors(args) => cli::errors::run(&args, &ctx, out).await,
         Command::Slow(args) => cli::slow::run(&args, &ctx, out).await,
         Command::Patterns(args) => cli::patterns::run(&args, &ctx, out).await,
         Command::Health(args) => cli::health::run(&args, &ctx, out).await,
         Command::Signals(args) => cli::signals::run(&args, &ctx, out).await,
         Command::Compare(args) => cli::compare::run(&args, &ctx, out).await,
-        Command::Restart(_) | Command::Stop(_) | Command::Start(_) => todo!("ops"),
-        Command::RollBack(args) => cli::roll_back::run(&args, &ctx, out).await,
+        Command::Restart(args) => cli::restart::restart(&args, global, &ctx, out).await,
+        Command::Stop(args) => cli::restart::stop(&args, global, &ctx, out).await,
+        Command::Start(args) => cli::restart::start(&args, global, &ctx, out).await,
+        Command::RollBack(args) => cli::roll_back::run(&args, global, &ctx, out).await,
         Command::Runbook(args) => cli::runbook::run(&args, &ctx, out).await,
         Command::Audit(args) => cli::audit::run(&args, &ctx, out).await,
         Command::Config(args) => cli::config::run(&args, &ctx, out).await,

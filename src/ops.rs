@@ -13,6 +13,8 @@ pub mod input;
 pub mod logs;
 pub mod operation;
 pub mod patterns;
+mod restart;
+mod roll_back;
 pub mod runbook;
 pub mod secrets;
 pub mod services;
@@ -25,6 +27,7 @@ use std::path::PathBuf;
 use crate::audit::Audit;
 use crate::domain::outcome::Actor;
 use crate::domain::safe_text::SafeText;
+use crate::domain::service::Runtime;
 use crate::host::Host;
 use crate::store::config::{self, Config};
 use crate::store::paths::StateDir;
@@ -61,6 +64,8 @@ pub struct Context {
     pub access: Access,
     /// The machines.
     pub(crate) hosts: Vec<Host>,
+    /// The only runtime that is asked; `None` for every one.
+    pub(crate) only: Option<Runtime>,
 }
 
 impl Context {
@@ -96,7 +101,15 @@ impl Context {
             actor,
             access,
             hosts: vec![Host::Local],
+            only: None,
         }
+    }
+
+    /// Asks no other runtime than this: the demo shows its own shop and nothing else of the machine.
+    #[must_use]
+    pub fn only(mut self, runtime: Runtime) -> Self {
+        self.only = Some(runtime);
+        self
     }
 
     /// The audit log.
@@ -106,7 +119,7 @@ impl Context {
 }
 
 /// Who runs this process, and from where. Names come from the system's own list: `$USER` can say anything.
-fn actor(via: &str) -> Actor {
+pub fn actor(via: &str) -> Actor {
     let uid = rustix::process::getuid().as_raw();
     let name = std::fs::read_to_string("/etc/passwd")
         .ok()

@@ -5,7 +5,7 @@
 
 use tokio::sync::mpsc;
 
-use crate::domain::log::{LogEvent, LogRequest};
+use crate::domain::log::{LogEvent, LogPosition, LogRequest};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
 use crate::domain::settings::ServiceSettings;
@@ -14,6 +14,7 @@ use crate::host::Host;
 
 pub mod compose;
 pub mod docker;
+pub mod exec;
 
 /// Why a runtime could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -91,10 +92,30 @@ impl RuntimeError {
 }
 
 /// Looks at every runtime of a host once. What could not be read stands in [`Inventory::unreachable`].
-/// A host without Docker whose services are configured otherwise is not told of as unreachable.
-pub async fn discover(host: &Host, configured: &[(ServiceId, ServiceSettings)]) -> Inventory {
+/// A host without Docker whose services are configured otherwise is not told of as unreachable. With `only`,
+/// no other runtime is asked.
+pub async fn discover(
+    host: &Host,
+    configured: &[(ServiceId, ServiceSettings)],
+    only: Option<Runtime>,
+) -> Inventory {
     let mut inventory = Inventory::default();
-    match docker::discover(host).await {
+    let asks = |runtime| only.is_none_or(|only| only == runtime);
+    let docker = async {
+        match asks(Runtime::Docker) {
+            true => docker::discover(host).await,
+            false => Ok(Vec::new()),
+        }
+    };
+    let exec = async {
+        match asks(Runtime::Exec) {
+            true => exec::discover(host, configured).await,
+            false => Vec::new(),
+        }
+    };
+    let (docker, exec) = tokio::join!(docker, exec);
+    inventory.services.extend(exec);
+    match docker {
         Ok(services) => inventory.services.extend(services),
         Err(RuntimeError::Unreachable {
             is_absent: true, ..
@@ -109,8 +130,24 @@ pub async fn discover(host: &Host, configured: &[(ServiceId, ServiceSettings)]) 
 
 /// Sends a signal after each change that the host's runtimes tell of. Reconnects by itself; a reconnect counts
 /// as a change, since what happened meanwhile is not known. Ends when nobody listens.
-pub async fn watch(host: &Host, to: mpsc::Sender<()>) {
-    docker::watch(host, to).await;
+pub async fn watch(
+    host: &Host,
+    configured: &[(ServiceId, ServiceSettings)],
+    only: Option<Runtime>,
+    to: mpsc::Sender<()>,
+) {
+    let asks = |runtime| only.is_none_or(|only| only == runtime);
+    let docker = async {
+        if asks(Runtime::Docker) {
+            docker::watch(host, to.clone()).await;
+        }
+    };
+    let exec = async {
+        if asks(Runtime::Exec) {
+            exec::watch(host, configured, to.clone()).await;
+        }
+    };
+    tokio::join!(docker, exec);
 }
 
 /// Reads a service's log: see [`crate::ops::logs::read`](../ops/logs/fn.read.html).
@@ -120,7 +157,7 @@ pub async fn watch(host: &Host, to: mpsc::Sender<()>) {
 pub async fn read_logs(
     host: &Host,
     service: &Service,
-    _settings: &ServiceSettings,
+    settings: &ServiceSettings,
     request: &LogRequest,
     to: mpsc::Sender<LogEvent>,
 ) -> Result<(), RuntimeError> {
@@ -128,13 +165,27 @@ pub async fn read_logs(
         Runtime::Compose | Runtime::Docker | Runtime::Swarm => {
             docker::read_logs(host, service, request, to).await
         }
-        runtime @ (Runtime::Pm2 | Runtime::Exec | Runtime::File) => {
-            Err(RuntimeError::Unsupported {
-                what: "reading logs",
-                service: service.id.clone(),
-                runtime,
-            })
-        }
+        Runtime::Exec => exec::read_logs(&service.id, settings, request, to).await,
+        runtime @ (Runtime::Pm2 | Runtime::File) => Err(RuntimeError::Unsupported {
+            what: "reading logs",
+            service: service.id.clone(),
+            runtime,
+        }),
+    }
+}
+
+/// Where the files of a service's log end now, so that "after" can start exactly there. Empty for a log that is
+/// not made of files.
+///
+/// # Errors
+/// A log file is there and cannot be read.
+pub async fn positions(
+    service: &Service,
+    settings: &ServiceSettings,
+) -> Result<Vec<LogPosition>, RuntimeError> {
+    match service.runtime {
+        Runtime::Exec => exec::positions(&service.id, settings).await,
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -147,12 +198,11 @@ pub async fn saturation(host: &Host, service: &Service) -> Result<Saturation, Ru
         Runtime::Compose | Runtime::Docker | Runtime::Swarm => {
             docker::saturation(host, service).await
         }
-        runtime @ (Runtime::Pm2 | Runtime::Exec | Runtime::File) => {
-            Err(RuntimeError::Unsupported {
-                what: "measuring CPU and memory",
-                service: service.id.clone(),
-                runtime,
-            })
-        }
+        Runtime::Exec => exec::saturation(service).await,
+        runtime @ (Runtime::Pm2 | Runtime::File) => Err(RuntimeError::Unsupported {
+            what: "measuring CPU and memory",
+            service: service.id.clone(),
+            runtime,
+        }),
     }
 }

@@ -5,6 +5,7 @@ pub mod config;
 pub mod journal;
 pub mod lease;
 pub mod paths;
+pub mod ring;
 pub mod runbook;
 
 pub use paths::StoreError;

@@ -1,8 +1,57 @@
 //! The console: the event loop and nothing else.
+//!
+//! One loop, one state. Keys go before everything, so that none ever waits behind a log line; data is drawn at most
+//! ten times a second; and when nothing happens, nothing wakes up and nothing is written.
 
+pub mod action;
+pub mod app;
+pub mod effect;
+pub mod format;
+pub mod keymap;
+pub mod layout;
+pub mod msg;
+pub mod overlays;
+pub mod panes;
+pub mod terminal;
+pub mod theme;
+pub mod update;
+pub mod view;
+
+#[cfg(test)]
+mod fixtures;
+
+use std::io::IsTerminal;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::ops::Context;
+use crossterm::event::{Event, EventStream};
+use futures_util::{Stream, StreamExt};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use ratatui::Terminal;
+use ratatui::backend::Backend;
+use ratatui::layout::Size;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::domain::safe_text::SafeText;
+use crate::ops::{Access, Context};
+
+use app::{App, Setup};
+use effect::{Effect, Effects};
+use keymap::Keymap;
+use layout::Pane;
+use msg::{Interrupt, Msg};
+use theme::Theme;
+
+/// Data alone is drawn at most this often: ten times a second, four on a wall.
+const FRAME: Duration = Duration::from_millis(100);
+const WALL_FRAME: Duration = Duration::from_millis(250);
+/// Messages that wait for the loop; whoever sends more waits.
+const INBOX: usize = 64;
+/// Log lines kept in memory for the screen.
+const LOG_BYTES: usize = 64 * 1024 * 1024;
 
 /// What the console was asked to show.
 #[derive(Debug, Clone, Default)]
@@ -25,11 +74,14 @@ pub enum ConsoleError {
         "the console needs a terminal; headless: `lastgood services`, `lastgood compare`, `lastgood help`"
     )]
     NoTerminal,
+    /// `--only` names a pane that does not exist.
+    #[error("no pane {0:?}; panes: services, logs, compare, signals, runbook, timeline")]
+    UnknownPane(String),
     /// The user's keymap is wrong; the text shows the line and the caret.
     #[error("{0}")]
     Keymap(String),
     /// The terminal could not be read or written.
-    #[error("the terminal could not be used")]
+    #[error("the terminal could not be used: {0}")]
     Terminal(#[from] std::io::Error),
 }
 
@@ -38,6 +90,180 @@ pub enum ConsoleError {
 ///
 /// # Errors
 /// See [`ConsoleError`].
-pub async fn run(_ctx: Arc<Context>, _options: ConsoleOptions) -> Result<u8, ConsoleError> {
-    todo!("tui")
+pub async fn run(ctx: Arc<Context>, options: ConsoleOptions) -> Result<u8, ConsoleError> {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Err(ConsoleError::NoTerminal);
+    }
+    let panes = options
+        .only
+        .iter()
+        .map(|name| Pane::parse(name).ok_or_else(|| ConsoleError::UnknownPane(name.clone())))
+        .collect::<Result<Vec<Pane>, _>>()?;
+    let keymap = Keymap::load(keymap::user_file().as_deref()).map_err(ConsoleError::Keymap)?;
+    let has_color = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+        && std::env::var("TERM").is_ok_and(|term| term != "dumb");
+    let setup = Setup {
+        zone: TimeZone::system(),
+        theme: Theme::new(has_color, options.plain),
+        keymap,
+        panes,
+        is_wall: options.wall,
+        is_read_only: ctx.access == Access::ReadOnly,
+        banner: options.banner.as_deref().map(SafeText::from_text),
+        log_bytes: LOG_BYTES,
+    };
+    let signals = interrupts()?;
+    let guard = terminal::Guard::take(ctx.config.mouse)?;
+    let mut screen = terminal::open()?;
+    screen.clear()?;
+    let size = screen.size()?;
+    let mut app = App::new(setup, size, Timestamp::now());
+    event_loop(
+        &mut screen,
+        &mut app,
+        ctx,
+        EventStream::new(),
+        signals,
+        &mut || guard.suspend(),
+    )
+    .await
+    .map_err(ConsoleError::Terminal)
+}
+
+/// The signals that end the console or bring it back.
+fn interrupts() -> std::io::Result<impl Stream<Item = Interrupt> + Unpin> {
+    let wanted = [
+        (SignalKind::hangup(), Interrupt::Hangup),
+        (SignalKind::interrupt(), Interrupt::Interrupt),
+        (SignalKind::terminate(), Interrupt::Terminate),
+        (
+            SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()),
+            Interrupt::Continued,
+        ),
+    ];
+    let mut streams = Vec::new();
+    for (kind, interrupt) in wanted {
+        let signals = signal(kind)?;
+        streams.push(Box::pin(futures_util::stream::unfold(
+            signals,
+            move |mut signals| async move {
+                signals.recv().await?;
+                Some((interrupt, signals))
+            },
+        )));
+    }
+    Ok(futures_util::stream::select_all(streams))
+}
+
+/// The loop. `input` and `signals` are parameters, so that tests drive this very loop.
+///
+/// # Errors
+/// The terminal cannot be written or read any more.
+pub async fn event_loop<B: Backend>(
+    screen: &mut Terminal<B>,
+    app: &mut App,
+    ctx: Arc<Context>,
+    mut input: impl Stream<Item = std::io::Result<Event>> + Unpin,
+    mut signals: impl Stream<Item = Interrupt> + Unpin,
+    suspend: &mut dyn FnMut() -> std::io::Result<()>,
+) -> std::io::Result<u8>
+where
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let (sender, mut inbox) = mpsc::channel(INBOX);
+    let mut effects = Effects::new(ctx, sender);
+    let mut batch: Vec<Msg> = Vec::with_capacity(INBOX);
+    let mut wanted: Vec<Effect> = update::begin();
+    let frame = if app.focus.is_wall { WALL_FRAME } else { FRAME };
+    let mut drawn_at = Instant::now();
+    let mut is_dirty = true;
+    let mut is_urgent = true;
+    let mut has_input = true;
+    loop {
+        // What an effect knows at once is a message too, and may ask for more.
+        while !wanted.is_empty() {
+            for effect in std::mem::take(&mut wanted) {
+                match effect {
+                    Effect::Suspend => {
+                        suspend()?;
+                        screen.clear().map_err(std::io::Error::other)?;
+                        is_urgent = true;
+                    }
+                    Effect::Redraw => {
+                        screen.clear().map_err(std::io::Error::other)?;
+                        is_urgent = true;
+                    }
+                    effect => {
+                        if let Some(msg) = effects.run(effect) {
+                            wanted.extend(update::update(app, msg));
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(code) = app.leaving
+            && !effects.is_executing()
+        {
+            return Ok(code);
+        }
+        let is_due = is_urgent || (is_dirty && drawn_at.elapsed() >= frame);
+        if is_due {
+            app.now = Timestamp::now();
+            let result = screen.draw(|f| view::view(app, f));
+            match result {
+                Ok(_) => {}
+                // The terminal is gone, but a machine is being changed: that is brought to its end.
+                Err(_) if effects.is_executing() => app.leaving = app.leaving.or(Some(129)),
+                Err(error) => return Err(std::io::Error::other(error)),
+            }
+            drawn_at = Instant::now();
+            is_dirty = false;
+            is_urgent = false;
+        }
+        tokio::select! { biased;
+            Some(interrupt) = signals.next() => {
+                batch.push(Msg::Interrupted(interrupt));
+                is_urgent = true;
+            }
+            event = input.next(), if has_input => match event {
+                Some(Ok(event)) => {
+                    batch.extend(read(event));
+                    is_urgent = true;
+                }
+                Some(Err(error)) => return Err(error),
+                // Nobody can press a key any more.
+                None => {
+                    has_input = false;
+                    app.leaving = app.leaving.or(Some(129));
+                }
+            },
+            count = inbox.recv_many(&mut batch, INBOX) => is_dirty |= count > 0,
+            Some(msg) = effects.join() => {
+                is_dirty |= msg.is_some();
+                batch.extend(msg);
+            }
+            () = tokio::time::sleep_until(drawn_at + frame), if is_dirty => {}
+            () = tokio::time::sleep(app.next_tick()) => {
+                batch.push(Msg::Tick);
+                is_urgent = true;
+            }
+        }
+        if !batch.is_empty() {
+            app.now = Timestamp::now();
+        }
+        for msg in batch.drain(..) {
+            wanted.extend(update::update(app, msg));
+        }
+    }
+}
+
+/// What an event of the terminal means to `update`.
+fn read(event: Event) -> Option<Msg> {
+    match event {
+        Event::Key(key) => Some(Msg::Key(key)),
+        Event::Paste(text) => Some(Msg::Paste(text)),
+        Event::Mouse(mouse) => Some(Msg::Mouse(mouse)),
+        Event::Resize(width, height) => Some(Msg::Resize(Size::new(width, height))),
+        Event::FocusGained | Event::FocusLost => None,
+    }
 }

@@ -76,11 +76,11 @@ pub async fn run(args: &ConfigArgs, ctx: &Arc<Context>, out: &mut Output) -> End
 fn mask(table: &mut toml::Table, redactor: &Redactor) {
     for (key, value) in table.iter_mut() {
         let is_secret = is_secret_name(key) && !key.ends_with("_env") && !key.ends_with("_command");
-        mask_value(is_secret, key, value, redactor);
+        mask_value(is_secret, value, redactor);
     }
 }
 
-fn mask_value(is_secret: bool, key: &str, value: &mut toml::Value, redactor: &Redactor) {
+fn mask_value(is_secret: bool, value: &mut toml::Value, redactor: &Redactor) {
     match value {
         toml::Value::String(text) if is_secret => {
             // Given the shape of a secret, so that it gets a token that keeps its identity.
@@ -94,7 +94,7 @@ fn mask_value(is_secret: bool, key: &str, value: &mut toml::Value, redactor: &Re
         toml::Value::String(text) => *text = redactor.redact(text).into_owned(),
         toml::Value::Array(values) => {
             for value in values {
-                mask_value(is_secret, key, value, redactor);
+                mask_value(is_secret, value, redactor);
             }
         }
         toml::Value::Table(table) => mask(table, redactor),

@@ -20,6 +20,12 @@ pub enum Exit {
     Failed,
     /// Refused.
     Refused,
+    /// Ended by HUP.
+    Hangup,
+    /// Ended by INT.
+    Interrupted,
+    /// Ended by TERM.
+    Terminated,
 }
 
 /// Every code with its meaning, as the help prints it.
@@ -66,6 +72,9 @@ impl Exit {
             Self::NotSure => 3,
             Self::Failed => 4,
             Self::Refused => 5,
+            Self::Hangup => 129,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::output::{Ended, Output, Stop, talk_error};
 use crate::domain::log::{Level, LogBlock, LogEvent, LogRequest, Window};
 use crate::domain::service::Service;
 use crate::domain::time;
-use crate::ops::{Context, ErrorKind, OpsError, logs, services};
+use crate::ops::{Context, ErrorKind, OpsError, logs, secrets, services};
 
 mod print;
 
@@ -77,7 +77,11 @@ pub async fn run(args: &LogsArgs, ctx: &Arc<Context>, out: &mut Output) -> Ended
         let (ctx, service, request) = (Arc::clone(ctx), service.clone(), request.clone());
         readers.spawn(async move { logs::read(&ctx, &service, &request, to).await });
     }
-    let mut printer = Printer::new(&chosen, filter, args.raw, out)?;
+    let redactor = match args.raw {
+        true => None,
+        false => Some(secrets::redactor(ctx, &chosen)?),
+    };
+    let mut printer = Printer::new(&chosen, filter, redactor, out)?;
     if args.follow {
         by_arrival(streams, &mut printer, out).await?;
     } else if let [one] = streams.as_mut_slice() {
@@ -163,6 +167,7 @@ async fn by_arrival(
     while let Some((index, event)) = all.recv().await {
         printer.event(index, &event, out)?;
         if all.is_empty() {
+            printer.hand_over(out)?;
             out.flush()?;
         }
     }

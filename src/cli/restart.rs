@@ -5,7 +5,10 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::output::{Ended, Output};
-use crate::ops::Context;
+use super::{Global, confirm};
+use crate::domain::operation::Operation;
+use crate::domain::service::ServiceId;
+use crate::ops::{Context, OpsError, services};
 
 /// `lastgood restart`, `stop` and `start`.
 #[derive(Debug, Clone, Args)]
@@ -15,12 +18,53 @@ pub struct RestartArgs {
     pub services: Vec<String>,
 }
 
-/// Runs it.
+/// Restarts the services as they are.
 ///
 /// # Errors
 /// See [`super::output::Stop`].
-pub async fn run(_args: &RestartArgs, _ctx: &Arc<Context>, _out: &mut Output) -> Ended {
-    todo!()
+pub async fn restart(
+    args: &RestartArgs,
+    global: &Global,
+    ctx: &Arc<Context>,
+    out: &mut Output,
+) -> Ended {
+    let services = resolve(ctx, &args.services).await?;
+    confirm::run(ctx, &Operation::Restart { services }, global, out).await
+}
+
+/// Stops the services.
+///
+/// # Errors
+/// See [`super::output::Stop`].
+pub async fn stop(
+    args: &ServicesToChange,
+    global: &Global,
+    ctx: &Arc<Context>,
+    out: &mut Output,
+) -> Ended {
+    let services = resolve(ctx, &args.services).await?;
+    confirm::run(ctx, &Operation::Stop { services }, global, out).await
+}
+
+/// Starts the services.
+///
+/// # Errors
+/// See [`super::output::Stop`].
+pub async fn start(
+    args: &ServicesToChange,
+    global: &Global,
+    ctx: &Arc<Context>,
+    out: &mut Output,
+) -> Ended {
+    let services = resolve(ctx, &args.services).await?;
+    confirm::run(ctx, &Operation::Start { services }, global, out).await
+}
+
+/// The ids that names mean, each once.
+pub(super) async fn resolve(ctx: &Context, names: &[String]) -> Result<Vec<ServiceId>, OpsError> {
+    let inventory = services::discover(ctx).await;
+    let chosen = services::choose(&inventory, names)?;
+    Ok(chosen.into_iter().map(|service| service.id).collect())
 }
 
 /// The services to stop or to start.

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::exit::Exit;
 use super::output::{Ended, Output};
+use super::restart::resolve;
+use super::{Global, confirm};
+use crate::domain::operation::{Operation, RollBackTarget};
 use crate::ops::Context;
 
 /// `lastgood roll-back`: bring back the release and configuration of a checkpoint.
@@ -27,6 +31,25 @@ pub struct RollBackArgs {
 ///
 /// # Errors
 /// See [`super::output::Stop`].
-pub async fn run(_args: &RollBackArgs, _ctx: &Arc<Context>, _out: &mut Output) -> Ended {
-    todo!()
+pub async fn run(
+    args: &RollBackArgs,
+    global: &Global,
+    ctx: &Arc<Context>,
+    out: &mut Output,
+) -> Ended {
+    let names = std::slice::from_ref(&args.service);
+    let Some(service) = resolve(ctx, names).await?.into_iter().next() else {
+        return Ok(Exit::Usage);
+    };
+    let to = args
+        .to
+        .as_deref()
+        .map_or(RollBackTarget::LastGood, RollBackTarget::parse);
+    let operation = Operation::RollBack {
+        service,
+        to,
+        configs_only: args.configs_only,
+        save_logs: !args.no_save_logs,
+    };
+    confirm::run(ctx, &operation, global, out).await
 }

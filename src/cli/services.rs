@@ -10,11 +10,13 @@
 use std::sync::Arc;
 
 use clap::Args;
+use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
 use super::exit::Exit;
 use super::output::{Ended, Output, Paint, Stop};
 use crate::domain::health::HealthState;
+use crate::domain::host::HostName;
 use crate::domain::service::{Inventory, Service, ServiceState, Unreachable};
 use crate::ops::{Context, services};
 
@@ -29,7 +31,7 @@ pub struct ServicesArgs {}
 pub async fn run(_args: &ServicesArgs, ctx: &Arc<Context>, out: &mut Output) -> Ended {
     let inventory = services::look_closely(ctx).await;
     if out.is_json() {
-        out.json("services", &inventory)?;
+        out.json("services", &Document::of(&inventory))?;
     } else {
         print(&inventory, out)?;
     }
@@ -39,6 +41,37 @@ pub async fn run(_args: &ServicesArgs, ctx: &Arc<Context>, out: &mut Output) -> 
     } else {
         Exit::Done
     })
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    services: Vec<Row<'a>>,
+    unreachable: &'a [Unreachable],
+}
+
+/// A service with the parts of its id, so that scripts need not take it apart.
+#[derive(Serialize)]
+struct Row<'a> {
+    host: &'a HostName,
+    group: &'a str,
+    name: &'a str,
+    #[serde(flatten)]
+    service: &'a Service,
+}
+
+impl<'a> Document<'a> {
+    fn of(inventory: &'a Inventory) -> Self {
+        let row = |service: &'a Service| Row {
+            host: &service.id.host,
+            group: &service.id.group,
+            name: &service.id.name,
+            service,
+        };
+        Self {
+            services: inventory.services.iter().map(row).collect(),
+            unreachable: &inventory.unreachable,
+        }
+    }
 }
 
 fn print(inventory: &Inventory, out: &mut Output) -> Result<(), Stop> {
@@ -80,9 +113,9 @@ pub(super) fn print_unreachable(unreachable: &[Unreachable], out: &mut Output) -
         if !one.host.is_local() {
             name = format!("{}: {name}", one.host);
         }
-        let line = format!("  {name:<6}  ? unreachable: {}", one.error);
+        let line = format!("  {name:<6}  unreachable: {}", one.error);
         out.line(out.paint(Paint::Bad, &line))?;
-        out.line(format_args!("  {:<6}    {}", "", one.fix))?;
+        out.line(format_args!("  {:<6}  {}", "", one.fix))?;
     }
     Ok(())
 }

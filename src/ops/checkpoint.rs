@@ -1,14 +1,27 @@
 //! Checkpoints: create, list, find, verify, export.
 
+mod configs;
+pub(crate) mod logs;
+mod pin;
+
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned};
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, OpsError};
-use crate::domain::checkpoint::{Checkpoint, Manifest, Verification};
+use super::{Access, Context, ErrorKind, OpsError};
+use crate::domain::checkpoint::{
+    Checkpoint, MANIFEST_SCHEMA, Manifest, SavedFile, SavedLog, SavedService, Verification,
+};
+use crate::domain::health::HealthReport;
+use crate::domain::log::Window;
 use crate::domain::outcome::Progress;
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Inventory, Release, Runtime, Service, ServiceId};
+use crate::domain::signal::ServiceSignals;
+use crate::store::checkpoint::{self as store, ExportError, Staging};
 
 /// What to put into a checkpoint.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +34,16 @@ pub struct CreateCheckpoint {
     pub since: Option<Timestamp>,
 }
 
+/// One line of `releases.json`.
+#[derive(Debug, Serialize)]
+struct ReleaseRow<'a> {
+    id: &'a ServiceId,
+    runtime: Runtime,
+    release: &'a Release,
+    instances: usize,
+    restarts: u64,
+}
+
 /// Saves logs, health, signals, configs and releases of the services, pins their images, and writes the
 /// manifest last. Staged in `.<id>.partial` and renamed when whole; cancelling removes the staging folder.
 ///
@@ -28,39 +51,262 @@ pub struct CreateCheckpoint {
 /// Unknown service, full disk, state folder not writable. A service whose log cannot be read does not stop the
 /// others: the manifest is then not complete and names it.
 pub async fn create(
-    _ctx: &Context,
-    _what: &CreateCheckpoint,
-    _progress: mpsc::Sender<Progress>,
-    _cancel: CancellationToken,
+    ctx: &Context,
+    what: &CreateCheckpoint,
+    progress: mpsc::Sender<Progress>,
+    cancel: CancellationToken,
 ) -> Result<(Manifest, PathBuf), OpsError> {
-    todo!("store")
+    let (services, mut problems) = choose(super::services::discover(ctx).await, &what.services)?;
+    let mut is_complete = problems.is_empty();
+    let created_at = Timestamp::now();
+    let staging = Staging::begin(&ctx.state, what.label.as_deref(), &Zoned::now())?;
+
+    let work = save_all(ctx, what.since, &services, &staging, &progress);
+    let saved = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Err(cancelled()),
+        saved = work => saved?,
+    };
+    let (mut rows, found) = saved;
+    is_complete &= found.is_empty();
+    problems.extend(found);
+
+    note(&progress, "pinning images");
+    problems.extend(pin::pin_all(ctx, staging.id(), &mut rows).await);
+    if cancel.is_cancelled() {
+        return Err(cancelled());
+    }
+    let manifest = Manifest {
+        schema: MANIFEST_SCHEMA.to_owned(),
+        id: String::new(),
+        created_at,
+        label: what.label.as_deref().map(SafeText::from_text),
+        by: SafeText::from_text(&ctx.actor.user),
+        services: rows,
+        sums_sha256: String::new(),
+        complete: is_complete,
+        problems,
+    };
+    note(&progress, "writing checksums");
+    let finished = tokio::task::spawn_blocking(move || staging.finish(manifest)).await;
+    Ok(finished.map_err(|error| {
+        OpsError::new(ErrorKind::Failed, "cannot finish the checkpoint").because(error)
+    })??)
+}
+
+fn cancelled() -> OpsError {
+    OpsError::new(
+        ErrorKind::Refused,
+        "the checkpoint was cancelled; nothing of it was kept",
+    )
+}
+
+fn note(progress: &mpsc::Sender<Progress>, text: &str) {
+    // A slow listener misses a line and slows nothing.
+    let _ = progress.try_send(Progress::Note(SafeText::from_text(text)));
+}
+
+/// The services to save, and what could not be looked at.
+fn choose(
+    inventory: Inventory,
+    names: &[String],
+) -> Result<(Vec<Service>, Vec<SafeText>), OpsError> {
+    if !names.is_empty() {
+        return Ok((super::services::choose(&inventory, names)?, Vec::new()));
+    }
+    if inventory.services.is_empty() {
+        return Err(match inventory.unreachable.first() {
+            Some(cause) => OpsError::new(
+                ErrorKind::Failed,
+                format!(
+                    "no service could be read: {}: {}",
+                    cause.runtime.as_str(),
+                    cause.error
+                ),
+            )
+            .fix(cause.fix.to_string()),
+            None => OpsError::new(ErrorKind::Usage, "no services found").fix("lastgood services"),
+        });
+    }
+    let problems = inventory
+        .unreachable
+        .iter()
+        .map(|cause| {
+            SafeText::from_text(&format!(
+                "{} on {} could not be read: {}",
+                cause.runtime.as_str(),
+                cause.host,
+                cause.error
+            ))
+        })
+        .collect();
+    Ok((inventory.services, problems))
+}
+
+/// Saves everything but the pins. Returns the rows of the manifest and what is missing.
+async fn save_all(
+    ctx: &Context,
+    since: Option<Timestamp>,
+    services: &[Service],
+    staging: &Staging,
+    progress: &mpsc::Sender<Progress>,
+) -> Result<(Vec<SavedService>, Vec<SafeText>), OpsError> {
+    let mut problems = Vec::new();
+    note(progress, "health and signals");
+    let health = super::health::check(ctx, services).await;
+    let signals = measure(ctx, services).await;
+    let mut rows = Vec::new();
+    for service in services {
+        let window = Window {
+            since,
+            until: Some(Timestamp::now()),
+        };
+        let (log, problem) = logs::save(ctx, service, window, staging, progress).await?;
+        problems.extend(problem);
+        let (files, missing) = configs::save(ctx, service, staging).await?;
+        problems.extend(missing);
+        rows.push(row(service, &health, log, files));
+    }
+    add_json(staging, "health.json", &health)?;
+    add_json(staging, "signals.json", &signals)?;
+    let releases: Vec<ReleaseRow<'_>> = services
+        .iter()
+        .map(|service| ReleaseRow {
+            id: &service.id,
+            runtime: service.runtime,
+            release: &service.release,
+            instances: service.instances.len(),
+            restarts: service.restarts,
+        })
+        .collect();
+    add_json(staging, "releases.json", &releases)?;
+    Ok((rows, problems))
+}
+
+async fn measure(ctx: &Context, services: &[Service]) -> Vec<ServiceSignals> {
+    let now = Timestamp::now();
+    let window = Window::since(now - jiff::SignedDuration::from_mins(15));
+    let each = services
+        .iter()
+        .map(|service| super::signals::measure(ctx, service, window));
+    futures_util::future::join_all(each).await
+}
+
+fn row(
+    service: &Service,
+    health: &HealthReport,
+    log: Option<SavedLog>,
+    files: Vec<SavedFile>,
+) -> SavedService {
+    let own = health.services.iter().find(|h| h.id == service.id);
+    SavedService {
+        id: service.id.clone(),
+        runtime: service.runtime,
+        log,
+        files,
+        release: service.release.clone(),
+        pinned: None,
+        health: own.map(|h| h.state),
+        probes: own
+            .map(|h| h.checks.iter().map(|check| check.name.clone()).collect())
+            .unwrap_or_default(),
+        compose: service.compose.clone(),
+        restarts: service.restarts,
+    }
+}
+
+fn add_json(staging: &Staging, name: &str, content: &impl Serialize) -> Result<(), OpsError> {
+    let mut json = serde_json::to_vec_pretty(content).map_err(|error| {
+        OpsError::new(ErrorKind::Failed, format!("cannot write {name}")).because(error)
+    })?;
+    json.push(b'\n');
+    Ok(staging.add(Path::new(name), &json)?)
 }
 
 /// Every checkpoint, the newest first, partial ones too.
 ///
 /// # Errors
 /// The state folder cannot be read.
-pub fn list(_ctx: &Context) -> Result<Vec<Checkpoint>, OpsError> {
-    todo!("store")
+pub fn list(ctx: &Context) -> Result<Vec<Checkpoint>, OpsError> {
+    Ok(store::list(&ctx.state)?)
 }
 
 /// The checkpoint with this id, or a unique start of it, or its label.
 ///
 /// # Errors
 /// None or several match.
-pub fn find(_ctx: &Context, _id: &str) -> Result<Checkpoint, OpsError> {
-    todo!("store")
+pub fn find(ctx: &Context, id: &str) -> Result<Checkpoint, OpsError> {
+    let all = list(ctx)?;
+    if let Some(exact) = all.iter().find(|c| c.id == id) {
+        return Ok(exact.clone());
+    }
+    let has_label = |c: &&Checkpoint| {
+        let label = c.manifest.as_ref().ok().and_then(|m| m.label.as_ref());
+        label.is_some_and(|label| label.as_str() == id)
+    };
+    let mut found: Vec<&Checkpoint> = all.iter().filter(has_label).collect();
+    if found.is_empty() && !id.is_empty() {
+        found = all.iter().filter(|c| c.id.starts_with(id)).collect();
+    }
+    match found.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => Err(OpsError::new(
+            ErrorKind::Usage,
+            format!(
+                "no checkpoint {id:?} in {}",
+                ctx.state.checkpoints().display()
+            ),
+        )
+        .fix("lastgood checkpoint list")),
+        many => {
+            let ids: Vec<&str> = many.iter().map(|c| c.id.as_str()).collect();
+            Err(OpsError::new(
+                ErrorKind::Usage,
+                format!("{id:?} means several checkpoints: {}", ids.join(", ")),
+            ))
+        }
+    }
 }
 
 /// Checks every file against its checksum and every pinned image against the engine.
-pub async fn verify(_ctx: &Context, _checkpoint: &Checkpoint) -> Verification {
-    todo!("store")
+pub async fn verify(ctx: &Context, checkpoint: &Checkpoint) -> Verification {
+    let copy = checkpoint.clone();
+    let checked = tokio::task::spawn_blocking(move || store::verify_files(&copy)).await;
+    let (files, mut problems) = checked.unwrap_or_else(|error| {
+        let text = format!("the files could not be checked: {error}");
+        (0, vec![SafeText::from_text(&text)])
+    });
+    if let Ok(manifest) = &checkpoint.manifest {
+        for service in &manifest.services {
+            problems.extend(pin::problem_of(ctx, service).await);
+        }
+    }
+    Verification {
+        id: checkpoint.id.clone(),
+        ok: problems.is_empty(),
+        files,
+        problems,
+    }
 }
 
 /// Writes the checkpoint as one `.tar.gz` or `.tar.zst`, exact, secrets included. Returns its size.
 ///
 /// # Errors
 /// Unknown ending, file exists, disk full (nothing is left behind).
-pub fn export(_ctx: &Context, _checkpoint: &Checkpoint, _to: &Path) -> Result<u64, OpsError> {
-    todo!("store")
+pub fn export(_ctx: &Context, checkpoint: &Checkpoint, to: &Path) -> Result<u64, OpsError> {
+    if let Err(cause) = &checkpoint.manifest {
+        return Err(OpsError::new(
+            ErrorKind::No,
+            format!("checkpoint {} is not exported: {cause}", checkpoint.id),
+        ));
+    }
+    store::export(checkpoint, to).map_err(|error| match error {
+        ExportError::Store(inner) => inner.into(),
+        refused => OpsError::new(ErrorKind::Usage, refused.to_string()),
+    })
+}
+
+/// Whether this session may put tags on images.
+fn may_pin(ctx: &Context) -> bool {
+    ctx.access == Access::Full
 }

@@ -1,10 +1,26 @@
 //! Plans and their execution: the one way by which a machine is changed.
 
+mod fingerprint;
+mod run;
+mod step;
+mod verify;
+
 use tokio::sync::mpsc;
 
-use super::{Context, OpsError};
-use crate::domain::operation::{Operation, Plan};
+use super::{Context, ErrorKind, OpsError, restart, roll_back};
+use crate::audit::Intent;
+use crate::domain::host::HostName;
+use crate::domain::operation::{Operation, Plan, Risk, Step, StepWork};
 use crate::domain::outcome::{Outcome, Progress};
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
+
+pub(crate) use fingerprint::{ABSENT, instances, look_at};
+pub(crate) use run::describe;
+pub(crate) use step::{DOCKER_VARIABLES, container_limit_ms, split_reference};
+
+/// How long a runbook's command may take.
+const COMMAND_LIMIT_MS: u64 = 300_000;
 
 /// The engineer's yes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,21 +35,190 @@ pub struct Confirmation {
 ///
 /// # Errors
 /// Unknown service, nothing to roll back to ([`super::ErrorKind::No`]), unreachable host, unsupported runtime.
-pub async fn plan(_ctx: &Context, _operation: &Operation) -> Result<Plan, OpsError> {
-    todo!("store")
+pub async fn plan(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError> {
+    match operation {
+        Operation::Restart { services }
+        | Operation::Stop { services }
+        | Operation::Start { services } => restart::plan(ctx, operation, services).await,
+        Operation::RollBack {
+            service,
+            to,
+            configs_only,
+            save_logs,
+        } => {
+            let wish = roll_back::Wish {
+                to,
+                configs_only: *configs_only,
+                save_logs: *save_logs,
+            };
+            roll_back::plan(ctx, operation, service, &wish).await
+        }
+        Operation::RestoreConfigs {
+            checkpoint,
+            service,
+        } => roll_back::plan_restore(ctx, operation, checkpoint, service.as_ref()).await,
+        Operation::RunCommand {
+            title,
+            command,
+            host,
+        } => Ok(run_command(operation, title, command, host)),
+    }
+}
+
+fn run_command(operation: &Operation, title: &SafeText, command: &str, host: &HostName) -> Plan {
+    let argv = vec!["sh".to_owned(), "-c".to_owned(), command.to_owned()];
+    Plan {
+        operation: operation.clone(),
+        host: host.clone(),
+        risk: Risk::Disruptive,
+        services: Vec::new(),
+        from: None,
+        to: None,
+        notes: vec![SafeText::from_text(
+            "only its exit code is checked; probes of the runbook check more",
+        )],
+        steps: vec![Step {
+            text: title.clone(),
+            manual: Some(SafeText::from_text(command)),
+            work: StepWork::Command {
+                argv,
+                cwd: None,
+                env: std::collections::BTreeMap::new(),
+            },
+            undo: None,
+            fingerprints: Vec::new(),
+            timeout_ms: COMMAND_LIMIT_MS,
+            may_fail: false,
+        }],
+        not_rolled_back: Vec::new(),
+        on_failure: None,
+        downtime_ms: None,
+        budget_ms: COMMAND_LIMIT_MS,
+        hash: String::new(),
+    }
+    .seal()
 }
 
 /// Carries out a confirmed plan: lease, audit intent, journal, fingerprints re-checked before each step,
 /// compensation, verification, audit outcome. Progress is told as it happens; a slow listener does not slow it.
+/// INT, TERM and HUP let the step in flight end, and no other begins.
 ///
 /// # Errors
 /// Refused before the first step (read-only, not confirmed, stale plan, lease held): nothing was changed. Once a
 /// step has begun the result is an [`Outcome`], whatever happens.
 pub async fn execute(
-    _ctx: &Context,
-    _plan: &Plan,
-    _confirmation: &Confirmation,
-    _progress: mpsc::Sender<Progress>,
+    ctx: &Context,
+    plan: &Plan,
+    confirmation: &Confirmation,
+    progress: mpsc::Sender<Progress>,
 ) -> Result<Outcome, OpsError> {
-    todo!("store")
+    check_confirmation(plan, confirmation)?;
+    let leases = match run::take_leases(ctx, plan) {
+        Ok(leases) => leases,
+        Err(error) => return Err(refuse(ctx, plan, error)),
+    };
+    for lease in &leases {
+        if let Some(left) = &lease.abandoned {
+            let _ = progress.try_send(Progress::Note(SafeText::from_text(&format!(
+                "{}: {} of {} at {} did not end; its journal is in {}",
+                left.service,
+                left.reason,
+                left.actor.user,
+                left.since,
+                ctx.state.runs().display()
+            ))));
+        }
+    }
+    // A read-only session is refused by the audit log itself, before anything is looked at.
+    if ctx.access == super::Access::Full {
+        for fingerprint in plan.fingerprints() {
+            if let Err(error) = fingerprint::check(ctx, fingerprint).await {
+                return Err(refuse(ctx, plan, error));
+            }
+        }
+    }
+    let permit = ctx.audit().begin(plan, &ctx.actor, ctx.access)?;
+    let outcome = run::run(ctx, plan, permit, &progress).await;
+    drop(leases);
+    outcome
 }
+
+/// Records a refusal and hands it on; a log that cannot be written does not hide why it was refused.
+fn refuse(ctx: &Context, plan: &Plan, error: OpsError) -> OpsError {
+    let reason = error.to_safe_text();
+    let _ = ctx
+        .audit()
+        .deny(&Intent::from(plan), &ctx.actor, reason.as_str());
+    error
+}
+
+fn check_confirmation(plan: &Plan, confirmation: &Confirmation) -> Result<(), OpsError> {
+    if !plan.is_sealed() || confirmation.plan_hash != plan.hash {
+        return Err(OpsError::new(
+            ErrorKind::Refused,
+            "the plan is not the one that was confirmed; make it again",
+        ));
+    }
+    let Some(id) = plan.confirmation() else {
+        return Ok(());
+    };
+    let typed = confirmation.typed.as_deref().unwrap_or_default();
+    if typed == id.name || typed == id.to_string() {
+        return Ok(());
+    }
+    Err(OpsError::new(
+        ErrorKind::Refused,
+        format!(
+            "not confirmed: a {} plan needs the name {}",
+            plan.risk.as_str(),
+            id.name
+        ),
+    )
+    .fix(format!("--yes --confirm {}", id.name)))
+}
+
+/// The service of an id, and why it cannot be had.
+pub(crate) fn find_service<'a>(
+    inventory: &'a Inventory,
+    id: &ServiceId,
+) -> Result<&'a Service, OpsError> {
+    match inventory.find(id) {
+        Some(service) => Ok(service),
+        None => super::services::resolve(inventory, &id.to_string()),
+    }
+}
+
+/// The refusal of an operation that a runtime does not have yet.
+pub(crate) fn unsupported(service: &Service, verb: &str) -> OpsError {
+    let (why, fix) = match service.runtime {
+        Runtime::Swarm => (
+            "swarm replaces the tasks by itself",
+            format!("docker service rollback {}", service.id.name),
+        ),
+        Runtime::Pm2 => (
+            "PM2 needs its own way of proving what runs",
+            format!(
+                "pm2 {} {}",
+                verb.replace("roll-back", "restart"),
+                service.id.name
+            ),
+        ),
+        Runtime::Docker => (
+            "a lone container has no file that says how it is made",
+            format!("docker inspect {}", service.id.name),
+        ),
+        _ => ("nothing supervises it", "lastgood services".to_owned()),
+    };
+    OpsError::new(
+        ErrorKind::Refused,
+        format!(
+            "{verb} of {} is not possible: it is a {} service, and {why}",
+            service.id,
+            service.runtime.as_str()
+        ),
+    )
+    .fix(fix)
+}
+
+#[cfg(test)]
+mod tests;

@@ -38,7 +38,7 @@ pub async fn discover(ctx: &Context) -> Inventory {
     let mut looks: FuturesUnordered<_> = ctx
         .hosts
         .iter()
-        .map(|host| look_at(host, &configured))
+        .map(|host| look_at(host, &configured, ctx.only))
         .collect();
     let mut inventory = Inventory::default();
     while let Some(found) = looks.next().await {
@@ -52,8 +52,12 @@ pub async fn discover(ctx: &Context) -> Inventory {
     inventory
 }
 
-async fn look_at(host: &Host, configured: &[(ServiceId, ServiceSettings)]) -> Inventory {
-    let look = runtime::discover(host, configured);
+async fn look_at(
+    host: &Host,
+    configured: &[(ServiceId, ServiceSettings)],
+    only: Option<Runtime>,
+) -> Inventory {
+    let look = runtime::discover(host, configured, only);
     tokio::time::timeout(HOST_TIMEOUT, look)
         .await
         .unwrap_or_else(|_| Inventory {
@@ -131,12 +135,15 @@ async fn measure(
     ctx: &Context,
     services: &[Service],
 ) -> BTreeMap<ServiceId, crate::domain::signal::Saturation> {
-    stream::iter(services)
+    let measurements: Vec<_> = services
+        .iter()
         .map(|service| async move {
             let host = host_of(ctx, &service.id).ok()?;
             let used = runtime::saturation(host, service).await.ok()?;
             Some((service.id.clone(), used))
         })
+        .collect();
+    stream::iter(measurements)
         .buffer_unordered(AT_ONCE)
         .filter_map(future::ready)
         .collect()
@@ -150,7 +157,9 @@ pub async fn watch(ctx: Arc<Context>, to: mpsc::Sender<Inventory>) {
     let mut watchers = JoinSet::new();
     for host in ctx.hosts.clone() {
         let changed = changed.clone();
-        watchers.spawn(async move { runtime::watch(&host, changed).await });
+        let configured = configured(&ctx);
+        let only = ctx.only;
+        watchers.spawn(async move { runtime::watch(&host, &configured, only, changed).await });
     }
     let mut restarts = RestartHistory::default();
     loop {

@@ -1,12 +1,369 @@
 //! The golden signals of a service: latency, traffic and errors from its logs, saturation from its runtime.
 
-use super::Context;
-use crate::domain::log::Window;
+use std::time::Duration;
+
+use futures_util::future;
+use jiff::{Timestamp, Zoned};
+use tokio::sync::mpsc;
+
+use super::services::host_of;
+use super::{Context, ErrorKind, OpsError, logs};
+use crate::analysis::parse::time::TimeReader;
+use crate::analysis::scan::{Scan, ScanOptions, Scanner, Tally};
+use crate::domain::log::{LogEvent, LogRequest, Window};
+use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
-use crate::domain::signal::ServiceSignals;
+use crate::domain::settings::{RequestRules, ServiceSettings};
+use crate::domain::signal::{Limits, Saturation, ServiceSignals, Signal, SignalName};
+use crate::runtime;
+
+/// How far back a measurement looks by default.
+const SPAN: Duration = Duration::from_secs(15 * 60);
+/// Rates and percentiles of fewer requests say nothing.
+const ENOUGH: u64 = 20;
+/// Routes that are shown besides the whole.
+const ROUTES: usize = 5;
+const WAITING: usize = 8;
 
 /// Measures every signal of a service over a window of its logs (default: the last 15 minutes, at most since
 /// its creation). What cannot be measured is there with `value: None` and the reason.
-pub async fn measure(_ctx: &Context, _service: &Service, _window: Window) -> ServiceSignals {
-    todo!("runtime")
+pub async fn measure(ctx: &Context, service: &Service, window: Window) -> ServiceSignals {
+    let settings = ctx.config.service(&service.id);
+    let now = Timestamp::now();
+    let window = fit(service, window, now);
+    let (scan, used) = future::join(
+        scan(ctx, service, &settings.requests, window),
+        saturation(ctx, service),
+    )
+    .await;
+    let mut signals = from_log(&scan, &settings, window, now);
+    signals.extend(from_runtime(&used, &settings.limits));
+    ServiceSignals {
+        id: service.id.clone(),
+        signals,
+    }
+}
+
+/// An open start becomes 15 minutes ago, or the creation of the oldest instance where that is later: a rate over
+/// time in which nothing ran would be too low.
+fn fit(service: &Service, window: Window, now: Timestamp) -> Window {
+    let until = window.until.unwrap_or(now);
+    let since = window.since.unwrap_or_else(|| until - SPAN);
+    let created = service.instances.iter().filter_map(|i| i.created_at).min();
+    Window {
+        since: Some(created.map_or(since, |at| since.max(at))),
+        until: Some(until),
+    }
+}
+
+async fn scan(
+    ctx: &Context,
+    service: &Service,
+    rules: &RequestRules,
+    window: Window,
+) -> Result<Scan, OpsError> {
+    let options = ScanOptions::new(rules, TimeReader::new(&Zoned::now())).map_err(|e| {
+        OpsError::new(
+            ErrorKind::Usage,
+            format!("request_regex of {}: {e}", service.id),
+        )
+    })?;
+    let (to, mut from) = mpsc::channel(WAITING);
+    let scanning = tokio::task::spawn_blocking(move || {
+        let mut scanner = Scanner::new(options);
+        while let Some(event) = from.blocking_recv() {
+            if let LogEvent::Block(block) = event {
+                for (line, text) in block.iter() {
+                    scanner.feed_line(line.at.map(Timestamp::as_millisecond), text);
+                }
+            }
+        }
+        scanner.finish()
+    });
+    let request = LogRequest {
+        window,
+        ..LogRequest::default()
+    };
+    logs::read(ctx, service, &request, to).await?;
+    scanning.await.map_err(|e| {
+        OpsError::new(
+            ErrorKind::Failed,
+            format!("cannot read the log of {}", service.id),
+        )
+        .because(e)
+    })
+}
+
+async fn saturation(ctx: &Context, service: &Service) -> Result<Saturation, SafeText> {
+    let host = host_of(ctx, &service.id).map_err(|e| e.to_safe_text())?;
+    runtime::saturation(host, service)
+        .await
+        .map_err(|e| SafeText::from_error(&e))
+}
+
+fn from_log(
+    scan: &Result<Scan, OpsError>,
+    settings: &ServiceSettings,
+    window: Window,
+    now: Timestamp,
+) -> Vec<Signal> {
+    let limits = &settings.limits;
+    let scan = match scan {
+        Ok(scan) => scan,
+        Err(error) => {
+            let why = error.to_safe_text();
+            return [
+                SignalName::LatencyP95,
+                SignalName::Traffic,
+                SignalName::ErrorRate,
+            ]
+            .into_iter()
+            .map(|name| unknown(name, why.clone()))
+            .collect();
+        }
+    };
+    let mut total = Tally::default();
+    let mut routes: Vec<(&str, &Tally)> = Vec::new();
+    for service in &scan.services {
+        total.merge(&service.total);
+        routes.extend(service.routes.values().map(|r| (r.name.as_str(), &r.tally)));
+    }
+    let newest = scan.services.iter().filter_map(|s| Some(s.span?.1)).max();
+    let age_ms = newest.map(|at| u64::try_from(now.as_millisecond() - at).unwrap_or(0));
+    let requests = total.counts.requests;
+    let seconds = seconds_of(window);
+    let mut signals = vec![
+        latency(None, &total, limits, age_ms),
+        traffic(requests, seconds, scan.records(), limits, age_ms),
+        error_rate(None, &total, limits, age_ms),
+    ];
+    routes.retain(|(_, tally)| tally.counts.requests >= ENOUGH);
+    routes.sort_by(|a, b| {
+        let p95 = |t: &Tally| t.latency.percentile(0.95).unwrap_or(0.0);
+        p95(b.1).total_cmp(&p95(a.1)).then(a.0.cmp(b.0))
+    });
+    for (name, tally) in routes.into_iter().take(ROUTES) {
+        let route = Some(SafeText::from_text(name));
+        signals.push(latency(route.clone(), tally, limits, age_ms));
+        if tally.counts.with_status > 0 {
+            signals.push(error_rate(route, tally, limits, age_ms));
+        }
+    }
+    signals
+}
+
+fn seconds_of(window: Window) -> f64 {
+    match (window.since, window.until) {
+        (Some(since), Some(until)) => until.duration_since(since).as_secs_f64(),
+        _ => 0.0,
+    }
+}
+
+fn latency(route: Option<SafeText>, tally: &Tally, limits: &Limits, age_ms: Option<u64>) -> Signal {
+    let count = tally.latency.count();
+    let value = (count >= ENOUGH)
+        .then(|| tally.latency.percentile(0.95))
+        .flatten();
+    let detail = rests_on(count, "requests with a duration");
+    signal(
+        SignalName::LatencyP95,
+        route,
+        value,
+        limits,
+        age_ms,
+        &detail,
+    )
+}
+
+fn error_rate(
+    route: Option<SafeText>,
+    tally: &Tally,
+    limits: &Limits,
+    age_ms: Option<u64>,
+) -> Signal {
+    let counts = &tally.counts;
+    let errors = counts.errors(counts.with_status > 0);
+    let value = (counts.requests >= ENOUGH).then(|| errors as f64 / counts.requests as f64);
+    let detail = match value {
+        Some(_) => format!("{errors} of {} requests", counts.requests),
+        None => rests_on(counts.requests, "requests"),
+    };
+    signal(SignalName::ErrorRate, route, value, limits, age_ms, &detail)
+}
+
+fn rests_on(count: u64, what: &str) -> String {
+    if count >= ENOUGH {
+        format!("{count} {what}")
+    } else {
+        format!("{count} {what}, needs {ENOUGH}")
+    }
+}
+
+fn traffic(
+    requests: u64,
+    seconds: f64,
+    records: u64,
+    limits: &Limits,
+    age_ms: Option<u64>,
+) -> Signal {
+    // A log without any request may be that of a worker: no traffic is not what it says.
+    let value = (requests > 0 && seconds > 0.0).then(|| requests as f64 / seconds);
+    let detail = match value {
+        Some(_) => format!("{requests} requests in {seconds:.0} s"),
+        None => format!("no requests among {records} records"),
+    };
+    signal(SignalName::Traffic, None, value, limits, age_ms, &detail)
+}
+
+fn from_runtime(used: &Result<Saturation, SafeText>, limits: &Limits) -> Vec<Signal> {
+    let used = match used {
+        Ok(used) => used,
+        Err(why) => {
+            return vec![
+                unknown(SignalName::Cpu, why.clone()),
+                unknown(SignalName::Memory, why.clone()),
+            ];
+        }
+    };
+    let nothing = || "nothing runs that could be measured".to_owned();
+    let cpu = used
+        .cpu_cores
+        .map_or_else(nothing, |cores| format!("{cores:.2} cores in use"));
+    let memory = used.memory_bytes.map_or_else(nothing, |b| {
+        format!("{:.1} MiB in use", b as f64 / 1_048_576.0)
+    });
+    vec![
+        signal(
+            SignalName::Cpu,
+            None,
+            used.cpu,
+            limits,
+            used.cpu.map(|_| 0),
+            &cpu,
+        ),
+        signal(
+            SignalName::Memory,
+            None,
+            used.memory,
+            limits,
+            used.memory.map(|_| 0),
+            &memory,
+        ),
+    ]
+}
+
+fn signal(
+    name: SignalName,
+    route: Option<SafeText>,
+    value: Option<f64>,
+    limits: &Limits,
+    age_ms: Option<u64>,
+    detail: &str,
+) -> Signal {
+    Signal {
+        grade: limits.grade(&name, value),
+        route,
+        value,
+        unit: SafeText::from_text(name.unit()),
+        age_ms: value.and(age_ms),
+        detail: SafeText::from_text(detail),
+        signal: name,
+    }
+}
+
+fn unknown(name: SignalName, why: SafeText) -> Signal {
+    Signal {
+        detail: why,
+        ..signal(name, None, None, &Limits::default(), None, "")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::signal::Grade;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn measured(lines: &[String]) -> Vec<Signal> {
+        let options = ScanOptions::new(&RequestRules::default(), TimeReader::utc()).unwrap();
+        let mut scanner = Scanner::new(options);
+        for (i, line) in lines.iter().enumerate() {
+            scanner.feed_line(Some(1_000_000 + i as i64 * 100), line.as_bytes());
+        }
+        let window = Window {
+            since: Some(at(1_000)),
+            until: Some(at(1_010)),
+        };
+        from_log(
+            &Ok(scanner.finish()),
+            &ServiceSettings::default(),
+            window,
+            at(1_010),
+        )
+    }
+
+    fn find(signals: &[Signal], name: SignalName) -> Signal {
+        signals
+            .iter()
+            .find(|s| s.signal == name && s.route.is_none())
+            .unwrap()
+            .clone()
+    }
+
+    fn request(i: usize, status: u16) -> String {
+        format!("INFO GET /orders/{i} completed in 0.5s status={status}")
+    }
+
+    #[test]
+    fn requests_give_latency_traffic_and_errors() {
+        let lines: Vec<String> = (0..100)
+            .map(|i| request(i, if i % 10 == 0 { 500 } else { 200 }))
+            .collect();
+        let signals = measured(&lines);
+        let latency = find(&signals, SignalName::LatencyP95);
+        assert_eq!((latency.value, latency.grade), (Some(500.0), Grade::Ok));
+        assert_eq!(find(&signals, SignalName::Traffic).value, Some(10.0));
+        let errors = find(&signals, SignalName::ErrorRate);
+        assert_eq!((errors.value, errors.grade), (Some(0.1), Grade::Critical));
+        assert_eq!(errors.detail.as_str(), "10 of 100 requests");
+        assert!(signals.iter().any(|s| s.route.is_some()), "{signals:#?}");
+    }
+
+    #[test]
+    fn a_few_requests_are_unknown_and_say_so() {
+        let lines: Vec<String> = (0..12).map(|i| request(i, 500)).collect();
+        let errors = find(&measured(&lines), SignalName::ErrorRate);
+        assert_eq!((errors.value, errors.grade), (None, Grade::Unknown));
+        assert_eq!(errors.detail.as_str(), "12 requests, needs 20");
+        let traffic = find(&measured(&["INFO tick".to_owned()]), SignalName::Traffic);
+        assert_eq!(traffic.value, None);
+        assert!(
+            traffic
+                .detail
+                .as_str()
+                .contains("no requests among 1 records")
+        );
+    }
+
+    #[test]
+    fn a_failure_to_read_is_the_reason_of_every_signal() {
+        let window = Window::ALL;
+        let error = Err(OpsError::new(ErrorKind::Failed, "the engine is away"));
+        let signals = from_log(&error, &ServiceSettings::default(), window, at(0));
+        assert_eq!(signals.len(), 3);
+        assert!(
+            signals
+                .iter()
+                .all(|s| s.grade == Grade::Unknown && s.detail.as_str() == "the engine is away")
+        );
+        let away = Err(SafeText::from_text("away"));
+        assert!(
+            from_runtime(&away, &Limits::default())
+                .iter()
+                .all(|s| s.value.is_none())
+        );
+    }
 }

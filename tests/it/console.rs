@@ -1,7 +1,7 @@
 //! The console in a real terminal: it comes up, follows the size, ends by every door, and leaves the terminal as it was.
 
 use crate::compose_story::GOOD;
-use crate::harness::{Project, Sandbox, Terminal, Tmux, missing};
+use crate::harness::{Docker, PrivateDocker, Sandbox, Terminal, Tmux, missing, unique};
 use rustix::process::Signal;
 use std::time::Duration;
 
@@ -85,13 +85,11 @@ fn no_color_means_no_colour() {
 
 #[test]
 fn the_console_in_tmux_suspends_resumes_and_quits() {
-    if missing(&["tmux", "docker", "compose", "busybox"]) {
+    if missing(&["tmux", "docker", "busybox", "root", "dockerd"]) {
         return;
     }
-    let sandbox = Sandbox::new("tmux");
-    let mut project = Project::of_one(&sandbox, "tmux");
-    project.image(GOOD);
-    project.up();
+    let private = PrivateDocker::start("tmux");
+    let (sandbox, _docker) = one_quiet_container(&private, "tmux", GOOD);
     let tmux = Tmux::start(&sandbox, (120, 40));
     let binary = sandbox
         .command(&[])
@@ -131,13 +129,11 @@ fn the_console_in_tmux_suspends_resumes_and_quits() {
 
 #[test]
 fn a_live_project_is_on_the_screen_and_quiet_when_idle() {
-    if missing(&["docker", "compose", "busybox"]) {
+    if missing(&["docker", "busybox", "root", "dockerd"]) {
         return;
     }
-    let sandbox = Sandbox::new("idle");
-    let mut project = Project::of_one(&sandbox, "idle");
-    project.image("echo the only line; sleep 600");
-    project.up();
+    let private = PrivateDocker::start("idle");
+    let (sandbox, _docker) = one_quiet_container(&private, "idle", "echo the only line; sleep 600");
     let terminal = Terminal::start(&sandbox, &["tui"], (120, 40));
     terminal.wait_for("backend");
     // Ages under a minute may still count on the screen, so only their digits are allowed: 2 KB a minute.
@@ -148,6 +144,19 @@ fn a_live_project_is_on_the_screen_and_quiet_when_idle() {
     // Generous against the goal of 2 KB in 60 s: this catches a redraw loop, the measurement proper is a benchmark.
     assert!(written < 4_000, "{written} bytes in 12 idle seconds");
     assert!(used <= 24, "{used} ticks (10 ms) of CPU in 12 idle seconds");
+}
+
+/// One container `…backend` on a daemon of the test's own: containers of other tests, which come and go on the
+/// machine's daemon, would stand on the screen too.
+fn one_quiet_container(private: &PrivateDocker, name: &str, script: &str) -> (Sandbox, Docker) {
+    let mut docker = private.docker();
+    let image = format!("{}:1", unique(name));
+    docker.image(&image, script);
+    docker.start("backend", &image, &[]);
+    (
+        Sandbox::new(name).with("DOCKER_HOST", &private.host()),
+        docker,
+    )
 }
 
 /// User and system time so far, in clock ticks.

@@ -23,4 +23,5 @@ mod logs;
 mod refusals;
 mod roll_back;
 mod runbook;
+mod shop;
 mod signals;

@@ -51,7 +51,7 @@ fn ticks_persist_and_concurrent_writers_lose_nothing() {
     let sandbox = Sandbox::new("ticks");
     sandbox.json(0, "", &["runbook", "start", "deployment-checklist"]);
     let numbers: Vec<String> = {
-        let status = sandbox.json(0, "", &["runbook", "status"]);
+        let status = sandbox.json(3, "", &["runbook", "status"]);
         let items = list(&status["items"]).iter();
         items
             .take(8)
@@ -64,7 +64,7 @@ fn ticks_persist_and_concurrent_writers_lose_nothing() {
             scope.spawn(|| sandbox.run(&["runbook", "tick", number]).exits(0));
         }
     });
-    let status = sandbox.json(0, "", &["runbook", "status"]);
+    let status = sandbox.json(3, "", &["runbook", "status"]);
     for item in list(&status["items"]) {
         let number = item["number"].to_string().replace('"', "");
         let wanted = if numbers.contains(&number) {
@@ -80,7 +80,7 @@ fn ticks_persist_and_concurrent_writers_lose_nothing() {
         .run(&["runbook", "skip", &numbers[1], "--reason", "not here"])
         .exits(0);
     sandbox.run(&["runbook", "tick", "no-such-item"]).exits(2);
-    let status = sandbox.json(0, "", &["runbook", "status"]);
+    let status = sandbox.json(3, "", &["runbook", "status"]);
     let state = |number: &str| {
         let items = list(&status["items"]).iter();
         let mut found = items.filter(|item| item["number"].to_string().replace('"', "") == number);

@@ -8,11 +8,12 @@ use jiff::tz::TimeZone;
 use regex::bytes::Regex;
 use serde::Serialize;
 
+use crate::analysis::redact::Redactor;
 use crate::cli::output::{Output, Paint, Stop};
 use crate::domain::log::{Level, LogEvent, LogNote, RawLine};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
-use crate::ops::logs::{LevelReader, redact};
+use crate::ops::logs::LevelReader;
 
 /// Which lines are printed.
 pub(super) struct Filter {
@@ -26,7 +27,8 @@ pub(super) struct Filter {
 pub(super) struct Printer {
     services: Vec<Named>,
     filter: Filter,
-    is_raw: bool,
+    /// `None` prints secrets too, and in human form the bytes as they are.
+    redactor: Option<Redactor>,
     is_json: bool,
     zone: TimeZone,
     name_width: usize,
@@ -59,7 +61,7 @@ impl Printer {
     pub(super) fn new(
         services: &[Service],
         filter: Filter,
-        is_raw: bool,
+        redactor: Option<Redactor>,
         out: &mut Output,
     ) -> Result<Self, Stop> {
         let is_json = out.is_json();
@@ -91,7 +93,7 @@ impl Printer {
         Ok(Self {
             services,
             filter,
-            is_raw,
+            redactor,
             is_json,
             zone: TimeZone::system(),
             name_width,
@@ -169,12 +171,15 @@ impl Printer {
         text: &[u8],
         out: &mut Output,
     ) -> Result<(), Stop> {
+        let shown;
         let redacted;
-        let text = if self.is_raw {
-            text
-        } else {
-            redacted = redact(text);
-            &redacted
+        let text = match &self.redactor {
+            None => text,
+            Some(redactor) => {
+                shown = String::from_utf8_lossy(text);
+                redacted = redactor.redact(&shown);
+                redacted.as_bytes()
+            }
         };
         let named = &self.services[service];
         let to = &mut self.buffer;
@@ -202,7 +207,7 @@ impl Printer {
                 to.extend_from_slice(line.cut_bytes.to_string().as_bytes());
             }
             to.extend_from_slice(b"}\n");
-        } else if self.is_raw {
+        } else if self.redactor.is_none() {
             to.extend_from_slice(text);
             to.push(b'\n');
         } else {

@@ -27,8 +27,10 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// The old container's last lines stand before the seam; a reader that hangs does not hold it for ever.
 const LAST_LINES: Duration = Duration::from_secs(2);
-/// Looked again without an event, in case one was lost.
+/// Looked again without an event, in case one was lost …
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// … which is likeliest while the events are being subscribed to.
+const FIRST_LOOK: Duration = Duration::from_millis(500);
 
 /// What is known of a container whose log is or was read.
 struct Known {
@@ -77,6 +79,7 @@ pub(super) async fn follow(
     loop {
         let mut events = container_events(&follower.engine);
         let mut is_connected = true;
+        let mut look_again = FIRST_LOOK;
         while is_connected {
             tokio::select! {
                 () = to.closed() => return Ok(()),
@@ -86,7 +89,7 @@ pub(super) async fn follow(
                     }
                 }
                 event = events.next() => is_connected = event.is_some(),
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = tokio::time::sleep(look_again) => look_again = LOOK_AGAIN,
             }
             if to.is_closed() {
                 return Ok(());
@@ -194,7 +197,7 @@ impl Follower {
         if is_first {
             ask.tail = self.request.tail;
         }
-        if self.known.get(&id).is_none() && !is_first {
+        if !is_first && !self.known.contains_key(&id) {
             // A container that took over is read from its own beginning.
             ask.window = Window {
                 since: None,
@@ -299,16 +302,21 @@ impl Reader {
         loop {
             self.drain(&mut source).await;
             let position = source.position();
-            drop(source);
             if self.to.is_closed() {
                 return self.ended(position, None, false);
             }
             self.ask.resume = position.newest.is_some().then_some(position);
-            self.ask.tail = None.or(self.ask.tail.filter(|_| self.ask.resume.is_none()));
-            source = match self.reopen(position).await {
-                Ok(source) => source,
-                Err(ended) => return ended,
-            };
+            match self.reopen(position).await {
+                Ok(resumed) => source = resumed,
+                Err(mut ended) => {
+                    if let Some(last) = source.rest().filter(|_| ended.position == position) {
+                        // Nobody listening is found out by the loop that follows.
+                        let _ = self.to.send(LogEvent::Block(last)).await;
+                        ended.position = source.position();
+                    }
+                    return ended;
+                }
+            }
         }
     }
 

@@ -93,9 +93,12 @@ async fn containers(
         .list_containers(Some(options))
         .await
         .map_err(|e| explain("list the containers", e))?;
-    let mut inspected = stream::iter(listed.into_iter().filter_map(|c| c.id))
+    let looks: Vec<_> = listed
+        .into_iter()
+        .filter_map(|c| c.id)
         .map(|id| async move { inspect_container(engine, &id).await })
-        .buffered(AT_ONCE);
+        .collect();
+    let mut inspected = stream::iter(looks).buffered(AT_ONCE);
     let mut found = Vec::new();
     while let Some(result) = inspected.next().await {
         match result {

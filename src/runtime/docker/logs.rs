@@ -268,6 +268,8 @@ pub(super) struct Source {
     /// Lines of `block` that were looked at.
     checked: usize,
     window: Window,
+    /// Whether the end of the stream may be that of the connection only.
+    is_follow: bool,
     /// Lines of an earlier stream that come again.
     skip: u64,
     resumed: Option<Position>,
@@ -285,6 +287,7 @@ impl Source {
             block: LogBlock::default(),
             checked: 0,
             window: ask.window,
+            is_follow: ask.follow,
             skip: ask.resume.map_or(0, |p| p.again()),
             resumed: ask.resume,
             position: ask.resume.unwrap_or_default(),
@@ -320,7 +323,9 @@ impl Source {
                 Some(Ok(bytes)) => self.decoder.feed(&bytes, &mut self.block),
                 None => {
                     self.body = None;
-                    self.decoder.finish(&mut self.block);
+                    if !self.is_follow {
+                        self.decoder.finish(&mut self.block);
+                    }
                 }
                 Some(Err(error)) => {
                     self.body = None;
@@ -339,6 +344,14 @@ impl Source {
                 deadline = Some(Instant::now() + BLOCK_AGE);
             }
         }
+    }
+
+    /// What is left of a line that was never ended, once it is known that no more will come. A follow whose
+    /// connection ended keeps it back instead: the line comes again, whole, when the stream is resumed.
+    pub(super) fn rest(&mut self) -> Option<LogBlock> {
+        self.decoder.finish(&mut self.block);
+        self.check();
+        (self.checked > 0).then(|| self.take())
     }
 
     /// Drops lines that were seen in an earlier stream or lie outside of the window.

@@ -1,0 +1,247 @@
+//! Asks a service whether it is well: over HTTP, by a TCP connection, by a command.
+
+use std::time::{Duration, Instant};
+
+use reqwest::redirect::{Attempt, Policy};
+
+use super::{Command, Host};
+use crate::domain::health::HealthCheck;
+use crate::domain::safe_text::SafeText;
+use crate::domain::settings::{Probe, ProbeKind};
+
+/// So much of a body is looked at.
+const MAX_BODY: usize = 64 * 1024;
+const MAX_REDIRECTS: usize = 5;
+
+/// Asks once. No answer, a wrong answer and a late answer are all told, never an error.
+pub async fn ask(host: &Host, probe: &Probe) -> HealthCheck {
+    let started = Instant::now();
+    let asking = async {
+        match (&probe.kind, host) {
+            (
+                ProbeKind::Http {
+                    url,
+                    status,
+                    contains,
+                },
+                Host::Local,
+            ) => http(url, *status, contains.as_deref(), probe.timeout).await,
+            (ProbeKind::Tcp { address }, Host::Local) => tcp(address).await,
+            (ProbeKind::Command { command }, host) => run(host, command, probe.timeout).await,
+        }
+    };
+    // A command ends itself in time, and says so better than a timer of ours.
+    let limit = probe.timeout + Duration::from_secs(if is_command(probe) { 5 } else { 0 });
+    let answer = tokio::time::timeout(limit, asking)
+        .await
+        .unwrap_or_else(|_| {
+            Err(format!(
+                "no answer within {} s",
+                probe.timeout.as_secs_f32()
+            ))
+        });
+    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (ok, detail) = match answer {
+        Ok(detail) => (true, detail),
+        Err(detail) => (false, detail),
+    };
+    HealthCheck {
+        name: SafeText::from_text(&probe.name()),
+        ok,
+        ms: Some(ms),
+        detail: SafeText::from_text(&detail),
+    }
+}
+
+fn is_command(probe: &Probe) -> bool {
+    matches!(probe.kind, ProbeKind::Command { .. })
+}
+
+async fn http(
+    url: &str,
+    status: Option<u16>,
+    contains: Option<&str>,
+    timeout: Duration,
+) -> Result<String, String> {
+    let client = reqwest::Client::builder()
+        .redirect(Policy::custom(stay_on_the_host))
+        // A proxy of the environment would answer for the service.
+        .no_proxy()
+        .timeout(timeout)
+        .user_agent(concat!("lastgood/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|e| explain(&e))?;
+    let mut response = client.get(url).send().await.map_err(|e| explain(&e))?;
+    let code = response.status();
+    let is_expected = status.map_or(code.is_success(), |wanted| wanted == code.as_u16());
+    if !is_expected {
+        let wanted = status.map_or("2xx".to_owned(), |s| s.to_string());
+        return Err(format!("{code}, expected {wanted}"));
+    }
+    let Some(wanted) = contains else {
+        return Ok(code.to_string());
+    };
+    let mut body = Vec::new();
+    while body.len() < MAX_BODY {
+        match response.chunk().await.map_err(|e| explain(&e))? {
+            Some(chunk) => body.extend_from_slice(&chunk),
+            None => break,
+        }
+    }
+    body.truncate(MAX_BODY);
+    let body = String::from_utf8_lossy(&body);
+    if body.contains(wanted) {
+        return Ok(format!("{code}, body contains {wanted:?}"));
+    }
+    let start: String = body.chars().take(80).collect();
+    Err(format!("{code}, but the body lacks {wanted:?}: {start}"))
+}
+
+/// A probe asks this service: another host that answers well proves nothing.
+fn stay_on_the_host(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let origin = attempt.previous().first();
+    let is_same = origin.is_some_and(|first| first.host_str() == attempt.url().host_str());
+    if is_same && attempt.previous().len() <= MAX_REDIRECTS {
+        attempt.follow()
+    } else {
+        attempt.stop()
+    }
+}
+
+/// The cause of causes in words: reqwest's own text repeats the address and hides the reason.
+fn explain(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    match cause.downcast_ref::<std::io::Error>() {
+        Some(io) => io_text(io),
+        None => cause.to_string(),
+    }
+}
+
+fn io_text(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        std::io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+async fn tcp(address: &str) -> Result<String, String> {
+    tokio::net::TcpStream::connect(address)
+        .await
+        .map(|_| "connected".to_owned())
+        .map_err(|e| io_text(&e))
+}
+
+async fn run(host: &Host, command: &str, timeout: Duration) -> Result<String, String> {
+    let command = Command::shell(command, &[], timeout);
+    match host.query(&command).await {
+        Ok(output) if output.is_success() => Ok("exit 0".to_owned()),
+        Ok(output) => Err(output.describe().to_string()),
+        Err(error) => Err(SafeText::from_error(&error).to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers every connection with the same bytes.
+    async fn server(answer: String) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        address
+    }
+
+    fn answer(head: &str, body: &str) -> String {
+        format!(
+            "HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    async fn http_check(address: &str, status: Option<u16>, contains: Option<&str>) -> HealthCheck {
+        let probe = Probe {
+            kind: ProbeKind::Http {
+                url: format!("http://{address}/health"),
+                status,
+                contains: contains.map(str::to_owned),
+            },
+            timeout: Duration::from_secs(5),
+        };
+        ask(&Host::Local, &probe).await
+    }
+
+    #[tokio::test]
+    async fn an_http_answer_is_judged_by_status_and_body() {
+        let address = server(answer("200 OK", "{\"status\":\"up\"}")).await;
+        assert!(http_check(&address, None, None).await.ok);
+        assert!(http_check(&address, Some(200), Some("up")).await.ok);
+        let wrong = http_check(&address, None, Some("down")).await;
+        assert!(
+            !wrong.ok && wrong.detail.as_str().contains("lacks"),
+            "{wrong:?}"
+        );
+        let teapot = http_check(&address, Some(418), None).await;
+        assert_eq!(teapot.detail.as_str(), "200 OK, expected 418");
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_another_host_is_not_followed() {
+        let elsewhere = "302 Found\r\nlocation: http://elsewhere.invalid/";
+        let address = server(answer(elsewhere, "")).await;
+        let check = http_check(&address, None, None).await;
+        assert_eq!(
+            (check.ok, check.detail.as_str()),
+            (false, "302 Found, expected 2xx")
+        );
+    }
+
+    #[tokio::test]
+    async fn no_answer_says_why() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut probe = Probe::http(format!("http://{address}/"));
+        probe.timeout = Duration::from_millis(50);
+        let silent = ask(&Host::Local, &probe).await;
+        assert!(
+            !silent.ok && silent.detail.as_str().starts_with("no answer"),
+            "{silent:?}"
+        );
+        drop(listener);
+        let refused = http_check(&address, None, None).await;
+        assert_eq!(refused.detail.as_str(), "connection refused");
+    }
+
+    #[tokio::test]
+    async fn ports_and_commands_are_asked_too() {
+        let address = server(String::new()).await;
+        let probe = |kind| Probe {
+            kind,
+            timeout: Duration::from_secs(5),
+        };
+        assert!(
+            ask(&Host::Local, &probe(ProbeKind::Tcp { address }))
+                .await
+                .ok
+        );
+        let command = |c: &str| probe(ProbeKind::Command { command: c.into() });
+        assert!(ask(&Host::Local, &command("true")).await.ok);
+        let failed = ask(&Host::Local, &command("echo not ready >&2; exit 7")).await;
+        assert_eq!(failed.detail.as_str(), "exit 7: not ready");
+    }
+}

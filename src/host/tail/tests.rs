@@ -1,0 +1,320 @@
+//! The reader against real files that grow, rotate and vanish under it.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn service() -> ServiceId {
+    ServiceId::local("file", "app")
+}
+
+fn append(path: &Path, text: &str) {
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+/// Lines and notes as text, in order; notes in brackets.
+async fn read(paths: &[PathBuf], request: LogRequest) -> Result<Vec<String>, TailError> {
+    let (to, mut events) = mpsc::channel(4);
+    let paths = paths.to_vec();
+    let task = tokio::spawn(async move { read_files(&service(), &paths, &request, to).await });
+    let mut seen = Vec::new();
+    while let Some(event) = events.recv().await {
+        collect(&event, &mut seen);
+    }
+    task.await.unwrap()?;
+    Ok(seen)
+}
+
+fn collect(event: &LogEvent, seen: &mut Vec<String>) {
+    match event {
+        LogEvent::Block(block) => seen.extend(
+            block
+                .iter()
+                .map(|(_, text)| String::from_utf8_lossy(text).into_owned()),
+        ),
+        LogEvent::Note(note) => seen.push(format!("[{}]", note.kind.as_str())),
+    }
+}
+
+struct Following {
+    events: mpsc::Receiver<LogEvent>,
+    seen: Vec<String>,
+    task: tokio::task::JoinHandle<Result<(), TailError>>,
+}
+
+impl Following {
+    fn start(path: &Path, request: LogRequest) -> Self {
+        let (to, events) = mpsc::channel(4);
+        let paths = vec![path.to_owned()];
+        let request = LogRequest {
+            follow: true,
+            ..request
+        };
+        Self {
+            events,
+            seen: Vec::new(),
+            task: tokio::spawn(async move { read_files(&service(), &paths, &request, to).await }),
+        }
+    }
+
+    /// Takes events until the last thing seen is `text`.
+    async fn until(&mut self, text: &str) {
+        while self.seen.last().is_none_or(|last| last != text) {
+            let event = tokio::time::timeout(Duration::from_secs(20), self.events.recv())
+                .await
+                .unwrap_or_else(|_| panic!("no {text:?} after {:?}", self.seen))
+                .unwrap();
+            collect(&event, &mut self.seen);
+        }
+    }
+
+    async fn end(self) -> Vec<String> {
+        drop(self.events);
+        tokio::time::timeout(Duration::from_secs(20), self.task)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        self.seen
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::Builder::new()
+        .prefix("lastgood-test-tail-")
+        .tempdir()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_closed_read_holds_every_line_and_an_unterminated_last_one() {
+    let dir = folder();
+    let path = dir.path().join("app.log");
+    append(&path, "one\r\ntwo\n\nthree");
+    let lines = read(&[path], LogRequest::default()).await.unwrap();
+    assert_eq!(lines, ["one", "two", "", "three"]);
+}
+
+#[tokio::test]
+async fn a_missing_file_is_an_error_and_beside_others_a_gap() {
+    let dir = folder();
+    let (here, gone) = (dir.path().join("here.log"), dir.path().join("gone.log"));
+    let error = read(std::slice::from_ref(&gone), LogRequest::default())
+        .await
+        .unwrap_err();
+    assert!(
+        SafeText::from_error(&error)
+            .as_str()
+            .contains("No such file")
+    );
+    append(&here, "x\n");
+    let seen = read(&[gone, here], LogRequest::default()).await.unwrap();
+    assert_eq!(seen, ["x", "[gap]"]);
+}
+
+#[tokio::test]
+async fn after_a_position_comes_exactly_what_was_written_after_it() {
+    let dir = folder();
+    let path = dir.path().join("app.log");
+    append(&path, "one\ntwo\nhal");
+    let from = positions(std::slice::from_ref(&path)).await.unwrap();
+    assert_eq!(from[0].offset, 8);
+    append(&path, "f\nfour\n");
+    let request = LogRequest {
+        from,
+        ..LogRequest::default()
+    };
+    assert_eq!(read(&[path], request).await.unwrap(), ["half", "four"]);
+}
+
+#[tokio::test]
+async fn a_window_and_the_last_lines_of_it() {
+    let dir = folder();
+    let path = dir.path().join("app.log");
+    let at = |second: i64| jiff::Timestamp::from_second(1_700_000_000 + second).unwrap();
+    for second in 0..100 {
+        append(&path, &format!("{} INFO {second}\n", at(second)));
+    }
+    let request = LogRequest {
+        window: crate::domain::log::Window {
+            since: Some(at(10)),
+            until: Some(at(20)),
+        },
+        ..LogRequest::default()
+    };
+    let seen = read(std::slice::from_ref(&path), request.clone())
+        .await
+        .unwrap();
+    assert_eq!(seen.len(), 10, "{seen:?}");
+    assert!(seen[0].ends_with(" 10") && seen[9].ends_with(" 19"));
+    let request = LogRequest {
+        tail: Some(2),
+        ..request
+    };
+    let seen = read(&[path], request).await.unwrap();
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert!(seen[0].ends_with(" 18") && seen[1].ends_with(" 19"));
+}
+
+#[tokio::test]
+async fn a_position_inside_a_line_does_not_cut_it() {
+    let dir = folder();
+    let path = dir.path().join("app.log");
+    append(&path, "one\ntw");
+    let mut from = positions(std::slice::from_ref(&path)).await.unwrap();
+    from[0].offset = 6;
+    append(&path, "o\nthree\n");
+    let request = LogRequest {
+        from: from.clone(),
+        ..LogRequest::default()
+    };
+    let seen = read(std::slice::from_ref(&path), request).await.unwrap();
+    assert_eq!(seen, ["two", "three"]);
+    fs::write(&path, "new\n").unwrap();
+    let request = LogRequest {
+        from,
+        ..LogRequest::default()
+    };
+    assert_eq!(read(&[path], request).await.unwrap(), ["[gap]", "new"]);
+}
+
+#[tokio::test]
+async fn a_position_is_found_again_in_the_renamed_file() {
+    let dir = folder();
+    let path = dir.path().join("app.log");
+    append(&path, "one\n");
+    let from = positions(std::slice::from_ref(&path)).await.unwrap();
+    append(&path, "two\n");
+    fs::rename(&path, dir.path().join("app.log.1")).unwrap();
+    append(&path, "three\n");
+    let request = LogRequest {
+        from,
+        ..LogRequest::default()
+    };
+    let seen = read(&[path], request).await.unwrap();
+    assert_eq!(seen, ["two", "[rotated]", "three"]);
+}
+
+#[tokio::test]
+async fn a_position_in_a_file_that_is_gone_is_a_gap() {
+    let dir = folder();
+    let path = dir.path().join("app.log");
+    append(&path, "one\n");
+    let mut from = positions(std::slice::from_ref(&path)).await.unwrap();
+    from[0].inode += 1;
+    let request = LogRequest {
+        from,
+        ..LogRequest::default()
+    };
+    assert_eq!(read(&[path], request).await.unwrap(), ["[gap]", "one"]);
+}
+
+#[tokio::test]
+async fn a_follow_goes_through_rename_and_truncation() {
+    let dir = folder();
+    let path = dir.path().join("app.log");
+    append(&path, "old\none\n");
+    let mut following = Following::start(
+        &path,
+        LogRequest {
+            tail: Some(1),
+            ..LogRequest::default()
+        },
+    );
+    following.until("one").await;
+    append(&path, "two\n");
+    following.until("two").await;
+    fs::rename(&path, dir.path().join("app.log.1")).unwrap();
+    // The program does not know yet and writes to the renamed file.
+    append(&dir.path().join("app.log.1"), "three\n");
+    following.until("three").await;
+    append(&path, "four\n");
+    following.until("four").await;
+    append(&dir.path().join("app.log.1"), "late\n");
+    append(&path, "five\n");
+    following.until("five").await;
+    // Truncated and grown past the old offset before anybody looked.
+    fs::write(&path, "six is longer than all that was there before\n").unwrap();
+    following
+        .until("six is longer than all that was there before")
+        .await;
+    let seen = following.end().await;
+    let lines: Vec<&str> = seen.iter().map(String::as_str).collect();
+    assert_eq!(
+        lines,
+        [
+            "one",
+            "two",
+            "three",
+            "[rotated]",
+            "four",
+            "late",
+            "five",
+            "[rotated]",
+            "six is longer than all that was there before"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_follow_waits_for_a_file_that_is_not_there_yet() {
+    let dir = folder();
+    let path = dir.path().join("app.log");
+    let mut following = Following::start(
+        &path,
+        LogRequest {
+            tail: Some(0),
+            ..LogRequest::default()
+        },
+    );
+    following.until("[reconnecting]").await;
+    append(&path, "one\n");
+    following.until("one").await;
+    assert_eq!(
+        following.end().await,
+        ["[reconnecting]", "[reconnected]", "one"]
+    );
+}
+
+#[tokio::test]
+async fn a_follow_ends_when_nobody_listens() {
+    let dir = folder();
+    let path = dir.path().join("app.log");
+    append(&path, "one\n");
+    let mut following = Following::start(&path, LogRequest::default());
+    following.until("one").await;
+    assert_eq!(following.end().await, ["one"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn any_appending_gives_the_lines_of_the_whole_file(
+        pieces in proptest::collection::vec("[a-c\n]{0,60}", 1..12),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let dir = folder();
+        let path = dir.path().join("app.log");
+        append(&path, "");
+        let seen = runtime.block_on(async {
+            let mut following = Following::start(&path, LogRequest::default());
+            for piece in &pieces {
+                append(&path, piece);
+                tokio::task::yield_now().await;
+            }
+            append(&path, "\nEND\n");
+            following.until("END").await;
+            following.end().await
+        });
+        let text = fs::read_to_string(&path).unwrap();
+        prop_assert_eq!(seen, text.lines().map(ToOwned::to_owned).collect::<Vec<_>>());
+    }
+}

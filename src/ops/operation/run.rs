@@ -1,0 +1,439 @@
+//! Runs the steps of a plan one after the other, and takes back what was done where one fails.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::fingerprint;
+use super::step::Machine;
+use crate::audit::Permit;
+use crate::domain::operation::{FingerprintSubject, Operation, Plan, Step, StepWork};
+use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Release, Service, ServiceId};
+use crate::ops::services::discover;
+use crate::ops::{Context, OpsError};
+use crate::store::journal::{Journal, JournalEvent};
+use crate::store::lease::{Holder, Lease};
+
+/// The time for one step of the way back where the step itself says none.
+const UNDO_LIMIT: Duration = Duration::from_secs(120);
+
+/// Takes the lease of every service, in the order of their names, so that two sessions never wait for each other.
+///
+/// # Errors
+/// Someone else holds one; those taken are given back.
+pub(super) fn take_leases(ctx: &Context, plan: &Plan) -> Result<Vec<Lease>, OpsError> {
+    let mut services: Vec<&ServiceId> = plan.services.iter().collect();
+    services.sort();
+    services.dedup();
+    let now = Timestamp::now();
+    let mut leases = Vec::new();
+    for service in services {
+        let holder = Holder {
+            service: service.clone(),
+            actor: ctx.actor.clone(),
+            pid: std::process::id(),
+            reason: SafeText::from_text(plan.operation.verb()),
+            since: now,
+            until: now + Duration::from_millis(plan.budget_ms),
+        };
+        leases.push(Lease::take(&ctx.state, &holder)?);
+    }
+    Ok(leases)
+}
+
+/// Signals that end the program: heard here, so that the step in flight can end.
+struct Interrupts(Vec<Signal>);
+
+impl Interrupts {
+    fn listen() -> Self {
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ];
+        Self(kinds.into_iter().filter_map(|k| signal(k).ok()).collect())
+    }
+
+    /// Whether one came since the last look.
+    async fn came(&mut self) -> bool {
+        for signal in &mut self.0 {
+            let came = futures_util::future::poll_immediate(signal.recv()).await;
+            if matches!(came, Some(Some(()))) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Why the steps ended.
+enum End {
+    /// Every step did what it should.
+    Done,
+    /// Everything was done, the proof failed.
+    NotVerified,
+    /// A step failed.
+    Failed(usize),
+    /// Someone ended the program; the steps from here on were not begun.
+    Interrupted(usize),
+}
+
+/// Runs a plan for which there is a permit.
+///
+/// # Errors
+/// The journal could not be begun: nothing was changed.
+pub(super) async fn run(
+    ctx: &Context,
+    plan: &Plan,
+    permit: Permit,
+    progress: &mpsc::Sender<Progress>,
+) -> Result<Outcome, OpsError> {
+    let started = Instant::now();
+    let mut interrupts = Interrupts::listen();
+    let journal = Journal::create(&ctx.state, permit.run()).and_then(|mut journal| {
+        let plan = Box::new(plan.clone());
+        journal.append(JournalEvent::Intent { plan })?;
+        Ok(journal)
+    });
+    let journal = match journal {
+        Ok(journal) => journal,
+        Err(error) => {
+            ctx.audit().finish(permit, OutcomeKind::FailedUnchanged)?;
+            return Err(error.into());
+        }
+    };
+    let before = look(ctx, plan).await;
+    let mut runner = Runner {
+        machine: Machine {
+            ctx,
+            name: &plan.host,
+            permit: &permit,
+            progress,
+        },
+        plan,
+        journal,
+        results: Vec::new(),
+        manual: Vec::new(),
+        is_journal_broken: false,
+    };
+    let end = runner.run_steps(&mut interrupts).await;
+    let outcome = runner.conclude(end, before.as_ref()).await;
+    let Runner {
+        results, manual, ..
+    } = runner;
+    let release = match look(ctx, plan).await {
+        Some(services) => services.into_iter().next().map(|s| s.release),
+        None => None,
+    };
+    let mut outcome = Outcome {
+        operation: plan.operation.verb().to_owned(),
+        plan_hash: plan.hash.clone(),
+        outcome,
+        steps: results,
+        manual,
+        release: release.unwrap_or_else(Release::default),
+        duration_ms: millis(started.elapsed()),
+    };
+    if let Err(error) = ctx.audit().finish(permit, outcome.outcome) {
+        // The operation is over either way: its end is told, and that the log does not have it.
+        outcome.steps.push(StepResult {
+            text: SafeText::from_text("write the outcome to the audit log"),
+            ok: false,
+            ms: 0,
+            detail: SafeText::from_error(&error),
+        });
+    }
+    Ok(outcome)
+}
+
+/// The services of the plan as they are; `None` where they cannot be looked at.
+async fn look(ctx: &Context, plan: &Plan) -> Option<Vec<Service>> {
+    if plan.services.is_empty() {
+        return Some(Vec::new());
+    }
+    let inventory = discover(ctx).await;
+    plan.services
+        .iter()
+        .map(|id| inventory.find(id).cloned())
+        .collect()
+}
+
+struct Runner<'a> {
+    machine: Machine<'a>,
+    plan: &'a Plan,
+    journal: Journal,
+    results: Vec<StepResult>,
+    manual: Vec<SafeText>,
+    is_journal_broken: bool,
+}
+
+impl Runner<'_> {
+    async fn run_steps(&mut self, interrupts: &mut Interrupts) -> End {
+        for (index, step) in self.plan.steps.iter().enumerate() {
+            if interrupts.came().await {
+                return End::Interrupted(index);
+            }
+            let _ = self.machine.progress.try_send(Progress::StepStarted {
+                index,
+                text: step.text.clone(),
+            });
+            let result = self.run_step(index, step).await;
+            let is_ok = result.ok;
+            let _ = self.machine.progress.try_send(Progress::StepEnded {
+                index,
+                result: result.clone(),
+            });
+            self.results.push(result);
+            if !is_ok && !step.may_fail {
+                return match step.work {
+                    StepWork::Verify { .. } => End::NotVerified,
+                    _ => End::Failed(index),
+                };
+            }
+        }
+        End::Done
+    }
+
+    async fn run_step(&mut self, index: usize, step: &Step) -> StepResult {
+        let started = Instant::now();
+        let text = step.text.clone();
+        let begin = JournalEvent::Begin { step: index, text };
+        // Without a journal no step begins.
+        let done = match self.journal.append(begin) {
+            Ok(()) => self.attempt(step).await,
+            Err(error) => Err(error.into()),
+        };
+        let result = StepResult {
+            text: step.text.clone(),
+            ok: done.is_ok(),
+            ms: millis(started.elapsed()),
+            detail: done.unwrap_or_else(|error| error.to_safe_text()),
+        };
+        self.note(JournalEvent::Done {
+            step: index,
+            result: result.clone(),
+        });
+        result
+    }
+
+    async fn attempt(&self, step: &Step) -> Result<SafeText, OpsError> {
+        for fingerprint in &step.fingerprints {
+            fingerprint::check(self.machine.ctx, fingerprint).await?;
+        }
+        self.machine
+            .keep_for_undo(&step.work, step.undo.as_ref())
+            .await?;
+        let limit = Duration::from_millis(step.timeout_ms);
+        self.machine.run(&step.work, limit).await
+    }
+
+    /// Writes what happened. What happened is not undone by a full disk: it is told in the outcome.
+    fn note(&mut self, event: JournalEvent) {
+        if let Err(error) = self.journal.append(event)
+            && !self.is_journal_broken
+        {
+            self.is_journal_broken = true;
+            let text = format!("the journal is not whole: {}", SafeText::from_error(&error));
+            let _ = self
+                .machine
+                .progress
+                .try_send(Progress::Note(SafeText::from_text(&text)));
+        }
+    }
+
+    async fn conclude(&mut self, end: End, before: Option<&Vec<Service>>) -> OutcomeKind {
+        let (kind, reason) = match end {
+            End::Done => {
+                let detail = self
+                    .results
+                    .last()
+                    .map(|result| result.detail.clone())
+                    .unwrap_or_default();
+                let kind = if self.is_proved() {
+                    self.note(JournalEvent::Verified { detail });
+                    OutcomeKind::Verified
+                } else {
+                    OutcomeKind::AppliedNotVerified
+                };
+                self.note(JournalEvent::Commit { outcome: kind });
+                return kind;
+            }
+            End::NotVerified => {
+                let kind = OutcomeKind::AppliedNotVerified;
+                self.add_manual(self.plan.steps.len().saturating_sub(1));
+                self.note(JournalEvent::Commit { outcome: kind });
+                return kind;
+            }
+            End::Interrupted(at) => {
+                self.add_manual(at);
+                let is_last = self
+                    .plan
+                    .steps
+                    .get(at)
+                    .is_some_and(|step| at > 0 && matches!(step.work, StepWork::Verify { .. }));
+                let kind = match is_last {
+                    true => OutcomeKind::AppliedNotVerified,
+                    false => self.judge_failure(before, true).await,
+                };
+                (kind, "interrupted: no further step was begun".to_owned())
+            }
+            End::Failed(at) => {
+                let is_undone = self.undo(at).await;
+                let kind = self.judge_failure(before, is_undone).await;
+                if kind != OutcomeKind::FailedUnchanged {
+                    self.add_manual(at);
+                }
+                let cause = self.plan.steps[at].text.clone();
+                (kind, format!("step {} failed: {cause}", at + 1))
+            }
+        };
+        self.note(JournalEvent::Abort {
+            outcome: kind,
+            reason: SafeText::from_text(&reason),
+        });
+        kind
+    }
+
+    /// Whether a step at the end proved it. Files are read back when they are written; of a runbook's command only
+    /// the exit code is known, which the plan says.
+    fn is_proved(&self) -> bool {
+        let last = self.plan.steps.last().map(|step| &step.work);
+        match last {
+            Some(StepWork::Verify { .. } | StepWork::WriteFile { .. }) | None => true,
+            Some(_) => matches!(self.plan.operation, Operation::RunCommand { .. }),
+        }
+    }
+
+    fn add_manual(&mut self, from: usize) {
+        let rest = self.plan.steps.get(from..).unwrap_or_default();
+        self.manual
+            .extend(rest.iter().filter_map(|step| step.manual.clone()));
+    }
+
+    /// Takes back what was done, the newest first. The failed step itself comes last: what it started must find
+    /// the old files and names again. Returns whether all of it went well.
+    async fn undo(&mut self, failed: usize) -> bool {
+        let plan = self.plan;
+        let mut order: Vec<usize> = (0..failed).rev().collect();
+        order.push(failed);
+        let mut is_ok = true;
+        for index in order {
+            let step = &plan.steps[index];
+            let was_begun = self.results.get(index).is_some();
+            let was_done = index == failed || self.results.get(index).is_some_and(|r| r.ok);
+            let Some(work) = step.undo.as_ref().filter(|_| was_begun && was_done) else {
+                continue;
+            };
+            if index == failed && !has_effect(&step.work, &self.results) {
+                continue;
+            }
+            let started = Instant::now();
+            let limit = Duration::from_millis(step.timeout_ms).max(UNDO_LIMIT);
+            let undone = self.machine.run(work, limit).await;
+            let result = StepResult {
+                text: SafeText::from_text(&format!("take back: {}", step.text)),
+                ok: undone.is_ok(),
+                ms: millis(started.elapsed()),
+                detail: undone.unwrap_or_else(|error| error.to_safe_text()),
+            };
+            is_ok &= result.ok;
+            if !result.ok {
+                self.manual.push(SafeText::from_text(&describe(work)));
+            }
+            self.note(JournalEvent::Undone {
+                step: index,
+                result: result.clone(),
+            });
+            let _ = self
+                .machine
+                .progress
+                .try_send(Progress::Note(SafeText::from_text(&format!(
+                    "{}: {}",
+                    result.text, result.detail
+                ))));
+            self.results.push(result);
+        }
+        is_ok
+    }
+
+    /// Looks at what is there after a failure: as it was, half-way, or not to be seen.
+    async fn judge_failure(&self, before: Option<&Vec<Service>>, is_undone: bool) -> OutcomeKind {
+        let (Some(before), Some(now)) = (before, look(self.machine.ctx, self.plan).await) else {
+            return OutcomeKind::Unknown;
+        };
+        let is_same = before.iter().zip(&now).all(|(before, now)| {
+            let is_same_run = fingerprint::instances(before) == fingerprint::instances(now);
+            let is_same_release = before.release.is_same(&now.release);
+            (is_same_run || is_same_release) && before.state == now.state
+        });
+        let changed = |step: &Step| !matches!(step.work, StepWork::SaveLogs { .. });
+        let was_changed = self
+            .plan
+            .steps
+            .iter()
+            .zip(&self.results)
+            .any(|(step, result)| result.ok && changed(step) && step.undo.is_none());
+        if is_same && is_undone && !was_changed && self.files_are_as_before().await {
+            OutcomeKind::FailedUnchanged
+        } else {
+            OutcomeKind::FailedPartial
+        }
+    }
+
+    /// Whether every file that the plan was made for is what it was.
+    async fn files_are_as_before(&self) -> bool {
+        for fingerprint in self.plan.fingerprints() {
+            if let FingerprintSubject::File { .. } = fingerprint.subject
+                && fingerprint::check(self.machine.ctx, fingerprint)
+                    .await
+                    .is_err()
+            {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Whether a failed step can have changed anything: a stale fingerprint stops it before it begins.
+fn has_effect(work: &StepWork, results: &[StepResult]) -> bool {
+    let is_stale = results
+        .last()
+        .is_some_and(|result| result.detail.as_str().starts_with("the plan is stale"));
+    !is_stale && !matches!(work, StepWork::Verify { .. } | StepWork::SaveLogs { .. })
+}
+
+/// The work as a command that can be typed.
+pub(crate) fn describe(work: &StepWork) -> String {
+    match work {
+        StepWork::SaveLogs { service, .. } => format!("lastgood logs {service}"),
+        StepWork::Command { argv, cwd, env } => {
+            let mut line = String::new();
+            if let Some(cwd) = cwd {
+                line = format!("cd {} && ", shell_words::quote(&cwd.to_string_lossy()));
+            }
+            for (name, value) in env {
+                line.push_str(&format!("{name}={} ", shell_words::quote(value)));
+            }
+            line + &shell_words::join(argv)
+        }
+        StepWork::TagImage { image, reference } => format!("docker tag {image} {reference}"),
+        StepWork::WriteFile { path, source, .. } => shell_words::join([
+            "cp".to_owned(),
+            source.display().to_string(),
+            path.display().to_string(),
+        ]),
+        StepWork::Container {
+            container, action, ..
+        } => format!("docker {} {container}", action.as_str()),
+        StepWork::Verify { service, .. } => format!("lastgood health {service}"),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,252 @@
+//! Carries out one step of a plan, exactly as it says.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use super::fingerprint::{hex, on};
+use super::verify;
+use crate::audit::Permit;
+use crate::domain::host::HostName;
+use crate::domain::operation::{ContainerAction, StepWork};
+use crate::domain::outcome::Progress;
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{ServiceId, short_id};
+use crate::host::{Command, Host};
+use crate::ops::checkpoint::logs::save_with_budget;
+use crate::ops::operation::find_service;
+use crate::ops::services::{discover, host_of};
+use crate::ops::{Context, ErrorKind, OpsError};
+use crate::runtime::docker;
+
+/// Files that a plan puts back are small.
+const MAX_FILE: u64 = 64 * 1024 * 1024;
+/// What the engine needs besides the time that the container gets to end.
+const ENGINE_MARGIN: Duration = Duration::from_secs(20);
+/// Variables that tell the Docker client where the engine is.
+pub(crate) const DOCKER_VARIABLES: &[&str] = &[
+    "DOCKER_HOST",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_CERT_PATH",
+    "DOCKER_TLS_VERIFY",
+    "XDG_RUNTIME_DIR",
+];
+
+/// Everything a step needs.
+pub(super) struct Machine<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) name: &'a HostName,
+    pub(super) permit: &'a Permit,
+    pub(super) progress: &'a mpsc::Sender<Progress>,
+}
+
+fn failed(text: impl Into<String>) -> OpsError {
+    OpsError::new(ErrorKind::Failed, text)
+}
+
+impl Machine<'_> {
+    fn host(&self) -> Result<&Host, OpsError> {
+        host_of(self.ctx, &on(self.name))
+    }
+
+    /// Runs it within its time. Returns the evidence.
+    ///
+    /// # Errors
+    /// It did not do what it should, or not in time.
+    pub(super) async fn run(&self, work: &StepWork, limit: Duration) -> Result<SafeText, OpsError> {
+        match work {
+            StepWork::SaveLogs {
+                service,
+                to,
+                budget_ms,
+            } => self.save_logs(service, to, *budget_ms).await,
+            StepWork::Command { argv, cwd, env } => {
+                let mut command = Command::new(argv.iter().cloned(), limit).with_clean_env();
+                command.cwd.clone_from(cwd);
+                for (name, value) in env {
+                    command = command.with_env(name, value);
+                }
+                self.command(&command).await
+            }
+            StepWork::TagImage { image, reference } => {
+                timed(limit, self.tag(image, reference)).await
+            }
+            StepWork::WriteFile {
+                path,
+                source,
+                sha256,
+                mode,
+            } => timed(limit, self.write_file(path, source, sha256, *mode)).await,
+            StepWork::Container {
+                container,
+                action,
+                grace_s,
+            } => timed(limit, self.container(container, *action, *grace_s)).await,
+            StepWork::Verify { .. } => verify::verify(self.ctx, work, self.progress).await,
+        }
+    }
+
+    async fn save_logs(
+        &self,
+        service: &ServiceId,
+        to: &Path,
+        budget_ms: u64,
+    ) -> Result<SafeText, OpsError> {
+        let inventory = discover(self.ctx).await;
+        let service = find_service(&inventory, service)?;
+        let budget = Duration::from_millis(budget_ms);
+        save_with_budget(self.ctx, service, to, budget).await
+    }
+
+    async fn command(&self, command: &Command) -> Result<SafeText, OpsError> {
+        let output = self
+            .host()?
+            .change(self.permit, command)
+            .await
+            .map_err(|error| failed(error.to_string()).because(error))?;
+        if output.is_success() {
+            // Never the proof, only what is known: verification decides.
+            return Ok(SafeText::from_text("exit 0"));
+        }
+        Err(failed(output.describe().to_string()))
+    }
+
+    async fn tag(&self, image: &str, reference: &str) -> Result<SafeText, OpsError> {
+        let host = self.host()?;
+        let (repository, tag) = split_reference(reference);
+        docker::tag_image(host, self.permit, image, repository, tag)
+            .await
+            .map_err(|error| failed(error.to_string()).because(error))?;
+        let found = docker::image_id(host, reference)
+            .await
+            .map_err(|error| failed(error.to_string()).because(error))?;
+        match found {
+            Some(found) if found == image => Ok(SafeText::from_text(&format!(
+                "{reference} is {}",
+                short_id(image)
+            ))),
+            other => Err(failed(format!(
+                "{reference} is {} after it was tagged {}",
+                other.as_deref().map_or("absent", short_id),
+                short_id(image)
+            ))),
+        }
+    }
+
+    async fn write_file(
+        &self,
+        path: &Path,
+        source: &Path,
+        sha256: &str,
+        mode: u32,
+    ) -> Result<SafeText, OpsError> {
+        let host = self.host()?;
+        let read = |path: PathBuf| async move { tokio::fs::read(path).await };
+        let content = read(source.to_owned())
+            .await
+            .map_err(|error| failed(format!("cannot read {}", source.display())).because(error))?;
+        if hex(&Sha256::digest(&content)) != sha256 {
+            return Err(failed(format!("{} was changed", source.display())));
+        }
+        let bytes = content.len();
+        host.write_file_atomic(self.permit, path, content, mode)
+            .await
+            .map_err(|error| failed(error.to_string()).because(error))?;
+        let written = host
+            .read_file(path, MAX_FILE)
+            .await
+            .map_err(|error| failed(error.to_string()).because(error))?;
+        if hex(&Sha256::digest(&written)) != sha256 {
+            return Err(failed(format!(
+                "{} is not what was written",
+                path.display()
+            )));
+        }
+        Ok(SafeText::from_text(&format!("{bytes} bytes, read back")))
+    }
+
+    async fn container(
+        &self,
+        id: &str,
+        action: ContainerAction,
+        grace_s: u32,
+    ) -> Result<SafeText, OpsError> {
+        let host = self.host()?;
+        let grace = Some(Duration::from_secs(u64::from(grace_s)));
+        let result = match action {
+            ContainerAction::Restart => {
+                docker::restart_container(host, self.permit, id, grace).await
+            }
+            ContainerAction::Stop => docker::stop_container(host, self.permit, id, grace).await,
+            ContainerAction::Start => docker::start_container(host, self.permit, id).await,
+        };
+        result.map_err(|error| failed(error.to_string()).because(error))?;
+        Ok(SafeText::from_text("the engine agreed"))
+    }
+
+    /// Keeps the present content of a file that is about to be replaced, where the step's undo will look for it.
+    ///
+    /// # Errors
+    /// It cannot be read or kept; then it must not be replaced.
+    pub(super) async fn keep_for_undo(
+        &self,
+        work: &StepWork,
+        undo: Option<&StepWork>,
+    ) -> Result<(), OpsError> {
+        let (StepWork::WriteFile { path, .. }, Some(StepWork::WriteFile { source, .. })) =
+            (work, undo)
+        else {
+            return Ok(());
+        };
+        let content = self
+            .host()?
+            .read_file(path, MAX_FILE)
+            .await
+            .map_err(|error| failed(error.to_string()).because(error))?;
+        Ok(self.ctx.state.write_atomic(source, &content)?)
+    }
+}
+
+/// The limit of a container's step: its own time to end, and some for the engine.
+pub(crate) fn container_limit_ms(grace_s: u32) -> u64 {
+    u64::from(grace_s) * 1000 + u64::try_from(ENGINE_MARGIN.as_millis()).unwrap_or(20_000)
+}
+
+async fn timed<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, OpsError>>,
+) -> Result<T, OpsError> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(failed(format!(
+            "no end within {} s; what it did is not known",
+            limit.as_secs()
+        )))
+    })
+}
+
+/// `repo:tag`; a colon before a slash belongs to a registry's port. Without a tag it is `latest`.
+pub(crate) fn split_reference(reference: &str) -> (&str, &str) {
+    match reference.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+        _ => (reference, "latest"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_split_at_the_tag() {
+        assert_eq!(split_reference("shop:1.4"), ("shop", "1.4"));
+        assert_eq!(split_reference("shop"), ("shop", "latest"));
+        assert_eq!(
+            split_reference("r.io:5000/a/shop"),
+            ("r.io:5000/a/shop", "latest")
+        );
+        assert_eq!(split_reference("r.io:5000/shop:x"), ("r.io:5000/shop", "x"));
+    }
+}

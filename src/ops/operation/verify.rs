@@ -1,0 +1,240 @@
+//! The proof at the end: identity, running without a restart, probes. Exit codes prove nothing.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::domain::health::{HealthState, ServiceHealth};
+use crate::domain::operation::StepWork;
+use crate::domain::outcome::Progress;
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Service, ServiceId, ServiceState, short_id};
+use crate::ops::services::discover;
+use crate::ops::{Context, ErrorKind, OpsError};
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(500);
+/// A wrong release that was seen so often in a row does not turn into the right one.
+const WRONG_LOOKS: u32 = 6;
+
+/// What must be true.
+struct Wanted<'a> {
+    service: &'a ServiceId,
+    identity: Option<&'a str>,
+    is_running: bool,
+    stable: Duration,
+    probes: u32,
+    limit: Duration,
+}
+
+/// Looks again until the service is what the step wants, or its time is over. Returns the evidence.
+///
+/// # Errors
+/// [`ErrorKind::No`] with what was seen last; [`ErrorKind::Failed`] where it could not be looked at.
+pub(super) async fn verify(
+    ctx: &Context,
+    work: &StepWork,
+    progress: &mpsc::Sender<Progress>,
+) -> Result<SafeText, OpsError> {
+    let StepWork::Verify {
+        service,
+        identity,
+        running,
+        stable_ms,
+        probes,
+        timeout_ms,
+    } = work
+    else {
+        return Err(OpsError::new(ErrorKind::Failed, "not a verification"));
+    };
+    let wanted = Wanted {
+        service,
+        identity: identity.as_deref(),
+        is_running: *running,
+        stable: Duration::from_millis(*stable_ms),
+        probes: *probes,
+        limit: Duration::from_millis(*timeout_ms),
+    };
+    wanted.wait(ctx, progress).await
+}
+
+impl Wanted<'_> {
+    async fn wait(
+        &self,
+        ctx: &Context,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<SafeText, OpsError> {
+        let started = Instant::now();
+        let mut since: Option<(String, Instant)> = None;
+        let mut good = 0;
+        let mut wrong = 0;
+        loop {
+            let inventory = discover(ctx).await;
+            let seen = match inventory.find(self.service) {
+                Some(found) => self.judge(found),
+                None if inventory.unreachable.is_empty() => {
+                    if self.is_running {
+                        Err("it is gone".to_owned())
+                    } else {
+                        Ok("it is gone".to_owned())
+                    }
+                }
+                None => Err(format!(
+                    "it could not be looked at: {}",
+                    inventory.unreachable[0].error
+                )),
+            };
+            let mut problem = match &seen {
+                Ok(state) => {
+                    let is_same = since.as_ref().is_some_and(|(before, _)| before == state);
+                    if !is_same {
+                        since = Some((state.clone(), Instant::now()));
+                        good = 0;
+                    }
+                    None
+                }
+                Err(text) => {
+                    since = None;
+                    good = 0;
+                    Some(text.clone())
+                }
+            };
+            wrong = match &problem {
+                Some(text) if text.starts_with("it runs ") => wrong + 1,
+                _ => 0,
+            };
+            let stable_for = since.as_ref().map(|(_, at)| at.elapsed());
+            if problem.is_none()
+                && let Some(found) = inventory.find(self.service)
+            {
+                let is_stable = stable_for.is_some_and(|time| time >= self.stable);
+                if !self.is_running {
+                    return Ok(SafeText::from_text("not running"));
+                }
+                if !has_probe(ctx, found) {
+                    if is_stable {
+                        return Ok(self.evidence(found, "no probe configured"));
+                    }
+                } else {
+                    match ask(ctx, found).await {
+                        Ok(()) => good += 1,
+                        Err(text) => {
+                            good = 0;
+                            problem = Some(text);
+                        }
+                    }
+                    let _ = progress.try_send(Progress::Counted {
+                        what: SafeText::from_text("probe"),
+                        done: u64::from(good.min(self.probes)),
+                        total: Some(u64::from(self.probes)),
+                    });
+                    if good >= self.probes && is_stable {
+                        let text = format!("probe {0} of {0}", self.probes);
+                        return Ok(self.evidence(found, &text));
+                    }
+                }
+            } else if problem.is_none() {
+                return Ok(SafeText::from_text("not running"));
+            }
+            if started.elapsed() >= self.limit || wrong >= WRONG_LOOKS {
+                let text = problem.unwrap_or_else(|| {
+                    format!(
+                        "not stable for {} s, {good} of {} probes in a row",
+                        self.stable.as_secs(),
+                        self.probes
+                    )
+                });
+                let kind = if inventory.find(self.service).is_none()
+                    && !inventory.unreachable.is_empty()
+                {
+                    ErrorKind::Failed
+                } else {
+                    ErrorKind::No
+                };
+                return Err(OpsError::new(kind, text));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// What identifies this very run of the service, or what is wrong with it.
+    fn judge(&self, found: &Service) -> Result<String, String> {
+        let is_up = |state| matches!(state, ServiceState::Running);
+        if !self.is_running {
+            let running = found.instances.iter().filter(|i| is_up(i.state)).count();
+            return if running == 0 && !is_up(found.state) {
+                Ok(String::new())
+            } else {
+                Err(format!("{} still runs", found.id))
+            };
+        }
+        if let Some(wanted) = self.identity {
+            let images: Vec<&str> = found
+                .instances
+                .iter()
+                .filter_map(|i| i.image_id.as_deref())
+                .collect();
+            let wrong = match images.is_empty() {
+                true => found.release.identity().filter(|id| *id != wanted),
+                false => images.into_iter().find(|image| *image != wanted),
+            };
+            if let Some(wrong) = wrong {
+                return Err(format!(
+                    "it runs {}, not {}",
+                    short_id(wrong),
+                    short_id(wanted)
+                ));
+            }
+            if found.release.identity().is_none() {
+                return Err("what it runs is not known".to_owned());
+            }
+        }
+        if !is_up(found.state) {
+            let exit = found.instances.iter().find_map(|i| i.exit_code);
+            let exit = exit.map_or_else(String::new, |code| format!(" (exit {code})"));
+            return Err(format!("it is {}{exit}", found.state.as_str()));
+        }
+        let runs: Vec<String> = found
+            .instances
+            .iter()
+            .map(|i| format!("{} {:?} {}", i.id, i.started_at, i.restarts))
+            .collect();
+        Ok(format!("{} {}", found.restarts, runs.join(",")))
+    }
+
+    fn evidence(&self, found: &Service, probes: &str) -> SafeText {
+        let what = if found.release.digest.is_some() {
+            "image"
+        } else {
+            "release"
+        };
+        let identity = found.release.identity().map_or("unknown", short_id);
+        SafeText::from_text(&format!(
+            "{what} {identity}, running {} s without a restart, {probes}",
+            self.stable.as_secs()
+        ))
+    }
+}
+
+/// Whether anything can be asked besides the supervisor.
+fn has_probe(ctx: &Context, service: &Service) -> bool {
+    service.health.is_some() || ctx.config.service(&service.id).probe.is_some()
+}
+
+async fn ask(ctx: &Context, service: &Service) -> Result<(), String> {
+    let report = crate::ops::health::check(ctx, std::slice::from_ref(service)).await;
+    let Some(health) = report.services.into_iter().next() else {
+        return Err("its probes could not be asked".to_owned());
+    };
+    match health.state {
+        HealthState::Healthy | HealthState::Degraded => Ok(()),
+        HealthState::Unhealthy | HealthState::Unreachable => Err(first_problem(&health)),
+    }
+}
+
+fn first_problem(health: &ServiceHealth) -> String {
+    health.checks.iter().find(|check| !check.ok).map_or_else(
+        || format!("it is {}", health.state.as_str()),
+        |check| format!("{}: {}", check.name, check.detail),
+    )
+}

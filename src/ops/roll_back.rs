@@ -1,0 +1,285 @@
+//! Rollback as a plan: which release to bring back, and the exact steps.
+//!
+//! Everything that the plan needs is proved to be there while it is made: the image, the saved files and their
+//! checksums, the compose files, the tool. Nothing is destroyed in the hope that the rest will be found.
+
+mod compose;
+mod files;
+mod target;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Zoned;
+
+use super::operation::{find_service, unsupported};
+use super::restart::{BUDGET_MS, exec_command, from_line, is_as_planned, verify_step};
+use super::services::discover;
+use super::{Context, ErrorKind, OpsError};
+use crate::domain::checkpoint::{Checkpoint, SavedService};
+use crate::domain::operation::{Operation, Plan, Risk, RollBackTarget, Step, StepWork};
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Runtime, Service, ServiceId, short_id};
+
+/// Time for saving the logs of the failing release.
+const SAVE_BUDGET_MS: u64 = 15_000;
+
+/// What was asked for.
+pub(super) struct Wish<'a> {
+    /// Which release to bring back.
+    pub(super) to: &'a RollBackTarget,
+    /// Put back only the configuration files.
+    pub(super) configs_only: bool,
+    /// Save the failing release's logs first.
+    pub(super) save_logs: bool,
+}
+
+/// A release to go back to, proved to be there.
+struct Target {
+    /// The checkpoint and the service in it; `None` for an image that was named.
+    saved: Option<(Checkpoint, SavedService)>,
+    /// The identity that must run afterwards; an image id for a container.
+    identity: String,
+    /// For the card.
+    text: SafeText,
+    /// What to know before saying yes.
+    notes: Vec<SafeText>,
+}
+
+/// The plan for a rollback.
+///
+/// # Errors
+/// Nothing to roll back to ([`ErrorKind::No`] with the list and the reasons), something that is needed is missing,
+/// a runtime that cannot do it.
+pub(super) async fn plan(
+    ctx: &Context,
+    operation: &Operation,
+    id: &ServiceId,
+    wish: &Wish<'_>,
+) -> Result<Plan, OpsError> {
+    let inventory = discover(ctx).await;
+    let service = find_service(&inventory, id)?;
+    if !matches!(service.runtime, Runtime::Compose | Runtime::Exec) {
+        return Err(unsupported(service, "roll-back"));
+    }
+    if wish.configs_only {
+        return configs_only(ctx, operation, service, wish).await;
+    }
+    let target = target::find(ctx, service, wish.to).await?;
+    let mut notes = target.notes.clone();
+    let mut steps = Vec::new();
+    if wish.save_logs {
+        steps.push(save_logs(ctx, service));
+    }
+    let put_back = match &target.saved {
+        Some((checkpoint, saved)) => files::put_back(ctx, service, checkpoint, saved).await?,
+        None => files::PutBack::default(),
+    };
+    notes.extend(put_back.notes.clone());
+    match service.runtime {
+        Runtime::Compose => {
+            steps.extend(compose::steps(ctx, service, &target, put_back, &mut notes).await?);
+        }
+        _ => {
+            steps.extend(put_back.steps);
+            steps.push(exec_step(ctx, service, &target)?);
+        }
+    }
+    steps.push(verify_step(id, Some(target.identity.clone()), true));
+    let failing = service.release.to_string();
+    Ok(Plan {
+        operation: operation.clone(),
+        host: id.host.clone(),
+        risk: Risk::Destructive,
+        services: vec![id.clone()],
+        from: Some(from_line(service)),
+        to: Some(target.text),
+        notes,
+        steps,
+        not_rolled_back: ["database schema and data", "volumes", "other services"]
+            .map(SafeText::from_text)
+            .to_vec(),
+        on_failure: Some(SafeText::from_text(&format!(
+            "what was done is taken back, the newest first, and {failing} is started again"
+        ))),
+        downtime_ms: (service.runtime == Runtime::Compose).then_some(10_000),
+        budget_ms: BUDGET_MS,
+        hash: String::new(),
+    }
+    .seal())
+}
+
+/// Saving the logs never stops a rollback.
+fn save_logs(ctx: &Context, service: &Service) -> Step {
+    let stamp = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let name = format!(
+        "failed-{stamp}-{}-{}.log.zst",
+        service.id.group, service.id.name
+    );
+    Step {
+        text: SafeText::from_text("save the logs of the failing release"),
+        work: StepWork::SaveLogs {
+            service: service.id.clone(),
+            to: ctx.state.runs().join(name),
+            budget_ms: SAVE_BUDGET_MS,
+        },
+        undo: None,
+        manual: None,
+        fingerprints: vec![is_as_planned(service)],
+        timeout_ms: SAVE_BUDGET_MS + 5_000,
+        may_fail: true,
+    }
+}
+
+fn exec_step(ctx: &Context, service: &Service, target: &Target) -> Result<Step, OpsError> {
+    if target.saved.is_none() {
+        return Err(OpsError::new(
+            ErrorKind::Usage,
+            format!(
+                "{} is run by commands: it has no image to go back to",
+                service.id
+            ),
+        ));
+    }
+    let commands = ctx.config.service(&service.id).exec.unwrap_or_default();
+    let command = commands.roll_back.ok_or_else(|| {
+        OpsError::new(
+            ErrorKind::Usage,
+            format!("no roll_back command is configured for {}", service.id),
+        )
+        .fix(format!("[services.\"{}\"] roll_back = \"…\"", service.id))
+    })?;
+    let release =
+        |identity: &str| BTreeMap::from([("LASTGOOD_RELEASE".to_owned(), identity.to_owned())]);
+    let mut step = exec_command(service, &command, release(&target.identity));
+    step.text = SafeText::from_text(&format!(
+        "run with LASTGOOD_RELEASE={}: {command}",
+        target.identity
+    ));
+    step.manual = Some(SafeText::from_text(&super::operation::describe(&step.work)));
+    step.undo = service.release.identity().map(|now| StepWork::Command {
+        argv: vec!["sh".to_owned(), "-c".to_owned(), command],
+        cwd: None,
+        env: release(now),
+    });
+    Ok(step)
+}
+
+async fn configs_only(
+    ctx: &Context,
+    operation: &Operation,
+    service: &Service,
+    wish: &Wish<'_>,
+) -> Result<Plan, OpsError> {
+    let checkpoint = match wish.to {
+        RollBackTarget::Checkpoint(id) => super::checkpoint::find(ctx, id)?,
+        RollBackTarget::LastGood => target::newest_good(ctx, service, false).await?.0,
+        RollBackTarget::Image(_) => {
+            return Err(OpsError::new(
+                ErrorKind::Usage,
+                "an image holds no configuration files: give a checkpoint",
+            ));
+        }
+    };
+    restore(ctx, operation, &checkpoint, &[service]).await
+}
+
+/// The plan for `checkpoint restore`: files only, nothing is restarted.
+///
+/// # Errors
+/// Unknown or partial checkpoint, changed checksums, a service that no longer exists, nothing differs.
+pub(super) async fn plan_restore(
+    ctx: &Context,
+    operation: &Operation,
+    id: &str,
+    only: Option<&ServiceId>,
+) -> Result<Plan, OpsError> {
+    let checkpoint = super::checkpoint::find(ctx, id)?;
+    let manifest = target::manifest_of(&checkpoint)?;
+    let inventory = discover(ctx).await;
+    let mut services = Vec::new();
+    for saved in &manifest.services {
+        if only.is_none_or(|only| *only == saved.id) && !saved.files.is_empty() {
+            services.push(find_service(&inventory, &saved.id)?);
+        }
+    }
+    if let Some(only) = only.filter(|_| services.is_empty()) {
+        return Err(OpsError::new(
+            ErrorKind::No,
+            format!("checkpoint {} holds no files of {only}", checkpoint.id),
+        ));
+    }
+    restore(ctx, operation, &checkpoint, &services).await
+}
+
+async fn restore(
+    ctx: &Context,
+    operation: &Operation,
+    checkpoint: &Checkpoint,
+    services: &[&Service],
+) -> Result<Plan, OpsError> {
+    target::manifest_of(checkpoint)?;
+    target::check_sums(checkpoint).await?;
+    let mut steps: Vec<Step> = Vec::new();
+    let mut notes = vec![SafeText::from_text(
+        "nothing is restarted: the files take effect when the services are started again",
+    )];
+    for service in services {
+        let saved = target::saved_service(checkpoint, &service.id)?;
+        let put_back = files::put_back(ctx, service, checkpoint, saved).await?;
+        // Services of one project share files: each is put back once.
+        for step in put_back.steps {
+            if steps.iter().all(|other| other.work != step.work) {
+                steps.push(step);
+            }
+        }
+        for note in put_back.notes {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+    }
+    if steps.is_empty() {
+        return Err(OpsError::new(
+            ErrorKind::No,
+            format!("every file is as it was in checkpoint {}", checkpoint.id),
+        ));
+    }
+    let host = services
+        .first()
+        .map_or_else(crate::domain::host::HostName::local, |s| s.id.host.clone());
+    Ok(Plan {
+        operation: operation.clone(),
+        host,
+        risk: Risk::Destructive,
+        services: services.iter().map(|s| s.id.clone()).collect(),
+        from: None,
+        to: Some(SafeText::from_text(&format!(
+            "checkpoint {}",
+            checkpoint.id
+        ))),
+        notes,
+        steps,
+        not_rolled_back: vec![SafeText::from_text("what runs")],
+        on_failure: Some(SafeText::from_text(
+            "the files that were replaced are put back",
+        )),
+        downtime_ms: Some(0),
+        budget_ms: BUDGET_MS,
+        hash: String::new(),
+    }
+    .seal())
+}
+
+/// Where the present content of a file is kept while a plan may need it again.
+fn kept(ctx: &Context, sha256: &str) -> PathBuf {
+    ctx.state.runs().join("kept").join(sha256)
+}
+
+/// `sha256:523ac975abcd`.
+fn image_text(id: &str) -> String {
+    format!("sha256:{}", short_id(id))
+}
+
+#[cfg(test)]
+mod tests;

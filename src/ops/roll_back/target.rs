@@ -1,0 +1,287 @@
+//! Which release to go back to.
+
+use super::{Target, image_text};
+use crate::domain::checkpoint::{Checkpoint, Manifest, SavedService};
+use crate::domain::health::HealthState;
+use crate::domain::operation::{FingerprintSubject, RollBackTarget};
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Runtime, Service, ServiceId};
+use crate::ops::operation::{ABSENT, look_at};
+use crate::ops::{Context, ErrorKind, OpsError};
+use crate::store::checkpoint::verify_files;
+
+/// Finds the target and proves that it is there.
+///
+/// # Errors
+/// [`ErrorKind::No`] with every checkpoint and the reason against it; an image that does not exist.
+pub(super) async fn find(
+    ctx: &Context,
+    service: &Service,
+    wish: &RollBackTarget,
+) -> Result<Target, OpsError> {
+    match wish {
+        RollBackTarget::LastGood => {
+            let (checkpoint, saved) = newest_good(ctx, service, true).await?;
+            from_checkpoint(ctx, service, checkpoint, saved).await
+        }
+        RollBackTarget::Checkpoint(id) => {
+            let checkpoint = crate::ops::checkpoint::find(ctx, id)?;
+            manifest_of(&checkpoint)?;
+            let saved = saved_service(&checkpoint, &service.id)?.clone();
+            check_sums(&checkpoint).await?;
+            from_checkpoint(ctx, service, checkpoint, saved).await
+        }
+        RollBackTarget::Image(reference) => {
+            let identity = image_id(ctx, &service.id, reference).await?;
+            if identity == ABSENT {
+                return Err(OpsError::new(
+                    ErrorKind::No,
+                    format!("there is no image {reference} on {}", service.id.host),
+                )
+                .fix("docker image ls"));
+            }
+            Ok(Target {
+                saved: None,
+                text: SafeText::from_text(&format!("image {reference}  {}", image_text(&identity))),
+                identity,
+                notes: vec![SafeText::from_text(
+                    "only the image is changed: configuration files stay as they are",
+                )],
+            })
+        }
+    }
+}
+
+async fn image_id(ctx: &Context, id: &ServiceId, reference: &str) -> Result<String, OpsError> {
+    let subject = FingerprintSubject::Image {
+        host: id.host.clone(),
+        reference: reference.to_owned(),
+    };
+    look_at(ctx, &subject).await
+}
+
+async fn from_checkpoint(
+    ctx: &Context,
+    service: &Service,
+    checkpoint: Checkpoint,
+    saved: SavedService,
+) -> Result<Target, OpsError> {
+    let manifest = manifest_of(&checkpoint)?;
+    let mut notes = Vec::new();
+    match saved.health {
+        Some(HealthState::Healthy) => {}
+        Some(state) => notes.push(format!("its service was {} then", state.as_str())),
+        None => notes.push("its service's health was not known then".to_owned()),
+    }
+    if !manifest.complete {
+        notes.push("the checkpoint is not complete".to_owned());
+    }
+    let identity = saved.release.identity().map(str::to_owned).ok_or_else(|| {
+        OpsError::new(
+            ErrorKind::No,
+            format!(
+                "checkpoint {} does not know what {} ran",
+                checkpoint.id, service.id
+            ),
+        )
+    })?;
+    if service.runtime == Runtime::Compose {
+        image_is_there(ctx, &saved, &identity)
+            .await?
+            .map_err(|reason| {
+                OpsError::new(
+                    ErrorKind::No,
+                    format!("checkpoint {}: {reason}", checkpoint.id),
+                )
+                .fix("lastgood checkpoint verify --all")
+            })?;
+    }
+    if saved.release.is_same(&service.release) {
+        notes.push("the same release runs now: only configuration files change".to_owned());
+    }
+    let health = saved.health.map_or("health unknown", HealthState::as_str);
+    let label = manifest
+        .label
+        .as_ref()
+        .map_or(checkpoint.id.as_str(), SafeText::as_str);
+    let text = format!(
+        "checkpoint {label}  {}  was {health}",
+        if service.runtime == Runtime::Compose {
+            image_text(&identity)
+        } else {
+            identity.clone()
+        }
+    );
+    Ok(Target {
+        text: SafeText::from_text(&text),
+        notes: notes.iter().map(|note| SafeText::from_text(note)).collect(),
+        identity,
+        saved: Some((checkpoint, saved)),
+    })
+}
+
+/// Whether the image is there under its id; the reason if not.
+async fn image_is_there(
+    ctx: &Context,
+    saved: &SavedService,
+    identity: &str,
+) -> Result<Result<(), String>, OpsError> {
+    let found = image_id(ctx, &saved.id, identity).await?;
+    Ok(if found == identity {
+        Ok(())
+    } else {
+        Err(format!("its image {} is gone", image_text(identity)))
+    })
+}
+
+/// The newest complete checkpoint whose checksums agree, whose release differs from the running one (unless only
+/// files are wanted), and whose service was healthy.
+///
+/// # Errors
+/// [`ErrorKind::No`] with the list and the reasons.
+pub(super) async fn newest_good(
+    ctx: &Context,
+    service: &Service,
+    must_differ: bool,
+) -> Result<(Checkpoint, SavedService), OpsError> {
+    let all = crate::ops::checkpoint::list(ctx)?;
+    let mut reasons = String::new();
+    for checkpoint in &all {
+        match judge(ctx, checkpoint, service, must_differ).await? {
+            Ok(saved) => return Ok((checkpoint.clone(), saved)),
+            Err(reason) => reasons.push_str(&format!("  {}  {reason}\n", checkpoint.id)),
+        }
+    }
+    let text = if all.is_empty() {
+        format!(
+            "nothing to roll {} back to: there is no checkpoint",
+            service.id
+        )
+    } else {
+        format!("nothing to roll {} back to", service.id)
+    };
+    Err(OpsError::new(ErrorKind::No, text)
+        .lines(&reasons)
+        .fix(format!(
+            "lastgood roll-back {} --to ID or --to image:REF",
+            service.id
+        )))
+}
+
+/// The service in the checkpoint, or the reason why it is no target.
+async fn judge(
+    ctx: &Context,
+    checkpoint: &Checkpoint,
+    service: &Service,
+    must_differ: bool,
+) -> Result<Result<SavedService, String>, OpsError> {
+    let manifest = match &checkpoint.manifest {
+        Ok(manifest) => manifest,
+        Err(cause) => return Ok(Err(cause.to_string())),
+    };
+    let Some(saved) = manifest.services.iter().find(|s| s.id == service.id) else {
+        return Ok(Err("does not hold the service".to_owned()));
+    };
+    if let Some(reason) = reason_against(manifest, saved, service, must_differ) {
+        return Ok(Err(reason));
+    }
+    // Reading every byte comes last.
+    if let Err(error) = check_sums(checkpoint).await {
+        return Ok(Err(error.message));
+    }
+    if let Some(identity) = saved.release.digest.as_deref()
+        && service.runtime == Runtime::Compose
+        && must_differ
+        && let Err(reason) = image_is_there(ctx, saved, identity).await?
+    {
+        return Ok(Err(reason));
+    }
+    Ok(Ok(saved.clone()))
+}
+
+/// What speaks against a checkpoint by its manifest alone.
+pub(super) fn reason_against(
+    manifest: &Manifest,
+    saved: &SavedService,
+    service: &Service,
+    must_differ: bool,
+) -> Option<String> {
+    if !manifest.complete {
+        return Some("not complete".to_owned());
+    }
+    match saved.health {
+        Some(HealthState::Healthy) => {}
+        Some(state) => return Some(format!("the service was {}", state.as_str())),
+        None => return Some("the service's health was not known".to_owned()),
+    }
+    if must_differ && saved.release.identity().is_none() {
+        return Some("its release is not known".to_owned());
+    }
+    if must_differ && saved.release.is_same(&service.release) {
+        return Some("the same release as runs now".to_owned());
+    }
+    None
+}
+
+/// The manifest of a whole checkpoint.
+///
+/// # Errors
+/// A partial or damaged one.
+pub(super) fn manifest_of(checkpoint: &Checkpoint) -> Result<&Manifest, OpsError> {
+    checkpoint.manifest.as_ref().map_err(|cause| {
+        OpsError::new(
+            ErrorKind::No,
+            format!("checkpoint {} cannot be used: {cause}", checkpoint.id),
+        )
+    })
+}
+
+/// The service in a checkpoint.
+///
+/// # Errors
+/// It is not in it.
+pub(super) fn saved_service<'a>(
+    checkpoint: &'a Checkpoint,
+    id: &ServiceId,
+) -> Result<&'a SavedService, OpsError> {
+    let manifest = manifest_of(checkpoint)?;
+    manifest
+        .services
+        .iter()
+        .find(|s| s.id == *id)
+        .ok_or_else(|| {
+            let held: Vec<String> = manifest.services.iter().map(|s| s.id.to_string()).collect();
+            OpsError::new(
+                ErrorKind::No,
+                format!(
+                    "checkpoint {} does not hold {id}, but {}",
+                    checkpoint.id,
+                    held.join(", ")
+                ),
+            )
+        })
+}
+
+/// Checks every file of the checkpoint.
+///
+/// # Errors
+/// [`ErrorKind::No`] with what was changed.
+pub(super) async fn check_sums(checkpoint: &Checkpoint) -> Result<(), OpsError> {
+    let copy = checkpoint.clone();
+    let (_, problems) = tokio::task::spawn_blocking(move || verify_files(&copy))
+        .await
+        .map_err(|error| {
+            OpsError::new(ErrorKind::Failed, "cannot check the checksums").because(error)
+        })?;
+    match problems.first() {
+        None => Ok(()),
+        Some(first) => Err(OpsError::new(
+            ErrorKind::No,
+            format!(
+                "checkpoint {}: its checksums do not agree: {first}",
+                checkpoint.id
+            ),
+        )
+        .fix(format!("lastgood checkpoint verify {}", checkpoint.id))),
+    }
+}

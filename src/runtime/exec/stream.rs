@@ -1,0 +1,211 @@
+//! What a `logs` command prints, as log blocks.
+
+use std::collections::VecDeque;
+use std::io;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+
+use crate::domain::log::{LogBlock, LogEvent, LogNote, LogNoteKind, LogRequest, Stream};
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::ServiceId;
+use crate::host::tail::LineSplitter;
+
+/// A closed read of a command that follows for ever ends when nothing came for so long.
+const SILENCE: Duration = Duration::from_secs(2);
+/// Lines are handed on after so long even if their block is small.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// A running command whose whole process group is killed when this is dropped.
+#[derive(Debug)]
+struct Group {
+    child: Child,
+    group: Option<Pid>,
+}
+
+impl Group {
+    /// Starts `sh -c command` with nothing on standard input and pipes on the two outputs.
+    fn start(command: &str) -> io::Result<Self> {
+        let child = Command::new("sh")
+            .arg("-c")
+            .arg(command)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let group = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
+        Ok(Self { child, group })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            // Gone already is as good as killed.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Runs the command and sends its lines until it ends or nobody listens; then its process group is killed. In a
+/// follow its end is told with its exit code, since a log that stops is not a quiet service.
+///
+/// # Errors
+/// The command cannot be started, or its output cannot be read.
+pub(super) async fn read(
+    id: &ServiceId,
+    command: &str,
+    request: &LogRequest,
+    to: mpsc::Sender<LogEvent>,
+) -> io::Result<()> {
+    let mut group = Group::start(command)?;
+    let (lines, mut blocks) = mpsc::channel(8);
+    let readers = [
+        group
+            .child
+            .stdout
+            .take()
+            .map(|pipe| tokio::spawn(forward(pipe, Stream::Stdout, lines.clone()))),
+        group
+            .child
+            .stderr
+            .take()
+            .map(|pipe| tokio::spawn(forward(pipe, Stream::Stderr, lines.clone()))),
+    ];
+    drop(lines);
+    let mut last = Last::new(request);
+    loop {
+        let block = tokio::select! {
+            () = to.closed() => return Ok(()),
+            block = blocks.recv() => block,
+            () = tokio::time::sleep(SILENCE), if !request.follow => break,
+        };
+        let Some(block) = block else { break };
+        if let Some(block) = last.take(block)
+            && to.send(LogEvent::Block(block)).await.is_err()
+        {
+            return Ok(());
+        }
+    }
+    if let Some(block) = last.finish() {
+        let _ = to.send(LogEvent::Block(block)).await;
+    }
+    if !request.follow {
+        return Ok(());
+    }
+    for reader in readers.into_iter().flatten() {
+        reader.await.map_err(io::Error::other)??;
+    }
+    let status = group.child.wait().await?;
+    let note = LogNote {
+        kind: LogNoteKind::Ended,
+        service: id.clone(),
+        from: None,
+        to: None,
+        lines: None,
+        detail: SafeText::from_text(&format!("the logs command ended: {status}")),
+    };
+    let _ = to.send(LogEvent::Note(note)).await;
+    Ok(())
+}
+
+async fn forward(
+    mut pipe: impl AsyncRead + Unpin,
+    stream: Stream,
+    to: mpsc::Sender<LogBlock>,
+) -> io::Result<()> {
+    let mut splitter = LineSplitter::new(stream);
+    let mut buffer = vec![0; 64 * 1024];
+    let mut block = LogBlock::default();
+    loop {
+        let read = if block.is_empty() {
+            pipe.read(&mut buffer).await?
+        } else {
+            match tokio::time::timeout(PATIENCE, pipe.read(&mut buffer)).await {
+                Ok(read) => read?,
+                Err(_) => {
+                    if to.send(std::mem::take(&mut block)).await.is_err() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+            }
+        };
+        if read == 0 {
+            splitter.finish(&mut block);
+            if !block.is_empty() {
+                let _ = to.send(block).await;
+            }
+            return Ok(());
+        }
+        let mut full = Vec::new();
+        let _ = splitter.split(&buffer[..read], &mut block, |block| {
+            full.push(std::mem::take(block));
+            Ok::<_, std::convert::Infallible>(())
+        });
+        for block in full {
+            if to.send(block).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Keeps only the last lines of a closed read that asked for so many; lets everything else through.
+struct Last {
+    wanted: Option<usize>,
+    kept: VecDeque<LogBlock>,
+    lines: usize,
+}
+
+impl Last {
+    fn new(request: &LogRequest) -> Self {
+        let wanted = if request.follow { None } else { request.tail };
+        Self {
+            wanted: wanted.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
+            kept: VecDeque::new(),
+            lines: 0,
+        }
+    }
+
+    fn take(&mut self, block: LogBlock) -> Option<LogBlock> {
+        let Some(wanted) = self.wanted else {
+            return Some(block);
+        };
+        self.lines += block.lines.len();
+        self.kept.push_back(block);
+        while let Some(first) = self.kept.front() {
+            if self.lines - first.lines.len() < wanted {
+                break;
+            }
+            self.lines -= first.lines.len();
+            self.kept.pop_front();
+        }
+        None
+    }
+
+    fn finish(self) -> Option<LogBlock> {
+        let wanted = self.wanted?;
+        let mut skip = self.lines.saturating_sub(wanted);
+        let mut all = LogBlock::default();
+        for block in &self.kept {
+            for (line, text) in block.iter() {
+                if skip > 0 {
+                    skip -= 1;
+                } else {
+                    all.push(line.at, line.stream, text, line.cut_bytes);
+                }
+            }
+        }
+        (!all.is_empty()).then_some(all)
+    }
+}

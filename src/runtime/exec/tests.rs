@@ -1,0 +1,248 @@
+//! Real commands and real files.
+
+use std::fs;
+
+use super::*;
+use crate::domain::log::LogNoteKind;
+
+fn id() -> ServiceId {
+    ServiceId::local("exec", "bot")
+}
+
+fn settings(commands: ExecCommands) -> ServiceSettings {
+    ServiceSettings {
+        exec: Some(commands),
+        ..ServiceSettings::default()
+    }
+}
+
+async fn discover_one(commands: ExecCommands) -> Service {
+    let configured = [
+        (ServiceId::local("shop", "web"), ServiceSettings::default()),
+        (id(), settings(commands)),
+    ];
+    let mut found = discover(&Host::Local, &configured).await;
+    assert_eq!(
+        found.len(),
+        1,
+        "only services with commands are exec services"
+    );
+    found.remove(0)
+}
+
+#[tokio::test]
+async fn a_service_has_state_release_and_start_time() {
+    let service = discover_one(ExecCommands {
+        status: Some(format!("echo pid {}", std::process::id())),
+        release_command: Some("echo 1.4".into()),
+        ..ExecCommands::default()
+    })
+    .await;
+    assert_eq!(service.state, ServiceState::Running);
+    assert_eq!(service.release.identity(), Some("1.4"));
+    assert_eq!(service.instances[0].id, std::process::id().to_string());
+    assert!(service.instances[0].started_at.is_some() && service.uptime_ms.is_some());
+    assert!(service.problems.is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_unknown_and_never_stopped() {
+    let service = discover_one(ExecCommands {
+        status: Some("/nowhere/status".into()),
+        release_command: Some("echo no such release >&2; exit 4".into()),
+        ..ExecCommands::default()
+    })
+    .await;
+    assert_eq!(service.state, ServiceState::Unknown);
+    let problems: Vec<&str> = service.problems.iter().map(SafeText::as_str).collect();
+    assert!(problems[0].starts_with("status: exit 127"), "{problems:?}");
+    assert_eq!(problems[1], "release_command: exit 4: no such release");
+    assert!(service.release.identity().is_none());
+}
+
+#[tokio::test]
+async fn exit_codes_tell_stopped_from_failed() {
+    let of = |status: &str| ExecCommands {
+        status: Some(status.into()),
+        ..ExecCommands::default()
+    };
+    let stopped = discover_one(of("echo inactive; exit 3")).await;
+    assert_eq!(stopped.state, ServiceState::Stopped);
+    let failed = discover_one(of("echo failed; exit 3")).await;
+    assert_eq!(failed.state, ServiceState::Failed);
+    let silent = discover_one(ExecCommands::default()).await;
+    assert_eq!(silent.state, ServiceState::Unknown);
+    assert_eq!(silent.problems.len(), 1);
+}
+
+#[tokio::test]
+async fn cpu_and_memory_are_those_of_the_named_process() {
+    let service = discover_one(ExecCommands {
+        status: Some(format!("echo pid {}", std::process::id())),
+        ..ExecCommands::default()
+    })
+    .await;
+    let used = saturation(&service).await.unwrap();
+    assert!(used.memory_bytes.unwrap() > 100_000 && used.memory.unwrap() < 1.0);
+    assert!(used.cpu_cores.is_some() && used.cpu.unwrap() <= 1.0);
+    let silent = discover_one(ExecCommands {
+        status: Some("true".into()),
+        ..ExecCommands::default()
+    })
+    .await;
+    assert!(saturation(&silent).await.is_err());
+}
+
+#[tokio::test]
+async fn a_change_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let release = dir.path().join("release");
+    fs::write(&release, "1.4\n").unwrap();
+    let configured = vec![(
+        id(),
+        settings(ExecCommands {
+            status: Some("true".into()),
+            release_command: Some(format!("cat '{}'", release.display())),
+            ..ExecCommands::default()
+        }),
+    )];
+    let (to, mut changes) = mpsc::channel(1);
+    let watching = tokio::spawn(async move {
+        {
+            watch_every(Duration::from_millis(50), &Host::Local, &configured, to).await;
+        }
+    });
+    let write = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(120)).await;
+            fs::write(&release, format!("{:?}\n", Instant::now())).unwrap();
+        }
+    };
+    tokio::select! {
+        change = changes.recv() => assert_eq!(change, Some(())),
+        () = write => {}
+    }
+    drop(changes);
+    watching.await.unwrap();
+}
+
+async fn read(settings: ServiceSettings, request: LogRequest) -> Vec<String> {
+    let (to, mut events) = mpsc::channel(4);
+    let task = tokio::spawn(async move { read_logs(&id(), &settings, &request, to).await });
+    let mut seen = Vec::new();
+    while let Some(event) = events.recv().await {
+        match event {
+            LogEvent::Block(block) => seen.extend(block.iter().map(|(line, text)| {
+                format!("{} {}", line.stream.as_str(), String::from_utf8_lossy(text))
+            })),
+            LogEvent::Note(note) => {
+                assert_eq!(note.kind, LogNoteKind::Ended);
+                seen.push(note.detail.to_string());
+            }
+        }
+    }
+    task.await.unwrap().unwrap();
+    seen
+}
+
+#[tokio::test]
+async fn a_logs_command_gives_both_streams_and_its_end() {
+    let commands = ExecCommands {
+        logs: Some("echo one; sleep 0.2; echo two >&2; sleep 0.2; printf three; exit 7".into()),
+        ..ExecCommands::default()
+    };
+    let request = LogRequest {
+        follow: true,
+        ..LogRequest::default()
+    };
+    assert_eq!(
+        read(settings(commands), request).await,
+        [
+            "stdout one",
+            "stderr two",
+            "stdout three",
+            "the logs command ended: exit status: 7"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_last_lines_of_a_logs_command() {
+    let commands = ExecCommands {
+        logs: Some("seq 100000".into()),
+        ..ExecCommands::default()
+    };
+    let request = LogRequest {
+        tail: Some(2),
+        ..LogRequest::default()
+    };
+    assert_eq!(
+        read(settings(commands), request).await,
+        ["stdout 99999", "stdout 100000"]
+    );
+}
+
+#[tokio::test]
+async fn a_logs_command_is_ended_when_nobody_listens() {
+    let dir = tempfile::tempdir().unwrap();
+    let mark = dir.path().join("pid");
+    let commands = ExecCommands {
+        logs: Some(format!(
+            "echo $$ > '{}'; echo x; exec sleep 600",
+            mark.display()
+        )),
+        ..ExecCommands::default()
+    };
+    let (to, mut events) = mpsc::channel(4);
+    let request = LogRequest {
+        follow: true,
+        ..LogRequest::default()
+    };
+    let task =
+        tokio::spawn(async move { read_logs(&id(), &settings(commands), &request, to).await });
+    events.recv().await.unwrap();
+    drop(events);
+    task.await.unwrap().unwrap();
+    let pid: u32 = fs::read_to_string(&mark).unwrap().trim().parse().unwrap();
+    for _ in 0..100 {
+        if process::look(pid).is_none() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the logs command still runs");
+}
+
+#[tokio::test]
+async fn log_files_are_read_in_place_instead_of_a_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bot.log");
+    fs::write(&path, "from the file\n").unwrap();
+    let with_file = ServiceSettings {
+        log_files: vec![path],
+        ..settings(ExecCommands {
+            logs: Some("echo from the command".into()),
+            ..ExecCommands::default()
+        })
+    };
+    let at = positions(&id(), &with_file).await.unwrap();
+    assert_eq!(at[0].offset, 14);
+    assert_eq!(
+        read(with_file, LogRequest::default()).await,
+        ["stdout from the file"]
+    );
+}
+
+#[tokio::test]
+async fn without_any_log_the_answer_is_an_error_and_no_empty_log() {
+    let (to, _events) = mpsc::channel(1);
+    let error = read_logs(
+        &id(),
+        &settings(ExecCommands::default()),
+        &LogRequest::default(),
+        to,
+    )
+    .await
+    .unwrap_err();
+    assert!(error.to_string().contains("log_files"), "{error}");
+}

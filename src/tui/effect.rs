@@ -1,0 +1,393 @@
+//! What `update` asks for, and the one file of the console that may spawn tasks.
+//!
+//! Every task has a key; starting a key replaces the task that runs under it, so that an impatient key press does
+//! not pile up work. Executing a plan is the exception: it is never replaced and holds the exit. A task that
+//! fails or panics becomes [`Msg::Failed`] by construction: its result is what the join returns.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::log::{LogEvent, LogRequest, Window};
+use crate::domain::operation::{Operation, Plan};
+use crate::domain::outcome::Progress;
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::Service;
+use crate::ops::checkpoint::CreateCheckpoint;
+use crate::ops::input::Input;
+use crate::ops::{self, Confirmation, Context, ErrorKind};
+use crate::store::ring::{LineReader, PreparedBlock};
+
+use super::msg::{LogPiece, Msg, Problem};
+use super::panes::timeline;
+use super::terminal;
+
+/// Lines of the past that are read before a log is followed.
+const TAIL: u64 = 1000;
+/// Moving through the services quickly opens the log of the last one only.
+const SETTLE: Duration = Duration::from_millis(120);
+/// How long the event loop may keep log lines waiting before they are skipped.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Log blocks in one message.
+const PIECES: usize = 8;
+
+/// What a task works on; one task a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TaskKey {
+    /// Watching what runs.
+    Watch,
+    /// Following the log of the selected service.
+    Follow,
+    /// Measuring the signals of the selected service.
+    Sample,
+    /// Reading the list of checkpoints.
+    Checkpoints,
+    /// Reading the timeline.
+    Timeline,
+    /// Comparing the newest checkpoint with now.
+    Compare,
+    /// Making a checkpoint.
+    CreateCheckpoint,
+    /// Making a plan.
+    Plan,
+    /// Carrying out a plan.
+    Execute,
+    /// Going on with a search.
+    Search,
+}
+
+/// What `update` asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Watch what runs.
+    Watch,
+    /// Follow the log of a service.
+    Follow(Box<Service>),
+    /// Measure the signals of a service.
+    Sample {
+        /// The service.
+        service: Box<Service>,
+        /// When.
+        after: Duration,
+    },
+    /// Read the list of checkpoints.
+    ReadCheckpoints,
+    /// Read the timeline.
+    ReadTimeline,
+    /// Compare a checkpoint with now.
+    Compare {
+        /// The checkpoint's id.
+        checkpoint: String,
+        /// When.
+        after: Duration,
+    },
+    /// Make a checkpoint of every service.
+    CreateCheckpoint,
+    /// Make a plan.
+    Plan(Operation),
+    /// Carry out a confirmed plan.
+    Execute(Box<Plan>, Confirmation),
+    /// End the task of a key.
+    Cancel(TaskKey),
+    /// Go on with the search after keys were answered.
+    SearchOn,
+    /// Copy text to the clipboard.
+    Copy(SafeText),
+    /// Go back to the shell until continued.
+    Suspend,
+    /// Draw everything again.
+    Redraw,
+}
+
+type Ended = Result<Option<Msg>, Problem>;
+
+/// Runs effects.
+#[derive(Debug)]
+pub struct Effects {
+    ctx: Arc<Context>,
+    inbox: mpsc::Sender<Msg>,
+    tasks: JoinSet<Ended>,
+    running: HashMap<TaskKey, AbortHandle>,
+}
+
+impl Effects {
+    /// A runner whose tasks send to `inbox`.
+    pub fn new(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> Self {
+        Self {
+            ctx,
+            inbox,
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+        }
+    }
+
+    /// Whether a machine is being changed.
+    pub fn is_executing(&self) -> bool {
+        self.running.contains_key(&TaskKey::Execute)
+    }
+
+    /// Starts what an effect asks for. Returns what is known at once.
+    pub fn run(&mut self, effect: Effect) -> Option<Msg> {
+        let ctx = Arc::clone(&self.ctx);
+        let inbox = self.inbox.clone();
+        match effect {
+            Effect::Watch => self.start(TaskKey::Watch, watch(ctx, inbox)),
+            Effect::Follow(service) => self.start(TaskKey::Follow, follow(ctx, service, inbox)),
+            Effect::Sample { service, after } => {
+                self.start(TaskKey::Sample, sample(ctx, service, after));
+            }
+            Effect::ReadCheckpoints => self.start(TaskKey::Checkpoints, async move {
+                let list = blocking(move || ops::checkpoint::list(&ctx)).await?;
+                Ok(Some(Msg::Checkpoints(list)))
+            }),
+            Effect::ReadTimeline => self.start(TaskKey::Timeline, async move {
+                let events = blocking(move || ops::timeline::recent(&ctx, timeline::READ)).await?;
+                Ok(Some(Msg::Timeline(events)))
+            }),
+            Effect::Compare { checkpoint, after } => {
+                self.start(TaskKey::Compare, compare(ctx, checkpoint, after, inbox));
+            }
+            Effect::CreateCheckpoint => {
+                self.start(TaskKey::CreateCheckpoint, create_checkpoint(ctx, inbox));
+            }
+            Effect::Plan(operation) => self.start(TaskKey::Plan, async move {
+                let plan = ops::plan(&ctx, &operation).await?;
+                Ok(Some(Msg::Planned(Box::new(plan))))
+            }),
+            Effect::Execute(plan, confirmation) => {
+                if self.is_executing() {
+                    return Some(Msg::Failed {
+                        key: TaskKey::Plan,
+                        problem: Problem {
+                            kind: ErrorKind::Refused,
+                            text: SafeText::from_text("another action of this session still runs"),
+                            fix: None,
+                            is_broken: false,
+                        },
+                    });
+                }
+                self.start(TaskKey::Execute, execute(ctx, plan, confirmation, inbox));
+            }
+            Effect::Cancel(key) => {
+                if let Some(task) = self.running.remove(&key) {
+                    task.abort();
+                }
+            }
+            Effect::SearchOn => self.start(TaskKey::Search, async { Ok(Some(Msg::SearchOn)) }),
+            Effect::Copy(text) => {
+                return Some(Msg::Copied(match terminal::copy(text.as_str()) {
+                    Ok(route) => SafeText::from_text(route),
+                    Err(error) => SafeText::from_text(&format!("not copied: {error}")),
+                }));
+            }
+            // The loop does these itself: they are about the terminal.
+            Effect::Suspend | Effect::Redraw => {}
+        }
+        None
+    }
+
+    fn start(&mut self, key: TaskKey, work: impl Future<Output = Ended> + Send + 'static) {
+        if let Some(before) = self.running.remove(&key) {
+            before.abort();
+        }
+        let task = self.tasks.spawn(work);
+        self.running.insert(key, task);
+    }
+
+    /// Waits for the next task that ends and says what it has to say. Never returns `Some(None)` for a failure.
+    /// `None` when no task runs.
+    pub async fn join(&mut self) -> Option<Option<Msg>> {
+        let joined = self.tasks.join_next_with_id().await?;
+        let id = match &joined {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        // A task that was replaced is no longer the one under its key: it has nothing to say.
+        let key = self
+            .running
+            .iter()
+            .find(|(_, task)| task.id() == id)
+            .map(|(key, _)| *key);
+        let Some(key) = key else {
+            return Some(None);
+        };
+        self.running.remove(&key);
+        let problem = match joined {
+            Ok((_, Ok(msg))) => return Some(msg),
+            Ok((_, Err(problem))) => problem,
+            Err(error) if error.is_cancelled() => return Some(None),
+            Err(_) => Problem {
+                kind: ErrorKind::Failed,
+                text: SafeText::from_text(&format!(
+                    "a task of the console broke; this is a bug of lastgood: {}",
+                    terminal::take_last_panic().unwrap_or_default()
+                )),
+                fix: None,
+                is_broken: true,
+            },
+        };
+        Some(Some(Msg::Failed { key, problem }))
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ops::OpsError> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Problem::from),
+        Err(error) => Err(Problem {
+            kind: ErrorKind::Failed,
+            text: SafeText::from_error(&error),
+            fix: None,
+            is_broken: true,
+        }),
+    }
+}
+
+async fn watch(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> Ended {
+    let (to, mut from) = mpsc::channel(4);
+    let forward = async {
+        while let Some(inventory) = from.recv().await {
+            if inbox.send(Msg::Inventory(inventory)).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::join!(ops::services::watch(ctx, to), forward);
+    Ok(None)
+}
+
+async fn follow(ctx: Arc<Context>, service: Box<Service>, inbox: mpsc::Sender<Msg>) -> Ended {
+    tokio::time::sleep(SETTLE).await;
+    let request = LogRequest {
+        window: Window::ALL,
+        tail: Some(TAIL),
+        follow: true,
+        from: Vec::new(),
+    };
+    let id = service.id.clone();
+    let (to, from) = mpsc::channel(16);
+    let (read, ()) = tokio::join!(
+        ops::logs::read(&ctx, &service, &request, to),
+        pump(id.clone(), from, inbox)
+    );
+    read?;
+    Ok(Some(Msg::LogEnded(id)))
+}
+
+/// Brings log events to the loop. The past waits until it is taken; what comes live is skipped, and counted,
+/// when the loop is busy for longer than a person would notice.
+async fn pump(
+    service: crate::domain::service::ServiceId,
+    mut from: mpsc::Receiver<LogEvent>,
+    inbox: mpsc::Sender<Msg>,
+) {
+    let mut reader = LineReader::default();
+    let mut seen = 0;
+    let mut skipped = 0;
+    let mut events = Vec::new();
+    while from.recv_many(&mut events, PIECES).await > 0 {
+        let mut pieces = Vec::with_capacity(events.len() + 1);
+        let mut lines = 0;
+        let mut has_note = false;
+        for event in events.drain(..) {
+            pieces.push(match event {
+                LogEvent::Block(block) => {
+                    let block = PreparedBlock::read(block, &mut reader);
+                    lines += block.lines();
+                    LogPiece::Block(block)
+                }
+                LogEvent::Note(note) => {
+                    has_note = true;
+                    LogPiece::Note(note)
+                }
+            });
+        }
+        let may_skip = seen >= TAIL && !has_note;
+        seen += lines;
+        let room = if may_skip {
+            tokio::time::timeout(PATIENCE, inbox.reserve()).await
+        } else {
+            Ok(inbox.reserve().await)
+        };
+        match room {
+            Ok(Ok(room)) => {
+                if skipped > 0 {
+                    pieces.insert(0, LogPiece::Skipped(std::mem::take(&mut skipped)));
+                }
+                room.send(Msg::Log {
+                    service: service.clone(),
+                    pieces,
+                });
+            }
+            Ok(Err(_)) => return,
+            Err(_) => skipped += lines,
+        }
+    }
+}
+
+async fn sample(ctx: Arc<Context>, service: Box<Service>, after: Duration) -> Ended {
+    tokio::time::sleep(after).await;
+    let signals = ops::signals::measure(&ctx, &service, Window::ALL).await;
+    Ok(Some(Msg::Sampled(signals)))
+}
+
+/// Hands the progress of an operation to the loop until the operation ends.
+async fn forward(key: TaskKey, mut from: mpsc::Receiver<Progress>, inbox: mpsc::Sender<Msg>) {
+    while let Some(progress) = from.recv().await {
+        let _ = inbox.send(Msg::Progress { key, progress }).await;
+    }
+}
+
+async fn compare(
+    ctx: Arc<Context>,
+    checkpoint: String,
+    after: Duration,
+    inbox: mpsc::Sender<Msg>,
+) -> Ended {
+    tokio::time::sleep(after).await;
+    let before = Input::Checkpoint {
+        id: checkpoint,
+        service: None,
+    };
+    let cancel = CancellationToken::new();
+    let _end_with_this_task = cancel.clone().drop_guard();
+    let (to, from) = mpsc::channel(16);
+    let (comparison, ()) = tokio::join!(
+        ops::compare::compare(&ctx, &before, &Input::Now, None, to, cancel),
+        forward(TaskKey::Compare, from, inbox)
+    );
+    Ok(Some(Msg::Compared(Box::new(comparison?))))
+}
+
+async fn create_checkpoint(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> Ended {
+    let cancel = CancellationToken::new();
+    let _end_with_this_task = cancel.clone().drop_guard();
+    let (to, from) = mpsc::channel(16);
+    let what = CreateCheckpoint::default();
+    let (made, ()) = tokio::join!(
+        ops::checkpoint::create(&ctx, &what, to, cancel),
+        forward(TaskKey::CreateCheckpoint, from, inbox)
+    );
+    let (manifest, _path) = made?;
+    Ok(Some(Msg::CheckpointMade(Box::new(manifest))))
+}
+
+async fn execute(
+    ctx: Arc<Context>,
+    plan: Box<Plan>,
+    confirmation: Confirmation,
+    inbox: mpsc::Sender<Msg>,
+) -> Ended {
+    let (to, from) = mpsc::channel(64);
+    let (outcome, ()) = tokio::join!(
+        ops::execute(&ctx, &plan, &confirmation, to),
+        forward(TaskKey::Execute, from, inbox)
+    );
+    Ok(Some(Msg::Executed(Box::new(outcome?))))
+}

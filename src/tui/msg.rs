@@ -1,0 +1,138 @@
+//! Everything that can happen to the console: the input of `update`.
+
+use crossterm::event::{KeyEvent, MouseEvent};
+use ratatui::layout::Size;
+
+use crate::domain::checkpoint::{Checkpoint, Manifest};
+use crate::domain::comparison::Comparison;
+use crate::domain::log::LogNote;
+use crate::domain::operation::Plan;
+use crate::domain::outcome::{Outcome, Progress};
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Inventory, ServiceId};
+use crate::domain::signal::ServiceSignals;
+use crate::domain::timeline::TimelineEvent;
+use crate::ops::{ErrorKind, OpsError};
+use crate::store::ring::PreparedBlock;
+
+use super::effect::TaskKey;
+
+/// A signal of the operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interrupt {
+    /// The terminal is gone.
+    Hangup,
+    /// Ctrl-C from outside.
+    Interrupt,
+    /// Asked to end.
+    Terminate,
+    /// Running again after a stop that did not come through our own Ctrl-Z.
+    Continued,
+}
+
+impl Interrupt {
+    /// The exit code of a program that a signal ended: 128 + its number; `None` where it does not end.
+    pub fn exit_code(self) -> Option<u8> {
+        match self {
+            Self::Hangup => Some(129),
+            Self::Interrupt => Some(130),
+            Self::Terminate => Some(143),
+            Self::Continued => None,
+        }
+    }
+}
+
+/// Why a task could not do its work, ready to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What it means.
+    pub kind: ErrorKind,
+    /// What, where and why: the whole chain of causes.
+    pub text: SafeText,
+    /// The next command to type.
+    pub fix: Option<SafeText>,
+    /// Whether the task itself broke, so that it is not known how far it got.
+    pub is_broken: bool,
+}
+
+impl From<OpsError> for Problem {
+    fn from(error: OpsError) -> Self {
+        Self {
+            kind: error.kind,
+            text: error.to_safe_text(),
+            fix: error.fix.as_deref().map(SafeText::from_text),
+            is_broken: false,
+        }
+    }
+}
+
+/// A piece of a log on its way into the ring.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogPiece {
+    /// Lines.
+    Block(PreparedBlock),
+    /// A seam.
+    Note(LogNote),
+    /// So many lines came faster than they could be taken over.
+    Skipped(u64),
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Msg {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// Text was pasted.
+    Paste(String),
+    /// The mouse was used; only where it was asked for.
+    Mouse(MouseEvent),
+    /// The terminal has another size.
+    Resize(Size),
+    /// Time went on: an age on screen may have changed.
+    Tick,
+    /// A signal came.
+    Interrupted(Interrupt),
+    /// What runs.
+    Inventory(Inventory),
+    /// Pieces of a log, in order.
+    Log {
+        /// Whose log it is.
+        service: ServiceId,
+        /// The pieces.
+        pieces: Vec<LogPiece>,
+    },
+    /// A log came to its end.
+    LogEnded(ServiceId),
+    /// The signals of a service.
+    Sampled(ServiceSignals),
+    /// The checkpoints, the newest first.
+    Checkpoints(Vec<Checkpoint>),
+    /// What happened lately, the oldest first.
+    Timeline(Vec<TimelineEvent>),
+    /// A comparison is done.
+    Compared(Box<Comparison>),
+    /// A checkpoint was made.
+    CheckpointMade(Box<Manifest>),
+    /// A plan is ready to be read.
+    Planned(Box<Plan>),
+    /// A plan was carried out.
+    Executed(Box<Outcome>),
+    /// Something long goes on.
+    Progress {
+        /// Which task.
+        key: TaskKey,
+        /// What it said.
+        progress: Progress,
+    },
+    /// Text was copied, and by which route.
+    Copied(SafeText),
+    /// The search has more to look at.
+    SearchOn,
+    /// A task could not do its work.
+    Failed {
+        /// Which task.
+        key: TaskKey,
+        /// Why.
+        problem: Problem,
+    },
+}

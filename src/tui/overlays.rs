@@ -1,0 +1,109 @@
+//! What stands in front of the panes, one file each. One at a time: what is in front gets the keys.
+
+pub mod confirm;
+pub mod example;
+pub mod help;
+pub mod menu;
+pub mod messages;
+pub mod prompt;
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
+use ratatui::text::Line;
+use ratatui::widgets::{Block, Borders, Clear};
+
+use super::action::Place;
+use super::app::App;
+use super::theme::Role;
+use menu::Menu;
+use prompt::Prompt;
+
+/// What stands in front.
+#[derive(Debug)]
+pub enum Overlay {
+    /// The actions of the selected service.
+    Menu(Menu),
+    /// The plan card; its state is [`App::operating`], so that closing the card ends nothing.
+    Confirm,
+    /// Every key that is possible here, from a row on.
+    Help {
+        /// Where help was asked for.
+        place: Place,
+        /// The first row that is shown.
+        first: usize,
+    },
+    /// A line of text.
+    Prompt(Box<Prompt>),
+    /// The messages so far; the number is how far the view is scrolled up from the newest.
+    Messages {
+        /// Rows below the view.
+        up: usize,
+    },
+    /// An example of a pattern from both sides.
+    Example {
+        /// The first row that is shown.
+        first: usize,
+        /// The first column that is shown.
+        column: usize,
+    },
+}
+
+impl Overlay {
+    /// Where keys go while it is in front.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Menu(_) => Place::Menu,
+            Self::Confirm => Place::Confirm,
+            Self::Help { .. } => Place::Help,
+            Self::Prompt(_) => Place::Prompt,
+            Self::Messages { .. } => Place::Messages,
+            Self::Example { .. } => Place::Example,
+        }
+    }
+}
+
+/// Draws what stands in front, if anything does.
+pub fn draw(app: &App, frame: &mut Frame<'_>) {
+    match &app.overlay {
+        None => {}
+        Some(Overlay::Menu(menu)) => menu::draw(app, menu, frame),
+        Some(Overlay::Confirm) => confirm::draw(app, frame),
+        Some(Overlay::Help { place, first }) => help::draw(app, *place, *first, frame),
+        Some(Overlay::Prompt(prompt)) => prompt::draw(app, prompt, frame),
+        Some(Overlay::Messages { up }) => messages::draw(app, *up, frame),
+        Some(Overlay::Example { first, column }) => example::draw(app, *first, *column, frame),
+    }
+}
+
+/// Clears a place in the middle of the screen, at most as large as asked for, and draws its frame. Returns the
+/// room inside.
+fn card(app: &App, title: &str, width: u16, height: u16, frame: &mut Frame<'_>) -> Rect {
+    let screen = frame.area();
+    let width = width.min(screen.width);
+    let height = height.min(screen.height.saturating_sub(2).max(3));
+    let area = Rect {
+        x: (screen.width - width) / 2,
+        y: (screen.height.saturating_sub(height)) / 2,
+        width,
+        height: height.min(screen.height),
+    };
+    let theme = app.setup.theme;
+    let block = Block::new()
+        .borders(Borders::ALL)
+        .border_set(theme.border(true))
+        .border_style(theme.border_style(true))
+        .title(Line::styled(
+            format!(" {title} "),
+            theme.style(Role::Accent).add_modifier(Modifier::BOLD),
+        ));
+    let inner = block.inner(area);
+    frame.render_widget(Clear, area);
+    frame.render_widget(block, area);
+    // One column of air on both sides: text that touches a border reads badly.
+    Rect {
+        x: inner.x + 1,
+        width: inner.width.saturating_sub(2),
+        ..inner
+    }
+}

@@ -1,0 +1,470 @@
+//! Draws the comparison: verdict, reasons, what changed, patterns.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+use unicode_width::UnicodeWidthStr;
+
+use crate::domain::change::{Change, ChangeKind};
+use crate::domain::comparison::{Comparison, PatternChange, PatternRow};
+use crate::domain::log::Level;
+use crate::domain::reading::Reading;
+use crate::domain::service::short_id;
+use crate::domain::signal::{Grade, SignalName};
+use crate::domain::verdict::{Confidence, Severity, Verdict};
+use crate::tui::action::{Action, Place};
+use crate::tui::app::App;
+use crate::tui::format;
+use crate::tui::layout::Pane;
+use crate::tui::theme::{Role, Theme, decision_grade, grade_role};
+
+/// Draws the pane.
+pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
+    let pane = &app.compare;
+    let inner = super::super::frame(app, Pane::Compare, title(app), frame, area);
+    let key = app
+        .setup
+        .keymap
+        .key(Action::CompareNow, Place::Global)
+        .unwrap_or_else(|| ":compare.run-now".to_owned());
+    let comparison = match &pane.reading {
+        Reading::Fresh { value, .. } | Reading::Stale { value, .. } => value,
+        Reading::Failed { cause, .. } => {
+            super::super::failed(
+                app,
+                "The comparison could not be made",
+                cause.as_str(),
+                frame,
+                inner,
+            );
+            return;
+        }
+        Reading::Waiting => {
+            let (headline, hints) = match (&app.checkpoints, pane.running) {
+                (_, Some(since)) => (
+                    format!(
+                        "Comparing… {}",
+                        format::span(format::elapsed_ms(since, app.now))
+                    ),
+                    pane.doing
+                        .iter()
+                        .map(|d| d.as_str().to_owned())
+                        .collect::<Vec<_>>(),
+                ),
+                (Reading::Failed { cause, .. }, _) => (
+                    "Checkpoints could not be read.".to_owned(),
+                    vec![cause.as_str().to_owned()],
+                ),
+                (Reading::Waiting, _) => ("Looking for checkpoints…".to_owned(), Vec::new()),
+                _ if app.checkpoint().is_none() => {
+                    let menu = app
+                        .setup
+                        .keymap
+                        .key(Action::OpenMenu, Place::Global)
+                        .unwrap_or_default();
+                    let entry = app
+                        .setup
+                        .keymap
+                        .key(Action::CreateCheckpoint, Place::Menu)
+                        .unwrap_or_default();
+                    (
+                        "No checkpoint yet, so nothing to compare with.".to_owned(),
+                        vec![
+                            format!("{menu} then {entry} makes one now, before the next deploy:"),
+                            "logs, health, signals, configs and releases, to compare with and to come back to."
+                                .to_owned(),
+                        ],
+                    )
+                }
+                _ => (
+                    "Not compared yet.".to_owned(),
+                    vec![
+                        format!("{key} compares the newest checkpoint with now."),
+                        "After a deploy is seen it happens by itself.".to_owned(),
+                    ],
+                ),
+            };
+            super::super::empty(app, &headline, &hints, frame, inner);
+            return;
+        }
+    };
+    draw_comparison(app, comparison, frame, super::super::inset(inner));
+}
+
+fn title(app: &App) -> Vec<Span<'static>> {
+    let pane = &app.compare;
+    let theme = app.setup.theme;
+    let mut spans = Vec::new();
+    if let Some(label) = &pane.label {
+        spans.push(Span::styled(
+            format!(" {} ", format::cut(label.as_str(), 24)),
+            theme.style(Role::Before),
+        ));
+        spans.push(Span::raw(if theme.is_plain() { "<->" } else { "↔" }));
+        spans.push(Span::styled(" live ", theme.style(Role::After)));
+    }
+    if let Some(comparison) = pane.reading.value() {
+        spans.push(Span::raw(theme.rule()));
+        spans.push(headline(theme, &comparison.verdict));
+    }
+    spans.extend(super::super::age_note(app, &pane.reading));
+    if pane.running.is_some() && pane.reading.value().is_some() {
+        spans.push(Span::styled(
+            format!(" {} comparing ", theme.stale_glyph()),
+            theme.style(Role::Dim),
+        ));
+    }
+    spans
+}
+
+/// ` ✖ ROLL BACK P0 `; a low confidence is said.
+pub fn headline(theme: Theme, verdict: &Verdict) -> Span<'static> {
+    let grade = decision_grade(verdict.decision);
+    let severity = verdict
+        .severity
+        .map_or_else(String::new, |s| format!(" {}", s.as_str()));
+    let confidence = match verdict.confidence {
+        Confidence::Low => ", low confidence",
+        Confidence::High => "",
+    };
+    Span::styled(
+        format!(
+            " {} {}{severity}{confidence} ",
+            theme.grade_glyph(grade),
+            verdict.decision.words()
+        ),
+        theme.grade(grade).add_modifier(Modifier::BOLD),
+    )
+}
+
+fn draw_comparison(app: &App, comparison: &Comparison, frame: &mut Frame<'_>, inner: Rect) {
+    let theme = app.setup.theme;
+    let width = inner.width as usize;
+    let height = inner.height as usize;
+    let mut top = vec![summary(theme, comparison)];
+    let room = (height / 3).max(2);
+    for finding in comparison.verdict.findings.iter().take(room) {
+        let grade = match finding.severity {
+            Some(Severity::P0) => Grade::Critical,
+            Some(Severity::P1) => Grade::Warning,
+            None => Grade::Unknown,
+        };
+        let glyph = if finding.severity.is_some() {
+            theme.grade_glyph(grade)
+        } else {
+            "·"
+        };
+        top.push(Line::from(vec![
+            Span::styled(format!("{glyph} "), theme.grade(grade)),
+            Span::raw(format::cut(finding.text.as_str(), width.saturating_sub(2))),
+        ]));
+    }
+    if comparison.verdict.findings.len() > room {
+        let more = comparison.verdict.findings.len() - room;
+        top.push(Line::styled(
+            format!("{} {more} more findings: zoom", theme.stale_glyph()),
+            theme.style(Role::Dim),
+        ));
+    }
+    if let Some(line) = changed(theme, &comparison.changes, width) {
+        top.push(line);
+    }
+    for missing in comparison.missing.iter().take(2) {
+        top.push(Line::from(vec![
+            Span::styled(
+                format!("{} missing: ", theme.grade_glyph(Grade::Unknown)),
+                theme.style(Role::Unknown),
+            ),
+            Span::raw(format::cut(missing.as_str(), width.saturating_sub(11))),
+        ]));
+    }
+    let rows: Vec<&PatternRow> = app.compare.shown().collect();
+    if !rows.is_empty() {
+        top.push(Line::styled(
+            format::cut("     before     after    per 1,000", width),
+            theme.style(Role::Dim),
+        ));
+    }
+    top.truncate(height);
+    let rest = height - top.len();
+    let footer = unchanged(app, comparison);
+    let table = rest.saturating_sub(1);
+    let first = super::super::first_row(app.compare.cursor, rows.len(), table);
+    let mut lines = top;
+    for (i, row) in rows.iter().enumerate().skip(first).take(table) {
+        lines.push(pattern(app, comparison, row, i, width));
+    }
+    if lines.len() < height {
+        lines.push(Line::styled(
+            format::cut(&footer, width),
+            theme.style(Role::Dim),
+        ));
+    }
+    frame.render_widget(Paragraph::new(lines), inner);
+}
+
+/// `error rate 0.5 % → 25 % (×50)   p95 0.9 s → 3.8 s   1,000 → 200 requests`
+fn summary(theme: Theme, comparison: &Comparison) -> Line<'static> {
+    let (b, a) = (&comparison.before, &comparison.after);
+    let mut spans = Vec::new();
+    let grade_of = |signal: SignalName| {
+        comparison
+            .signals
+            .iter()
+            .filter(|s| s.signal == signal && s.route.is_none())
+            .map(|s| s.grade)
+            .max()
+            .unwrap_or(Grade::Unknown)
+    };
+    let mut pair = |name: &str, before: String, after: String, grade: Grade, tail: String| {
+        let role = if matches!(grade, Grade::Warning | Grade::Critical) {
+            grade_role(grade)
+        } else {
+            Role::After
+        };
+        spans.push(Span::styled(format!("{name} "), theme.style(Role::Dim)));
+        spans.push(Span::styled(before, theme.style(Role::Before)));
+        spans.push(Span::raw(arrow(theme)));
+        spans.push(Span::styled(after, theme.style(role)));
+        spans.push(Span::styled(format!("{tail}   "), theme.style(Role::Dim)));
+    };
+    if b.requests > 0 || a.requests > 0 {
+        let ratio = match (b.error_rate, a.error_rate) {
+            (Some(b), Some(a)) if b > 0.0 && a > b => format!(" ({})", format::ratio(a / b)),
+            _ => String::new(),
+        };
+        pair(
+            "errors",
+            format::percent(b.error_rate),
+            format::percent(a.error_rate),
+            grade_of(SignalName::ErrorRate),
+            ratio,
+        );
+        pair(
+            "p95",
+            format::millis(b.latency_ms.p95),
+            format::millis(a.latency_ms.p95),
+            grade_of(SignalName::LatencyP95),
+            String::new(),
+        );
+    } else {
+        pair(
+            "records",
+            format::count(b.records),
+            format::count(a.records),
+            Grade::Unknown,
+            String::new(),
+        );
+    }
+    let has_requests = b.requests > 0 || a.requests > 0;
+    let new_errors = comparison
+        .patterns
+        .iter()
+        .filter(|p| p.change == PatternChange::New && p.level >= Some(Level::Error))
+        .count();
+    if new_errors > 0 {
+        let noun = if new_errors == 1 {
+            "new error pattern"
+        } else {
+            "new error patterns"
+        };
+        spans.push(Span::styled(
+            format!("{new_errors} {noun}   "),
+            theme.style(Role::Critical),
+        ));
+    }
+    if has_requests {
+        spans.push(Span::styled(
+            format!(
+                "requests {}{}{}",
+                format::count(b.requests),
+                arrow(theme),
+                format::count(a.requests)
+            ),
+            theme.style(Role::Dim),
+        ));
+    }
+    Line::from(spans)
+}
+
+fn arrow(theme: Theme) -> &'static str {
+    if theme.is_plain() { " -> " } else { " → " }
+}
+
+/// `changed: image 1.4 → 1.5 · env POOL_SIZE 20 → 100`
+fn changed(theme: Theme, changes: &[Change], width: usize) -> Option<Line<'static>> {
+    if changes.is_empty() {
+        return None;
+    }
+    let mut spans = vec![Span::styled("changed: ", theme.style(Role::Dim))];
+    let many_services = changes.iter().any(|c| c.service != changes[0].service);
+    let mut used = 9;
+    for (i, change) in changes.iter().enumerate() {
+        let short = |text: Option<&crate::domain::safe_text::SafeText>| {
+            text.map_or_else(
+                || "-".to_owned(),
+                |t| match change.what {
+                    ChangeKind::Image if t.as_str().starts_with("sha256:") => {
+                        short_id(t.as_str()).to_owned()
+                    }
+                    ChangeKind::Git => short_id(t.as_str()).to_owned(),
+                    _ => format::cut(t.as_str(), 40),
+                },
+            )
+        };
+        let before = short(change.before.as_ref());
+        let after = short(change.after.as_ref());
+        let name = if many_services {
+            format!("{} {} ", change.service.name, change.what.as_str())
+        } else {
+            format!("{} ", change.what.as_str())
+        };
+        let need = name.width() + before.width() + after.width() + 6;
+        if used + need > width && i > 0 {
+            spans.push(Span::styled(
+                format!("{} {} more", theme.stale_glyph(), changes.len() - i),
+                theme.style(Role::Dim),
+            ));
+            break;
+        }
+        used += need;
+        if i > 0 {
+            spans.push(Span::styled(" · ", theme.style(Role::Dim)));
+        }
+        spans.push(Span::raw(name));
+        spans.push(Span::styled(before, theme.style(Role::Before)));
+        spans.push(Span::raw(arrow(theme)));
+        spans.push(Span::styled(after, theme.style(Role::After)));
+    }
+    Some(Line::from(spans))
+}
+
+/// One row: mark, counts, rates, level, template, where there is room since when.
+fn pattern(
+    app: &App,
+    comparison: &Comparison,
+    row: &PatternRow,
+    index: usize,
+    width: usize,
+) -> Line<'static> {
+    let theme = app.setup.theme;
+    let is_selected = index == app.compare.cursor && app.focus.pane == Pane::Compare;
+    let per = |count: u64, total: u64| {
+        if total == 0 {
+            "?".to_owned()
+        } else {
+            let rate = count as f64 * 1000.0 / total as f64;
+            if rate > 0.0 && rate < 10.0 {
+                format!("{rate:.1}")
+            } else {
+                format!("{rate:.0}")
+            }
+        }
+    };
+    let total = |side: &crate::domain::comparison::SideSummary| {
+        if comparison.before.requests > 0 && comparison.after.requests > 0 {
+            side.requests
+        } else {
+            side.records
+        }
+    };
+    let is_harm = row.level >= Some(Level::Warn);
+    let mark_role = match row.change {
+        PatternChange::New | PatternChange::More if row.level >= Some(Level::Error) => {
+            Role::Critical
+        }
+        PatternChange::New | PatternChange::More if is_harm => Role::Warning,
+        PatternChange::Gone | PatternChange::Less if is_harm => Role::Ok,
+        PatternChange::Same => Role::Dim,
+        _ => Role::Text,
+    };
+    let since = match row.first_seen {
+        Some(at) if row.change == PatternChange::New && width >= 84 => {
+            format!("  since {}", &app.time(at)[..5])
+        }
+        _ => String::new(),
+    };
+    let p95 = match (row.p95_ms.before, row.p95_ms.after) {
+        (Some(b), Some(a)) if width >= 84 && (a > b * 1.25 || b > a * 1.25) => format!(
+            "  p95 {}{}{}",
+            format::millis(Some(b)),
+            arrow(theme),
+            format::millis(Some(a))
+        ),
+        _ => String::new(),
+    };
+    let level = row.level.map_or("", Level::as_str).to_uppercase();
+    let fixed = 2 + 10 + 10 + 14 + 2 + 6 + since.width() + p95.width();
+    let template_width = width.saturating_sub(fixed);
+    let template = format::left(
+        &format::cut(
+            format::columns(row.template.as_str(), app.compare.column, usize::MAX),
+            template_width,
+        ),
+        template_width,
+    );
+    let mark = match (theme.is_plain(), row.change) {
+        (true, PatternChange::Gone) => "-",
+        (true, PatternChange::More) => "^",
+        (true, PatternChange::Less) => "v",
+        (_, change) => change.mark(),
+    };
+    let rates = format!(
+        "{:>6}{}{:>4}",
+        per(row.before, total(&comparison.before)),
+        if theme.is_plain() { " > " } else { " → " },
+        per(row.after, total(&comparison.after))
+    );
+    let text_style = if is_selected {
+        theme.style(Role::Selected)
+    } else {
+        theme.style(Role::Text)
+    };
+    Line::from(vec![
+        Span::styled(format!("{mark} "), theme.style(mark_role)),
+        Span::styled(
+            format!("{:>9} ", format::count(row.before)),
+            theme.style(Role::Before),
+        ),
+        Span::styled(
+            format!("{:>9} ", format::count(row.after)),
+            theme.style(Role::After),
+        ),
+        Span::styled(format::right(&rates, 14), theme.style(Role::Dim)),
+        Span::raw("  "),
+        Span::styled(format::left(&level, 6), theme.level(row.level)),
+        Span::styled(template, text_style),
+        Span::styled(format!("{p95}{since}"), theme.style(Role::Dim)),
+    ])
+}
+
+fn unchanged(app: &App, comparison: &Comparison) -> String {
+    let same = comparison
+        .patterns
+        .iter()
+        .filter(|p| p.change == PatternChange::Same);
+    let (count, records) = same.fold((0, 0), |(n, sum), p| (n + 1, sum + p.after));
+    if app.compare.has_unchanged {
+        return format!("{} patterns", comparison.patterns.len());
+    }
+    if count == 0 {
+        return if comparison.patterns.is_empty() {
+            "No patterns on either side.".to_owned()
+        } else {
+            String::new()
+        };
+    }
+    let share = if comparison.after.records > 0 {
+        format!(
+            " ({} of records)",
+            format::percent(Some(records as f64 / comparison.after.records as f64))
+        )
+    } else {
+        String::new()
+    };
+    let glyph = app.setup.theme.stale_glyph();
+    let noun = if count == 1 { "pattern" } else { "patterns" };
+    format!("{glyph} {} {noun} unchanged{share}", format::count(count))
+}

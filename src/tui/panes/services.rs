@@ -1,0 +1,395 @@
+//! What runs, grouped by project; what could not be read stands beside it, never instead of it.
+//!
+//! ```text
+//! ╔ 1 services ════════════════╗
+//! ║ shop                       ║
+//! ║▌✖ backend      1.5  29 min ║
+//! ║ ✔ worker         1.4   9 d ║
+//! ║ pm2                        ║
+//! ║ ? unreachable              ║
+//! ║   no daemon for user anna  ║
+//! ╚════════════════════════════╝
+//! ```
+
+use jiff::Timestamp;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+use unicode_width::UnicodeWidthStr;
+
+use crate::domain::reading::Reading;
+use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
+use crate::domain::signal::Grade;
+use crate::tui::app::App;
+use crate::tui::format;
+use crate::tui::layout::Pane;
+use crate::tui::theme::{Role, service_grade};
+
+/// What runs, and which of it is selected.
+#[derive(Debug, Default)]
+pub struct ServicesPane {
+    /// What was found.
+    pub reading: Reading<Inventory>,
+    /// The selected service; it stays selected while it is gone, so that a recreation does not move the cursor.
+    pub selected: Option<ServiceId>,
+    /// What was last seen of it.
+    last: Option<Service>,
+}
+
+impl ServicesPane {
+    /// Takes over what was found. Selects the worst service where none is selected yet.
+    pub fn set(&mut self, inventory: Inventory, now: Timestamp) {
+        if self.selected.is_none() {
+            self.selected = inventory
+                .services
+                .iter()
+                .max_by_key(|s| (grade(s), std::cmp::Reverse(&s.id)))
+                .map(|s| s.id.clone());
+        }
+        self.reading = Reading::fresh(inventory, now);
+        if let Some(found) = self.find_selected() {
+            self.last = Some(found.clone());
+        }
+    }
+
+    fn find_selected(&self) -> Option<&Service> {
+        self.reading.value()?.find(self.selected.as_ref()?)
+    }
+
+    /// The selected service, as it was last seen.
+    pub fn selected(&self) -> Option<&Service> {
+        self.find_selected().or_else(|| {
+            self.last
+                .as_ref()
+                .filter(|s| Some(&s.id) == self.selected.as_ref())
+        })
+    }
+
+    /// Moves the selection by so many services; returns whether it moved.
+    pub fn step(&mut self, by: isize) -> bool {
+        let Some(inventory) = self.reading.value() else {
+            return false;
+        };
+        let n = inventory.services.len();
+        if n == 0 {
+            return false;
+        }
+        let at = inventory
+            .services
+            .iter()
+            .position(|s| Some(&s.id) == self.selected.as_ref());
+        let next = match at {
+            Some(at) => at.saturating_add_signed(by).min(n - 1),
+            None => 0,
+        };
+        let found = &inventory.services[next];
+        let is_moved = self.selected.as_ref() != Some(&found.id);
+        self.selected = Some(found.id.clone());
+        self.last = Some(found.clone());
+        is_moved
+    }
+
+    /// Whether the running time of a service is shown in seconds.
+    pub fn has_young_service(&self, now: Timestamp) -> bool {
+        self.reading.value().is_some_and(|inventory| {
+            inventory
+                .services
+                .iter()
+                .filter_map(|s| self.uptime_ms(s, now))
+                .any(|ms| ms < 60_000)
+        })
+    }
+
+    /// How long a service runs, counted on from when it was read.
+    fn uptime_ms(&self, service: &Service, now: Timestamp) -> Option<u64> {
+        let since = self
+            .reading
+            .at()
+            .map_or(0, |at| format::elapsed_ms(at, now));
+        service.uptime_ms.map(|ms| ms + since)
+    }
+}
+
+/// The grade of a service in lists.
+pub fn grade(service: &Service) -> Grade {
+    let base = service_grade(service.state, service.health, service.crash_loop);
+    if base == Grade::Ok && !service.problems.is_empty() {
+        return Grade::Warning;
+    }
+    base
+}
+
+/// What is wrong with a service, in a word or two; `None` for one that is well.
+pub fn trouble(service: &Service) -> Option<String> {
+    use crate::domain::health::HealthState;
+    use crate::domain::service::ServiceState;
+    if service.crash_loop == Some(true) {
+        return Some("crash loop".to_owned());
+    }
+    if service.state != ServiceState::Running {
+        return Some(service.state.as_str().to_owned());
+    }
+    match service.health {
+        Some(HealthState::Healthy) | None => {
+            service.problems.first().map(|p| p.as_str().to_owned())
+        }
+        Some(health) => Some(health.as_str().to_owned()),
+    }
+}
+
+/// The release in a few columns: the tag of an image, the start of a commit.
+pub fn short_release(service: &Service) -> String {
+    let text = service.release.to_string();
+    match text.rsplit_once(':') {
+        Some((_, tag)) if !tag.is_empty() => tag.to_owned(),
+        _ => text,
+    }
+}
+
+enum Row<'a> {
+    Group(String),
+    Service(&'a Service),
+    Blank,
+    Line(String, Role),
+}
+
+/// Draws the pane.
+pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
+    let pane = &app.services;
+    let mut title = super::age_note(app, &pane.reading);
+    if let Some(inventory) = pane.reading.value() {
+        let bad = inventory
+            .services
+            .iter()
+            .filter(|s| grade(s) == Grade::Critical)
+            .count();
+        if bad > 0 {
+            title.push(Span::styled(
+                format!("{} {bad} ", app.setup.theme.grade_glyph(Grade::Critical)),
+                app.setup.theme.style(Role::Critical),
+            ));
+        }
+    }
+    let inner = super::frame(app, Pane::Services, title, frame, area);
+    let inventory = match &pane.reading {
+        Reading::Waiting => {
+            super::empty(app, "Looking for services…", &[], frame, inner);
+            return;
+        }
+        Reading::Failed { cause, .. } => {
+            super::failed(
+                app,
+                "Services could not be read",
+                cause.as_str(),
+                frame,
+                inner,
+            );
+            return;
+        }
+        Reading::Fresh { value, .. } | Reading::Stale { value, .. } => value,
+    };
+    let rows = rows(inventory, inner.width as usize);
+    let cursor = rows
+        .iter()
+        .position(|row| matches!(row, Row::Service(s) if Some(&s.id) == pane.selected.as_ref()))
+        .unwrap_or(0);
+    let first = super::first_row(cursor, rows.len(), inner.height as usize);
+    let lines: Vec<Line<'_>> = rows
+        .iter()
+        .skip(first)
+        .take(inner.height as usize)
+        .map(|row| draw_row(app, row, inner.width as usize))
+        .collect();
+    frame.render_widget(Paragraph::new(lines), inner);
+}
+
+fn rows(inventory: &Inventory, width: usize) -> Vec<Row<'_>> {
+    let mut rows = Vec::new();
+    let mut group = None;
+    for service in &inventory.services {
+        let key = (&service.id.host, &service.id.group);
+        if group != Some(key) {
+            group = Some(key);
+            rows.push(Row::Group(group_name(&service.id)));
+        }
+        rows.push(Row::Service(service));
+    }
+    if inventory.services.is_empty() {
+        rows.push(Row::Line("No services found.".to_owned(), Role::Strong));
+        if inventory.unreachable.is_empty() {
+            for text in [
+                "Docker answers and runs no containers.",
+                "Start some, or try the built-in shop:",
+                "  lastgood demo",
+                "Another machine:",
+                "  lastgood --host user@server",
+            ] {
+                rows.push(Row::Line(text.to_owned(), Role::Dim));
+            }
+        }
+    }
+    for unreachable in &inventory.unreachable {
+        if !rows.is_empty() {
+            rows.push(Row::Blank);
+        }
+        push_unreachable(&mut rows, unreachable, width);
+    }
+    rows
+}
+
+fn group_name(id: &ServiceId) -> String {
+    if id.host.is_local() {
+        id.group.clone()
+    } else {
+        format!("{}:{}", id.host, id.group)
+    }
+}
+
+fn push_unreachable(rows: &mut Vec<Row<'_>>, unreachable: &Unreachable, width: usize) {
+    let name = match unreachable.runtime {
+        Runtime::Compose | Runtime::Docker => "Docker",
+        Runtime::Swarm => "Swarm",
+        Runtime::Pm2 => "PM2",
+        Runtime::Exec => "exec",
+        Runtime::File => "files",
+    };
+    let place = if unreachable.host.is_local() {
+        String::new()
+    } else {
+        format!(" on {}", unreachable.host)
+    };
+    rows.push(Row::Line(
+        format!("? {name}{place} unreachable"),
+        Role::Unknown,
+    ));
+    for text in wrap(unreachable.error.as_str(), width.saturating_sub(2)) {
+        rows.push(Row::Line(format!("  {text}"), Role::Text));
+    }
+    for text in wrap(unreachable.fix.as_str(), width.saturating_sub(2)) {
+        rows.push(Row::Line(format!("  {text}"), Role::Accent));
+    }
+}
+
+/// Breaks text at spaces into lines of at most `width` columns; a word that is longer is cut into pieces.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split(' ').filter(|w| !w.is_empty()) {
+        let need = word.width();
+        if used > 0 && used + 1 + need > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        let mut word = word;
+        while word.width() > width {
+            let head = format::columns(word, 0, width);
+            if head.is_empty() {
+                break;
+            }
+            if let Some(last) = lines.last_mut() {
+                last.push_str(head);
+            }
+            lines.push(String::new());
+            word = &word[head.len()..];
+        }
+        if let Some(last) = lines.last_mut() {
+            if used > 0 {
+                last.push(' ');
+                used += 1;
+            }
+            last.push_str(word);
+            used = if used > 0 {
+                used + word.width()
+            } else {
+                last.width()
+            };
+        }
+    }
+    lines.retain(|line| !line.is_empty());
+    lines
+}
+
+fn draw_row<'a>(app: &App, row: &Row<'a>, width: usize) -> Line<'a> {
+    let theme = app.setup.theme;
+    match row {
+        Row::Blank => Line::default(),
+        Row::Group(name) => Line::styled(
+            format!(" {}", format::cut(name, width.saturating_sub(1))),
+            theme.style(Role::Dim),
+        ),
+        Row::Line(text, role) => Line::styled(format::cut(text, width), theme.style(*role)),
+        Row::Service(service) => draw_service(app, service, width),
+    }
+}
+
+fn draw_service<'a>(app: &App, service: &Service, width: usize) -> Line<'a> {
+    let theme = app.setup.theme;
+    let is_selected = app.services.selected.as_ref() == Some(&service.id);
+    let is_focused = app.focus.pane == Pane::Services && app.overlay.is_none();
+    let grade = grade(service);
+    let uptime = app
+        .services
+        .uptime_ms(service, app.now)
+        .map_or_else(|| "-".to_owned(), format::span);
+    let trouble = trouble(service);
+    let marker = if is_selected {
+        if theme.is_plain() { ">" } else { "▌" }
+    } else {
+        " "
+    };
+    // marker, glyph, space, name …, release, uptime
+    let uptime_width = 7;
+    let room = width.saturating_sub(3 + uptime_width);
+    let middle = match &trouble {
+        Some(words) if width >= 50 => format!("{words}  {}", short_release(service)),
+        Some(words) => words.clone(),
+        None => short_release(service),
+    };
+    let middle_width = middle.width().min(room.saturating_sub(8).max(room / 2));
+    let middle = format::cut_left(&middle, middle_width);
+    let name_width = room.saturating_sub(middle.width() + 1);
+    let mut name = format::left(&service.id.name, name_width);
+    if service.instances.len() > 1 {
+        name = format::left(
+            &format!("{} ×{}", service.id.name, service.instances.len()),
+            name_width,
+        );
+    }
+    let style = if is_selected {
+        theme.selection(is_focused)
+    } else {
+        theme.style(Role::Text)
+    };
+    let middle_style = if trouble.is_some() {
+        theme.grade(grade)
+    } else {
+        theme.style(Role::Dim)
+    };
+    Line::from(vec![
+        Span::styled(marker, theme.style(Role::Accent)),
+        Span::styled(theme.grade_glyph(grade), theme.grade(grade)),
+        Span::raw(" "),
+        Span::styled(name, style),
+        Span::raw(" "),
+        Span::styled(middle, middle_style),
+        Span::styled(format::right(&uptime, uptime_width), theme.style(Role::Dim)),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_wraps_at_spaces_and_cuts_long_words() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(
+            wrap("/var/run/docker.sock", 8),
+            ["/var/run", "/docker.", "sock"]
+        );
+        assert_eq!(wrap("接続 エラー", 4), ["接続", "エラ", "ー"]);
+        assert!(wrap("", 5).is_empty());
+    }
+}

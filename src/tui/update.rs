@@ -1,0 +1,142 @@
+//! What happens to the state when something happens: `update(&mut App, Msg) -> Vec<Effect>`, and nothing else
+//! changes an [`App`].
+
+mod act;
+mod key;
+mod news;
+
+use crate::domain::signal::Grade;
+
+use super::app::App;
+use super::effect::{Effect, TaskKey};
+use super::layout::Pane;
+use super::msg::{Interrupt, Msg};
+use super::overlays::Overlay;
+use super::panes::signals::{SAMPLE_EVERY, STALE_AFTER};
+
+pub use act::is_possible;
+
+/// What is asked for when the console opens.
+pub fn begin() -> Vec<Effect> {
+    vec![Effect::Watch, Effect::ReadCheckpoints, Effect::ReadTimeline]
+}
+
+/// Changes the state by what happened; returns what is to be done about it.
+pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
+    let mut effects = match msg {
+        Msg::Key(event) => key::press(app, &event),
+        Msg::Paste(text) => key::paste(app, &text),
+        Msg::Mouse(event) => key::mouse(app, &event),
+        Msg::Resize(size) => {
+            app.size = size;
+            Vec::new()
+        }
+        Msg::Tick => Vec::new(),
+        Msg::Interrupted(interrupt) => interrupted(app, interrupt),
+        Msg::Inventory(inventory) => news::inventory(app, inventory),
+        Msg::Log { service, pieces } => news::log(app, &service, pieces),
+        Msg::LogEnded(service) => news::log_ended(app, &service),
+        Msg::Sampled(signals) => {
+            let now = app.now;
+            app.signals.is_sampling = false;
+            app.signals.next_at = Some(now + SAMPLE_EVERY);
+            app.signals.set(signals, now);
+            Vec::new()
+        }
+        Msg::Checkpoints(list) => news::checkpoints(app, list),
+        Msg::Timeline(events) => {
+            app.timeline.reading = crate::domain::reading::Reading::fresh(events, app.now);
+            Vec::new()
+        }
+        Msg::Compared(comparison) => news::compared(app, *comparison),
+        Msg::CheckpointMade(manifest) => news::checkpoint_made(app, &manifest),
+        Msg::Planned(plan) => news::planned(app, plan),
+        Msg::Executed(outcome) => news::executed(app, *outcome),
+        Msg::Progress { key, progress } => news::progress(app, key, progress),
+        Msg::Copied(text) => {
+            app.tell(Grade::Ok, text, None);
+            Vec::new()
+        }
+        Msg::SearchOn => search_on(app),
+        Msg::Failed { key, problem } => news::failed(app, key, problem),
+    };
+    age(app);
+    effects.extend(keep_sampling(app));
+    effects
+}
+
+/// Ends the console with the signal's exit code; what runs is finished first, by the loop.
+fn interrupted(app: &mut App, interrupt: Interrupt) -> Vec<Effect> {
+    match interrupt.exit_code() {
+        Some(code) => {
+            app.leaving = Some(code);
+            Vec::new()
+        }
+        None => vec![Effect::Redraw],
+    }
+}
+
+/// Turns readings stale and locks an armed session when their time has come.
+fn age(app: &mut App) {
+    let now = app.now;
+    let reading = std::mem::take(&mut app.signals.reading);
+    app.signals.reading = reading.age(now, STALE_AFTER);
+    if let super::app::Lock::Armed { until } = app.lock
+        && now >= until
+    {
+        app.lock = super::app::Lock::Locked;
+        app.tell(Grade::Unknown, "The session locked itself again.", None);
+    }
+}
+
+/// Signals are measured only while someone can see them.
+fn keep_sampling(app: &mut App) -> Option<Effect> {
+    if app.signals.is_sampling || !app.is_visible(Pane::Signals) {
+        return None;
+    }
+    let service = app.selected()?.clone();
+    app.signals.is_sampling = true;
+    let after = app
+        .signals
+        .next_at
+        .and_then(|at| std::time::Duration::try_from(at.duration_since(app.now)).ok())
+        .unwrap_or_default();
+    Some(Effect::Sample {
+        service: Box::new(service),
+        after,
+    })
+}
+
+/// Another service is shown: its log, its signals.
+fn select(app: &mut App) -> Vec<Effect> {
+    let selected = app.services.selected.clone();
+    if app.logs.service == selected {
+        return Vec::new();
+    }
+    app.logs.begin(selected.clone());
+    app.signals.begin(selected);
+    match app.selected() {
+        Some(service) => vec![Effect::Follow(Box::new(service.clone()))],
+        None => vec![Effect::Cancel(TaskKey::Follow)],
+    }
+}
+
+/// Looks at some more lines, then lets keys through.
+fn search_on(app: &mut App) -> Vec<Effect> {
+    let Some(search) = &mut app.logs.search else {
+        return Vec::new();
+    };
+    if search.go_on(&app.logs.ring) {
+        vec![Effect::SearchOn]
+    } else {
+        Vec::new()
+    }
+}
+
+/// Whether the plan card is in front.
+fn has_card(app: &App) -> bool {
+    matches!(app.overlay, Some(Overlay::Confirm))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! From a key to an action.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::Position;
+
+use crate::domain::signal::Grade;
+use crate::tui::action::{Action, Place};
+use crate::tui::app::App;
+use crate::tui::effect::Effect;
+use crate::tui::keymap::{Chord, Resolution};
+use crate::tui::layout::Pane;
+use crate::tui::overlays::Overlay;
+
+use super::act;
+
+/// A key was pressed.
+pub(super) fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
+    if event.kind == KeyEventKind::Release {
+        return Vec::new();
+    }
+    app.flash = None;
+    let place = app.place();
+    let chord = Chord::from_event(event);
+    app.typed.push(chord);
+    match resolve(app, place) {
+        Resolution::Action(action) => {
+            app.typed.clear();
+            act::perform(app, action)
+        }
+        Resolution::Pending => Vec::new(),
+        Resolution::Unbound => {
+            app.typed.clear();
+            text(app, place, event);
+            Vec::new()
+        }
+    }
+}
+
+/// What was typed so far means; where the raw letter means nothing, the key it stands on may. Names that are
+/// typed to confirm a plan, and prompts, are text and are never mapped.
+fn resolve(app: &mut App, place: Place) -> Resolution {
+    let keymap = &app.setup.keymap;
+    let found = keymap.resolve(&app.typed, place);
+    if found != Resolution::Unbound || place.is_text() || place == Place::Confirm {
+        return found;
+    }
+    let Some(last) = app.typed.last().copied().and_then(Chord::to_latin) else {
+        return found;
+    };
+    let mut mapped = app.typed.clone();
+    mapped.pop();
+    mapped.push(last);
+    let found = keymap.resolve(&mapped, place);
+    if found == Resolution::Pending {
+        app.typed = mapped;
+    }
+    found
+}
+
+/// A key that means no action can be text.
+fn text(app: &mut App, place: Place, event: &KeyEvent) {
+    match (place, &mut app.overlay) {
+        (Place::Prompt, Some(Overlay::Prompt(prompt))) => {
+            prompt.text.input(*event);
+        }
+        (Place::Confirm, _) => {
+            let Some(operating) = &mut app.operating else {
+                return;
+            };
+            if operating.name_to_type().is_none() {
+                return;
+            }
+            match event.code {
+                KeyCode::Backspace => {
+                    operating.typed.pop();
+                }
+                _ => {
+                    if let Some(c) = Chord::from_event(event).text()
+                        && operating.typed.len() < 200
+                    {
+                        operating.typed.push(c);
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Text was pasted. A name that confirms a plan has to be typed: pasting it proves nothing.
+pub(super) fn paste(app: &mut App, text: &str) -> Vec<Effect> {
+    app.flash = None;
+    match &mut app.overlay {
+        Some(Overlay::Prompt(prompt)) => prompt.paste(text),
+        Some(Overlay::Confirm) => {
+            app.tell(
+                Grade::Warning,
+                "Pasting is refused here: type the name.",
+                None,
+            );
+        }
+        // Pasted text must never act as keys.
+        _ => app.tell(Grade::Unknown, "Pasted text was ignored.", None),
+    }
+    Vec::new()
+}
+
+/// The mouse was used, where it was asked for: a click focuses, the wheel scrolls.
+pub(super) fn mouse(app: &mut App, event: &MouseEvent) -> Vec<Effect> {
+    if app.overlay.is_some() {
+        return Vec::new();
+    }
+    let at = Position::new(event.column, event.row);
+    let places = app.places();
+    let hit = Pane::ALL
+        .into_iter()
+        .find(|pane| places.pane(*pane).is_some_and(|area| area.contains(at)));
+    let Some(pane) = hit else {
+        return Vec::new();
+    };
+    match event.kind {
+        MouseEventKind::Down(MouseButton::Left) => {
+            app.focus.set(pane);
+            Vec::new()
+        }
+        MouseEventKind::ScrollDown | MouseEventKind::ScrollUp => {
+            app.focus.set(pane);
+            let action = if event.kind == MouseEventKind::ScrollDown {
+                Action::GoDown
+            } else {
+                Action::GoUp
+            };
+            (0..3).flat_map(|_| act::perform(app, action)).collect()
+        }
+        _ => Vec::new(),
+    }
+}

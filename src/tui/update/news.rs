@@ -1,0 +1,346 @@
+//! What tasks tell: inventories, log lines, results, failures.
+
+use std::time::Duration;
+
+use crate::domain::checkpoint::{Checkpoint, Manifest};
+use crate::domain::comparison::Comparison;
+use crate::domain::log::LogNoteKind;
+use crate::domain::operation::Plan;
+use crate::domain::outcome::{Outcome, Progress};
+use crate::domain::reading::Reading;
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Inventory, Service, ServiceId, ServiceState};
+use crate::domain::signal::Grade;
+use crate::domain::timeline::{TimelineEvent, TimelineKind};
+use crate::domain::verdict::Decision;
+use crate::ops::ErrorKind;
+use crate::tui::app::App;
+use crate::tui::effect::{Effect, TaskKey};
+use crate::tui::msg::{LogPiece, Problem};
+use crate::tui::overlays::Overlay;
+use crate::tui::overlays::confirm::{self, Stage};
+use crate::tui::panes::compare::{WATCH_EVERY, WATCH_FOR};
+use crate::tui::panes::logs::Source;
+use crate::tui::panes::services::short_release;
+use crate::tui::panes::signals::SAMPLE_EVERY;
+use crate::tui::theme::{decision_grade, outcome_grade};
+
+use super::{act, has_card, select};
+
+/// What runs was read: deploys are seen, the log of a service that came back is opened again.
+pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
+    let deployed: Vec<(Service, Service)> = app
+        .services
+        .reading
+        .value()
+        .map(|before| deploys(before, &inventory))
+        .unwrap_or_default();
+    let was_running = is_running(app);
+    app.services.set(inventory, app.now);
+    let mut effects = select(app);
+    for (before, after) in &deployed {
+        app.timeline.push(TimelineEvent {
+            at: app.now,
+            kind: TimelineKind::Deploy,
+            service: Some(after.id.clone()),
+            grade: Grade::Unknown,
+            text: SafeText::from_text(&format!(
+                "{} {} → {}",
+                after.id.name,
+                short_release(before),
+                short_release(after)
+            )),
+        });
+    }
+    if !deployed.is_empty() && app.checkpoint().is_some() {
+        app.compare.watch_until = Some(app.now + WATCH_FOR);
+        effects.extend(compare_now(app, Duration::from_secs(5)));
+    }
+    let has_no_log = matches!(app.logs.source, Source::Failed(_) | Source::Ended);
+    if has_no_log
+        && !was_running
+        && is_running(app)
+        && effects.is_empty()
+        && let Some(service) = app.selected()
+    {
+        effects.push(Effect::Follow(Box::new(service.clone())));
+    }
+    effects
+}
+
+fn is_running(app: &App) -> bool {
+    app.selected()
+        .is_some_and(|s| s.state == ServiceState::Running)
+}
+
+/// Services that run another release than before.
+fn deploys(before: &Inventory, after: &Inventory) -> Vec<(Service, Service)> {
+    after
+        .services
+        .iter()
+        .filter_map(|now| {
+            let was = before.find(&now.id)?;
+            let (a, b) = (was.release.identity()?, now.release.identity()?);
+            (a != b).then(|| (was.clone(), now.clone()))
+        })
+        .collect()
+}
+
+/// Pieces of a log came. Those of a service that is no longer selected were on their way already.
+pub(super) fn log(app: &mut App, service: &ServiceId, pieces: Vec<LogPiece>) -> Vec<Effect> {
+    if app.logs.service.as_ref() != Some(service) {
+        return Vec::new();
+    }
+    let notes = app.logs.push(pieces, app.now);
+    for note in notes {
+        let grade = match note.kind {
+            LogNoteKind::Gap | LogNoteKind::Reconnecting | LogNoteKind::Ended => Grade::Warning,
+            _ => Grade::Unknown,
+        };
+        // A recreation is told by the inventory, as a deploy if the release changed.
+        if note.kind == LogNoteKind::Recreated {
+            continue;
+        }
+        app.timeline.push(TimelineEvent {
+            at: note.to.or(note.from).unwrap_or(app.now),
+            kind: TimelineKind::Log,
+            service: Some(note.service.clone()),
+            grade,
+            text: SafeText::from_text(&format!("log {} {}", note.kind.as_str(), note.detail)),
+        });
+    }
+    super::search_on(app)
+}
+
+/// A log ended by itself.
+pub(super) fn log_ended(app: &mut App, service: &ServiceId) -> Vec<Effect> {
+    if app.logs.service.as_ref() == Some(service) {
+        app.logs.source = Source::Ended;
+    }
+    Vec::new()
+}
+
+/// The checkpoints were read.
+pub(super) fn checkpoints(app: &mut App, list: Vec<Checkpoint>) -> Vec<Effect> {
+    let is_first = matches!(app.checkpoints, Reading::Waiting);
+    app.checkpoints = Reading::fresh(list, app.now);
+    // What stands in the pane at the start is the answer to "is it worse than it was?".
+    if is_first && app.checkpoint().is_some() {
+        return compare_now(app, Duration::ZERO);
+    }
+    Vec::new()
+}
+
+/// Starts a comparison of the newest whole checkpoint with now.
+pub(super) fn compare_now(app: &mut App, after: Duration) -> Vec<Effect> {
+    let Some(manifest) = app.checkpoint() else {
+        app.tell(
+            Grade::Unknown,
+            "No checkpoint yet, so nothing to compare with.",
+            None,
+        );
+        return Vec::new();
+    };
+    let checkpoint = manifest.id.clone();
+    let label = manifest
+        .label
+        .clone()
+        .unwrap_or_else(|| SafeText::from_text(&manifest.id));
+    app.compare.label = Some(label);
+    if after.is_zero() {
+        app.compare.running = Some(app.now);
+        app.compare.doing = None;
+    }
+    vec![Effect::Compare { checkpoint, after }]
+}
+
+/// A comparison is done; after a deploy it is repeated for a while.
+pub(super) fn compared(app: &mut App, comparison: Comparison) -> Vec<Effect> {
+    let before = app.compare.reading.value().map(|c| c.verdict.decision);
+    let verdict = &comparison.verdict;
+    if before != Some(verdict.decision) {
+        let worst: Vec<&str> = comparison
+            .services
+            .iter()
+            .filter(|s| {
+                s.verdict.decision == verdict.decision && verdict.decision != Decision::Keep
+            })
+            .map(|s| s.id.name.as_str())
+            .collect();
+        let severity = verdict
+            .severity
+            .map_or_else(String::new, |s| format!(" {}", s.as_str()));
+        let names = if worst.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", worst.join(", "))
+        };
+        app.timeline.push(TimelineEvent {
+            at: app.now,
+            kind: TimelineKind::Verdict,
+            service: None,
+            grade: decision_grade(verdict.decision),
+            text: SafeText::from_text(&format!("{}{severity}{names}", verdict.decision.words())),
+        });
+    }
+    app.compare.set(comparison, app.now);
+    match app.compare.watch_until {
+        Some(until) if app.now < until => compare_now(app, WATCH_EVERY),
+        _ => {
+            app.compare.watch_until = None;
+            Vec::new()
+        }
+    }
+}
+
+/// A checkpoint was made.
+pub(super) fn checkpoint_made(app: &mut App, manifest: &Manifest) -> Vec<Effect> {
+    app.saving = None;
+    let name = manifest
+        .label
+        .as_ref()
+        .map_or(manifest.id.as_str(), |l| l.as_str());
+    if manifest.complete {
+        app.tell(
+            Grade::Ok,
+            format!("Checkpoint {name}: {} services.", manifest.services.len()),
+            None,
+        );
+    } else {
+        let problems: Vec<&str> = manifest.problems.iter().map(AsRef::as_ref).collect();
+        app.tell(
+            Grade::Warning,
+            format!("Checkpoint {name} is not complete: {}", problems.join("; ")),
+            None,
+        );
+    }
+    vec![Effect::ReadCheckpoints, Effect::ReadTimeline]
+}
+
+/// A plan is ready; if its card was closed meanwhile, nobody wants it any more.
+pub(super) fn planned(app: &mut App, plan: Box<Plan>) -> Vec<Effect> {
+    if act::is_wanted(app)
+        && let Some(operating) = &mut app.operating
+    {
+        operating.stage = Stage::Asking(plan);
+    }
+    Vec::new()
+}
+
+/// A plan was carried out.
+pub(super) fn executed(app: &mut App, outcome: Outcome) -> Vec<Effect> {
+    let Some(operating) = &mut app.operating else {
+        return Vec::new();
+    };
+    let text = format!(
+        "{}: {}",
+        confirm::name(&operating.operation),
+        outcome.outcome.words()
+    );
+    let grade = outcome_grade(outcome.outcome);
+    operating.end(outcome);
+    app.timeline.push(TimelineEvent {
+        at: app.now,
+        kind: TimelineKind::Action,
+        service: None,
+        grade,
+        text: SafeText::from_text(&text),
+    });
+    if has_card(app) {
+        app.tell(grade, text, None);
+        app.flash = None;
+    } else {
+        // Hidden while it ran: its end must not be missed.
+        app.tell(grade, text, None);
+        if app.overlay.is_none() {
+            app.overlay = Some(Overlay::Confirm);
+        }
+    }
+    let mut effects = vec![Effect::ReadTimeline, Effect::ReadCheckpoints];
+    if app.checkpoint().is_some() {
+        app.compare.watch_until = Some(app.now + WATCH_FOR);
+        effects.extend(compare_now(app, WATCH_EVERY));
+    }
+    effects
+}
+
+/// Something long goes on.
+pub(super) fn progress(app: &mut App, key: TaskKey, progress: Progress) -> Vec<Effect> {
+    let now = app.now;
+    match key {
+        TaskKey::Execute => {
+            if let Some(operating) = &mut app.operating {
+                operating.progress(progress, now);
+            }
+        }
+        TaskKey::CreateCheckpoint => {
+            if let (Some(saving), Some(text)) = (&mut app.saving, words(&progress)) {
+                saving.doing = text;
+            }
+        }
+        TaskKey::Compare => {
+            app.compare.doing = words(&progress).or_else(|| app.compare.doing.take());
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn words(progress: &Progress) -> Option<SafeText> {
+    match progress {
+        Progress::StepStarted { text, .. } | Progress::Note(text) => Some(text.clone()),
+        Progress::StepEnded { .. } => None,
+        Progress::Counted { what, done, total } => {
+            let of = total.map_or_else(String::new, |n| {
+                format!(" of {}", crate::tui::format::count(n))
+            });
+            Some(SafeText::from_text(&format!(
+                "{what} {}{of}",
+                crate::tui::format::count(*done)
+            )))
+        }
+    }
+}
+
+/// A task could not do its work: the pane that waits for it says so, and the message is kept.
+pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effect> {
+    let now = app.now;
+    let cause = problem.text.clone();
+    match key {
+        TaskKey::Watch => fail(&mut app.services.reading, &cause, now),
+        TaskKey::Checkpoints => fail(&mut app.checkpoints, &cause, now),
+        TaskKey::Timeline => fail(&mut app.timeline.reading, &cause, now),
+        TaskKey::Compare => {
+            app.compare.running = None;
+            app.compare.doing = None;
+            fail(&mut app.compare.reading, &cause, now);
+        }
+        TaskKey::Sample => {
+            app.signals.is_sampling = false;
+            app.signals.next_at = Some(now + SAMPLE_EVERY);
+            fail(&mut app.signals.reading, &cause, now);
+        }
+        TaskKey::Follow => app.logs.source = Source::Failed(problem.clone()),
+        TaskKey::CreateCheckpoint => app.saving = None,
+        TaskKey::Plan | TaskKey::Execute => {
+            if let Some(operating) = &mut app.operating {
+                operating.refuse(problem.clone());
+                if app.overlay.is_none() {
+                    app.overlay = Some(Overlay::Confirm);
+                }
+            }
+        }
+        TaskKey::Search => {}
+    }
+    let grade = match problem.kind {
+        ErrorKind::No | ErrorKind::NotSure | ErrorKind::Refused => Grade::Warning,
+        ErrorKind::Usage | ErrorKind::Failed => Grade::Critical,
+    };
+    app.tell(grade, problem.text, problem.fix);
+    Vec::new()
+}
+
+fn fail<T>(reading: &mut Reading<T>, cause: &SafeText, now: jiff::Timestamp) {
+    let before = std::mem::take(reading);
+    *reading = before.fail(cause.clone(), now);
+}

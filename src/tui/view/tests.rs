@@ -1,0 +1,300 @@
+//! What every pane looks like in each of its states and sizes.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
+use crate::domain::service::{Inventory, Release};
+use crate::ops::ErrorKind;
+use crate::tui::app::App;
+use crate::tui::fixtures::{
+    ansi, broken, checkpoints, empty, failed, forbidden_docker, hostile, plan, safe, screen, setup,
+    stale, styled,
+};
+use crate::tui::layout::Pane;
+use crate::tui::msg::{Msg, Problem};
+use crate::tui::theme::Theme;
+use crate::tui::update::update;
+
+const SIZES: [(u16, u16); 4] = [(40, 10), (80, 24), (120, 40), (200, 60)];
+
+fn keys(app: &mut App, text: &str) {
+    for c in text.chars() {
+        let code = match c {
+            '⏎' => KeyCode::Enter,
+            '⇥' => KeyCode::Tab,
+            '⎋' => KeyCode::Esc,
+            c => KeyCode::Char(c),
+        };
+        update(app, Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+    }
+}
+
+fn with_keys(mut app: App, text: &str) -> App {
+    keys(&mut app, text);
+    app
+}
+
+fn nothing_found(w: u16, h: u16) -> App {
+    let mut app = empty(w, h);
+    update(&mut app, Msg::Inventory(Inventory::default()));
+    update(&mut app, Msg::Checkpoints(Vec::new()));
+    update(&mut app, Msg::Timeline(Vec::new()));
+    app
+}
+
+fn forbidden(w: u16, h: u16) -> App {
+    let mut app = empty(w, h);
+    update(&mut app, Msg::Inventory(forbidden_docker()));
+    update(&mut app, Msg::Checkpoints(Vec::new()));
+    update(&mut app, Msg::Timeline(Vec::new()));
+    app
+}
+
+/// The plan card with its question.
+fn asking(w: u16, h: u16) -> App {
+    let mut app = broken(w, h);
+    keys(&mut app, "Lab");
+    update(&mut app, Msg::Planned(Box::new(plan())));
+    app
+}
+
+fn executing(w: u16, h: u16) -> App {
+    let mut app = asking(w, h);
+    keys(&mut app, "backend⏎");
+    let result = |text: &str, detail: &str| StepResult {
+        text: safe(text),
+        ok: true,
+        ms: 1800,
+        detail: safe(detail),
+    };
+    let told = [
+        Progress::StepStarted {
+            index: 0,
+            text: safe("save the logs"),
+        },
+        Progress::StepEnded {
+            index: 0,
+            result: result("save the logs", "48,210 lines, 2.1 MB"),
+        },
+        Progress::StepStarted {
+            index: 1,
+            text: safe("tag"),
+        },
+        Progress::StepEnded {
+            index: 1,
+            result: result("tag", ""),
+        },
+        Progress::StepStarted {
+            index: 2,
+            text: safe("recreate"),
+        },
+        Progress::Note(safe("Container shop-backend-1 Recreate")),
+    ];
+    for progress in told {
+        update(
+            &mut app,
+            Msg::Progress {
+                key: crate::tui::effect::TaskKey::Execute,
+                progress,
+            },
+        );
+    }
+    app.now += std::time::Duration::from_secs(7);
+    app
+}
+
+fn ended(w: u16, h: u16, kind: OutcomeKind) -> App {
+    let mut app = executing(w, h);
+    update(
+        &mut app,
+        Msg::Executed(Box::new(Outcome {
+            operation: "roll-back".into(),
+            plan_hash: "x".into(),
+            outcome: kind,
+            steps: Vec::new(),
+            manual: if kind == OutcomeKind::FailedPartial {
+                vec![safe("docker compose -p shop up -d --no-deps backend")]
+            } else {
+                Vec::new()
+            },
+            release: Release {
+                digest: Some("sha256:523ac9750001".into()),
+                ..Release::default()
+            },
+            duration_ms: 41_000,
+        })),
+    );
+    app
+}
+
+fn refused(w: u16, h: u16) -> App {
+    let mut app = broken(w, h);
+    keys(&mut app, "Lab");
+    update(
+        &mut app,
+        Msg::Failed {
+            key: crate::tui::effect::TaskKey::Plan,
+            problem: Problem {
+                kind: ErrorKind::No,
+                text: safe(
+                    "nothing to roll back to: no complete checkpoint of shop/backend has another release than the running one",
+                ),
+                fix: Some(safe("lastgood checkpoint list")),
+                is_broken: false,
+            },
+        },
+    );
+    app
+}
+
+type State = (&'static str, fn(u16, u16) -> App);
+
+const STATES: &[State] = &[
+    ("waiting", empty),
+    ("nothing_found", nothing_found),
+    ("forbidden", forbidden),
+    ("broken", broken),
+    ("stale", stale),
+    ("failed", failed),
+    ("hostile", hostile),
+    ("plan", asking),
+    ("executing", executing),
+    ("verified", |w, h| ended(w, h, OutcomeKind::Verified)),
+    ("partial", |w, h| ended(w, h, OutcomeKind::FailedPartial)),
+    ("refused", refused),
+    ("menu", |w, h| with_keys(broken(w, h), "a")),
+    ("help", |w, h| with_keys(broken(w, h), "2?")),
+    ("messages", |w, h| with_keys(refused(w, h), "⎋m")),
+    ("command", |w, h| with_keys(broken(w, h), ":services")),
+    ("example", |w, h| with_keys(broken(w, h), "3⏎")),
+    ("search", |w, h| with_keys(broken(w, h), "/payment⏎")),
+    ("wrapped", |w, h| with_keys(broken(w, h), "2w")),
+    ("zoomed", |w, h| with_keys(broken(w, h), "3zu")),
+];
+
+/// Writes every state as ANSI text where a person asked to look at it.
+#[test]
+fn states_can_be_looked_at() {
+    let Some(folder) = std::env::var_os("LASTGOOD_LOOK") else {
+        return;
+    };
+    let folder = std::path::PathBuf::from(folder);
+    for (w, h) in SIZES {
+        for (name, state) in STATES {
+            std::fs::write(
+                folder.join(format!("{name}-{w}x{h}.ansi")),
+                ansi(&state(w, h)),
+            )
+            .unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_state_in_every_size() {
+    for (w, h) in SIZES {
+        for (name, state) in STATES {
+            let is_small = (w, h) == (40, 10);
+            let is_large = (w, h) == (200, 60);
+            // The largest screen shows what the middle one shows; its layout is worth seeing once.
+            if (is_large && !["broken", "plan"].contains(name)) || (is_small && *name == "zoomed") {
+                continue;
+            }
+            insta::assert_snapshot!(format!("{name}_{w}x{h}"), screen(&state(w, h)));
+        }
+    }
+}
+
+#[test]
+fn colours_have_their_meaning() {
+    insta::assert_snapshot!("styled_broken_120x40", styled(&broken(120, 40)));
+    insta::assert_snapshot!("styled_stale_120x40", styled(&stale(120, 40)));
+    insta::assert_snapshot!("styled_wall_40x10", styled(&broken(40, 10)));
+}
+
+fn with_theme(theme: Theme, w: u16, h: u16) -> App {
+    let mut app = broken(w, h);
+    app.setup.theme = theme;
+    app
+}
+
+#[test]
+fn without_colour_the_cursor_the_focus_and_the_grades_still_show() {
+    let text = styled(&with_theme(Theme::new(false, false), 120, 40));
+    insta::assert_snapshot!("no_color_120x40", text);
+    for color in ["red", "green", "yellow", "cyan", "blue", "gray"] {
+        assert!(!text.contains(&format!("«{color}")), "{color}");
+    }
+    assert!(text.contains("reversed") && text.contains("╔") && text.contains("✖"));
+}
+
+#[test]
+fn plain_is_ascii_but_for_what_services_say() {
+    let mut app = with_theme(Theme::new(false, true), 120, 40);
+    insta::assert_snapshot!("plain_120x40", screen(&app));
+    for pane in Pane::ALL {
+        app.focus.set(pane);
+        let text = screen(&app).replace("1.4 → 1.5", "");
+        let strange: Vec<char> = text
+            .chars()
+            .filter(|c| !c.is_ascii() && !"…·×".contains(*c))
+            .collect();
+        assert!(strange.is_empty(), "{pane:?}: {strange:?}");
+    }
+}
+
+#[test]
+fn nothing_from_outside_reaches_a_cell_unsafe() {
+    for (w, h) in SIZES {
+        for pane in Pane::ALL {
+            let mut app = hostile(w, h);
+            app.focus.set(pane);
+            let text = screen(&app);
+            let bad = |c: char| {
+                (c.is_control() && c != '\n')
+                    || matches!(c, '\u{202a}'..='\u{202e}' | '\u{200b}' | '\u{2066}'..='\u{2069}')
+            };
+            assert!(!text.chars().any(bad), "{pane:?} {w}x{h}");
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_is_never_green() {
+    for (w, h) in SIZES {
+        for app in [
+            empty(w, h),
+            failed(w, h),
+            nothing_found(w, h),
+            forbidden(w, h),
+        ] {
+            let text = styled(&app);
+            assert!(!text.contains("green"), "{text}");
+            assert!(!text.contains('✔'), "{text}");
+        }
+    }
+}
+
+#[test]
+fn no_state_of_any_size_panics() {
+    for w in (1..160).step_by(7) {
+        for h in (1..60).step_by(5) {
+            for (_, state) in STATES {
+                screen(&state(w, h));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_read_only_session_says_so() {
+    let mut setup = setup();
+    setup.is_read_only = true;
+    let mut app = App::new(
+        setup,
+        ratatui::layout::Size::new(120, 40),
+        crate::tui::fixtures::at("15:31:07"),
+    );
+    update(&mut app, Msg::Checkpoints(checkpoints()));
+    assert!(screen(&app).contains("READ-ONLY"));
+}
