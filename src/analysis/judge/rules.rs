@@ -132,7 +132,7 @@ fn pattern(evidence: &Evidence<'_>, pattern: &TestedPattern) -> Option<Ruling> {
         (Call::RollBack, Some(Severity::P0))
     } else if pattern.is_new && pattern.is_significant && after >= 5 && share >= 0.005 {
         (Call::RollBack, Some(Severity::P1))
-    } else if (pattern.is_new && is_confirmed) || (!pattern.is_new && rises && is_confirmed) {
+    } else if is_confirmed && (pattern.is_new || rises) {
         (Call::Watch, Some(Severity::P1))
     } else if pattern.is_new || rises {
         (Call::Inform, None)
