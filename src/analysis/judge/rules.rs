@@ -462,11 +462,12 @@ fn limit_ruling(
         (_, _, None) => format!("over the {word} limit of {line}, nothing to compare with before"),
     };
     let severity = (found.call > Call::Inform).then_some(found.severity);
+    let is_sure = !is_chance && numbers.0.is_some();
     let mut ruling = ruling(
         evidence,
         found.call,
         severity,
-        !is_chance,
+        is_sure,
         rule,
         &format!("{value}, {tail}"),
     );
