@@ -19,7 +19,7 @@ use crate::domain::signal::Limits;
 
 use super::judge::{self, Evidence, HardFact, Judgement, RouteEvidence, TestedPattern};
 use super::pattern::group::{self, Patterns};
-use super::scan::ServiceScan;
+use super::scan::{Example, ServiceScan};
 
 pub use sides::summarise;
 
@@ -195,15 +195,13 @@ impl<'a> World<'a> {
             .flat_map(|r| r.evidence.first().cloned())
             .take(5)
             .collect();
-        let mut slow = lines;
-        slow.retain(|r| r.row.p95_ms.after.is_some());
-        slow.sort_by(|a, b| {
-            b.row
-                .p95_ms
-                .after
-                .unwrap_or(0.0)
-                .total_cmp(&a.row.p95_ms.after.unwrap_or(0.0))
-        });
+        let mut slow: Vec<&(f64, Example)> = pair
+            .after
+            .iter()
+            .flat_map(|s| s.scan.routes.values())
+            .filter_map(|r| r.slowest.as_ref())
+            .collect();
+        slow.sort_by(|a, b| b.0.total_cmp(&a.0));
         Evidence {
             service: id,
             limits,
@@ -219,11 +217,16 @@ impl<'a> World<'a> {
             error_lines: errors,
             slow_lines: slow
                 .iter()
-                .flat_map(|r| r.evidence.first().cloned())
                 .take(3)
+                .map(|(_, e)| placed(e, self.show))
                 .collect(),
         }
     }
+}
+
+/// A record with its place: `line 12: …`.
+fn placed(example: &Example, show: &dyn Fn(&[u8]) -> SafeText) -> SafeText {
+    SafeText::from_text(&format!("line {}: {}", example.line, show(&example.text)))
 }
 
 /// Whether a template is that of a request that failed: masks keep statuses.
@@ -267,10 +270,11 @@ fn routes<'a>(
         .map(|(before, after)| RouteEvidence {
             name: show(after.name.as_bytes()),
             tally: BeforeAfter::new(Some(&before.tally), Some(&after.tally)),
+            slow_line: after.slowest.as_ref().map(|(_, e)| placed(e, show)),
+            error_line: after.failed.as_ref().map(|e| placed(e, show)),
         })
         .collect()
 }
 
 #[cfg(test)]
-#[path = "compare/tests.rs"]
 mod tests;

@@ -66,6 +66,10 @@ pub struct RouteEvidence<'a> {
     pub name: SafeText,
     /// Its requests.
     pub tally: BeforeAfter<Option<&'a Tally>>,
+    /// The record of its slowest request after, with its place.
+    pub slow_line: Option<SafeText>,
+    /// The record of a request after that failed, with its place.
+    pub error_line: Option<SafeText>,
 }
 
 /// Everything that is known of one service.
@@ -271,5 +275,4 @@ fn severity_of(limit: &crate::domain::signal::Threshold, value: f64) -> Option<S
 }
 
 #[cfg(test)]
-#[path = "judge/tests.rs"]
 mod tests;

@@ -410,5 +410,4 @@ impl Scanner {
 }
 
 #[cfg(test)]
-#[path = "scan/tests.rs"]
 mod tests;

@@ -2,6 +2,8 @@
 
 mod changes;
 mod facts;
+#[cfg(test)]
+mod golden;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

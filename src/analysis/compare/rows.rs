@@ -13,8 +13,6 @@ use crate::domain::log::Level;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 
-/// A pattern that was not there before is new if chance leaves it out less often than this.
-const NEW: f64 = 0.07;
 /// A pattern that is not there any more is gone if chance leaves it out less often than this.
 const GONE: f64 = 0.01;
 /// More or less: the chance, and the ratio that matters.
@@ -170,7 +168,7 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
     let ratio =
         (counts.before > 0 && is_comparable).then(|| rate.after.value() / rate.before.value());
     let change = if is_comparable {
-        classify(rate, ratio)
+        classify(pattern.level, rate, ratio)
     } else {
         one_sided(world, counts)
     };
@@ -228,11 +226,21 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
     )
 }
 
+/// A pattern that was not there before is new if chance leaves it out less often than this: in two equal windows that
+/// is two fatal records, four errors, five others.
+fn new_level(level: Option<Level>) -> f64 {
+    match level {
+        Some(Level::Fatal) => 0.14,
+        Some(Level::Error) => 0.04,
+        _ => 0.02,
+    }
+}
+
 /// How the rate moved.
-fn classify(rate: BeforeAfter<Rate>, ratio: Option<f64>) -> PatternChange {
+fn classify(level: Option<Level>, rate: BeforeAfter<Rate>, ratio: Option<f64>) -> PatternChange {
     let BeforeAfter { before, after } = rate;
     if before.events == 0 {
-        return if exact_higher(before, after) <= NEW {
+        return if exact_higher(before, after) <= new_level(level) {
             PatternChange::New
         } else {
             PatternChange::Same

@@ -33,30 +33,38 @@ pub(super) fn apply(evidence: &Evidence<'_>) -> Vec<Ruling> {
     let whole = RouteEvidence {
         name: SafeText::default(),
         tally: BeforeAfter::new(evidence.total.before, Some(after)),
+        slow_line: None,
+        error_line: None,
     };
     let error_rate = error_rate(evidence, &whole, None, 1);
     let latency = latency(evidence, &whole, None, 1);
     rulings.extend(error_rate_limit(evidence, after, error_rate.is_some()));
     rulings.extend(latency_limit(evidence, after, latency.is_some()));
-    let whole_rolls_back = (
-        error_rate
-            .as_ref()
-            .is_some_and(|r| r.call == Call::RollBack),
-        latency.as_ref().is_some_and(|r| r.call == Call::RollBack),
-    );
+    let told = [&error_rate, &latency].map(Option::is_some);
     rulings.extend(error_rate);
     rulings.extend(latency);
     // One route may be slow or broken without showing in the whole. Each look costs: the level is shared.
     let looks = evidence.routes.len().max(1);
-    for route in &evidence.routes {
-        if !whole_rolls_back.0 {
-            rulings.extend(error_rate_of_route(evidence, route, looks));
-        }
-        if !whole_rolls_back.1 {
-            rulings.extend(self::latency(evidence, route, Some(&route.name), looks));
-        }
-    }
+    let rates = evidence
+        .routes
+        .iter()
+        .filter_map(|r| error_rate_of_route(evidence, r, looks));
+    rulings.extend(worst(rates.collect(), told[0]));
+    let latencies =
+        (evidence.routes.iter()).filter_map(|r| self::latency(evidence, r, Some(&r.name), looks));
+    rulings.extend(worst(latencies.collect(), told[1]));
     rulings
+}
+
+/// The routes that are worst: a few where the whole service was told already, to say where to look.
+fn worst(mut routes: Vec<Ruling>, is_told: bool) -> Vec<Ruling> {
+    let rise = |r: &Ruling| match (r.finding.before, r.finding.after) {
+        (Some(before), Some(after)) if before > 0.0 => after / before,
+        _ => f64::INFINITY,
+    };
+    routes.sort_by(|a, b| b.call.cmp(&a.call).then(rise(b).total_cmp(&rise(a))));
+    routes.truncate(if is_told { 3 } else { 10 });
+    routes
 }
 
 fn ruling(
@@ -239,7 +247,7 @@ fn error_rate(
     found.finding.before = Some(values.before);
     found.finding.after = Some(values.after);
     found.finding.interval = interval;
-    found.finding.evidence.clone_from(&evidence.error_lines);
+    found.finding.evidence = lines(part.error_line.as_ref(), &evidence.error_lines);
     Some(found)
 }
 
@@ -279,7 +287,8 @@ fn latency(
     let ratio = median.max(p95);
     let call = if p <= SURE && ratio >= 2.0 {
         Call::RollBack
-    } else if ratio >= 1.25 {
+    } else if median >= 1.25 || (p <= SURE && ratio >= 1.25) {
+        // The p95 alone is noisy: it needs the surer test.
         Call::Watch
     } else {
         return None;
@@ -310,8 +319,13 @@ fn latency(
     found.finding.route = route.cloned();
     found.finding.before = Some(was);
     found.finding.after = Some(is);
-    found.finding.evidence.clone_from(&evidence.slow_lines);
+    found.finding.evidence = lines(part.slow_line.as_ref(), &evidence.slow_lines);
     Some(found)
+}
+
+/// The route's own line where there is one, else those of the service.
+fn lines(own: Option<&SafeText>, all: &[SafeText]) -> Vec<SafeText> {
+    own.map_or_else(|| all.to_vec(), |line| vec![line.clone()])
 }
 
 /// What a limit says: newly broken, or broken before as well.

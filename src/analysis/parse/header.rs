@@ -46,6 +46,8 @@ struct Cell {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Header {
     columns: Vec<Column>,
+    /// Whether a separator follows within three words, in no fixed place: `chrome.exe *64 - message`.
+    until_separator: bool,
     /// Whether nearly every line starts with a time, so that a line without one goes on with the record above.
     pub is_timed: bool,
 }
@@ -67,6 +69,8 @@ impl Header {
         let mut counts = [[0u32; 7]; MAX_COLUMNS];
         let mut total = 0u32;
         let mut timed = 0u32;
+        // For each length of a header, how many lines have a separator one to three words behind it.
+        let mut separated = [0u32; MAX_COLUMNS];
         let mut cells = [None; MAX_COLUMNS];
         for line in lines {
             total += 1;
@@ -77,6 +81,9 @@ impl Header {
                 has_time |= cell.column == Column::Time && index < 4;
             }
             timed += u32::from(has_time);
+            for (length, sum) in separated.iter_mut().enumerate() {
+                *sum += u32::from(separator_after(&cells[..count], length).is_some());
+            }
         }
         if total == 0 {
             return Self::default();
@@ -109,7 +116,11 @@ impl Header {
             }
         }
         columns.truncate(if anchored { kept } else { 0 });
+        let parted = separated
+            .get(columns.len())
+            .is_some_and(|count| f64::from(*count) >= AGREEMENT * f64::from(total));
         Self {
+            until_separator: anchored && parted,
             columns,
             is_timed: f64::from(timed) >= 0.9 * f64::from(total),
         }
@@ -156,9 +167,30 @@ impl Header {
                 head.message = skip_blanks(line, cell.end);
             }
         }
+        let parts = self.until_separator && learned == self.columns.len();
+        // A word more than usual in front of the separator that ends the header.
+        let parts_late = learned > 0
+            && learned + 1 == self.columns.len()
+            && self.columns.last() == Some(&Column::Separator);
+        if (parts || parts_late)
+            && let Some(end) = separator_after(&cells[..count], learned)
+        {
+            head.message = skip_blanks(line, end);
+        }
         head.at = written.and_then(|w| times.resolve(&w));
         head
     }
+}
+
+/// Where the separator ends that stands one to three words behind the first columns.
+fn separator_after(cells: &[Option<Cell>], length: usize) -> Option<usize> {
+    let behind = cells.get(length + 1..)?;
+    let found = behind
+        .iter()
+        .take(3)
+        .flatten()
+        .find(|c| c.column == Column::Separator)?;
+    Some(found.end)
 }
 
 const ALL: [Column; 7] = [
@@ -333,7 +365,7 @@ fn is_program(word: &[u8]) -> bool {
     digits > 0 && word.len() > digits + 1 && word[word.len() - digits - 1] == b'['
 }
 
-/// The length of a bracketed group with its brackets, nested ones included; at most 160 bytes.
+/// The length of a bracketed group with its brackets, nested ones included; at most 400 bytes.
 fn bracket_length(text: &[u8]) -> Option<usize> {
     let (open, close) = match text[0] {
         b'[' => (b'[', b']'),
@@ -341,7 +373,7 @@ fn bracket_length(text: &[u8]) -> Option<usize> {
         _ => (b'<', b'>'),
     };
     let mut depth = 0;
-    for (at, byte) in text.iter().take(160).enumerate() {
+    for (at, byte) in text.iter().take(400).enumerate() {
         if *byte == open {
             depth += 1;
         } else if *byte == close {

@@ -432,5 +432,4 @@ fn read_number<'a>(
 }
 
 #[cfg(test)]
-#[path = "request/tests.rs"]
 mod tests;

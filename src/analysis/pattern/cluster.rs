@@ -9,7 +9,8 @@ use std::collections::{HashMap, HashSet};
 use super::{WILD, hash, mask::is_word_byte};
 use crate::domain::log::Level;
 
-/// So many different words in one place of otherwise equal shapes make the place a variable.
+/// So many different words in one place of otherwise equal shapes make the place a variable, where at least three
+/// other words stay.
 const VARIETY: usize = 4;
 /// Shapes of one part are compared with so many clusters at most.
 const MAX_CLUSTERS: usize = 2000;
@@ -37,11 +38,46 @@ pub struct Clusters {
 /// A shape cut into words, by their hashes; 0 stands for a variable.
 struct Words {
     hashes: Vec<u64>,
+    /// What kind of word it is.
+    looks: Vec<Look>,
     /// Words that must not vary.
     is_fixed: Vec<bool>,
 }
 
 const VARIABLE: u64 = 0;
+
+/// What a word looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// A word of a sentence.
+    Plain,
+    /// All capitals: a state or a command, of which there are a few.
+    Capitals,
+    /// Dots, slashes, underscores, masked digits: rather a name than a word.
+    Name,
+}
+
+fn look(word: &[u8]) -> Look {
+    let mut letters = word.iter().filter(|b| b.is_ascii_alphabetic()).peekable();
+    if letters.peek().is_some() && letters.all(u8::is_ascii_uppercase) {
+        return Look::Capitals;
+    }
+    let inner = word
+        .strip_suffix(b":")
+        .or(word.strip_suffix(b"."))
+        .unwrap_or(word);
+    let named = |b: &u8| matches!(b, b'.' | b'/' | b'@' | b'$' | b'_' | b'\\' | b'*' | &WILD);
+    if inner.iter().any(named) {
+        Look::Name
+    } else {
+        Look::Plain
+    }
+}
+
+/// The logger in front of a message, `app.auth:`: the same words of another one are another pattern.
+fn is_speaker(word: &[u8]) -> bool {
+    word.len() > 2 && word.ends_with(b":") && !word.contains(&WILD)
+}
 
 /// Joins shapes. The result does not depend on anything but the shapes, their levels and weights.
 pub fn cluster(shapes: &[Shape<'_>]) -> Clusters {
@@ -86,6 +122,7 @@ fn is_word(byte: u8) -> bool {
 fn cut(shape: &Shape<'_>) -> (Words, u64) {
     let mut words = Words {
         hashes: Vec::new(),
+        looks: Vec::new(),
         is_fixed: Vec::new(),
     };
     let mut key = hash(shape.level.map_or("", Level::as_str).as_bytes(), 1);
@@ -103,8 +140,9 @@ fn cut(shape: &Shape<'_>) -> (Words, u64) {
             key = hash(piece, key);
             continue;
         }
-        let fixed = is_fixed(piece);
+        let fixed = is_fixed(piece) || (words.hashes.is_empty() && is_speaker(piece));
         words.is_fixed.push(fixed);
+        words.looks.push(look(piece));
         words.hashes.push(if piece == [WILD] {
             VARIABLE
         } else {
@@ -163,7 +201,8 @@ fn find_variables(part: &[usize], words: &mut [Words]) {
         });
         let mut changes: Vec<(usize, usize)> = Vec::new();
         each(words, &mut |index, at, rest| {
-            if seen.get(&(at, rest)).is_some_and(|s| s.len() >= VARIETY) {
+            let needed = variety(&words[index], at);
+            if seen.get(&(at, rest)).is_some_and(|s| s.len() >= needed) {
                 changes.push((index, at));
             }
         });
@@ -173,6 +212,25 @@ fn find_variables(part: &[usize], words: &mut [Words]) {
         for (index, at) in changes {
             words[index].hashes[at] = VARIABLE;
         }
+    }
+}
+
+/// How many different words a place needs to be a variable. The less else is said, the more; the first word is the
+/// subject, and capitals are states: both differ between kinds of records.
+fn variety(words: &Words, at: usize) -> usize {
+    let others = (words.hashes.iter().enumerate())
+        .filter(|(i, w)| *i != at && **w != VARIABLE)
+        .count();
+    let base = match others {
+        0 => return usize::MAX,
+        1 => 3 * VARIETY,
+        2 => VARIETY + 2,
+        _ => VARIETY,
+    };
+    match words.looks[at] {
+        Look::Capitals => base * 3,
+        Look::Plain if at == 0 => base * 2,
+        _ => base,
     }
 }
 
@@ -194,13 +252,17 @@ fn join_similar(part: &[usize], shapes: &[Shape<'_>], words: &mut [Words]) {
             .then_with(|| shapes[*a].masked.cmp(shapes[*b].masked))
     });
     let mut clusters: Vec<Vec<u64>> = Vec::new();
+    let mut looks: Vec<Vec<Look>> = Vec::new();
     let mut members: Vec<Vec<usize>> = Vec::new();
     for index in order {
         let own = &words[index].hashes;
+        let own_looks = &words[index].looks;
         let best = clusters
             .iter()
             .enumerate()
-            .filter_map(|(number, other)| similarity(own, other).map(|s| (number, s)))
+            .filter_map(|(number, other)| {
+                similarity((own, own_looks), (other, &looks[number])).map(|s| (number, s))
+            })
             .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
         match best {
             Some((number, _)) => {
@@ -213,6 +275,7 @@ fn join_similar(part: &[usize], shapes: &[Shape<'_>], words: &mut [Words]) {
             }
             None if clusters.len() < MAX_CLUSTERS => {
                 clusters.push(own.clone());
+                looks.push(own_looks.clone());
                 members.push(vec![index]);
             }
             None => {}
@@ -226,9 +289,9 @@ fn join_similar(part: &[usize], shapes: &[Shape<'_>], words: &mut [Words]) {
 }
 
 /// How much two shapes agree, if they agree enough to be one: `None` otherwise.
-fn similarity(a: &[u64], b: &[u64]) -> Option<f64> {
+fn similarity((a, a_looks): (&[u64], &[Look]), (b, b_looks): (&[u64], &[Look])) -> Option<f64> {
     let (mut equal, mut differ, mut constant) = (0, 0, 0);
-    for (x, y) in a.iter().zip(b) {
+    for (at, (x, y)) in a.iter().zip(b).enumerate() {
         if x == y {
             if *x != VARIABLE {
                 equal += 1;
@@ -237,11 +300,16 @@ fn similarity(a: &[u64], b: &[u64]) -> Option<f64> {
         } else {
             constant += 1;
             // A place that is a variable on one side already costs less than two different words.
-            differ += if *x == VARIABLE || *y == VARIABLE {
-                1
-            } else {
-                2
-            };
+            if *x == VARIABLE || *y == VARIABLE {
+                differ += 1;
+                continue;
+            }
+            // Two words of a sentence tell two sentences; two names may be two of the same kind.
+            let looks = [a_looks[at], b_looks[at]];
+            if !looks.contains(&Look::Name) || looks.contains(&Look::Capitals) {
+                return None;
+            }
+            differ += 2;
         }
     }
     let first_differs =

@@ -36,6 +36,8 @@ pub fn mask(message: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     let mut keep_number = false;
     let mut in_access_log = false;
+    let mut was_amount = false;
+    let (mut before, mut is_name): (&[u8], bool) = (b"", false);
     let mut at = 0;
     while at < message.len() {
         let byte = message[at];
@@ -46,6 +48,11 @@ pub fn mask(message: &[u8], out: &mut Vec<u8>) {
                     memchr::memchr(b'"', &message[at + 1..]).map_or(message.len(), |n| at + 1 + n);
                 out.extend_from_slice(&[b'"', WILD, b'"']);
                 at = (end + 1).min(message.len());
+                continue;
+            }
+            if matches!(byte, b'<' | b'>') && message.get(at + 1).is_some_and(u8::is_ascii_digit) {
+                // `<1 sec` is an amount like any other.
+                at += 1;
                 continue;
             }
             push_separator(
@@ -72,10 +79,138 @@ pub fn mask(message: &[u8], out: &mut Vec<u8>) {
             keep_number = false;
             continue;
         }
-        keep_number =
-            announces_status(word, message.get(at).copied()) || (keep_number && word.len() <= 2);
+        let next = message.get(at).copied();
+        keep_number = announces_status(word, next) || (keep_number && word.len() <= 2);
+        if is_calendar_name(word) && continues_date(&message[at..]) {
+            push_wild(out, start);
+            continue;
+        }
+        if (out.last() == Some(&WILD) || out.ends_with(&[WILD, b' ']))
+            && is_unit(word)
+            && !matches!(next, Some(b'=' | b'('))
+        {
+            // The unit of the number in front; its punctuation stays.
+            if out.last() == Some(&b' ') {
+                out.pop();
+            }
+            // `1038 bytes (1.01 KB)` is one amount, written twice.
+            if next == Some(b')') && was_amount && out.ends_with(&[WILD, b' ', b'(', WILD]) {
+                out.truncate(out.len() - 3);
+                at += 1;
+            }
+            was_amount = true;
+            if let Some(last @ (b'.' | b':')) = word.last() {
+                out.push(*last);
+            }
+            continue;
+        }
+        if is_name {
+            is_name = false;
+            push_wild(out, start);
+            before = word;
+            continue;
+        }
+        is_name = (next == Some(b' ') && announces_name(before, word))
+            || (next == Some(b'=')
+                && names_someone(word)
+                && message.get(at + 1).is_some_and(|b| is_word_byte(*b)));
+        before = word;
         mask_word(word, start, out);
+        if next == Some(b'=') && is_left_out(&message[at + 1..]) {
+            // A value that is left out is a value too.
+            out.extend_from_slice(&[b'=', WILD]);
+            at += 1;
+        }
     }
+    fill_empty_parentheses(start, out);
+}
+
+/// Whether nothing stands behind `key=`.
+fn is_left_out(rest: &[u8]) -> bool {
+    matches!(rest.first(), None | Some(b' ' | b',' | b';' | b')'))
+}
+
+/// Short names of months and days as dates write them.
+fn is_calendar_name(word: &[u8]) -> bool {
+    const NAMES: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDecMonTueWedThuFriSatSun";
+    word.len() == 3 && NAMES.chunks_exact(3).any(|n| n == word)
+}
+
+/// Whether a date goes on behind the name of a month or day.
+fn continues_date(rest: &[u8]) -> bool {
+    let rest = rest.trim_ascii_start();
+    rest.first().is_some_and(u8::is_ascii_digit) || rest.get(..3).is_some_and(is_calendar_name)
+}
+
+/// Units that stand behind a number as a word of their own.
+fn is_unit(word: &[u8]) -> bool {
+    let word = word
+        .strip_suffix(b".")
+        .or(word.strip_suffix(b":"))
+        .unwrap_or(word);
+    let plain = word.strip_suffix(b"s").unwrap_or(word);
+    matches!(
+        plain,
+        b"sec"
+            | b"second"
+            | b"msec"
+            | b"min"
+            | b"minute"
+            | b"hour"
+            | b"day"
+            | b"byte"
+            | b"millisecond"
+    ) || matches!(
+        word,
+        b"ms" | b"s" | b"us" | b"ns" | b"B" | b"KB" | b"MB" | b"GB" | b"TB" | b"kB"
+    ) || matches!(word, b"KiB" | b"MiB" | b"GiB")
+}
+
+/// `()` where a name would stand is a name that is left out.
+fn fill_empty_parentheses(start: usize, out: &mut Vec<u8>) {
+    let mut from = start;
+    while let Some(at) = memchr::memmem::find(&out[from..], b" ()") {
+        out.insert(from + at + 2, WILD);
+        from += at + 3;
+    }
+}
+
+/// Whether the value of this key names a person, a machine or a thing.
+fn names_someone(key: &[u8]) -> bool {
+    let key = key
+        .rsplit(|b| matches!(b, b'.' | b'-'))
+        .next()
+        .unwrap_or(key);
+    matches!(
+        key,
+        b"user"
+            | b"username"
+            | b"login"
+            | b"account"
+            | b"host"
+            | b"hostname"
+            | b"rhost"
+            | b"ruser"
+            | b"client"
+            | b"peer"
+            | b"email"
+            | b"ip"
+            | b"addr"
+            | b"address"
+            | b"id"
+            | b"tenant"
+            | b"customer"
+    ) || key.ends_with(b"_id")
+        || key.ends_with(b"_name")
+}
+
+/// `for user kim`: the word behind is a name. `User authenticated` has no such word in front.
+fn announces_name(before: &[u8], word: &[u8]) -> bool {
+    word == b"user"
+        && matches!(
+            before,
+            b"for" | b"by" | b"as" | b"invalid" | b"illegal" | b"unknown"
+        )
 }
 
 /// Whether the number behind this word is a status or an exit code.
@@ -134,6 +269,19 @@ fn mask_word(word: &[u8], start: usize, out: &mut Vec<u8>) {
         .rposition(|b| !matches!(b, b'.' | b':' | b'?' | b'-'))
         .map_or(0, |at| at + 1);
     let (core, tail) = word.split_at(core_end);
+    // `key:value` is a key with a value.
+    if let Some(colon) = memchr::memchr(b':', core)
+        && colon > 1
+        && colon + 1 < core.len()
+        && core[..colon]
+            .iter()
+            .all(|b| b.is_ascii_alphabetic() || *b == b'_')
+        && !core[colon + 1..].starts_with(b"/")
+    {
+        out.extend_from_slice(&core[..=colon]);
+        mask_word(&word[colon + 1..], start, out);
+        return;
+    }
     match classify(core, tail) {
         Kind::Constant => out.extend_from_slice(core),
         Kind::Variable => push_wild(out, start),
@@ -259,7 +407,7 @@ mod tests {
                 "req 550e8400-e29b-41d4-a716-446655440000 done",
                 "req <*> done",
             ),
-            ("took 35 ms, 12.5MB at 0x7f3a", "took <*> ms, <*> at <*>"),
+            ("took 35 ms, 12.5MB at 0x7f3a", "took <*> at <*>"),
             ("took 35ms", "took <*>"),
             ("open /var/log/x.log failed", "open <*> failed"),
             ("see https://example.org/a?b=1 now", "see <*>=<*> now"),
@@ -271,6 +419,25 @@ mod tests {
             ),
             ("proxy.go:214 up", "proxy.go:<*> up"),
             ("enabled=true", "enabled=<*>"),
+            ("overlap:false index:-3", "overlap:<*> index:<*>"),
+            (
+                "close, 1038 bytes (1.01 KB) sent, lifetime <1 sec",
+                "close, <*> sent, lifetime <*>",
+            ),
+            (
+                "from 1.2.3.4 () at Sun Jul 10 03:55:15 2005",
+                "from <*> (<*>) at <*>",
+            ),
+            ("logname= uid=0", "logname=<*> uid=<*>"),
+            (
+                "connection from 1.2.3.4 (host.example.org) closed",
+                "connection from <*> (<*>) closed",
+            ),
+            (
+                "opened for user root by user=kim",
+                "opened for user <*> by user=<*>",
+            ),
+            ("in calculate_discount()", "in calculate_discount()"),
             ("blk_-6952295868487656571 added", "<*> added"),
             ("worker-3 ready", "worker-<*> ready"),
             ("Ошибка 12 в модуле", "Ошибка <*> в модуле"),

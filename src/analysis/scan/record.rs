@@ -84,6 +84,7 @@ pub(super) fn count(
                 &mut work.route,
                 is_warm,
                 options.slow_over_ms,
+                (record.line, head),
             );
             if let Some((ms, endpoint)) = slow {
                 scan.over_threshold +=
@@ -200,13 +201,14 @@ fn read<'a>(
     Read { at, level, request }
 }
 
-/// Counts a request; returns duration and endpoint where the slow ones are wanted.
+/// Counts a request and keeps the slowest and the first failed record of its route; returns duration and endpoint where the slow ones are wanted.
 fn count_request(
     service: &mut ServiceScan,
     request: &RequestFields<'_>,
     route: &mut Vec<u8>,
     is_warm: bool,
     slow_over_ms: Option<f64>,
+    (line, head): (u64, &[u8]),
 ) -> Option<(f64, String)> {
     service
         .total
@@ -225,15 +227,30 @@ fn count_request(
     };
     let is_full = service.routes.len() >= MAX_ROUTES;
     if !is_full || service.routes.contains_key(&key) {
-        service
-            .routes
-            .entry(key)
-            .or_insert_with(|| RouteTally {
-                name: name(),
-                tally: Tally::with_bound(4096),
-            })
+        let of_route = service.routes.entry(key).or_insert_with(|| RouteTally {
+            name: name(),
+            tally: Tally::with_bound(4096),
+            slowest: None,
+            failed: None,
+        });
+        of_route
             .tally
             .request(request.status, request.duration_ms, is_warm);
+        let example = || Example {
+            line,
+            text: head[..head.len().min(EXAMPLE_BYTES)].to_vec(),
+        };
+        if let Some(ms) = request.duration_ms
+            && of_route
+                .slowest
+                .as_ref()
+                .is_none_or(|(slowest, _)| ms > *slowest)
+        {
+            of_route.slowest = Some((ms, example()));
+        }
+        if request.status.is_some_and(|s| s >= 500) && of_route.failed.is_none() {
+            of_route.failed = Some(example());
+        }
     }
     slow_over_ms?;
     request.duration_ms.map(|ms| (ms, name()))

@@ -1,5 +1,6 @@
 //! What is counted of requests, for a service and for each of its routes.
 
+use super::Example;
 use crate::analysis::latency::Histogram;
 
 /// Numbers of requests.
@@ -126,10 +127,14 @@ impl Tally {
 }
 
 /// The requests of one route.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct RouteTally {
     /// Method and normalised path: `GET /orders/<*>`.
     pub name: String,
     /// Its requests.
     pub tally: Tally,
+    /// The record of its slowest request.
+    pub slowest: Option<(f64, Example)>,
+    /// The record of the first request that failed.
+    pub failed: Option<Example>,
 }

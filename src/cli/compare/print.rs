@@ -103,10 +103,10 @@ pub(super) fn cut(text: &str, width: usize) -> String {
 fn print_numbers(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
     out.line("")?;
     let (b, a) = (&found.before, &found.after);
-    let head = format!("  {:<12}{:>14}{:>14}", "", "BEFORE", "AFTER");
+    let head = format!("  {:<12}{:>18}{:>18}", "", "BEFORE", "AFTER");
     out.line(out.paint(Paint::Dim, &head))?;
     let row = |name: &str, value: &dyn Fn(&SideSummary) -> String| {
-        format!("  {name:<12}{:>14}{:>14}", value(b), value(a))
+        format!("  {name:<12}{:>18}{:>18}", value(b), value(a))
     };
     out.line(row("records", &|s| s.records.to_string()))?;
     out.line(row("requests", &|s| s.requests.to_string()))?;

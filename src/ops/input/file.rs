@@ -55,11 +55,13 @@ pub(super) fn written_at(file: &File) -> Zoned {
     at.to_zoned(TimeZone::system())
 }
 
-/// Reads a source to its end. It is decompressed by its first bytes, whatever it is called.
+/// Reads a source to its end. It is decompressed by its first bytes, whatever it is called. With `is_text_only` a
+/// binary file is refused; a saved log is read whatever is in it.
 pub(super) fn scan(
     source: impl Read + Send,
     name: &str,
     mut scanner: Scanner,
+    is_text_only: bool,
     cancel: &CancellationToken,
 ) -> Result<Scan, OpsError> {
     let mut source = source;
@@ -74,7 +76,7 @@ pub(super) fn scan(
         _ => Box::new(whole),
     };
     let mut chunk = vec![0u8; CHUNK];
-    let mut looked = false;
+    let mut looked = 0;
     loop {
         if cancel.is_cancelled() {
             return Err(OpsError::new(
@@ -88,14 +90,16 @@ pub(super) fn scan(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(failed(name, error)),
         };
-        if !looked && chunk[..got.min(LOOK)].contains(&0) {
+        let nuls = memchr::memchr_iter(0, &chunk[..got.min(LOOK.saturating_sub(looked))]).count();
+        // A program may write a NUL now and then; a binary file is full of them.
+        if is_text_only && nuls * 20 > got.min(LOOK) {
             return Err(OpsError::new(
                 ErrorKind::Usage,
                 format!("{name} is not a text log: it holds NUL bytes"),
             )
             .fix("journalctl or the program that wrote it can print it as text"));
         }
-        looked = true;
+        looked += got;
         scanner.feed(&chunk[..got]);
     }
     Ok(scanner.finish())
@@ -146,6 +150,7 @@ mod tests {
             io::Cursor::new(bytes.to_vec()),
             "x.log",
             Scanner::new(options),
+            true,
             &CancellationToken::new(),
         )
     }

@@ -216,7 +216,7 @@ async fn read_path(
     let scan = blocking(move || {
         let file = file::open(&path)?;
         let scanner = scanner(&RequestRules::default(), &file::written_at(&file), options)?;
-        file::scan(file, &path.display().to_string(), scanner, &cancel)
+        file::scan(file, &path.display().to_string(), scanner, true, &cancel)
     })
     .await?;
     side.add(&|scan| named(scan, &whole), scan, None);
@@ -238,7 +238,7 @@ async fn read_stdin(
     let cancel = cancel.clone();
     let scan = blocking(move || {
         let scanner = scanner(&RequestRules::default(), &Zoned::now(), options)?;
-        file::scan(std::io::stdin(), "standard input", scanner, &cancel)
+        file::scan(std::io::stdin(), "standard input", scanner, true, &cancel)
     })
     .await?;
     let whole = ServiceId::local("file", "stdin");
@@ -305,7 +305,7 @@ async fn read_checkpoint(
                     prefixes: false,
                     ..options
                 });
-                file::scan(file, &path.display().to_string(), scanner, &cancel)
+                file::scan(file, &path.display().to_string(), scanner, false, &cancel)
             }));
             let observed = log
                 .from
@@ -511,5 +511,4 @@ async fn read_live(
 }
 
 #[cfg(test)]
-#[path = "read_tests.rs"]
 mod tests;
