@@ -256,10 +256,7 @@ impl Shop {
             Member::Gateway => settings.config_files = vec![self.folder.gateway_conf()],
             Member::Worker => {
                 settings.requests = RequestRules {
-                    request_regex: Some(
-                        r#""job":"(?<route>[a-z]+)","order":\d+,"duration_ms":(?<ms>\d+)"#
-                            .to_owned(),
-                    ),
+                    request_regex: Some(r"job (?<route>[a-z]+) done in (?<ms>\d+) ms".to_owned()),
                     ignore_routes: Vec::new(),
                 };
             }

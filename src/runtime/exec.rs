@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::domain::log::{LogEvent, LogPosition, LogRequest};
+use crate::domain::log::{LogEvent, LogRequest};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Instance, Release, Runtime, Service, ServiceId, ServiceState};
 use crate::domain::settings::{ExecCommands, ServiceSettings};
@@ -165,19 +165,6 @@ pub async fn read_logs(
             runtime: Runtime::Exec,
         }),
     }
-}
-
-/// Where the service's log files end now; empty where its log is a command's output.
-///
-/// # Errors
-/// A log file is there and cannot be read.
-pub async fn positions(
-    id: &ServiceId,
-    settings: &ServiceSettings,
-) -> Result<Vec<LogPosition>, RuntimeError> {
-    tail::positions(&settings.log_files)
-        .await
-        .map_err(|error| RuntimeError::failed(format!("cannot read the log of {id}"), error))
 }
 
 /// Measures CPU, over a short moment, and memory of the process that `status` names, each also as a fraction of

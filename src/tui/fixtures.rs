@@ -25,6 +25,7 @@ use crate::domain::host::HostName;
 use crate::domain::log::{Level, LogBlock, LogNote, LogNoteKind, Stream};
 use crate::domain::operation::{Operation, Plan, Risk, RollBackTarget, Step, StepWork};
 use crate::domain::reading::Reading;
+use crate::domain::runbook::{ItemState, RunState};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{
     Instance, Inventory, Release, Runtime, Service, ServiceId, ServiceState, Unreachable,
@@ -37,6 +38,7 @@ use crate::store::ring::{LineFacts, PreparedBlock};
 use super::app::{App, Setup};
 use super::keymap::Keymap;
 use super::msg::{LogPiece, Msg};
+use super::panes::runbook::{Entry, Runbooks};
 use super::theme::Theme;
 use super::update::update;
 use super::view::view;
@@ -481,6 +483,13 @@ pub(crate) fn broken(width: u16, height: u16) -> App {
     }
     update(&mut app, Msg::Sampled(signals()));
     update(&mut app, Msg::Timeline(timeline()));
+    update(
+        &mut app,
+        Msg::Runbooks {
+            list: runbooks(),
+            run: Some(Box::new(runbook_run())),
+        },
+    );
     app.flash = None;
     app
 }
@@ -756,6 +765,46 @@ pub(crate) fn ansi(app: &App) -> String {
     out
 }
 
+/// A run of a small runbook: one item ticked by a probe, one failed, one open and late.
+pub(crate) fn runbook_run() -> RunState {
+    let source = "# After a deploy\n\n## First five minutes\n\n- [ ] API answers {due=T+5m}\n  ```probe\n  http http://localhost:8000/health\n  ```\n- [ ] Errors stay under 1 % {due=T+5m}\n- [ ] Sign in works {owner=boris due=T+10m}\n\n  Use the test account.\n\n  ```sh run\n  curl -sf http://localhost:8000/login\n  ```\n\n## First hour\n\n- [ ] Tell the team {owner=anna due=T+60m}\n";
+    let runbook =
+        crate::domain::runbook::parse::parse("after-deploy", "after-deploy.md", source).unwrap();
+    let mut run = RunState::new(
+        "20251227-150000-after-deploy",
+        runbook,
+        at("15:00:12"),
+        at("15:00:12"),
+        safe("anna"),
+    );
+    run.items[0].state = ItemState::Done;
+    run.items[0].is_auto = true;
+    run.items[0].evidence = Some(safe("200 in 12 ms"));
+    run.items[0].revision = 1;
+    run.items[1].state = ItemState::Failed;
+    run.items[1].by = Some(safe("boris"));
+    run.items[1].evidence = Some(safe("25 % at 15:12"));
+    run.items[1].revision = 1;
+    run
+}
+
+pub(crate) fn runbooks() -> Runbooks {
+    let entry = |name: &str, title: &str, items, automatic| Entry {
+        name: name.to_owned(),
+        title: safe(title),
+        items,
+        automatic,
+    };
+    Runbooks {
+        entries: vec![
+            entry("deploy", "Deploy", 14, 4),
+            entry("post-deploy-verification", "After a deploy", 21, 9),
+            entry("incident-response", "Incident", 17, 0),
+        ],
+        problems: Vec::new(),
+    }
+}
+
 /// Stale, as after a lost daemon.
 pub(crate) fn stale(width: u16, height: u16) -> App {
     let mut app = broken(width, height);
@@ -789,6 +838,10 @@ pub(crate) fn failed(width: u16, height: u16) -> App {
         at,
     };
     app.signals.reading = Reading::Failed {
+        cause: cause.clone(),
+        at,
+    };
+    app.runbook.reading = Reading::Failed {
         cause: cause.clone(),
         at,
     };

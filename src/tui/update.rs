@@ -18,7 +18,12 @@ pub use act::is_possible;
 
 /// What is asked for when the console opens.
 pub fn begin() -> Vec<Effect> {
-    vec![Effect::Watch, Effect::ReadCheckpoints, Effect::ReadTimeline]
+    vec![
+        Effect::Watch,
+        Effect::ReadCheckpoints,
+        Effect::ReadTimeline,
+        Effect::ReadRunbooks,
+    ]
 }
 
 /// Changes the state by what happened; returns what is to be done about it.
@@ -46,6 +51,17 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Checkpoints(list) => news::checkpoints(app, list),
         Msg::Timeline(events) => {
             app.timeline.reading = crate::domain::reading::Reading::fresh(events, app.now);
+            Vec::new()
+        }
+        Msg::Runbooks { list, run } => {
+            app.runbook.reading = crate::domain::reading::Reading::fresh(list, app.now);
+            if let Some(run) = run {
+                app.runbook.set_run(*run);
+            }
+            Vec::new()
+        }
+        Msg::RunbookRun(run) => {
+            app.runbook.set_run(*run);
             Vec::new()
         }
         Msg::Compared(comparison) => news::compared(app, *comparison),

@@ -204,6 +204,28 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
+/// Why there is nothing and what to do about it, for a pane that is wide enough to say it: `None` where there are
+/// services.
+pub fn nothing_found(app: &App, width: usize) -> Option<Vec<Line<'static>>> {
+    let inventory = app.services.reading.value()?;
+    if !inventory.services.is_empty() {
+        return None;
+    }
+    let theme = app.setup.theme;
+    let mut rows = rows(inventory, width.saturating_sub(2));
+    rows.push(Row::Blank);
+    rows.push(Row::Line(
+        "Another machine: lastgood --host user@server   A first look without one: lastgood demo"
+            .into(),
+        Role::Dim,
+    ));
+    let lines = rows.iter().map(|row| match row {
+        Row::Line(text, role) => Line::styled(format::cut(text, width), theme.style(*role)),
+        _ => Line::default(),
+    });
+    Some(lines.collect())
+}
+
 fn rows(inventory: &Inventory, width: usize) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
     let mut group = None;
@@ -219,11 +241,9 @@ fn rows(inventory: &Inventory, width: usize) -> Vec<Row<'_>> {
         rows.push(Row::Line("No services found.".to_owned(), Role::Strong));
         if inventory.unreachable.is_empty() {
             for text in [
-                "Docker answers and runs no containers.",
-                "Start some, or try the built-in shop:",
-                "  lastgood demo",
-                "Another machine:",
-                "  lastgood --host user@server",
+                "Whatever could be read runs nothing.",
+                "Start something, or play with",
+                "the built-in shop: lastgood demo",
             ] {
                 rows.push(Row::Line(text.to_owned(), Role::Dim));
             }

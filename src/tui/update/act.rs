@@ -1,6 +1,7 @@
 //! What each action does to the state.
 
 use crate::domain::operation::{Operation, RollBackTarget};
+use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
 use crate::domain::signal::Grade;
 use crate::ops::Confirmation;
@@ -9,7 +10,7 @@ use crate::tui::app::{ARMED_FOR, App, Lock, Saving};
 use crate::tui::effect::Effect;
 use crate::tui::layout::Pane;
 use crate::tui::overlays::confirm::{Operating, Stage, command_line};
-use crate::tui::overlays::menu::Menu;
+use crate::tui::overlays::menu::{self, Menu};
 use crate::tui::overlays::prompt::{Prompt, Purpose};
 use crate::tui::overlays::{Overlay, help, messages, prompt};
 use crate::tui::panes::logs::Search;
@@ -42,6 +43,18 @@ pub fn is_possible(app: &App, action: Action) -> bool {
         Action::ToggleLock => app.lock != Lock::ReadOnly,
         Action::Close => app.overlay.is_some() || app.logs.search.is_some(),
         Action::ToggleZoom => app.focus.panes.len() > 1,
+        Action::StartRunbook => app.runbook.entry().is_some(),
+        Action::ToggleList => app.runbook.run.is_some(),
+        Action::TickItem
+        | Action::FailItem
+        | Action::SkipItem
+        | Action::ClaimItem
+        | Action::CommentItem
+        | Action::UndoItem => app.runbook.item().is_some(),
+        Action::RunItem => app
+            .runbook
+            .item()
+            .is_some_and(|(item, _)| item.run_scripts().next().is_some()),
         _ => true,
     }
 }
@@ -137,10 +150,20 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Restart | Action::StopService | Action::StartService | Action::RollBack => {
             return plan(app, action);
         }
+        Action::RunItem => return plan_item(app),
+        Action::StartRunbook => return start_runbook(app),
+        Action::ToggleList => app.runbook.toggle_list(),
+        Action::TickItem => return act_on_item(app, ItemAction::Tick { evidence: None }),
+        Action::ClaimItem => return act_on_item(app, ItemAction::Claim),
+        Action::UndoItem => return act_on_item(app, ItemAction::Undo),
+        Action::FailItem => ask_about_item(app, Purpose::Fail),
+        Action::SkipItem => ask_about_item(app, Purpose::Skip),
+        Action::CommentItem => ask_about_item(app, Purpose::Comment),
         Action::ChooseEntry => {
-            if let Some(Overlay::Menu(menu)) = &app.overlay {
-                let entry = menu.entry();
-                return perform(app, entry);
+            if let Some(Overlay::Menu(menu)) = &app.overlay
+                && let Some(entry) = menu::entries(app).get(menu.cursor)
+            {
+                return perform(app, *entry);
             }
         }
         Action::AcceptPlan => return accept_plan(app),
@@ -290,8 +313,9 @@ fn go(app: &mut App, by: i64) -> Vec<Effect> {
         _ => 0,
     };
     let page = app.size.height.saturating_sub(4) as usize;
+    let entries = menu::entries(app).len();
     match &mut app.overlay {
-        Some(Overlay::Menu(menu)) => menu.step(amount),
+        Some(Overlay::Menu(menu)) => menu.step(amount, entries),
         Some(Overlay::Help { first, .. }) => {
             *first = first
                 .saturating_add_signed(amount)
@@ -330,7 +354,7 @@ fn go_in_pane(app: &mut App, by: i64) -> Vec<Effect> {
         Pane::Signals => {
             app.signals.first = app.signals.first.saturating_add_signed(amount).min(200);
         }
-        Pane::Runbook => {}
+        Pane::Runbook => app.runbook.step(amount),
         Pane::Timeline => app.timeline.step(amount, height),
     }
     Vec::new()
@@ -422,7 +446,11 @@ fn accept_text(app: &mut App) -> Vec<Effect> {
         }
         return Vec::new();
     }
+    let text = SafeText::from_text(&line);
     match prompt.purpose {
+        Purpose::Fail => act_on_item(app, ItemAction::Fail { reason: Some(text) }),
+        Purpose::Skip => act_on_item(app, ItemAction::Skip { reason: text }),
+        Purpose::Comment => act_on_item(app, ItemAction::Comment { text }),
         Purpose::Command => match prompt::resolve(&line) {
             Ok(action) => perform(app, action),
             Err(text) => {
@@ -457,6 +485,52 @@ fn accept_text(app: &mut App) -> Vec<Effect> {
     }
 }
 
+fn start_runbook(app: &mut App) -> Vec<Effect> {
+    let name = app.runbook.entry().map(|entry| entry.name.clone());
+    name.map(Effect::StartRunbook).into_iter().collect()
+}
+
+/// Says something of the selected item, if it still is where the engineer saw it.
+fn act_on_item(app: &mut App, action: ItemAction) -> Vec<Effect> {
+    let Some(run) = app.runbook.shown_run() else {
+        app.tell(
+            Grade::Unknown,
+            "No runbook is under way: start one first.",
+            None,
+        );
+        return Vec::new();
+    };
+    let Some((item, state)) = app.runbook.item() else {
+        return Vec::new();
+    };
+    vec![Effect::ActOnItem {
+        run: run.run.clone(),
+        item: item.number,
+        action,
+        revision: state.revision,
+    }]
+}
+
+fn ask_about_item(app: &mut App, purpose: Purpose) {
+    if app.runbook.item().is_some() {
+        app.overlay = Some(Overlay::Prompt(Box::new(Prompt::new(purpose, ""))));
+    }
+}
+
+/// The plan that runs the command of the selected item.
+fn plan_item(app: &mut App) -> Vec<Effect> {
+    let Some((item, _)) = app.runbook.item() else {
+        return Vec::new();
+    };
+    let command: Vec<&str> = item.run_scripts().collect();
+    let operation = Operation::RunCommand {
+        title: item.text.clone(),
+        command: command.join("\n"),
+        host: crate::domain::host::HostName::local(),
+    };
+    ask_for_plan(app, operation)
+}
+
 fn create_checkpoint(app: &mut App) -> Vec<Effect> {
     close_menu(app);
     if app.saving.is_some() {
@@ -471,11 +545,6 @@ fn create_checkpoint(app: &mut App) -> Vec<Effect> {
 }
 
 fn plan(app: &mut App, action: Action) -> Vec<Effect> {
-    if app.operating.as_ref().is_some_and(Operating::is_executing) {
-        app.overlay = Some(Overlay::Confirm);
-        app.tell(Grade::Warning, "An action is under way already.", None);
-        return Vec::new();
-    }
     let Some(service) = app.selected() else {
         app.tell(Grade::Unknown, "No service is selected.", None);
         return Vec::new();
@@ -493,6 +562,15 @@ fn plan(app: &mut App, action: Action) -> Vec<Effect> {
         },
         _ => Operation::Restart { services },
     };
+    ask_for_plan(app, operation)
+}
+
+fn ask_for_plan(app: &mut App, operation: Operation) -> Vec<Effect> {
+    if app.operating.as_ref().is_some_and(Operating::is_executing) {
+        app.overlay = Some(Overlay::Confirm);
+        app.tell(Grade::Warning, "An action is under way already.", None);
+        return Vec::new();
+    }
     app.operating = Some(Operating::new(operation.clone(), app.now));
     app.overlay = Some(Overlay::Confirm);
     vec![Effect::Plan(operation)]

@@ -330,7 +330,12 @@ pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effec
                 }
             }
         }
-        TaskKey::Search => {}
+        TaskKey::Runbooks => fail(&mut app.runbook.reading, &cause, now),
+        TaskKey::RunbookProbes => {
+            app.runbook.is_probing = false;
+            app.runbook.next_at = Some(now + crate::tui::panes::runbook::PROBE_EVERY);
+        }
+        TaskKey::RunbookItem | TaskKey::Search => {}
     }
     let grade = match problem.kind {
         ErrorKind::No | ErrorKind::NotSure | ErrorKind::Refused => Grade::Warning,
