@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::log::{LogEvent, LogRequest, Window};
 use crate::domain::operation::{Operation, Plan};
 use crate::domain::outcome::Progress;
+use crate::domain::runbook::RunState;
 use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::Service;
+use crate::domain::service::{Inventory, Service};
 use crate::ops::checkpoint::CreateCheckpoint;
 use crate::ops::input::Input;
 use crate::ops::{self, Confirmation, Context, ErrorKind};
@@ -111,6 +112,15 @@ pub enum Effect {
         /// The revision the engineer saw.
         revision: u64,
     },
+    /// Ask the probes of a run that are due.
+    AskProbes {
+        /// The run.
+        run: Box<RunState>,
+        /// Where the probes' services are looked up.
+        inventory: Box<Inventory>,
+        /// When.
+        after: Duration,
+    },
     /// Make a plan.
     Plan(Operation),
     /// Carry out a confirmed plan.
@@ -198,6 +208,14 @@ impl Effects {
                 let run = blocking(act).await?;
                 Ok(Some(Msg::RunbookRun(Box::new(run))))
             }),
+            Effect::AskProbes {
+                run,
+                inventory,
+                after,
+            } => self.start(
+                TaskKey::RunbookProbes,
+                ask_probes(ctx, run, inventory, after),
+            ),
             Effect::Plan(operation) => self.start(TaskKey::Plan, async move {
                 let plan = ops::plan(&ctx, &operation).await?;
                 Ok(Some(Msg::Planned(Box::new(plan))))
@@ -321,6 +339,25 @@ fn read_runbooks(ctx: &Context) -> Result<Msg, ops::OpsError> {
         list,
         run: run.map(Box::new),
     })
+}
+
+/// Asks what is due and writes down what came of it.
+async fn ask_probes(
+    ctx: Arc<Context>,
+    run: Box<RunState>,
+    inventory: Box<Inventory>,
+    after: Duration,
+) -> Ended {
+    tokio::time::sleep(after).await;
+    let mut state = run;
+    for due in ops::runbook::due_probes(&state) {
+        let answers = ops::runbook::ask(&ctx, &state, &due, &inventory).await;
+        let ctx = Arc::clone(&ctx);
+        let name = state.run.clone();
+        let record = move || ops::runbook::record_probe(&ctx, &name, &due, &answers);
+        state = Box::new(blocking(record).await?);
+    }
+    Ok(Some(Msg::Probed(state)))
 }
 
 async fn watch(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> Ended {

@@ -78,7 +78,7 @@ impl ReadSide {
     ) {
         if scan.cut_lines > 0 {
             self.missing.push(SafeText::from_text(&format!(
-                "{}: {} over 1 MiB were cut",
+                "{}: {} over 1 MiB cut short",
                 self.logs.input,
                 crate::analysis::judge::count(scan.cut_lines, "line")
             )));

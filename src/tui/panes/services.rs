@@ -367,16 +367,23 @@ fn draw_service<'a>(app: &App, service: &Service, width: usize) -> Line<'a> {
         Some(words) => words.clone(),
         None => short_release(service),
     };
-    let middle_width = middle.width().min(room.saturating_sub(8).max(room / 2));
-    let middle = format::cut_left(&middle, middle_width);
-    let name_width = room.saturating_sub(middle.width() + 1);
-    let mut name = format::left(&service.id.name, name_width);
+    let mut name = service.id.name.clone();
     if service.instances.len() > 1 {
-        name = format::left(
-            &format!("{} ×{}", service.id.name, service.instances.len()),
-            name_width,
-        );
+        name.push_str(&format!(" ×{}", service.instances.len()));
     }
+    // Which service it is matters more than what is said of it; both are cut when they must be.
+    let wanted = middle.width();
+    let name_width = room
+        .saturating_sub(wanted + 1)
+        .max(name.width().min(room.saturating_sub(7)));
+    let middle_width = room.saturating_sub(name_width + 1);
+    let middle = if trouble.is_some() {
+        format::cut(&middle, middle_width)
+    } else {
+        format::cut_left(&middle, middle_width)
+    };
+    let middle = format::right(&middle, middle_width);
+    let name = format::left(&name, name_width);
     let style = if is_selected {
         theme.selection(is_focused)
     } else {
