@@ -108,6 +108,9 @@ fn interrupted(app: &mut App, interrupt: Interrupt) -> Vec<Effect> {
 /// Turns readings stale and locks an armed session when their time has come.
 fn age(app: &mut App) {
     let now = app.now;
+    if app.flash_left().is_some_and(|left| left.is_zero()) {
+        app.flash = None;
+    }
     let reading = std::mem::take(&mut app.signals.reading);
     app.signals.reading = reading.age(now, STALE_AFTER);
     if let super::app::Lock::Armed { until } = app.lock

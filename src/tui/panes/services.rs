@@ -215,8 +215,7 @@ pub fn nothing_found(app: &App, width: usize) -> Option<Vec<Line<'static>>> {
     let mut rows = rows(inventory, width.saturating_sub(2));
     rows.push(Row::Blank);
     rows.push(Row::Line(
-        "Another machine: lastgood --host user@server   A first look without one: lastgood demo"
-            .into(),
+        "Another machine: lastgood --host user@server".into(),
         Role::Dim,
     ));
     let lines = rows.iter().map(|row| match row {
@@ -242,10 +241,10 @@ fn rows(inventory: &Inventory, width: usize) -> Vec<Row<'_>> {
         if inventory.unreachable.is_empty() {
             for text in [
                 "Whatever could be read runs nothing.",
-                "Start something, or play with",
-                "the built-in shop: lastgood demo",
+                "Start something, or play with the built-in shop: lastgood demo",
             ] {
-                rows.push(Row::Line(text.to_owned(), Role::Dim));
+                let lines = wrap(text, width).into_iter();
+                rows.extend(lines.map(|line| Row::Line(line, Role::Dim)));
             }
         }
     }
@@ -389,14 +388,23 @@ fn draw_service<'a>(app: &App, service: &Service, width: usize) -> Line<'a> {
     } else {
         theme.style(Role::Text)
     };
-    let middle_style = if trouble.is_some() {
+    let is_stale = !app.services.reading.is_fresh();
+    // What was so is not what is: an old ok is not drawn as one.
+    let glyph_style = if is_stale {
+        theme.style(Role::Stale)
+    } else {
+        theme.grade(grade)
+    };
+    let middle_style = if is_stale {
+        theme.style(Role::Stale)
+    } else if trouble.is_some() {
         theme.grade(grade)
     } else {
         theme.style(Role::Dim)
     };
     Line::from(vec![
         Span::styled(marker, theme.style(Role::Accent)),
-        Span::styled(theme.grade_glyph(grade), theme.grade(grade)),
+        Span::styled(theme.grade_glyph(grade), glyph_style),
         Span::raw(" "),
         Span::styled(name, style),
         Span::raw(" "),
