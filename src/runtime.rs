@@ -150,7 +150,8 @@ pub async fn watch(
     tokio::join!(docker, exec);
 }
 
-/// Reads a service's log: see [`crate::ops::logs::read`](../ops/logs/fn.read.html).
+/// Reads what `request` asks for of a service's log, in the order of its source, until the window is read or, following,
+/// until nobody listens.
 ///
 /// # Errors
 /// The source could not be opened at all.

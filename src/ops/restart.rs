@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::operation::{find_service, unsupported};
-use super::services::discover;
+use super::services::{discover, failed, host_of};
 use super::{Context, ErrorKind, OpsError};
 use crate::domain::operation::{
     ContainerAction, Fingerprint, FingerprintSubject, Operation, Plan, Risk, Step, StepWork,
@@ -12,8 +12,9 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service, ServiceId};
 use crate::domain::settings::ExecCommands;
 use crate::ops::operation::{container_limit_ms, describe, instances};
+use crate::runtime::docker;
 
-/// Time between TERM and KILL, as Docker's own default.
+/// Time between TERM and KILL where a container does not say: Docker's own default.
 const GRACE_S: u32 = 10;
 /// The variable that tells a `roll_back` command which release to bring back.
 const RELEASE_VARIABLE: &str = "LASTGOOD_RELEASE";
@@ -59,7 +60,8 @@ pub(crate) async fn plan(
         let settings = ctx.config.service(id);
         match service.runtime {
             Runtime::Compose | Runtime::Docker => {
-                steps.extend(container_steps(service, action)?);
+                let graces = graces(ctx, service).await?;
+                steps.extend(container_steps(service, action, &graces)?);
             }
             Runtime::Exec => {
                 let commands = settings.exec.unwrap_or_default();
@@ -70,7 +72,7 @@ pub(crate) async fn plan(
                 return Err(unsupported(service, action.as_str()));
             }
         }
-        steps.push(proof(service, action));
+        steps.push(proof(ctx, service, action));
         if action != ContainerAction::Stop {
             notes.push(SafeText::from_text(&format!(
                 "{id} comes back as it is: a new image or environment is not applied"
@@ -124,7 +126,32 @@ fn rough(ms: u64) -> String {
     }
 }
 
-fn container_steps(service: &Service, action: ContainerAction) -> Result<Vec<Step>, OpsError> {
+/// The time between TERM and KILL that each container asks for.
+async fn graces(ctx: &Context, service: &Service) -> Result<Vec<u32>, OpsError> {
+    let host = host_of(ctx, &service.id)?;
+    let fail = |error| {
+        failed(
+            format!("cannot look at the containers of {}", service.id),
+            error,
+        )
+    };
+    let engine = docker::Engine::connect(host).await.map_err(fail)?;
+    let mut graces = Vec::new();
+    for instance in &service.instances {
+        let container = docker::inspect_container(&engine, &instance.id)
+            .await
+            .map_err(fail)?;
+        let own = container.config.and_then(|config| config.stop_timeout);
+        graces.push(own.and_then(|s| u32::try_from(s).ok()).unwrap_or(GRACE_S));
+    }
+    Ok(graces)
+}
+
+fn container_steps(
+    service: &Service,
+    action: ContainerAction,
+    graces: &[u32],
+) -> Result<Vec<Step>, OpsError> {
     if service.instances.is_empty() {
         return Err(OpsError::new(
             ErrorKind::No,
@@ -136,6 +163,7 @@ fn container_steps(service: &Service, action: ContainerAction) -> Result<Vec<Ste
         .iter()
         .enumerate()
         .map(|(index, instance)| {
+            let grace_s = graces.get(index).copied().unwrap_or(GRACE_S);
             let line = format!("docker {} {}", action.as_str(), instance.name);
             // After the first step the containers are still the same: a restart keeps them.
             let fingerprints = (index == 0).then(|| is_as_planned(service));
@@ -145,11 +173,11 @@ fn container_steps(service: &Service, action: ContainerAction) -> Result<Vec<Ste
                 work: StepWork::Container {
                     container: instance.id.clone(),
                     action,
-                    grace_s: GRACE_S,
+                    grace_s,
                 },
                 undo: None,
                 fingerprints: fingerprints.into_iter().collect(),
-                timeout_ms: container_limit_ms(GRACE_S),
+                timeout_ms: container_limit_ms(grace_s),
                 may_fail: false,
             }
         });
@@ -222,21 +250,38 @@ pub(crate) fn exec_step(
     })
 }
 
-fn proof(service: &Service, action: ContainerAction) -> Step {
+fn proof(ctx: &Context, service: &Service, action: ContainerAction) -> Step {
     let identity = match service.runtime {
         // A restart may well bring what a link points to now.
         Runtime::Exec => None,
         _ => service.release.identity().map(str::to_owned),
     };
-    verify_step(&service.id, identity, action != ContainerAction::Stop)
+    verify_step(ctx, service, identity, action != ContainerAction::Stop)
 }
 
 /// The last step of a plan: look until it is proved.
-pub(crate) fn verify_step(id: &ServiceId, identity: Option<String>, running: bool) -> Step {
+pub(crate) fn verify_step(
+    ctx: &Context,
+    service: &Service,
+    identity: Option<String>,
+    running: bool,
+) -> Step {
+    let id = &service.id;
     let text = if running {
-        format!("verify: {id} is what it should be, runs for 5 s, probe 3 of 3")
+        let what = identity.as_deref().map_or_else(String::new, |wanted| {
+            format!("it runs {}, ", crate::domain::service::short_id(wanted))
+        });
+        let probe = match (&ctx.config.service(id).probe, service.health) {
+            (Some(probe), _) => format!("{} {PROBES} of {PROBES}", probe.name()),
+            (None, Some(_)) => format!("container health {PROBES} of {PROBES}"),
+            (None, None) => "no probe configured".to_owned(),
+        };
+        format!(
+            "verify: {what}no restart for {} s, {probe}",
+            STABLE_MS / 1000
+        )
     } else {
-        format!("verify: {id} does not run")
+        "verify: it does not run".to_owned()
     };
     Step {
         text: SafeText::from_text(&text),

@@ -84,7 +84,8 @@ pub(super) async fn plan(
             steps.push(run_roll_back(ctx, service, &target)?);
         }
     }
-    steps.push(verify_step(id, Some(target.identity.clone()), true));
+    let wanted = Some(target.identity.clone());
+    steps.push(verify_step(ctx, service, wanted, true));
     let failing = service.release.to_string();
     Ok(Plan {
         operation: operation.clone(),

@@ -132,7 +132,7 @@ fn pattern(evidence: &Evidence<'_>, pattern: &TestedPattern) -> Option<Ruling> {
         (Call::RollBack, Some(Severity::P0))
     } else if pattern.is_new && pattern.is_significant && after >= 5 && share >= 0.005 {
         (Call::RollBack, Some(Severity::P1))
-    } else if (pattern.is_new && is_confirmed) || (!pattern.is_new && rises && is_confirmed) {
+    } else if is_confirmed && (pattern.is_new || rises) {
         (Call::Watch, Some(Severity::P1))
     } else if pattern.is_new || rises {
         (Call::Inform, None)
@@ -462,11 +462,12 @@ fn limit_ruling(
         (_, _, None) => format!("over the {word} limit of {line}, nothing to compare with before"),
     };
     let severity = (found.call > Call::Inform).then_some(found.severity);
+    let is_sure = !is_chance && numbers.0.is_some();
     let mut ruling = ruling(
         evidence,
         found.call,
         severity,
-        !is_chance,
+        is_sure,
         rule,
         &format!("{value}, {tail}"),
     );

@@ -306,7 +306,7 @@ fn the_most_urgent_service_decides() {
     );
     let silent = judge(&Case::new(Some(tally(500, 0, around(50.0))), None).evidence());
     assert_eq!(
-        overall(&[good.clone(), bad.clone(), silent.clone()]).decision,
+        overall(&[good.clone(), bad, silent.clone()]).decision,
         Decision::RollBack
     );
     assert_eq!(
