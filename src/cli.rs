@@ -17,6 +17,7 @@ pub mod demo;
 pub mod errors;
 pub mod exit;
 pub mod health;
+pub mod keys;
 pub mod logs;
 pub mod output;
 pub mod patterns;
@@ -155,6 +156,8 @@ pub enum Command {
     Audit(audit::AuditArgs),
     /// The configuration in force
     Config(config::ConfigArgs),
+    /// Which key means what in the console
+    Keys(keys::KeysArgs),
     /// Print a shell's completion script
     Completions(completions::CompletionsArgs),
     /// Print the manual page

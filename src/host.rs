@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,6 +16,7 @@ use crate::domain::safe_text::SafeText;
 
 mod local;
 pub mod probe;
+pub mod ssh;
 pub mod tail;
 
 /// A machine.
@@ -22,6 +24,8 @@ pub mod tail;
 pub enum Host {
     /// This machine.
     Local,
+    /// A machine behind ssh.
+    Ssh(Arc<ssh::Session>),
 }
 
 /// A command to run: a program and its arguments, never a line for a shell to take apart.
@@ -200,6 +204,15 @@ pub enum HostError {
         /// Its limit.
         limit: Duration,
     },
+    /// The machine could not be reached, or the link was lost: what a command did is then unknown.
+    #[error("{host} cannot be reached")]
+    Lost {
+        /// The machine.
+        host: HostName,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl HostError {
@@ -209,7 +222,7 @@ impl HostError {
             Self::File { source, .. } | Self::Start { source, .. } => {
                 source.kind() == std::io::ErrorKind::NotFound
             }
-            Self::TooLarge { .. } | Self::TimedOut { .. } => false,
+            Self::TooLarge { .. } | Self::TimedOut { .. } | Self::Lost { .. } => false,
         }
     }
 }
@@ -219,6 +232,7 @@ impl Host {
     pub fn name(&self) -> HostName {
         match self {
             Self::Local => HostName::local(),
+            Self::Ssh(session) => session.name(),
         }
     }
 
@@ -229,6 +243,7 @@ impl Host {
     pub async fn query(&self, command: &Command) -> Result<CommandOutput, HostError> {
         match self {
             Self::Local => local::run(command).await,
+            Self::Ssh(session) => session.run(command).await,
         }
     }
 
@@ -243,6 +258,7 @@ impl Host {
     ) -> Result<CommandOutput, HostError> {
         match self {
             Self::Local => local::run(command).await,
+            Self::Ssh(session) => session.run_detached(command).await,
         }
     }
 
@@ -253,6 +269,7 @@ impl Host {
     pub async fn read_file(&self, path: &Path, max: u64) -> Result<Vec<u8>, HostError> {
         match self {
             Self::Local => local::read_file(path.to_owned(), max).await,
+            Self::Ssh(session) => session.read_file(path, max).await,
         }
     }
 
@@ -263,6 +280,7 @@ impl Host {
     pub async fn stat(&self, path: &Path) -> Result<Option<FileStat>, HostError> {
         match self {
             Self::Local => local::stat(path.to_owned()).await,
+            Self::Ssh(session) => session.stat(path).await,
         }
     }
 
@@ -281,6 +299,7 @@ impl Host {
     ) -> Result<(), HostError> {
         match self {
             Self::Local => local::write_file_atomic(path.to_owned(), content, mode).await,
+            Self::Ssh(session) => session.write_file_atomic(path, &content, mode).await,
         }
     }
 }

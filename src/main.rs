@@ -4,8 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use lastgood::cli::demo::DemoArgs;
+use lastgood::cli::keys::{KeymapText, KeysArgs, KeysCommand};
 use lastgood::cli::output::{Ended, Output, Stop, talk, talk_error};
-use lastgood::cli::{Cli, Command, Global, TuiArgs, completions, exit::Exit};
+use lastgood::cli::{Cli, Command, Global, TuiArgs, completions, exit::Exit, keys};
 use lastgood::demo;
 use lastgood::ops::{Context, Options};
 use lastgood::tui;
@@ -42,6 +43,7 @@ async fn run(cli: Cli) -> u8 {
         Command::Completions(args) => completions::completions(&args, &mut out),
         Command::Man => completions::man(&mut out),
         Command::Help(args) => completions::help(&args, &mut out),
+        Command::Keys(args) => keys::run(&args, &keymap(&args), &mut out),
         Command::Tui(args) => return console(&cli.global, args).await,
         Command::Demo(args) => return play_demo(&cli.global, &args, &mut out).await,
         command => headless(&cli.global, command, &mut out).await,
@@ -73,6 +75,25 @@ fn options(global: &Global, via: &str) -> Options {
         hosts: global.host.clone(),
         read_only: global.read_only,
         via: via.to_owned(),
+    }
+}
+
+/// The keymap in force as text: the console knows it, the command line prints it.
+fn keymap(args: &KeysArgs) -> KeymapText {
+    let file = tui::keymap::user_file();
+    let (is_markdown, is_built_in) = match &args.command {
+        KeysCommand::Print(print) => (print.markdown, print.built_in),
+        KeysCommand::Check => (false, false),
+    };
+    let print = if is_markdown {
+        tui::keymap::print::markdown
+    } else {
+        tui::keymap::print::text
+    };
+    let keymap = tui::keymap::Keymap::load(file.as_deref().filter(|_| !is_built_in));
+    KeymapText {
+        file: file.map_or_else(String::new, |path| path.display().to_string()),
+        bindings: keymap.map(|keymap| print(&keymap)),
     }
 }
 
@@ -155,6 +176,7 @@ async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended 
         Command::Config(args) => cli::config::run(&args, &ctx, out).await,
         Command::Demo(_)
         | Command::Tui(_)
+        | Command::Keys(_)
         | Command::Completions(_)
         | Command::Man
         | Command::Help(_) => Ok(Exit::Usage),

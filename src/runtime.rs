@@ -10,7 +10,7 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
 use crate::domain::settings::ServiceSettings;
 use crate::domain::signal::Saturation;
-use crate::host::Host;
+use crate::host::{Host, tail};
 
 pub mod compose;
 pub mod docker;
@@ -150,7 +150,8 @@ pub async fn watch(
     tokio::join!(docker, exec);
 }
 
-/// Reads a service's log: see [`crate::ops::logs::read`](../ops/logs/fn.read.html).
+/// Reads what `request` asks for of a service's log, in the order of its source, until the window is read or, following,
+/// until nobody listens.
 ///
 /// # Errors
 /// The source could not be opened at all.
@@ -174,8 +175,8 @@ pub async fn read_logs(
     }
 }
 
-/// Where the files of a service's log end now, so that "after" can start exactly there. Empty for a log that is
-/// not made of files.
+/// Where the configured log files of a service end now, so that "after" can start exactly there. Empty where none
+/// are configured.
 ///
 /// # Errors
 /// A log file is there and cannot be read.
@@ -183,10 +184,12 @@ pub async fn positions(
     service: &Service,
     settings: &ServiceSettings,
 ) -> Result<Vec<LogPosition>, RuntimeError> {
-    match service.runtime {
-        Runtime::Exec => exec::positions(&service.id, settings).await,
-        _ => Ok(Vec::new()),
-    }
+    tail::positions(&settings.log_files).await.map_err(|error| {
+        RuntimeError::failed(
+            format!("cannot read the log files of {}", service.id),
+            error,
+        )
+    })
 }
 
 /// Measures what a service uses of what it may use.

@@ -14,12 +14,14 @@ use super::exit::Exit;
 use super::output::{Ended, Output, Paint, talk, talk_error};
 use super::restart::resolve;
 use super::{Global, confirm};
-use crate::domain::checkpoint::{Checkpoint, Manifest, SavedService, Verification};
+use crate::domain::checkpoint::{
+    Checkpoint, Manifest, SavedFile, SavedLog, SavedService, Verification,
+};
 use crate::domain::health::HealthState;
 use crate::domain::operation::Operation;
 use crate::domain::outcome::Progress;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::ServiceId;
+use crate::domain::service::{Release, Runtime, ServiceId};
 use crate::domain::time;
 use crate::ops::checkpoint::{self, CreateCheckpoint};
 use crate::ops::{Context, ErrorKind, OpsError};
@@ -290,9 +292,41 @@ struct View<'a> {
     created_at: Timestamp,
     label: Option<&'a SafeText>,
     by: &'a SafeText,
-    services: &'a [SavedService],
+    services: Vec<ServiceView<'a>>,
     complete: bool,
     problems: &'a [SafeText],
+}
+
+/// A service of it: `pinned` says whether its image is, `pin` by which tag.
+#[derive(Serialize)]
+struct ServiceView<'a> {
+    pinned: bool,
+    pin: Option<&'a str>,
+    id: &'a ServiceId,
+    runtime: Runtime,
+    log: Option<&'a SavedLog>,
+    files: &'a [SavedFile],
+    release: &'a Release,
+    health: Option<HealthState>,
+    probes: &'a [SafeText],
+    restarts: u64,
+}
+
+impl<'a> ServiceView<'a> {
+    fn of(saved: &'a SavedService) -> Self {
+        Self {
+            pinned: saved.pinned.is_some(),
+            pin: saved.pinned.as_deref(),
+            id: &saved.id,
+            runtime: saved.runtime,
+            log: saved.log.as_ref(),
+            files: &saved.files,
+            release: &saved.release,
+            health: saved.health,
+            probes: &saved.probes,
+            restarts: saved.restarts,
+        }
+    }
 }
 
 impl<'a> View<'a> {
@@ -303,7 +337,7 @@ impl<'a> View<'a> {
             created_at: manifest.created_at,
             label: manifest.label.as_ref(),
             by: &manifest.by,
-            services: &manifest.services,
+            services: manifest.services.iter().map(ServiceView::of).collect(),
             complete: manifest.complete,
             problems: &manifest.problems,
         }

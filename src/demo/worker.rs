@@ -84,7 +84,7 @@ async fn work(log: &Log, queue: PathBuf) {
 
 fn done(job: &str, order: &str, took: Duration) -> String {
     format!(
-        "\"msg\":\"job done\",\"job\":\"{job}\",\"order\":{order},\"duration_ms\":{}",
+        "\"msg\":\"job {job} done in {} ms\",\"order\":{order}",
         took.as_millis()
     )
 }
@@ -134,7 +134,7 @@ mod tests {
         );
         let line: serde_json::Value =
             serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-        assert_eq!(line["duration_ms"], 31);
+        assert_eq!(line["msg"], "job invoice done in 31 ms");
         assert_eq!(line["level"], "info");
     }
 }

@@ -135,22 +135,23 @@ impl Drop for Group {
     }
 }
 
+/// Which part of too long an output is kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Keep {
+pub(super) enum Keep {
     First,
     Last,
 }
 
 /// What a stream gave so far, bounded.
-struct Kept {
-    bytes: Vec<u8>,
-    cut: u64,
+pub(super) struct Kept {
+    pub(super) bytes: Vec<u8>,
+    pub(super) cut: u64,
     max: usize,
     keep: Keep,
 }
 
 impl Kept {
-    fn new(max: usize, keep: Keep) -> Self {
+    pub(super) fn new(max: usize, keep: Keep) -> Self {
         Self {
             bytes: Vec::new(),
             cut: 0,
@@ -159,7 +160,7 @@ impl Kept {
         }
     }
 
-    async fn fill(&mut self, stream: Option<impl AsyncRead + Unpin>) {
+    pub(super) async fn fill(&mut self, stream: Option<impl AsyncRead + Unpin>) {
         let Some(mut stream) = stream else {
             return;
         };

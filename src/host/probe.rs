@@ -27,11 +27,23 @@ pub async fn ask(host: &Host, probe: &Probe) -> HealthCheck {
                 Host::Local,
             ) => http(url, *status, contains.as_deref(), probe.timeout).await,
             (ProbeKind::Tcp { address }, Host::Local) => tcp(address).await,
+            (
+                ProbeKind::Http {
+                    url,
+                    status,
+                    contains,
+                },
+                host @ Host::Ssh(_),
+            ) => remote_http(host, url, *status, contains.as_deref(), probe.timeout).await,
+            (ProbeKind::Tcp { address }, host @ Host::Ssh(_)) => {
+                remote_tcp(host, address, probe.timeout).await
+            }
             (ProbeKind::Command { command }, host) => run(host, command, probe.timeout).await,
         }
     };
     // A command ends itself in time, and says so better than a timer of ours.
-    let limit = probe.timeout + Duration::from_secs(if is_command(probe) { 5 } else { 0 });
+    let is_ended_there = is_command(probe) || !host.name().is_local();
+    let limit = probe.timeout + Duration::from_secs(if is_ended_there { 20 } else { 0 });
     let answer = tokio::time::timeout(limit, asking)
         .await
         .unwrap_or_else(|_| {
@@ -73,28 +85,100 @@ async fn http(
         .map_err(|e| explain(&e))?;
     let mut response = client.get(url).send().await.map_err(|e| explain(&e))?;
     let code = response.status();
-    let is_expected = status.map_or(code.is_success(), |wanted| wanted == code.as_u16());
-    if !is_expected {
-        let wanted = status.map_or("2xx".to_owned(), |s| s.to_string());
-        return Err(format!("{code}, expected {wanted}"));
-    }
-    let Some(wanted) = contains else {
-        return Ok(code.to_string());
-    };
     let mut body = Vec::new();
-    while body.len() < MAX_BODY {
+    while contains.is_some() && body.len() < MAX_BODY {
         match response.chunk().await.map_err(|e| explain(&e))? {
             Some(chunk) => body.extend_from_slice(&chunk),
             None => break,
         }
     }
     body.truncate(MAX_BODY);
-    let body = String::from_utf8_lossy(&body);
+    judge(code.as_u16(), &code.to_string(), &body, status, contains)
+}
+
+fn judge(
+    code: u16,
+    shown: &str,
+    body: &[u8],
+    status: Option<u16>,
+    contains: Option<&str>,
+) -> Result<String, String> {
+    let is_expected = status.map_or((200..300).contains(&code), |wanted| wanted == code);
+    if !is_expected {
+        let wanted = status.map_or("2xx".to_owned(), |s| s.to_string());
+        return Err(format!("{shown}, expected {wanted}"));
+    }
+    let Some(wanted) = contains else {
+        return Ok(shown.to_owned());
+    };
+    let body = String::from_utf8_lossy(body);
     if body.contains(wanted) {
-        return Ok(format!("{code}, body contains {wanted:?}"));
+        return Ok(format!("{shown}, body contains {wanted:?}"));
     }
     let start: String = body.chars().take(80).collect();
-    Err(format!("{code}, but the body lacks {wanted:?}: {start}"))
+    Err(format!("{shown}, but the body lacks {wanted:?}: {start}"))
+}
+
+/// Asked by curl on that machine: `localhost` in the address is the machine's own.
+async fn remote_http(
+    host: &Host,
+    url: &str,
+    status: Option<u16>,
+    contains: Option<&str>,
+    timeout: Duration,
+) -> Result<String, String> {
+    let seconds = format!("{:.1}", timeout.as_secs_f32().max(0.1));
+    let argv = [
+        "curl",
+        "-sS",
+        "--noproxy",
+        "*",
+        "--max-time",
+        &seconds,
+        "-w",
+        "\n%{http_code}",
+        "--url",
+        url,
+    ];
+    let mut command = Command::new(argv, timeout + Duration::from_secs(5));
+    command.max_output = 16 * MAX_BODY;
+    let output = host
+        .query(&command)
+        .await
+        .map_err(|e| SafeText::from_error(&e).to_string())?;
+    if !output.is_success() {
+        return Err(match output.code {
+            Some(127) => format!(
+                "curl, which asks the probe on {}, is not installed there",
+                host.name()
+            ),
+            _ => output.describe().to_string(),
+        });
+    }
+    let end = memchr::memrchr(b'\n', &output.stdout).unwrap_or(0);
+    let (body, code) = output.stdout.split_at(end);
+    let code = String::from_utf8_lossy(code).trim().to_owned();
+    let number = code.parse().map_err(|_| format!("curl said {code:?}"))?;
+    judge(
+        number,
+        &code,
+        &body[..body.len().min(MAX_BODY)],
+        status,
+        contains,
+    )
+}
+
+async fn remote_tcp(host: &Host, address: &str, timeout: Duration) -> Result<String, String> {
+    let (name, port) = address
+        .rsplit_once(':')
+        .ok_or_else(|| format!("{address:?} has no port"))?;
+    let script = r#"exec 3<> "/dev/tcp/$1/$2""#;
+    let command = Command::new(["bash", "-c", script, "bash", name, port], timeout);
+    match host.query(&command).await {
+        Ok(output) if output.is_success() => Ok("connected".to_owned()),
+        Ok(output) => Err(output.describe().to_string()),
+        Err(error) => Err(SafeText::from_error(&error).to_string()),
+    }
 }
 
 /// A probe asks this service: another host that answers well proves nothing.

@@ -67,9 +67,15 @@ pub async fn create(
         () = cancel.cancelled() => return Err(cancelled()),
         saved = work => saved?,
     };
-    let (mut rows, found) = saved;
+    let (mut rows, mut found) = saved;
+    let gone = if what.services.is_empty() && !found.is_empty() {
+        drop_vanished(ctx, &mut rows, &mut found).await
+    } else {
+        Vec::new()
+    };
     is_complete &= found.is_empty();
     problems.extend(found);
+    problems.extend(gone);
 
     note(&progress, "pinning images");
     problems.extend(pin::pin_all(ctx, staging.id(), &mut rows).await);
@@ -92,6 +98,32 @@ pub async fn create(
     Ok(finished.map_err(|error| {
         OpsError::new(ErrorKind::Failed, "cannot finish the checkpoint").because(error)
     })??)
+}
+
+/// A service that was removed while "all" were being saved is no gap in the others: it is left out and named.
+async fn drop_vanished(
+    ctx: &Context,
+    rows: &mut Vec<SavedService>,
+    problems: &mut Vec<SafeText>,
+) -> Vec<SafeText> {
+    let now = super::services::discover(ctx).await;
+    if !now.unreachable.is_empty() {
+        return Vec::new();
+    }
+    let mut notes = Vec::new();
+    rows.retain(|row| {
+        if now.find(&row.id).is_some() {
+            return true;
+        }
+        let own = format!("{}: ", row.id);
+        problems.retain(|problem| !problem.as_str().starts_with(&own));
+        notes.push(SafeText::from_text(&format!(
+            "{} was removed while the checkpoint was made",
+            row.id
+        )));
+        false
+    });
+    notes
 }
 
 fn cancelled() -> OpsError {

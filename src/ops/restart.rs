@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::operation::{find_service, unsupported};
-use super::services::discover;
+use super::services::{discover, failed, host_of};
 use super::{Context, ErrorKind, OpsError};
 use crate::domain::operation::{
     ContainerAction, Fingerprint, FingerprintSubject, Operation, Plan, Risk, Step, StepWork,
@@ -11,10 +11,13 @@ use crate::domain::operation::{
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service, ServiceId};
 use crate::domain::settings::ExecCommands;
-use crate::ops::operation::{container_limit_ms, instances};
+use crate::ops::operation::{container_limit_ms, describe, instances};
+use crate::runtime::docker;
 
-/// Time between TERM and KILL, as Docker's own default.
+/// Time between TERM and KILL where a container does not say: Docker's own default.
 const GRACE_S: u32 = 10;
+/// The variable that tells a `roll_back` command which release to bring back.
+const RELEASE_VARIABLE: &str = "LASTGOOD_RELEASE";
 /// How long a configured command may take.
 const COMMAND_LIMIT_MS: u64 = 120_000;
 /// How long a service must run without a restart to count as running.
@@ -57,17 +60,19 @@ pub(crate) async fn plan(
         let settings = ctx.config.service(id);
         match service.runtime {
             Runtime::Compose | Runtime::Docker => {
-                steps.extend(container_steps(service, action)?);
+                let graces = graces(ctx, service).await?;
+                steps.extend(container_steps(service, action, &graces)?);
             }
             Runtime::Exec => {
                 let commands = settings.exec.unwrap_or_default();
-                steps.push(exec_step(service, &commands, action)?);
+                let change = Change::State(action);
+                steps.push(exec_step(service, &commands, &change)?);
             }
             Runtime::Swarm | Runtime::Pm2 | Runtime::File => {
                 return Err(unsupported(service, action.as_str()));
             }
         }
-        steps.push(proof(service, action));
+        steps.push(proof(ctx, service, action));
         if action != ContainerAction::Stop {
             notes.push(SafeText::from_text(&format!(
                 "{id} comes back as it is: a new image or environment is not applied"
@@ -121,7 +126,32 @@ fn rough(ms: u64) -> String {
     }
 }
 
-fn container_steps(service: &Service, action: ContainerAction) -> Result<Vec<Step>, OpsError> {
+/// The time between TERM and KILL that each container asks for.
+async fn graces(ctx: &Context, service: &Service) -> Result<Vec<u32>, OpsError> {
+    let host = host_of(ctx, &service.id)?;
+    let fail = |error| {
+        failed(
+            format!("cannot look at the containers of {}", service.id),
+            error,
+        )
+    };
+    let engine = docker::Engine::connect(host).await.map_err(fail)?;
+    let mut graces = Vec::new();
+    for instance in &service.instances {
+        let container = docker::inspect_container(&engine, &instance.id)
+            .await
+            .map_err(fail)?;
+        let own = container.config.and_then(|config| config.stop_timeout);
+        graces.push(own.and_then(|s| u32::try_from(s).ok()).unwrap_or(GRACE_S));
+    }
+    Ok(graces)
+}
+
+fn container_steps(
+    service: &Service,
+    action: ContainerAction,
+    graces: &[u32],
+) -> Result<Vec<Step>, OpsError> {
     if service.instances.is_empty() {
         return Err(OpsError::new(
             ErrorKind::No,
@@ -133,6 +163,7 @@ fn container_steps(service: &Service, action: ContainerAction) -> Result<Vec<Ste
         .iter()
         .enumerate()
         .map(|(index, instance)| {
+            let grace_s = graces.get(index).copied().unwrap_or(GRACE_S);
             let line = format!("docker {} {}", action.as_str(), instance.name);
             // After the first step the containers are still the same: a restart keeps them.
             let fingerprints = (index == 0).then(|| is_as_planned(service));
@@ -142,11 +173,11 @@ fn container_steps(service: &Service, action: ContainerAction) -> Result<Vec<Ste
                 work: StepWork::Container {
                     container: instance.id.clone(),
                     action,
-                    grace_s: GRACE_S,
+                    grace_s,
                 },
                 undo: None,
                 fingerprints: fingerprints.into_iter().collect(),
-                timeout_ms: container_limit_ms(GRACE_S),
+                timeout_ms: container_limit_ms(grace_s),
                 may_fail: false,
             }
         });
@@ -163,73 +194,94 @@ pub(crate) fn is_as_planned(service: &Service) -> Fingerprint {
     }
 }
 
-fn exec_step(
+/// What is done to a service that is run by commands.
+pub(crate) enum Change<'a> {
+    /// Restart, stop or start it.
+    State(ContainerAction),
+    /// Bring back this release.
+    RollBack(&'a str),
+}
+
+/// A step that runs a configured command, by `sh -c`, so that the plan shows exactly what runs.
+///
+/// # Errors
+/// The command is not configured.
+pub(crate) fn exec_step(
     service: &Service,
     commands: &ExecCommands,
-    action: ContainerAction,
+    change: &Change<'_>,
 ) -> Result<Step, OpsError> {
-    let command = match action {
-        ContainerAction::Start => commands.start.clone(),
-        ContainerAction::Stop => commands.stop.clone(),
-        ContainerAction::Restart => commands.restart.clone().or_else(|| {
-            let (stop, start) = (commands.stop.as_ref()?, commands.start.as_ref()?);
-            Some(format!("{{ {stop}; }} && {{ {start}; }}"))
-        }),
+    let (key, command) = match change {
+        Change::State(ContainerAction::Start) => ("start", commands.start.clone()),
+        Change::State(ContainerAction::Stop) => ("stop", commands.stop.clone()),
+        Change::State(ContainerAction::Restart) => {
+            let both = commands.stop.as_ref().zip(commands.start.as_ref());
+            let stop_start = both.map(|(stop, start)| format!("{{ {stop}; }} && {{ {start}; }}"));
+            ("restart", commands.restart.clone().or(stop_start))
+        }
+        Change::RollBack(_) => ("roll_back", commands.roll_back.clone()),
     };
     let command = command.ok_or_else(|| {
         OpsError::new(
             ErrorKind::Usage,
-            format!(
-                "no {} command is configured for {}",
-                action.as_str(),
-                service.id
-            ),
+            format!("no {key} command is configured for {}", service.id),
         )
-        .fix(format!(
-            "[services.\"{}\"] {} = \"…\"",
-            service.id,
-            action.as_str()
-        ))
+        .fix(format!("[services.\"{}\"] {key} = \"…\"", service.id))
     })?;
-    Ok(exec_command(service, &command, BTreeMap::new()))
-}
-
-/// A step that runs a configured command.
-pub(crate) fn exec_command(
-    service: &Service,
-    command: &str,
-    env: BTreeMap<String, String>,
-) -> Step {
-    Step {
-        text: SafeText::from_text(&format!("run: {command}")),
-        manual: Some(SafeText::from_text(command)),
-        work: StepWork::Command {
-            argv: vec!["sh".to_owned(), "-c".to_owned(), command.to_owned()],
-            cwd: None,
-            env,
-        },
+    let mut env = BTreeMap::new();
+    let mut text = format!("run: {command}");
+    if let Change::RollBack(release) = change {
+        env.insert(RELEASE_VARIABLE.to_owned(), (*release).to_owned());
+        text.push_str(&format!("  with {RELEASE_VARIABLE}={release}"));
+    }
+    let work = StepWork::Command {
+        argv: vec!["sh".to_owned(), "-c".to_owned(), command],
+        cwd: None,
+        env,
+    };
+    Ok(Step {
+        text: SafeText::from_text(&text),
+        manual: Some(SafeText::from_text(&describe(&work))),
+        work,
         undo: None,
         fingerprints: vec![is_as_planned(service)],
         timeout_ms: COMMAND_LIMIT_MS,
         may_fail: false,
-    }
+    })
 }
 
-fn proof(service: &Service, action: ContainerAction) -> Step {
+fn proof(ctx: &Context, service: &Service, action: ContainerAction) -> Step {
     let identity = match service.runtime {
         // A restart may well bring what a link points to now.
         Runtime::Exec => None,
         _ => service.release.identity().map(str::to_owned),
     };
-    verify_step(&service.id, identity, action != ContainerAction::Stop)
+    verify_step(ctx, service, identity, action != ContainerAction::Stop)
 }
 
 /// The last step of a plan: look until it is proved.
-pub(crate) fn verify_step(id: &ServiceId, identity: Option<String>, running: bool) -> Step {
+pub(crate) fn verify_step(
+    ctx: &Context,
+    service: &Service,
+    identity: Option<String>,
+    running: bool,
+) -> Step {
+    let id = &service.id;
     let text = if running {
-        format!("verify: {id} is what it should be, runs for 5 s, probe 3 of 3")
+        let what = identity.as_deref().map_or_else(String::new, |wanted| {
+            format!("it runs {}, ", crate::domain::service::short_id(wanted))
+        });
+        let probe = match (&ctx.config.service(id).probe, service.health) {
+            (Some(probe), _) => format!("{} {PROBES} of {PROBES}", probe.name()),
+            (None, Some(_)) => format!("container health {PROBES} of {PROBES}"),
+            (None, None) => "no probe configured".to_owned(),
+        };
+        format!(
+            "verify: {what}no restart for {} s, {probe}",
+            STABLE_MS / 1000
+        )
     } else {
-        format!("verify: {id} does not run")
+        "verify: it does not run".to_owned()
     };
     Step {
         text: SafeText::from_text(&text),

@@ -7,13 +7,12 @@ mod compose;
 mod files;
 mod target;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Zoned;
 
 use super::operation::{find_service, unsupported};
-use super::restart::{BUDGET_MS, exec_command, from_line, is_as_planned, verify_step};
+use super::restart::{BUDGET_MS, Change, exec_step, from_line, is_as_planned, verify_step};
 use super::services::discover;
 use super::{Context, ErrorKind, OpsError};
 use crate::domain::checkpoint::{Checkpoint, SavedService};
@@ -82,10 +81,11 @@ pub(super) async fn plan(
         }
         _ => {
             steps.extend(put_back.steps);
-            steps.push(exec_step(ctx, service, &target)?);
+            steps.push(run_roll_back(ctx, service, &target)?);
         }
     }
-    steps.push(verify_step(id, Some(target.identity.clone()), true));
+    let wanted = Some(target.identity.clone());
+    steps.push(verify_step(ctx, service, wanted, true));
     let failing = service.release.to_string();
     Ok(Plan {
         operation: operation.clone(),
@@ -131,7 +131,7 @@ fn save_logs(ctx: &Context, service: &Service) -> Step {
     }
 }
 
-fn exec_step(ctx: &Context, service: &Service, target: &Target) -> Result<Step, OpsError> {
+fn run_roll_back(ctx: &Context, service: &Service, target: &Target) -> Result<Step, OpsError> {
     if target.saved.is_none() {
         return Err(OpsError::new(
             ErrorKind::Usage,
@@ -142,26 +142,11 @@ fn exec_step(ctx: &Context, service: &Service, target: &Target) -> Result<Step, 
         ));
     }
     let commands = ctx.config.service(&service.id).exec.unwrap_or_default();
-    let command = commands.roll_back.ok_or_else(|| {
-        OpsError::new(
-            ErrorKind::Usage,
-            format!("no roll_back command is configured for {}", service.id),
-        )
-        .fix(format!("[services.\"{}\"] roll_back = \"…\"", service.id))
-    })?;
-    let release =
-        |identity: &str| BTreeMap::from([("LASTGOOD_RELEASE".to_owned(), identity.to_owned())]);
-    let mut step = exec_command(service, &command, release(&target.identity));
-    step.text = SafeText::from_text(&format!(
-        "run with LASTGOOD_RELEASE={}: {command}",
-        target.identity
-    ));
-    step.manual = Some(SafeText::from_text(&super::operation::describe(&step.work)));
-    step.undo = service.release.identity().map(|now| StepWork::Command {
-        argv: vec!["sh".to_owned(), "-c".to_owned(), command],
-        cwd: None,
-        env: release(now),
-    });
+    let mut step = exec_step(service, &commands, &Change::RollBack(&target.identity))?;
+    step.undo = match service.release.identity() {
+        Some(now) => Some(exec_step(service, &commands, &Change::RollBack(now))?.work),
+        None => None,
+    };
     Ok(step)
 }
 

@@ -49,7 +49,12 @@ pub async fn measure(ctx: &Context, service: &Service, window: Window) -> Servic
 fn fit(service: &Service, window: Window, now: Timestamp) -> Window {
     let until = window.until.unwrap_or(now);
     let since = window.since.unwrap_or_else(|| until - SPAN);
-    let created = service.instances.iter().filter_map(|i| i.created_at).min();
+    // A process has no creation besides its start.
+    let born = service
+        .instances
+        .iter()
+        .filter_map(|i| i.created_at.or(i.started_at));
+    let created = born.min();
     Window {
         since: Some(created.map_or(since, |at| since.max(at))),
         until: Some(until),
@@ -305,10 +310,10 @@ mod tests {
         )
     }
 
-    fn find(signals: &[Signal], name: SignalName) -> Signal {
+    fn find(signals: &[Signal], name: &SignalName) -> Signal {
         signals
             .iter()
-            .find(|s| s.signal == name && s.route.is_none())
+            .find(|s| s.signal == *name && s.route.is_none())
             .unwrap()
             .clone()
     }
@@ -323,10 +328,10 @@ mod tests {
             .map(|i| request(i, if i % 10 == 0 { 500 } else { 200 }))
             .collect();
         let signals = measured(&lines);
-        let latency = find(&signals, SignalName::LatencyP95);
+        let latency = find(&signals, &SignalName::LatencyP95);
         assert_eq!((latency.value, latency.grade), (Some(500.0), Grade::Ok));
-        assert_eq!(find(&signals, SignalName::Traffic).value, Some(10.0));
-        let errors = find(&signals, SignalName::ErrorRate);
+        assert_eq!(find(&signals, &SignalName::Traffic).value, Some(10.0));
+        let errors = find(&signals, &SignalName::ErrorRate);
         assert_eq!((errors.value, errors.grade), (Some(0.1), Grade::Critical));
         assert_eq!(errors.detail.as_str(), "10 of 100 requests");
         assert!(signals.iter().any(|s| s.route.is_some()), "{signals:#?}");
@@ -335,10 +340,10 @@ mod tests {
     #[test]
     fn a_few_requests_are_unknown_and_say_so() {
         let lines: Vec<String> = (0..12).map(|i| request(i, 500)).collect();
-        let errors = find(&measured(&lines), SignalName::ErrorRate);
+        let errors = find(&measured(&lines), &SignalName::ErrorRate);
         assert_eq!((errors.value, errors.grade), (None, Grade::Unknown));
         assert_eq!(errors.detail.as_str(), "12 requests, needs 20");
-        let traffic = find(&measured(&["INFO tick".to_owned()]), SignalName::Traffic);
+        let traffic = find(&measured(&["INFO tick".to_owned()]), &SignalName::Traffic);
         assert_eq!(traffic.value, None);
         assert!(
             traffic

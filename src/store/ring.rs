@@ -8,9 +8,11 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned};
 use regex::bytes::Regex;
 
+use crate::analysis::parse::read_line;
+use crate::analysis::parse::time::TimeReader;
 use crate::domain::log::{Level, LogBlock, LogNote, Stream};
 
 /// Small blocks are joined up to this size, so that a trickle of single lines does not cost a block each.
@@ -42,13 +44,27 @@ pub struct LineFacts {
 }
 
 /// Reads level and time of lines, one after the other; keeps what it learned of the stream's form of time.
-#[derive(Debug, Default)]
-pub struct LineReader {}
+#[derive(Debug)]
+pub struct LineReader {
+    times: TimeReader,
+}
 
 impl LineReader {
+    /// A reader for lines written until `now`, in its zone where they name none.
+    pub fn new(now: &Zoned) -> Self {
+        Self {
+            times: TimeReader::new(now),
+        }
+    }
+
     /// What a line says of itself.
-    fn look(&mut self, _text: &[u8]) -> LineFacts {
-        LineFacts::default()
+    fn look(&mut self, text: &[u8]) -> LineFacts {
+        let fields = read_line(text, &mut self.times);
+        LineFacts {
+            at: fields.at,
+            level: fields.level,
+            text_from: u16::try_from(fields.message).unwrap_or(0),
+        }
     }
 }
 
@@ -93,6 +109,12 @@ impl PreparedBlock {
     /// How many lines it holds.
     pub fn lines(&self) -> u64 {
         self.rows.len() as u64
+    }
+
+    /// How many of them were written at or after an instant; a line without a time counts as new.
+    pub fn lines_since(&self, at: Timestamp) -> u64 {
+        let is_new = |row: &&Row| row.at.is_none_or(|t| t >= at);
+        self.rows.iter().filter(is_new).count() as u64
     }
 }
 

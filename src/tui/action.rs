@@ -221,6 +221,25 @@ actions! {
     /// Show the patterns that did not change, or hide them
     ToggleUnchanged = "compare.toggle-unchanged", "unchanged", ReadOnly, [COMPARE];
 
+    /// Start the selected runbook
+    StartRunbook = "runbook.start-selected", "start", ReadOnly, [RUNBOOK];
+    /// Between the run and the list of runbooks
+    ToggleList = "runbook.toggle-list", "list", ReadOnly, [RUNBOOK];
+    /// Tick the selected item
+    TickItem = "runbook.tick-item", "tick", ReadOnly, [RUNBOOK];
+    /// Say that the selected item did not work, and what was seen
+    FailItem = "runbook.fail-item", "fail…", ReadOnly, [RUNBOOK];
+    /// Leave the selected item out, with a reason
+    SkipItem = "runbook.skip-item", "skip…", ReadOnly, [RUNBOOK];
+    /// Say that you are on the selected item
+    ClaimItem = "runbook.claim-item", "claim", ReadOnly, [RUNBOOK];
+    /// Add a remark to the selected item
+    CommentItem = "runbook.comment-item", "comment…", ReadOnly, [RUNBOOK];
+    /// Take back what was said of the selected item
+    UndoItem = "runbook.undo-item", "undo", ReadOnly, [RUNBOOK];
+    /// Run the command of the selected runbook item
+    RunItem = "runbook.run-item", "run…", Disruptive, [MENU];
+
     /// Save how everything looks now, as the state to come back to
     CreateCheckpoint = "checkpoint.create-now", "checkpoint", ReadOnly, [MENU];
     /// Restart the selected service

@@ -16,14 +16,17 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::log::{LogEvent, LogRequest, Window};
 use crate::domain::operation::{Operation, Plan};
 use crate::domain::outcome::Progress;
+use crate::domain::runbook::RunState;
+use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::Service;
+use crate::domain::service::{Inventory, Service};
 use crate::ops::checkpoint::CreateCheckpoint;
 use crate::ops::input::Input;
 use crate::ops::{self, Confirmation, Context, ErrorKind};
 use crate::store::ring::{LineReader, PreparedBlock};
 
 use super::msg::{LogPiece, Msg, Problem};
+use super::panes::runbook::{Entry, Runbooks};
 use super::panes::timeline;
 use super::terminal;
 
@@ -57,6 +60,12 @@ pub enum TaskKey {
     Plan,
     /// Carrying out a plan.
     Execute,
+    /// Reading the runbooks.
+    Runbooks,
+    /// Starting a run or saying something of an item.
+    RunbookItem,
+    /// Asking the probes of a run.
+    RunbookProbes,
     /// Going on with a search.
     Search,
 }
@@ -88,6 +97,30 @@ pub enum Effect {
     },
     /// Make a checkpoint of every service.
     CreateCheckpoint,
+    /// Read the runbooks and the run that is under way.
+    ReadRunbooks,
+    /// Start a run of the runbook of that name.
+    StartRunbook(String),
+    /// Say something of an item of a run.
+    ActOnItem {
+        /// The run.
+        run: String,
+        /// The item's number.
+        item: usize,
+        /// What is said.
+        action: ItemAction,
+        /// The revision the engineer saw.
+        revision: u64,
+    },
+    /// Ask the probes of a run that are due.
+    AskProbes {
+        /// The run.
+        run: Box<RunState>,
+        /// Where the probes' services are looked up.
+        inventory: Box<Inventory>,
+        /// When.
+        after: Duration,
+    },
     /// Make a plan.
     Plan(Operation),
     /// Carry out a confirmed plan.
@@ -155,6 +188,34 @@ impl Effects {
             Effect::CreateCheckpoint => {
                 self.start(TaskKey::CreateCheckpoint, create_checkpoint(ctx, inbox));
             }
+            Effect::ReadRunbooks => self.start(TaskKey::Runbooks, async move {
+                let msg = blocking(move || read_runbooks(&ctx)).await?;
+                Ok(Some(msg))
+            }),
+            Effect::StartRunbook(name) => self.start(TaskKey::RunbookItem, async move {
+                let run = blocking(move || ops::runbook::start(&ctx, &name, None)).await?;
+                Ok(Some(Msg::RunbookRun(Box::new(run))))
+            }),
+            Effect::ActOnItem {
+                run,
+                item,
+                action,
+                revision,
+            } => self.start(TaskKey::RunbookItem, async move {
+                let act = move || {
+                    ops::runbook::act(&ctx, Some(&run), &item.to_string(), action, Some(revision))
+                };
+                let run = blocking(act).await?;
+                Ok(Some(Msg::RunbookRun(Box::new(run))))
+            }),
+            Effect::AskProbes {
+                run,
+                inventory,
+                after,
+            } => self.start(
+                TaskKey::RunbookProbes,
+                ask_probes(ctx, run, inventory, after),
+            ),
             Effect::Plan(operation) => self.start(TaskKey::Plan, async move {
                 let plan = ops::plan(&ctx, &operation).await?;
                 Ok(Some(Msg::Planned(Box::new(plan))))
@@ -249,6 +310,56 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
+/// The list, and the newest run if it still has something to do. That there is no run at all is no failure.
+fn read_runbooks(ctx: &Context) -> Result<Msg, ops::OpsError> {
+    let listing = ops::runbook::list(ctx)?;
+    let list = Runbooks {
+        entries: listing
+            .runbooks
+            .iter()
+            .map(|source| Entry {
+                name: source.runbook.name.clone(),
+                title: source.runbook.title.clone(),
+                items: source.runbook.items().count(),
+                automatic: source.runbook.automatic_count(),
+            })
+            .collect(),
+        problems: listing
+            .problems
+            .iter()
+            .map(|problem| SafeText::from_error(problem))
+            .collect(),
+    };
+    let run = if ops::runbook::runs(ctx)?.is_empty() {
+        None
+    } else {
+        Some(ops::runbook::status(ctx, None)?).filter(|run| !run.is_complete())
+    };
+    Ok(Msg::Runbooks {
+        list,
+        run: run.map(Box::new),
+    })
+}
+
+/// Asks what is due and writes down what came of it.
+async fn ask_probes(
+    ctx: Arc<Context>,
+    run: Box<RunState>,
+    inventory: Box<Inventory>,
+    after: Duration,
+) -> Ended {
+    tokio::time::sleep(after).await;
+    let mut state = run;
+    for due in ops::runbook::due_probes(&state) {
+        let answers = ops::runbook::ask(&ctx, &state, &due, &inventory).await;
+        let ctx = Arc::clone(&ctx);
+        let name = state.run.clone();
+        let record = move || ops::runbook::record_probe(&ctx, &name, &due, &answers);
+        state = Box::new(blocking(record).await?);
+    }
+    Ok(Some(Msg::Probed(state)))
+}
+
 async fn watch(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> Ended {
     let (to, mut from) = mpsc::channel(4);
     let forward = async {
@@ -287,7 +398,7 @@ async fn pump(
     mut from: mpsc::Receiver<LogEvent>,
     inbox: mpsc::Sender<Msg>,
 ) {
-    let mut reader = LineReader::default();
+    let mut reader = LineReader::new(&jiff::Zoned::now());
     let mut seen = 0;
     let mut skipped = 0;
     let mut events = Vec::new();

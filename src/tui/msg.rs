@@ -8,6 +8,7 @@ use crate::domain::comparison::Comparison;
 use crate::domain::log::LogNote;
 use crate::domain::operation::Plan;
 use crate::domain::outcome::{Outcome, Progress};
+use crate::domain::runbook::RunState;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, ServiceId};
 use crate::domain::signal::ServiceSignals;
@@ -16,6 +17,7 @@ use crate::ops::{ErrorKind, OpsError};
 use crate::store::ring::PreparedBlock;
 
 use super::effect::TaskKey;
+use super::panes::runbook::Runbooks;
 
 /// A signal of the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +111,17 @@ pub enum Msg {
     Checkpoints(Vec<Checkpoint>),
     /// What happened lately, the oldest first.
     Timeline(Vec<TimelineEvent>),
+    /// The runbooks that can be started, and the run that is under way.
+    Runbooks {
+        /// What can be started.
+        list: Runbooks,
+        /// What is under way.
+        run: Option<Box<RunState>>,
+    },
+    /// Where a run stands.
+    RunbookRun(Box<RunState>),
+    /// The probes of a run were asked; where it stands now.
+    Probed(Box<RunState>),
     /// A comparison is done.
     Compared(Box<Comparison>),
     /// A checkpoint was made.

@@ -3,7 +3,10 @@
 
 mod act;
 mod key;
+mod motion;
 mod news;
+mod operate;
+mod runbook;
 
 use crate::domain::signal::Grade;
 
@@ -12,13 +15,19 @@ use super::effect::{Effect, TaskKey};
 use super::layout::Pane;
 use super::msg::{Interrupt, Msg};
 use super::overlays::Overlay;
+use super::panes::runbook::PROBE_EVERY;
 use super::panes::signals::{SAMPLE_EVERY, STALE_AFTER};
 
 pub use act::is_possible;
 
 /// What is asked for when the console opens.
 pub fn begin() -> Vec<Effect> {
-    vec![Effect::Watch, Effect::ReadCheckpoints, Effect::ReadTimeline]
+    vec![
+        Effect::Watch,
+        Effect::ReadCheckpoints,
+        Effect::ReadTimeline,
+        Effect::ReadRunbooks,
+    ]
 }
 
 /// Changes the state by what happened; returns what is to be done about it.
@@ -48,6 +57,25 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.timeline.reading = crate::domain::reading::Reading::fresh(events, app.now);
             Vec::new()
         }
+        Msg::Runbooks { list, run } => {
+            app.runbook.reading = crate::domain::reading::Reading::fresh(list, app.now);
+            if let Some(run) = run {
+                app.runbook.set_run(*run);
+            }
+            Vec::new()
+        }
+        Msg::Probed(run) => {
+            app.runbook.is_probing = false;
+            app.runbook.next_at = Some(app.now + PROBE_EVERY);
+            if app.runbook.run.as_ref().map(|r| &r.run) == Some(&run.run) {
+                app.runbook.set_run(*run);
+            }
+            Vec::new()
+        }
+        Msg::RunbookRun(run) => {
+            app.runbook.set_run(*run);
+            Vec::new()
+        }
         Msg::Compared(comparison) => news::compared(app, *comparison),
         Msg::CheckpointMade(manifest) => news::checkpoint_made(app, &manifest),
         Msg::Planned(plan) => news::planned(app, plan),
@@ -62,6 +90,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
     };
     age(app);
     effects.extend(keep_sampling(app));
+    effects.extend(keep_probing(app));
     effects
 }
 
@@ -105,6 +134,30 @@ fn keep_sampling(app: &mut App) -> Option<Effect> {
         service: Box::new(service),
         after,
     })
+}
+
+/// Probes are asked only while someone can see what comes of it, and only for a run that has due ones.
+fn keep_probing(app: &mut App) -> Option<Effect> {
+    if app.runbook.is_probing || !app.is_visible(Pane::Runbook) {
+        return None;
+    }
+    let run = app.runbook.run.as_ref().filter(|run| !run.is_complete())?;
+    let inventory = app.services.reading.value()?;
+    if run.due_probes().is_empty() {
+        return None;
+    }
+    let after = app
+        .runbook
+        .next_at
+        .and_then(|at| std::time::Duration::try_from(at.duration_since(app.now)).ok())
+        .unwrap_or_default();
+    let effect = Effect::AskProbes {
+        run: Box::new(run.clone()),
+        inventory: Box::new(inventory.clone()),
+        after,
+    };
+    app.runbook.is_probing = true;
+    Some(effect)
 }
 
 /// Another service is shown: its log, its signals.

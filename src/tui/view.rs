@@ -140,6 +140,12 @@ fn lock(app: &App) -> (String, Role) {
         Lock::ReadOnly => ("READ-ONLY".to_owned(), Role::Accent),
         Lock::Armed { until } if app.now < until => {
             let left = format::elapsed_ms(app.now, until);
+            // Rounded up: "0 min left" would be a lie.
+            let left = if left > 60_000 {
+                left.div_ceil(60_000) * 60_000
+            } else {
+                left
+            };
             (format!("ARMED {} left", format::span(left)), Role::Warning)
         }
         _ => ("LOCKED".to_owned(), Role::Dim),
@@ -261,6 +267,20 @@ fn footer_actions(place: Place) -> &'static [Action] {
             Action::ToggleUnchanged,
             Action::ToggleZoom,
             Action::ToggleLock,
+            Action::ShowHelp,
+            Action::Quit,
+        ],
+        Place::Pane(Pane::Runbook) => &[
+            Action::StartRunbook,
+            Action::TickItem,
+            Action::FailItem,
+            Action::SkipItem,
+            Action::ClaimItem,
+            Action::UndoItem,
+            Action::CommentItem,
+            Action::OpenMenu,
+            Action::ToggleList,
+            Action::ToggleZoom,
             Action::ShowHelp,
             Action::Quit,
         ],

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::output::{Output, Paint, Stop};
 use crate::demo::{BAD, GOOD, Member, Shop};
+use crate::domain::change::ChangeKind;
 use crate::domain::checkpoint::Manifest;
 use crate::domain::comparison::{Comparison, PatternChange};
 use crate::domain::health::HealthState;
@@ -186,10 +187,14 @@ impl<'a> Story<'a> {
                 side.as_ref()
                     .map_or_else(|| "nothing".to_owned(), ToString::to_string)
             };
+            let what = match change.what {
+                // What an exec service runs has no image, only a name.
+                ChangeKind::Image => "release",
+                what => what.as_str(),
+            };
             self.add(format_args!(
-                "changed: {} {}: {} -> {}",
+                "changed: {} {what}: {} -> {}",
                 change.service,
-                change.what.as_str(),
                 side(&change.before),
                 side(&change.after)
             ))?;

@@ -11,8 +11,9 @@ use crate::domain::log::{LogEvent, LogNoteKind, LogPosition, LogRequest, Window}
 use crate::domain::outcome::Progress;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service};
-use crate::ops::services::host_of;
+use crate::ops::services::failed;
 use crate::ops::{Context, ErrorKind, OpsError};
+use crate::runtime;
 use crate::store::StoreError;
 use crate::store::checkpoint::{LogFile, LogTotals, Staging};
 
@@ -134,19 +135,10 @@ pub(crate) async fn save_with_budget(
 
 /// Where the service's log files end now; empty where its log is not in files.
 async fn positions(ctx: &Context, service: &Service) -> Result<Vec<LogPosition>, OpsError> {
-    let host = host_of(ctx, &service.id)?;
-    let mut positions = Vec::new();
-    for path in &ctx.config.service(&service.id).log_files {
-        let stat = host.stat(path).await.map_err(|error| {
-            OpsError::new(ErrorKind::Failed, "cannot look at a log file").because(error)
-        })?;
-        positions.extend(stat.map(|stat| LogPosition {
-            path: path.clone(),
-            inode: stat.inode,
-            offset: stat.size,
-        }));
-    }
-    Ok(positions)
+    let settings = ctx.config.service(&service.id);
+    runtime::positions(service, &settings)
+        .await
+        .map_err(|error| failed(format!("cannot look at the log of {}", service.id), error))
 }
 
 /// `logs/[<host>/]<group>/<name>.log.zst`.

@@ -118,9 +118,10 @@ pub(super) async fn run(
         journal,
         results: Vec::new(),
         manual: Vec::new(),
+        executed: 0,
         is_journal_broken: false,
     };
-    let end = runner.run_steps(&mut interrupts).await;
+    let end = runner.run_steps(&mut interrupts, before.as_ref()).await;
     let outcome = runner.conclude(end, before.as_ref()).await;
     let Runner {
         results, manual, ..
@@ -168,11 +169,17 @@ struct Runner<'a> {
     journal: Journal,
     results: Vec<StepResult>,
     manual: Vec<SafeText>,
+    /// How many of the results are of steps; what was taken back comes after them.
+    executed: usize,
     is_journal_broken: bool,
 }
 
 impl Runner<'_> {
-    async fn run_steps(&mut self, interrupts: &mut Interrupts) -> End {
+    async fn run_steps(
+        &mut self,
+        interrupts: &mut Interrupts,
+        before: Option<&Vec<Service>>,
+    ) -> End {
         for (index, step) in self.plan.steps.iter().enumerate() {
             if interrupts.came().await {
                 return End::Interrupted(index);
@@ -181,13 +188,14 @@ impl Runner<'_> {
                 index,
                 text: step.text.clone(),
             });
-            let result = self.run_step(index, step).await;
-            let is_ok = result.ok;
+            let mut result = self.run_step(index, step).await;
+            let is_ok = result.ok || self.was_applied(index, before, &mut result).await;
             let _ = self.machine.progress.try_send(Progress::StepEnded {
                 index,
                 result: result.clone(),
             });
             self.results.push(result);
+            self.executed += 1;
             if !is_ok && !step.may_fail {
                 return match step.work {
                     StepWork::Verify { .. } => End::NotVerified,
@@ -196,6 +204,45 @@ impl Runner<'_> {
             }
         }
         End::Done
+    }
+
+    /// Whether a command that says it failed did what it should all the same: what runs is new and is what the
+    /// proof after it wants. `docker compose up --wait` ends with 1 where the new container runs and is not
+    /// healthy; that is for the proof to judge, and bringing the failing release back would not help.
+    async fn was_applied(
+        &self,
+        index: usize,
+        before: Option<&Vec<Service>>,
+        result: &mut StepResult,
+    ) -> bool {
+        let step = &self.plan.steps[index];
+        let next = self.plan.steps.get(index + 1).map(|step| &step.work);
+        let (
+            StepWork::Command { .. },
+            Some(StepWork::Verify {
+                service,
+                identity: Some(wanted),
+                ..
+            }),
+        ) = (&step.work, next)
+        else {
+            return false;
+        };
+        let was = before.and_then(|all| all.iter().find(|s| s.id == *service));
+        let inventory = discover(self.machine.ctx).await;
+        let (Some(was), Some(now)) = (was, inventory.find(service)) else {
+            return false;
+        };
+        let mut images = now.instances.iter().map(|i| i.image_id.as_deref());
+        let is_new = fingerprint::instances(was) != fingerprint::instances(now);
+        let is_applied = is_new
+            && !now.instances.is_empty()
+            && images.all(|image| image == Some(wanted.as_str()));
+        if is_applied {
+            let text = format!("{}; the wanted release is in place", result.detail);
+            result.detail = SafeText::from_text(&text);
+        }
+        is_applied
     }
 
     async fn run_step(&mut self, index: usize, step: &Step) -> StepResult {
@@ -362,6 +409,10 @@ impl Runner<'_> {
 
     /// Looks at what is there after a failure: as it was, half-way, or not to be seen.
     async fn judge_failure(&self, before: Option<&Vec<Service>>, is_undone: bool) -> OutcomeKind {
+        if before.is_some_and(Vec::is_empty) && self.executed > 0 {
+            // Nothing that can be looked at says what a runbook's command did.
+            return OutcomeKind::FailedPartial;
+        }
         let (Some(before), Some(now)) = (before, look(self.machine.ctx, self.plan).await) else {
             return OutcomeKind::Unknown;
         };
@@ -375,7 +426,7 @@ impl Runner<'_> {
             .plan
             .steps
             .iter()
-            .zip(&self.results)
+            .zip(&self.results[..self.executed])
             .any(|(step, result)| result.ok && changed(step) && step.undo.is_none());
         if is_same && is_undone && !was_changed && self.files_are_as_before().await {
             OutcomeKind::FailedUnchanged

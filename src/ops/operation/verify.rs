@@ -17,6 +17,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// A wrong release that was seen so often in a row does not turn into the right one.
 const WRONG_LOOKS: u32 = 6;
 
+/// A probe that failed for so long in a row, after the supervisor had its own time to wait, will not recover by
+/// being looked at.
+const UNHEALTHY_FOR: Duration = Duration::from_secs(20);
+
 /// What must be true.
 struct Wanted<'a> {
     service: &'a ServiceId,
@@ -68,6 +72,7 @@ impl Wanted<'_> {
         let mut since: Option<(String, Instant)> = None;
         let mut good = 0;
         let mut wrong = 0;
+        let mut failing_since: Option<Instant> = None;
         loop {
             let inventory = discover(ctx).await;
             let seen = match inventory.find(self.service) {
@@ -117,9 +122,13 @@ impl Wanted<'_> {
                     }
                 } else {
                     match ask(ctx, found).await {
-                        Ok(()) => good += 1,
+                        Ok(()) => {
+                            good += 1;
+                            failing_since = None;
+                        }
                         Err(text) => {
                             good = 0;
+                            failing_since.get_or_insert_with(Instant::now);
                             problem = Some(text);
                         }
                     }
@@ -136,7 +145,8 @@ impl Wanted<'_> {
             } else if problem.is_none() {
                 return Ok(SafeText::from_text("not running"));
             }
-            if started.elapsed() >= self.limit || wrong >= WRONG_LOOKS {
+            let is_unhealthy = failing_since.is_some_and(|at| at.elapsed() >= UNHEALTHY_FOR);
+            if started.elapsed() >= self.limit || wrong >= WRONG_LOOKS || is_unhealthy {
                 let text = problem.unwrap_or_else(|| {
                     format!(
                         "not stable for {} s, {good} of {} probes in a row",

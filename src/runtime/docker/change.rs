@@ -87,7 +87,7 @@ pub async fn restart_container(
         ..RestartContainerOptions::default()
     };
     engine
-        .docker
+        .patient()
         .restart_container(id, Some(options))
         .await
         .map_err(|e| explain(&format!("restart the container {id}"), e))
@@ -109,7 +109,7 @@ pub async fn stop_container(
         ..StopContainerOptions::default()
     };
     engine
-        .docker
+        .patient()
         .stop_container(id, Some(options))
         .await
         .or_else(is_already)
@@ -123,7 +123,7 @@ pub async fn stop_container(
 pub async fn start_container(host: &Host, _permit: &Permit, id: &str) -> Result<(), RuntimeError> {
     let engine = Engine::connect(host).await?;
     engine
-        .docker
+        .patient()
         .start_container(id, None::<StartContainerOptions>)
         .await
         .or_else(is_already)

@@ -19,8 +19,10 @@ use crate::runtime::RuntimeError;
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where an engine listens unless `DOCKER_HOST` says otherwise.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
-/// Bollard's own limit for one call, in seconds: long enough for a `stop` with its grace period.
+/// Bollard's own limit for one call, in seconds.
 const CALL_TIMEOUT_SECONDS: u64 = 120;
+/// The limit for stopping and restarting.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Where an engine listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +104,12 @@ impl Engine {
         };
         tokio::time::timeout(ANSWER_TIMEOUT, connecting)
             .await
-            .unwrap_or_else(|_| Err(hanging()))
+            .unwrap_or_else(|_| Err(hanging(ANSWER_TIMEOUT)))
+    }
+
+    /// The same engine for a call that may take long: a container may ask for minutes to stop.
+    pub(super) fn patient(&self) -> Docker {
+        self.docker.clone().with_timeout(PATIENCE)
     }
 
     /// GETs a path of the API and returns the body as it comes, undecoded.
@@ -184,6 +191,19 @@ where
 async fn address_of(host: &Host) -> Result<Address, RuntimeError> {
     match host {
         Host::Local => parse_docker_host(std::env::var("DOCKER_HOST").ok().as_deref()),
+        Host::Ssh(session) => {
+            let socket = session.docker_socket().await;
+            socket
+                .map(Address::Unix)
+                .map_err(|error| RuntimeError::Unreachable {
+                    error: SafeText::from_error(&error),
+                    fix: SafeText::from_text(&format!(
+                        "try it by hand: ssh {} docker info",
+                        host.name()
+                    )),
+                    is_absent: false,
+                })
+        }
     }
 }
 
@@ -221,11 +241,11 @@ fn parse_docker_host(value: Option<&str>) -> Result<Address, RuntimeError> {
     })
 }
 
-pub(super) fn hanging() -> RuntimeError {
+pub(super) fn hanging(limit: Duration) -> RuntimeError {
     RuntimeError::Unreachable {
         error: SafeText::from_text(&format!(
             "the Docker engine did not answer within {} s",
-            ANSWER_TIMEOUT.as_secs()
+            limit.as_secs_f32()
         )),
         fix: SafeText::from_text(
             "it hangs or is overloaded: sudo systemctl status docker; journalctl -u docker -n 50",
@@ -247,7 +267,7 @@ async fn within<T>(
 ) -> Result<T, RuntimeError> {
     tokio::time::timeout(limit, call)
         .await
-        .unwrap_or_else(|_| Err(hanging()))
+        .unwrap_or_else(|_| Err(hanging(limit)))
 }
 
 fn explain_socket(path: &Path, error: &io::Error) -> RuntimeError {
@@ -313,7 +333,7 @@ pub(super) fn explain(what: &str, error: bollard::errors::Error) -> RuntimeError
             ),
             source: None,
         },
-        Error::RequestTimeoutError => hanging(),
+        Error::RequestTimeoutError => hanging(Duration::from_secs(CALL_TIMEOUT_SECONDS)),
         error @ (Error::HyperLegacyError { .. }
         | Error::HyperResponseError { .. }
         | Error::IOError { .. }
@@ -374,8 +394,8 @@ mod tests {
     #[tokio::test]
     async fn a_daemon_that_takes_the_connection_and_says_nothing_is_unreachable_in_time() {
         let silent = std::future::pending::<Result<(), RuntimeError>>();
-        let error = within(Duration::from_millis(5), silent).await.unwrap_err();
+        let error = within(Duration::from_millis(50), silent).await.unwrap_err();
         assert!(error.is_unreachable());
-        assert!(error.to_string().contains("did not answer within 5 s"));
+        assert!(error.to_string().contains("did not answer within 0.05 s"));
     }
 }

@@ -7,13 +7,19 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use self::merge::{Last, Merge};
+pub(super) use self::position::Position;
+use self::position::is_wanted;
 use super::connect::{Engine, RawBody};
 use super::decode::Decoder;
 use super::inspect::containers_of;
-use crate::domain::log::{LogBlock, LogEvent, LogRequest, RawLine, Window};
+use crate::domain::log::{LogBlock, LogEvent, LogRequest, Window};
 use crate::domain::service::Service;
 use crate::host::Host;
 use crate::runtime::RuntimeError;
+
+mod merge;
+mod position;
 
 /// A block is sent when it holds so many bytes …
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -122,46 +128,6 @@ async fn read_tail(
     }
 }
 
-/// Keeps the last so many lines of what is pushed.
-struct Last {
-    lines: u64,
-    kept: u64,
-    seen: u64,
-    blocks: std::collections::VecDeque<LogBlock>,
-}
-
-impl Last {
-    fn new(lines: u64) -> Self {
-        Self {
-            lines,
-            kept: 0,
-            seen: 0,
-            blocks: std::collections::VecDeque::new(),
-        }
-    }
-
-    fn push(&mut self, block: LogBlock) {
-        self.kept += block.lines.len() as u64;
-        self.seen += block.lines.len() as u64;
-        self.blocks.push_back(block);
-        while self.kept > self.lines {
-            let Some(first) = self.blocks.front_mut() else {
-                return;
-            };
-            let over = self.kept - self.lines;
-            if over >= first.lines.len() as u64 {
-                self.kept -= first.lines.len() as u64;
-                self.blocks.pop_front();
-            } else {
-                first
-                    .lines
-                    .drain(..usize::try_from(over).unwrap_or(usize::MAX));
-                self.kept = self.lines;
-            }
-        }
-    }
-}
-
 /// What is asked of the engine for one container.
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
@@ -212,54 +178,6 @@ pub(super) fn is_tty(container: &ContainerInspectResponse) -> bool {
     container.config.as_ref().and_then(|c| c.tty) == Some(true)
 }
 
-/// How far a container's log was read: enough to go on in another stream without losing or doubling a line.
-///
-/// The engine takes whole seconds and gives lines in the order of its file, in which two lines may share a time and
-/// neighbours may be out of order by a little (stdout and stderr are stamped before they are written). So a stream
-/// is resumed one whole second before the newest, and as many lines are dropped as were seen from there on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Position {
-    /// The newest second seen.
-    second: Option<i64>,
-    /// Lines seen in it.
-    seen: u64,
-    /// Lines seen in the second before it.
-    seen_before: u64,
-    /// The newest instant seen: a later line is new whatever was counted.
-    pub(super) newest: Option<Timestamp>,
-    /// The oldest instant seen: what lies before was not asked for.
-    oldest: Option<Timestamp>,
-}
-
-impl Position {
-    fn note(&mut self, at: Timestamp) {
-        let second = at.as_second();
-        match self.second {
-            Some(newest) if second == newest => self.seen += 1,
-            Some(newest) if second == newest - 1 => self.seen_before += 1,
-            Some(newest) if second < newest => {}
-            previous => {
-                let is_next = previous == Some(second - 1);
-                self.seen_before = if is_next { self.seen } else { 0 };
-                self.second = Some(second);
-                self.seen = 1;
-            }
-        }
-        self.newest = self.newest.max(Some(at));
-        self.oldest = Some(self.oldest.map_or(at, |oldest| oldest.min(at)));
-    }
-
-    /// The second to ask from.
-    fn since(&self) -> Option<i64> {
-        self.second.map(|s| s - 1)
-    }
-
-    /// How many lines come again from there.
-    fn again(&self) -> u64 {
-        self.seen + self.seen_before
-    }
-}
-
 /// The lines of one container, in blocks.
 pub(super) struct Source {
     body: Option<RawBody>,
@@ -280,7 +198,7 @@ impl Source {
     pub(super) async fn open(engine: &Engine, ask: &Ask) -> Result<Self, RuntimeError> {
         let body = tokio::time::timeout(HEAD_TIMEOUT, engine.get_raw(&ask.path()))
             .await
-            .unwrap_or_else(|_| Err(super::connect::hanging()))?;
+            .unwrap_or_else(|_| Err(super::connect::hanging(HEAD_TIMEOUT)))?;
         Ok(Self {
             body: Some(body),
             decoder: Decoder::new(ask.is_tty),
@@ -384,91 +302,10 @@ impl Source {
     }
 }
 
-fn is_wanted(
-    line: &RawLine,
-    skip: &mut u64,
-    resumed: Option<&Position>,
-    position: &mut Position,
-    window: Window,
-) -> bool {
-    let Some(at) = line.at else {
-        return true;
-    };
-    if let Some(resumed) = resumed {
-        if resumed.oldest.is_some_and(|oldest| at < oldest) {
-            return false;
-        }
-        if *skip > 0 && resumed.newest.is_some_and(|newest| at <= newest) {
-            *skip -= 1;
-            return false;
-        }
-    }
-    position.note(at);
-    window.contains(at)
-}
-
-/// Several containers' lines as one stream, by time.
-struct Merge {
-    sources: Vec<Source>,
-    heads: Vec<Option<Head>>,
-}
-
-struct Head {
-    block: LogBlock,
-    next: usize,
-}
-
-impl Merge {
-    async fn open(sources: Vec<Source>) -> Result<Self, RuntimeError> {
-        let mut merge = Self {
-            heads: sources.iter().map(|_| None).collect(),
-            sources,
-        };
-        for at in 0..merge.sources.len() {
-            merge.refill(at).await?;
-        }
-        Ok(merge)
-    }
-
-    async fn refill(&mut self, at: usize) -> Result<(), RuntimeError> {
-        self.heads[at] = self.sources[at]
-            .next()
-            .await?
-            .map(|block| Head { block, next: 0 });
-        Ok(())
-    }
-
-    async fn next(&mut self) -> Result<Option<LogBlock>, RuntimeError> {
-        let mut out = LogBlock::default();
-        while out.bytes.len() < BLOCK_BYTES {
-            // Few containers: a scan is quicker than a heap.
-            let first = self
-                .heads
-                .iter()
-                .enumerate()
-                .filter_map(|(i, head)| head.as_ref().map(|h| (h.block.lines[h.next].at, i)))
-                .min();
-            let Some((_, at)) = first else {
-                break;
-            };
-            let Some(head) = &mut self.heads[at] else {
-                break;
-            };
-            let line = head.block.lines[head.next];
-            out.push(line.at, line.stream, head.block.text(&line), line.cut_bytes);
-            head.next += 1;
-            if head.next == head.block.lines.len() {
-                self.refill(at).await?;
-            }
-        }
-        Ok((!out.is_empty()).then_some(out))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::log::Stream;
+    use crate::domain::log::{RawLine, Stream};
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millisecond(millis).unwrap()

@@ -81,7 +81,7 @@ async fn sample(
         Ok(Some(Ok(stats))) => Ok(stats),
         Ok(Some(Err(error))) => Err(explain(&format!("measure the container {id}"), error)),
         Ok(None) => Err(RuntimeError::NotFound(format!("the container {id}"))),
-        Err(_) => Err(super::connect::hanging()),
+        Err(_) => Err(super::connect::hanging(ANSWER)),
     }
 }
 

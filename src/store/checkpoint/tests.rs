@@ -100,10 +100,10 @@ fn whatever_is_changed_is_found() {
     type Tamper = fn(&Path);
     let cases: [(&str, Tamper); 6] = [
         ("health.json was changed", |p| {
-            fs::write(p.join("health.json"), "{ }\n").unwrap()
+            fs::write(p.join("health.json"), "{ }\n").unwrap();
         }),
         ("health.json is missing", |p| {
-            fs::remove_file(p.join("health.json")).unwrap()
+            fs::remove_file(p.join("health.json")).unwrap();
         }),
         ("SHA256SUMS was changed", |p| {
             fs::write(p.join("health.json"), "{ }\n").unwrap();
@@ -115,7 +115,7 @@ fn whatever_is_changed_is_found() {
             fs::write(p.join(SUMS), sums::sums_of(p, &files).unwrap()).unwrap();
         }),
         ("extra was added later", |p| {
-            fs::write(p.join("extra"), "").unwrap()
+            fs::write(p.join("extra"), "").unwrap();
         }),
         ("SHA256SUMS: not a checksum: ../x", |p| {
             let mut text = fs::read_to_string(p.join(SUMS)).unwrap();
@@ -123,7 +123,7 @@ fn whatever_is_changed_is_found() {
             fs::write(p.join(SUMS), text).unwrap();
         }),
         ("cannot read SHA256SUMS", |p| {
-            fs::remove_file(p.join(SUMS)).unwrap()
+            fs::remove_file(p.join(SUMS)).unwrap();
         }),
     ];
     for (expected, tamper) in cases {

@@ -10,10 +10,13 @@ use crate::domain::operation::Risk;
 use crate::tui::action::{Action, Place};
 use crate::tui::app::{App, Lock};
 use crate::tui::format;
+use crate::tui::layout::Pane;
 use crate::tui::theme::Role;
+use crate::tui::update::is_possible;
 
 /// The entries, in their order.
-pub const ENTRIES: [Action; 6] = [
+const ENTRIES: [Action; 7] = [
+    Action::RunItem,
     Action::CompareNow,
     Action::CreateCheckpoint,
     Action::Restart,
@@ -22,22 +25,31 @@ pub const ENTRIES: [Action; 6] = [
     Action::RollBack,
 ];
 
+/// The entries that make sense where the engineer is: the command of a runbook item only in front of one.
+pub fn entries(app: &App) -> Vec<Action> {
+    ENTRIES
+        .into_iter()
+        .filter(|action| {
+            *action != Action::RunItem
+                || (app.focus.pane == Pane::Runbook && is_possible(app, Action::RunItem))
+        })
+        .collect()
+}
+
 /// Which entry is under the cursor.
 #[derive(Debug, Default)]
 pub struct Menu {
-    /// Its place in [`ENTRIES`].
+    /// Its place in [`entries`].
     pub cursor: usize,
 }
 
 impl Menu {
-    /// The entry under the cursor.
-    pub fn entry(&self) -> Action {
-        ENTRIES[self.cursor.min(ENTRIES.len() - 1)]
-    }
-
-    /// Moves the cursor by so many entries.
-    pub fn step(&mut self, by: isize) {
-        self.cursor = self.cursor.saturating_add_signed(by).min(ENTRIES.len() - 1);
+    /// Moves the cursor by so many of `count` entries.
+    pub fn step(&mut self, by: isize, count: usize) {
+        self.cursor = self
+            .cursor
+            .saturating_add_signed(by)
+            .min(count.saturating_sub(1));
     }
 }
 
@@ -48,9 +60,10 @@ pub fn draw(app: &App, menu: &Menu, frame: &mut Frame<'_>) {
         Some(service) => format!("{} — what to do", service.id),
         None => "What to do".to_owned(),
     };
-    let inner = super::card(app, &title, 64, ENTRIES.len() as u16 + 4, frame);
+    let entries = entries(app);
+    let inner = super::card(app, &title, 86, entries.len() as u16 + 4, frame);
     let width = inner.width as usize;
-    let mut lines: Vec<Line<'_>> = ENTRIES
+    let mut lines: Vec<Line<'_>> = entries
         .iter()
         .enumerate()
         .map(|(i, action)| {

@@ -18,6 +18,12 @@ pub enum Purpose {
     Find,
     /// Run the action of that name.
     Command,
+    /// What was seen of a runbook item that did not work.
+    Fail,
+    /// Why a runbook item is left out.
+    Skip,
+    /// A remark on a runbook item.
+    Comment,
 }
 
 /// A line of text that is being typed.
@@ -128,17 +134,21 @@ pub fn draw(app: &App, prompt: &Prompt, frame: &mut Frame<'_>) {
     let sign = match prompt.purpose {
         Purpose::Find => "/",
         Purpose::Command => ":",
+        Purpose::Fail => "what was seen: ",
+        Purpose::Skip => "why is it left out: ",
+        Purpose::Comment => "remark: ",
     };
+    let used = sign.len() as u16 + 1;
     frame.render_widget(
         Line::styled(format!(" {sign}"), theme.style(Role::Accent)),
         Rect {
-            width: 2.min(line.width),
+            width: used.min(line.width),
             ..line
         },
     );
     let text = Rect {
-        x: line.x + 2.min(line.width),
-        width: line.width.saturating_sub(2),
+        x: line.x + used.min(line.width),
+        width: line.width.saturating_sub(used),
         ..line
     };
     frame.render_widget(&prompt.text, text);

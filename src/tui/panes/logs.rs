@@ -121,7 +121,9 @@ impl LogsPane {
         for piece in pieces {
             match piece {
                 LogPiece::Block(block) => {
-                    arrived += block.lines();
+                    // What was read of the past is no traffic of now.
+                    let recent = now.saturating_sub(RATE_WINDOW).unwrap_or(now);
+                    arrived += block.lines_since(recent);
                     self.ring.push(block);
                 }
                 LogPiece::Note(note) => {

@@ -204,6 +204,28 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
+/// Why there is nothing and what to do about it, for a pane that is wide enough to say it: `None` where there are
+/// services.
+pub fn nothing_found(app: &App, width: usize) -> Option<Vec<Line<'static>>> {
+    let inventory = app.services.reading.value()?;
+    if !inventory.services.is_empty() {
+        return None;
+    }
+    let theme = app.setup.theme;
+    let mut rows = rows(inventory, width.saturating_sub(2));
+    rows.push(Row::Blank);
+    rows.push(Row::Line(
+        "Another machine: lastgood --host user@server   A first look without one: lastgood demo"
+            .into(),
+        Role::Dim,
+    ));
+    let lines = rows.iter().map(|row| match row {
+        Row::Line(text, role) => Line::styled(format::cut(text, width), theme.style(*role)),
+        _ => Line::default(),
+    });
+    Some(lines.collect())
+}
+
 fn rows(inventory: &Inventory, width: usize) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
     let mut group = None;
@@ -219,11 +241,9 @@ fn rows(inventory: &Inventory, width: usize) -> Vec<Row<'_>> {
         rows.push(Row::Line("No services found.".to_owned(), Role::Strong));
         if inventory.unreachable.is_empty() {
             for text in [
-                "Docker answers and runs no containers.",
-                "Start some, or try the built-in shop:",
-                "  lastgood demo",
-                "Another machine:",
-                "  lastgood --host user@server",
+                "Whatever could be read runs nothing.",
+                "Start something, or play with",
+                "the built-in shop: lastgood demo",
             ] {
                 rows.push(Row::Line(text.to_owned(), Role::Dim));
             }
@@ -347,16 +367,23 @@ fn draw_service<'a>(app: &App, service: &Service, width: usize) -> Line<'a> {
         Some(words) => words.clone(),
         None => short_release(service),
     };
-    let middle_width = middle.width().min(room.saturating_sub(8).max(room / 2));
-    let middle = format::cut_left(&middle, middle_width);
-    let name_width = room.saturating_sub(middle.width() + 1);
-    let mut name = format::left(&service.id.name, name_width);
+    let mut name = service.id.name.clone();
     if service.instances.len() > 1 {
-        name = format::left(
-            &format!("{} ×{}", service.id.name, service.instances.len()),
-            name_width,
-        );
+        name.push_str(&format!(" ×{}", service.instances.len()));
     }
+    // Which service it is matters more than what is said of it; both are cut when they must be.
+    let wanted = middle.width();
+    let name_width = room
+        .saturating_sub(wanted + 1)
+        .max(name.width().min(room.saturating_sub(7)));
+    let middle_width = room.saturating_sub(name_width + 1);
+    let middle = if trouble.is_some() {
+        format::cut(&middle, middle_width)
+    } else {
+        format::cut_left(&middle, middle_width)
+    };
+    let middle = format::right(&middle, middle_width);
+    let name = format::left(&name, name_width);
     let style = if is_selected {
         theme.selection(is_focused)
     } else {

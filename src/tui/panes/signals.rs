@@ -60,10 +60,14 @@ impl SignalsPane {
     }
 
     /// Takes a measurement over, if it is of the service that is shown.
-    pub fn set(&mut self, signals: ServiceSignals, now: Timestamp) {
+    pub fn set(&mut self, mut signals: ServiceSignals, now: Timestamp) {
         if self.service.as_ref() != Some(&signals.id) {
             return;
         }
+        // The whole service first; its routes are for those who look closer.
+        signals
+            .signals
+            .sort_by_key(|s| (s.route.is_some(), rank(&s.signal)));
         for signal in &signals.signals {
             let key = (
                 signal.signal.clone(),
@@ -86,6 +90,20 @@ impl SignalsPane {
             .iter()
             .filter(|s| matches!(s.grade, Grade::Warning | Grade::Critical))
             .max_by_key(|s| s.grade)
+    }
+}
+
+/// The order of the golden signals: what users feel first, then what is running out.
+fn rank(signal: &SignalName) -> usize {
+    match signal {
+        SignalName::LatencyP95 => 0,
+        SignalName::ErrorRate => 1,
+        SignalName::Traffic => 2,
+        SignalName::Cpu => 3,
+        SignalName::Memory => 4,
+        SignalName::Disk => 5,
+        SignalName::Connections => 6,
+        SignalName::Own(_) => 7,
     }
 }
 
@@ -151,11 +169,12 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let width = inner.width as usize;
     // The first signals get a second row, with their history or the reason why there is no value, as far as the
     // room goes; they are the ones that say most.
-    let seconds = (inner.height as usize).saturating_sub(signals.signals.len());
+    let whole = signals.signals.iter().filter(|s| s.route.is_none()).count();
+    let seconds = (inner.height as usize).saturating_sub(whole);
     let mut lines = Vec::new();
     for (i, signal) in signals.signals.iter().enumerate() {
         lines.push(value_row(app, signal, width, is_stale));
-        if i < seconds {
+        if i < seconds.min(whole) {
             lines.push(second_row(app, signal, width));
         }
     }
@@ -183,7 +202,7 @@ fn value_row(app: &App, signal: &Signal, width: usize, is_stale: bool) -> Line<'
     };
     let value = format::signal_value(&signal.signal, signal.value, signal.unit.as_str());
     let label = match &signal.route {
-        Some(route) => format!("{} {route}", name(&signal.signal)),
+        Some(route) => format!("  {route} {}", name(&signal.signal)),
         None => name(&signal.signal).to_owned(),
     };
     let value_width = 9;

@@ -139,10 +139,13 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
                 .map(|s| s.name.as_str())
                 .filter(|name| !event.text.as_str().contains(name))
                 .map_or_else(String::new, |name| format!("{name}: "));
-            let text = format::cut(
-                &format!("{name}{}", event.text),
-                room.saturating_sub(kind.len()),
-            );
+            let words = event.text.as_str();
+            // The kind has a column of its own.
+            let words = match words.strip_prefix(event.kind.as_str()) {
+                Some(rest) if !kind.is_empty() && rest.starts_with(' ') => rest.trim_start(),
+                _ => words,
+            };
+            let text = format::cut(&format!("{name}{words}"), room.saturating_sub(kind.len()));
             Line::from(vec![
                 Span::styled(
                     format!(" {} ", format::left(&time, 8)),

@@ -1,19 +1,23 @@
 //! What each action does to the state.
 
-use crate::domain::operation::{Operation, RollBackTarget};
+use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
 use crate::domain::signal::Grade;
-use crate::ops::Confirmation;
 use crate::tui::action::{Action, Place};
 use crate::tui::app::{ARMED_FOR, App, Lock, Saving};
 use crate::tui::effect::Effect;
 use crate::tui::layout::Pane;
 use crate::tui::overlays::confirm::{Operating, Stage, command_line};
-use crate::tui::overlays::menu::Menu;
+use crate::tui::overlays::menu::{self, Menu};
 use crate::tui::overlays::prompt::{Prompt, Purpose};
-use crate::tui::overlays::{Overlay, help, messages, prompt};
+use crate::tui::overlays::{Overlay, prompt};
 use crate::tui::panes::logs::Search;
 
+use super::motion::{
+    find, go, go_to_end, go_to_error, half_page, logs_height, scroll, toggle_follow,
+};
+use super::operate::{accept_plan, plan};
+use super::runbook::{act_on_item, ask_about_item, plan_item, start_runbook};
 use super::{news, select};
 
 /// Whether an action can do something right now. Footer and help are made from this.
@@ -42,6 +46,23 @@ pub fn is_possible(app: &App, action: Action) -> bool {
         Action::ToggleLock => app.lock != Lock::ReadOnly,
         Action::Close => app.overlay.is_some() || app.logs.search.is_some(),
         Action::ToggleZoom => app.focus.panes.len() > 1,
+        Action::StartRunbook => app.runbook.entry().is_some(),
+        Action::ToggleList => app.runbook.run.is_some(),
+        Action::TickItem
+        | Action::FailItem
+        | Action::SkipItem
+        | Action::ClaimItem
+        | Action::CommentItem
+        | Action::UndoItem => app.runbook.item().is_some(),
+        Action::AcceptPlan => app
+            .operating
+            .as_ref()
+            .is_some_and(|o| matches!(o.stage, Stage::Asking(_))),
+        Action::CopyPlan => command_line(app).is_some(),
+        Action::RunItem => app
+            .runbook
+            .item()
+            .is_some_and(|(item, _)| item.run_scripts().next().is_some()),
         _ => true,
     }
 }
@@ -137,10 +158,20 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Restart | Action::StopService | Action::StartService | Action::RollBack => {
             return plan(app, action);
         }
+        Action::RunItem => return plan_item(app),
+        Action::StartRunbook => return start_runbook(app),
+        Action::ToggleList => app.runbook.toggle_list(),
+        Action::TickItem => return act_on_item(app, ItemAction::Tick { evidence: None }),
+        Action::ClaimItem => return act_on_item(app, ItemAction::Claim),
+        Action::UndoItem => return act_on_item(app, ItemAction::Undo),
+        Action::FailItem => ask_about_item(app, Purpose::Fail),
+        Action::SkipItem => ask_about_item(app, Purpose::Skip),
+        Action::CommentItem => ask_about_item(app, Purpose::Comment),
         Action::ChooseEntry => {
-            if let Some(Overlay::Menu(menu)) = &app.overlay {
-                let entry = menu.entry();
-                return perform(app, entry);
+            if let Some(Overlay::Menu(menu)) = &app.overlay
+                && let Some(entry) = menu::entries(app).get(menu.cursor)
+            {
+                return perform(app, *entry);
             }
         }
         Action::AcceptPlan => return accept_plan(app),
@@ -161,7 +192,7 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
 }
 
 /// Why a change is refused now; `None` where it is not.
-fn refuse(app: &mut App) -> Option<Vec<Effect>> {
+pub(super) fn refuse(app: &mut App) -> Option<Vec<Effect>> {
     if app.is_armed() {
         return None;
     }
@@ -256,7 +287,7 @@ fn refresh(app: &mut App) -> Vec<Effect> {
     effects
 }
 
-fn close(app: &mut App) {
+pub(super) fn close(app: &mut App) {
     match app.overlay.take() {
         Some(Overlay::Confirm) => {
             let is_over = app.operating.as_ref().is_some_and(|o| !o.is_executing());
@@ -266,148 +297,6 @@ fn close(app: &mut App) {
         }
         Some(_) => {}
         None => app.logs.search = None,
-    }
-}
-
-fn half_page(app: &App) -> i64 {
-    let height = match &app.overlay {
-        None => app.places().inner(app.focus.pane).height,
-        Some(_) => app.size.height.saturating_sub(4),
-    };
-    i64::from(height / 2).max(1)
-}
-
-/// Moves the cursor of what has the keys, or scrolls it.
-fn go(app: &mut App, by: i64) -> Vec<Effect> {
-    let amount = isize::try_from(by).unwrap_or(0);
-    let place = app.place();
-    let most = match place {
-        Place::Help => match &app.overlay {
-            Some(Overlay::Help { place, .. }) => help::rows(app, *place),
-            _ => 0,
-        },
-        Place::Messages => messages::rows(app),
-        _ => 0,
-    };
-    let page = app.size.height.saturating_sub(4) as usize;
-    match &mut app.overlay {
-        Some(Overlay::Menu(menu)) => menu.step(amount),
-        Some(Overlay::Help { first, .. }) => {
-            *first = first
-                .saturating_add_signed(amount)
-                .min(most.saturating_sub(page));
-        }
-        Some(Overlay::Messages { up }) => {
-            *up = up
-                .saturating_add_signed(-amount)
-                .min(most.saturating_sub(page));
-        }
-        Some(Overlay::Example { first, .. }) => {
-            *first = first.saturating_add_signed(amount).min(200);
-        }
-        Some(Overlay::Confirm) => {
-            if let Some(operating) = &mut app.operating {
-                operating.first = operating.first.saturating_add_signed(amount).min(200);
-            }
-        }
-        Some(Overlay::Prompt(_)) => {}
-        None => return go_in_pane(app, by),
-    }
-    Vec::new()
-}
-
-fn go_in_pane(app: &mut App, by: i64) -> Vec<Effect> {
-    let amount = isize::try_from(by).unwrap_or(0);
-    let height = app.places().inner(app.focus.pane).height as usize;
-    match app.focus.pane {
-        Pane::Services => {
-            if app.services.step(amount) {
-                return select(app);
-            }
-        }
-        Pane::Logs => app.logs.step(by, height),
-        Pane::Compare => app.compare.step(amount),
-        Pane::Signals => {
-            app.signals.first = app.signals.first.saturating_add_signed(amount).min(200);
-        }
-        Pane::Runbook => {}
-        Pane::Timeline => app.timeline.step(amount, height),
-    }
-    Vec::new()
-}
-
-fn go_to_end(app: &mut App, is_top: bool) -> Vec<Effect> {
-    let far = if is_top { -1_000_000 } else { 1_000_000 };
-    if app.overlay.is_none() && app.focus.pane == Pane::Logs {
-        if is_top {
-            let height = app.places().inner(Pane::Logs).height as usize;
-            app.logs.go_top(height);
-        } else {
-            app.logs.follow();
-        }
-        return Vec::new();
-    }
-    go(app, far)
-}
-
-fn scroll(app: &mut App, by: isize) {
-    match (&mut app.overlay, app.focus.pane) {
-        (Some(Overlay::Example { column, .. }), _) => {
-            *column = column.saturating_add_signed(by).min(10_000);
-        }
-        (None, Pane::Compare) => {
-            app.compare.column = app.compare.column.saturating_add_signed(by).min(10_000);
-        }
-        (None, Pane::Logs) if !app.logs.is_wrapped => {
-            app.logs.column = app.logs.column.saturating_add_signed(by).min(60_000);
-        }
-        _ => {}
-    }
-}
-
-fn logs_height(app: &App) -> usize {
-    (app.places().inner(Pane::Logs).height as usize).max(1)
-}
-
-fn toggle_follow(app: &mut App) {
-    if app.logs.is_following {
-        let height = logs_height(app);
-        app.logs.stand_still(height);
-    } else {
-        app.logs.follow();
-    }
-}
-
-fn go_to_error(app: &mut App, is_forward: bool) {
-    let height = logs_height(app);
-    if app.logs.go_to_error(is_forward, height) {
-        app.focus.set(Pane::Logs);
-    } else {
-        let side = if is_forward { "below" } else { "above" };
-        app.tell(
-            Grade::Ok,
-            format!("No error {side} in the lines that are held."),
-            None,
-        );
-    }
-}
-
-fn find(app: &mut App, is_forward: bool) {
-    let height = logs_height(app);
-    let from = app.logs.cursor;
-    let Some(search) = &app.logs.search else {
-        app.tell(Grade::Unknown, "Nothing is searched for.", None);
-        return;
-    };
-    match search.next_hit(from, is_forward) {
-        Some(hit) => {
-            app.logs.go_to(hit, height);
-            app.focus.set(Pane::Logs);
-        }
-        None => {
-            let text = format!("Not found: {}", search.text);
-            app.tell(Grade::Unknown, text, None);
-        }
     }
 }
 
@@ -422,7 +311,11 @@ fn accept_text(app: &mut App) -> Vec<Effect> {
         }
         return Vec::new();
     }
+    let text = SafeText::from_text(&line);
     match prompt.purpose {
+        Purpose::Fail => act_on_item(app, ItemAction::Fail { reason: Some(text) }),
+        Purpose::Skip => act_on_item(app, ItemAction::Skip { reason: text }),
+        Purpose::Comment => act_on_item(app, ItemAction::Comment { text }),
         Purpose::Command => match prompt::resolve(&line) {
             Ok(action) => perform(app, action),
             Err(text) => {
@@ -468,87 +361,4 @@ fn create_checkpoint(app: &mut App) -> Vec<Effect> {
         doing: SafeText::from_text("starting"),
     });
     vec![Effect::CreateCheckpoint]
-}
-
-fn plan(app: &mut App, action: Action) -> Vec<Effect> {
-    if app.operating.as_ref().is_some_and(Operating::is_executing) {
-        app.overlay = Some(Overlay::Confirm);
-        app.tell(Grade::Warning, "An action is under way already.", None);
-        return Vec::new();
-    }
-    let Some(service) = app.selected() else {
-        app.tell(Grade::Unknown, "No service is selected.", None);
-        return Vec::new();
-    };
-    let id = service.id.clone();
-    let services = vec![id.clone()];
-    let operation = match action {
-        Action::StopService => Operation::Stop { services },
-        Action::StartService => Operation::Start { services },
-        Action::RollBack => Operation::RollBack {
-            service: id,
-            to: RollBackTarget::LastGood,
-            configs_only: false,
-            save_logs: true,
-        },
-        _ => Operation::Restart { services },
-    };
-    app.operating = Some(Operating::new(operation.clone(), app.now));
-    app.overlay = Some(Overlay::Confirm);
-    vec![Effect::Plan(operation)]
-}
-
-/// The yes to a plan: refused if the session locked itself meanwhile or the name is not the name.
-fn accept_plan(app: &mut App) -> Vec<Effect> {
-    let Some(operating) = &app.operating else {
-        app.overlay = None;
-        return Vec::new();
-    };
-    let plan = match &operating.stage {
-        Stage::Asking(plan) => plan.clone(),
-        Stage::Ended { .. } | Stage::Refused { .. } => {
-            close(app);
-            return Vec::new();
-        }
-        Stage::Planning { .. } | Stage::Running { .. } => return Vec::new(),
-    };
-    if plan.risk >= crate::domain::operation::Risk::Disruptive
-        && let Some(refusal) = refuse(app)
-    {
-        return refusal;
-    }
-    let Some(operating) = &mut app.operating else {
-        return Vec::new();
-    };
-    let typed = operating.name_to_type().map(str::to_owned);
-    if let Some(name) = &typed
-        && operating.typed.trim() != name
-    {
-        let text = if operating.typed.is_empty() {
-            format!("Type the name {name} first.")
-        } else {
-            format!("That is not {name}; nothing was done.")
-        };
-        app.tell(Grade::Warning, text, None);
-        return Vec::new();
-    }
-    let confirmation = Confirmation {
-        plan_hash: plan.hash.clone(),
-        typed: typed.map(|_| operating.typed.trim().to_owned()),
-    };
-    operating.first = 0;
-    operating.stage = Stage::Running {
-        plan: plan.clone(),
-        since: app.now,
-        marks: Vec::new(),
-    };
-    vec![Effect::Execute(plan, confirmation)]
-}
-
-/// A plan that is no longer wanted.
-pub(super) fn is_wanted(app: &App) -> bool {
-    matches!(
-        app.operating.as_ref().map(|o| &o.stage),
-        Some(Stage::Planning { .. })
-    )
 }

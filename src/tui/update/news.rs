@@ -25,7 +25,7 @@ use crate::tui::panes::services::short_release;
 use crate::tui::panes::signals::SAMPLE_EVERY;
 use crate::tui::theme::{decision_grade, outcome_grade};
 
-use super::{act, has_card, select};
+use super::{has_card, operate, select};
 
 /// What runs was read: deploys are seen, the log of a service that came back is opened again.
 pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
@@ -219,7 +219,7 @@ pub(super) fn checkpoint_made(app: &mut App, manifest: &Manifest) -> Vec<Effect>
 
 /// A plan is ready; if its card was closed meanwhile, nobody wants it any more.
 pub(super) fn planned(app: &mut App, plan: Box<Plan>) -> Vec<Effect> {
-    if act::is_wanted(app)
+    if operate::is_wanted(app)
         && let Some(operating) = &mut app.operating
     {
         operating.stage = Stage::Asking(plan);
@@ -239,13 +239,6 @@ pub(super) fn executed(app: &mut App, outcome: Outcome) -> Vec<Effect> {
     );
     let grade = outcome_grade(outcome.outcome);
     operating.end(outcome);
-    app.timeline.push(TimelineEvent {
-        at: app.now,
-        kind: TimelineKind::Action,
-        service: None,
-        grade,
-        text: SafeText::from_text(&text),
-    });
     if has_card(app) {
         app.tell(grade, text, None);
         app.flash = None;
@@ -330,7 +323,12 @@ pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effec
                 }
             }
         }
-        TaskKey::Search => {}
+        TaskKey::Runbooks => fail(&mut app.runbook.reading, &cause, now),
+        TaskKey::RunbookProbes => {
+            app.runbook.is_probing = false;
+            app.runbook.next_at = Some(now + crate::tui::panes::runbook::PROBE_EVERY);
+        }
+        TaskKey::RunbookItem | TaskKey::Search => {}
     }
     let grade = match problem.kind {
         ErrorKind::No | ErrorKind::NotSure | ErrorKind::Refused => Grade::Warning,

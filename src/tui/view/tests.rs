@@ -169,6 +169,9 @@ const STATES: &[State] = &[
     ("example", |w, h| with_keys(broken(w, h), "3⏎")),
     ("search", |w, h| with_keys(broken(w, h), "/payment⏎")),
     ("wrapped", |w, h| with_keys(broken(w, h), "2w")),
+    ("runbook", |w, h| with_keys(broken(w, h), "5z")),
+    ("runbook_list", |w, h| with_keys(broken(w, h), "5o")),
+    ("reason", |w, h| with_keys(broken(w, h), "5s")),
     ("zoomed", |w, h| with_keys(broken(w, h), "3zu")),
 ];
 

@@ -13,7 +13,7 @@ use crate::domain::log::Level;
 use crate::domain::reading::Reading;
 use crate::domain::service::short_id;
 use crate::domain::signal::{Grade, SignalName};
-use crate::domain::verdict::{Confidence, Severity, Verdict};
+use crate::domain::verdict::{Confidence, Finding, Severity, Verdict};
 use crate::tui::action::{Action, Place};
 use crate::tui::app::App;
 use crate::tui::format;
@@ -143,7 +143,7 @@ fn draw_comparison(app: &App, comparison: &Comparison, frame: &mut Frame<'_>, in
     let theme = app.setup.theme;
     let width = inner.width as usize;
     let height = inner.height as usize;
-    let mut top = vec![summary(theme, comparison)];
+    let mut top = vec![summary(theme, comparison, width)];
     let room = (height / 3).max(2);
     for finding in comparison.verdict.findings.iter().take(room) {
         let grade = match finding.severity {
@@ -158,7 +158,10 @@ fn draw_comparison(app: &App, comparison: &Comparison, frame: &mut Frame<'_>, in
         };
         top.push(Line::from(vec![
             Span::styled(format!("{glyph} "), theme.grade(grade)),
-            Span::raw(format::cut(finding.text.as_str(), width.saturating_sub(2))),
+            Span::raw(format::cut(
+                &finding_text(comparison, finding),
+                width.saturating_sub(2),
+            )),
         ]));
     }
     if comparison.verdict.findings.len() > room {
@@ -205,8 +208,18 @@ fn draw_comparison(app: &App, comparison: &Comparison, frame: &mut Frame<'_>, in
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
+/// A finding's sentence, with the service in front where there are several and it does not name its own.
+fn finding_text(comparison: &Comparison, finding: &Finding) -> String {
+    let name = finding.service.name.as_str();
+    if comparison.services.len() > 1 && !finding.text.as_str().contains(name) {
+        format!("{name}: {}", finding.text)
+    } else {
+        finding.text.as_str().to_owned()
+    }
+}
+
 /// `error rate 0.5 % → 25 % (×50)   p95 0.9 s → 3.8 s   1,000 → 200 requests`
-fn summary(theme: Theme, comparison: &Comparison) -> Line<'static> {
+fn summary(theme: Theme, comparison: &Comparison, width: usize) -> Line<'static> {
     let (b, a) = (&comparison.before, &comparison.after);
     let mut spans = Vec::new();
     let grade_of = |signal: SignalName| {
@@ -275,16 +288,15 @@ fn summary(theme: Theme, comparison: &Comparison) -> Line<'static> {
             theme.style(Role::Critical),
         ));
     }
-    if has_requests {
-        spans.push(Span::styled(
-            format!(
-                "requests {}{}{}",
-                format::count(b.requests),
-                arrow(theme),
-                format::count(a.requests)
-            ),
-            theme.style(Role::Dim),
-        ));
+    let requests = format!(
+        "requests {}{}{}",
+        format::count(b.requests),
+        arrow(theme),
+        format::count(a.requests)
+    );
+    let used: usize = spans.iter().map(Span::width).sum();
+    if has_requests && used + requests.width() <= width {
+        spans.push(Span::styled(requests, theme.style(Role::Dim)));
     }
     Line::from(spans)
 }

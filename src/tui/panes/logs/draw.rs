@@ -18,6 +18,7 @@ use crate::tui::action::{Action, Place};
 use crate::tui::app::App;
 use crate::tui::format;
 use crate::tui::layout::Pane;
+use crate::tui::panes::services;
 use crate::tui::theme::{Role, Theme};
 
 /// Columns before the text of a line: marker, time, level.
@@ -176,6 +177,13 @@ fn draw_empty(app: &App, frame: &mut Frame<'_>, inner: Rect) {
         .service
         .as_ref()
         .map_or_else(String::new, |id| id.name.clone());
+    if pane.service.is_none()
+        && let Some(lines) = services::nothing_found(app, inner.width.saturating_sub(2) as usize)
+    {
+        let area = super::super::inset(inner);
+        frame.render_widget(Paragraph::new(lines), area);
+        return;
+    }
     match &pane.source {
         Source::None => super::super::empty(
             app,
@@ -272,14 +280,16 @@ fn rows_of(app: &App, number: u64, width: usize) -> Vec<Line<'static>> {
         return vec![seam(app, note, width)];
     }
     let is_cursor = number == pane.cursor && !pane.is_following && app.focus.pane == Pane::Logs;
-    let text = SafeText::from_bytes(line.bytes.get(line.text_from..).unwrap_or_default());
+    let has_head = width >= 60 && (line.at.is_some() || line.level.is_some());
+    // Time and level stand in columns of their own, where there is room for these.
+    let from = if has_head { line.text_from } else { 0 };
+    let text = SafeText::from_bytes(line.bytes.get(from..).unwrap_or_default());
     let text = if line.cut_bytes > 0 {
         SafeText::from_text(&format!("{text}… {} more bytes", line.cut_bytes))
     } else {
         text
     };
     let text = text.as_str();
-    let has_head = width >= 60 && (line.at.is_some() || line.level.is_some());
     let head_width = if has_head { HEAD } else { 1 };
     let room = width.saturating_sub(head_width).max(1);
     let style = text_style(theme, &line);

@@ -1,0 +1,158 @@
+//! The loop itself, driven by a script of keys on a test terminal.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+use futures_util::{Stream, StreamExt, stream};
+use jiff::Timestamp;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::layout::Size;
+
+use crate::domain::outcome::Actor;
+use crate::ops::{Access, Context};
+use crate::store::config::Config;
+use crate::store::paths::StateDir;
+
+use super::app::App;
+use super::fixtures::setup;
+use super::msg::Interrupt;
+use super::{event_loop, keymap::Chord};
+
+fn context(folder: &std::path::Path) -> Arc<Context> {
+    let state = StateDir {
+        root: folder.to_owned(),
+        is_shared: false,
+    };
+    let actor = Actor {
+        user: "anna".into(),
+        uid: 1000,
+        via: "console".into(),
+        from: None,
+    };
+    Arc::new(Context::with(
+        Config::default(),
+        state,
+        actor,
+        Access::ReadOnly,
+    ))
+}
+
+fn key(code: KeyCode) -> Event {
+    Event::Key(KeyEvent::new(code, KeyModifiers::NONE))
+}
+
+type Input = Pin<Box<dyn Stream<Item = std::io::Result<Event>>>>;
+
+/// Keys one after the other with a little time in between, then nothing, for ever.
+fn script(events: Vec<Event>) -> Input {
+    let events = stream::iter(events).then(|event| async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok(event)
+    });
+    Box::pin(events.chain(stream::pending()))
+}
+
+struct Played {
+    code: std::io::Result<u8>,
+    app: App,
+    screen: String,
+    suspended: usize,
+}
+
+async fn play(input: Input, signals: impl Stream<Item = Interrupt> + Unpin) -> Played {
+    let folder = tempfile::Builder::new()
+        .prefix("lastgood-test-")
+        .tempdir()
+        .unwrap();
+    let mut screen = Terminal::new(TestBackend::new(100, 30)).unwrap();
+    let mut app = App::new(setup(), Size::new(100, 30), Timestamp::now());
+    let mut suspended = 0;
+    let mut suspend = || {
+        suspended += 1;
+        Ok(())
+    };
+    let work = event_loop(
+        &mut screen,
+        &mut app,
+        context(folder.path()),
+        input,
+        signals,
+        &mut suspend,
+    );
+    let code = tokio::time::timeout(Duration::from_secs(20), work)
+        .await
+        .expect("the loop ends");
+    let text = screen.backend().to_string();
+    Played {
+        code,
+        app,
+        screen: text,
+        suspended,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn q_leaves_with_success() {
+    let played = play(script(vec![key(KeyCode::Char('q'))]), stream::pending()).await;
+    assert_eq!(played.code.unwrap(), 0);
+    assert!(played.screen.contains("lastgood"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_leaves_with_its_code() {
+    for (signal, code) in [
+        (Interrupt::Hangup, 129),
+        (Interrupt::Interrupt, 130),
+        (Interrupt::Terminate, 143),
+    ] {
+        let signals = stream::iter([signal]).chain(stream::pending());
+        let played = play(script(Vec::new()), signals).await;
+        assert_eq!(played.code.unwrap(), code);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_is_gone_leaves() {
+    let input: Input = Box::pin(stream::empty());
+    assert_eq!(play(input, stream::pending()).await.code.unwrap(), 129);
+    let broken = std::io::Error::other("gone");
+    let input: Input = Box::pin(stream::iter([Err(broken)]).chain(stream::pending()));
+    assert!(play(input, stream::pending()).await.code.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_resize_and_suspension_reach_the_screen() {
+    let events = vec![
+        key(KeyCode::Char('?')),
+        key(KeyCode::Esc),
+        Event::Resize(100, 30),
+        key(KeyCode::Char('3')),
+        key(KeyCode::Char('z')),
+        Event::Key(KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL)),
+        key(KeyCode::Char('g')),
+    ];
+    let input: Input = Box::pin(
+        script(events)
+            .take(7)
+            .chain(stream::once(async {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                Ok(Event::FocusLost)
+            }))
+            .chain(stream::once(async {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Err(std::io::Error::other("end of the test"))
+            })),
+    );
+    let played = play(input, stream::pending()).await;
+    assert!(played.code.is_err());
+    assert_eq!(played.suspended, 1);
+    assert!(played.app.focus.is_zoomed);
+    // The beginning of a sequence shows itself.
+    assert_eq!(played.app.typed, [Chord::parse("g").unwrap()]);
+    assert!(played.screen.contains("3 compare"));
+    assert!(!played.screen.contains("4 signals"));
+    assert!(played.screen.contains(" g …"));
+}
