@@ -29,7 +29,6 @@ const ENGINE_MARGIN: Duration = Duration::from_secs(20);
 pub(crate) const DOCKER_VARIABLES: &[&str] = &[
     "DOCKER_HOST",
     "DOCKER_CONFIG",
-    "DOCKER_CONTEXT",
     "DOCKER_CERT_PATH",
     "DOCKER_TLS_VERIFY",
     "XDG_RUNTIME_DIR",
