@@ -1,6 +1,6 @@
 //! The steps for a service of a Compose project: tags and files first, then one `docker compose up`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,9 +16,11 @@ use crate::domain::service::{ComposeOrigin, Service, short_id};
 use crate::host::{Command, Host};
 use crate::ops::operation::{ABSENT, DOCKER_VARIABLES, describe, look_at, split_reference};
 use crate::ops::restart::is_as_planned;
+use crate::ops::secrets::env_files;
 use crate::ops::services::host_of;
 use crate::ops::{Context, ErrorKind, OpsError};
 use crate::runtime::compose::{self, ComposeOptions};
+use crate::runtime::docker;
 
 /// How long the compose tool may take to answer a question.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -70,7 +72,7 @@ pub(super) async fn steps(
     })?;
     let mut steps = Vec::new();
     if running != target.identity {
-        steps.push(tag_failing(service, &running, &reference));
+        steps.push(tag_failing(host, service, &running, &reference));
     }
     if put_back
         .steps
@@ -82,10 +84,54 @@ pub(super) async fn steps(
             origin.project
         )));
     }
+    let mut up = up(host, service, origin);
+    let untouched = untouched_files(ctx, service, origin, target, &put_back);
+    up.fingerprints.extend(look_at_files(ctx, untouched).await?);
     steps.extend(put_back.steps);
-    steps.extend(tag_target(ctx, service, target, &reference).await?);
-    steps.push(up(service, origin));
+    steps.extend(tag_target(ctx, host, service, target, &reference).await?);
+    steps.push(up);
     Ok(steps)
+}
+
+/// The files that say what `up` makes and that no step writes: if one changes, the plan was made for something else.
+fn untouched_files(
+    ctx: &Context,
+    service: &Service,
+    origin: &ComposeOrigin,
+    target: &Target,
+    put_back: &PutBack,
+) -> Vec<FingerprintSubject> {
+    let written: Vec<&PathBuf> = put_back
+        .steps
+        .iter()
+        .filter_map(|step| match &step.work {
+            StepWork::WriteFile { path, .. } => Some(path),
+            _ => None,
+        })
+        .collect();
+    let mut paths: BTreeSet<PathBuf> = origin.config_files.iter().cloned().collect();
+    paths.extend(env_files(service, &ctx.config.service(&service.id)));
+    if let Some((_, saved)) = &target.saved {
+        paths.extend(saved.files.iter().map(|file| file.path.clone()));
+    }
+    paths.retain(|path| !written.contains(&path));
+    let subject = |path| FingerprintSubject::File {
+        host: service.id.host.clone(),
+        path,
+    };
+    paths.into_iter().map(subject).collect()
+}
+
+async fn look_at_files(
+    ctx: &Context,
+    subjects: Vec<FingerprintSubject>,
+) -> Result<Vec<Fingerprint>, OpsError> {
+    let mut fingerprints = Vec::new();
+    for subject in subjects {
+        let value = look_at(ctx, &subject).await?;
+        fingerprints.push(Fingerprint { subject, value });
+    }
+    Ok(fingerprints)
 }
 
 fn writes_any(work: &StepWork, paths: &[PathBuf]) -> bool {
@@ -118,12 +164,28 @@ async fn check_tool(host: &Host, origin: &ComposeOrigin) -> Result<(), OpsError>
     Ok(())
 }
 
-/// The variables that the Docker client needs to find the same engine.
-fn docker_env() -> BTreeMap<String, String> {
-    DOCKER_VARIABLES
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
-        .collect()
+/// The variables by which the Docker client finds the engine that we looked at, whatever its current context: ours
+/// say nothing on another machine.
+fn docker_env(host: &Host) -> BTreeMap<String, String> {
+    docker_env_of(host.name().is_local(), |name| std::env::var(name).ok())
+}
+
+fn docker_env_of(
+    is_local: bool,
+    variable: impl Fn(&str) -> Option<String>,
+) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
+    if is_local {
+        let set = |name: &&str| {
+            let value = variable(name).filter(|value| !value.is_empty())?;
+            Some(((*name).to_owned(), value))
+        };
+        env.extend(DOCKER_VARIABLES.iter().filter_map(set));
+    }
+    // An address wins over the context that was chosen with `docker context use`.
+    env.entry("DOCKER_HOST".to_owned())
+        .or_insert_with(|| docker::DEFAULT_ADDRESS.to_owned());
+    env
 }
 
 /// The image name that the compose files will say once the saved ones are back. It is what must be tagged.
@@ -154,7 +216,7 @@ async fn reference(
     argv.extend(["config", "--format", "json"].map(str::to_owned));
     let mut command = Command::new(argv, ANSWER_LIMIT).in_folder(&origin.working_dir);
     command.has_clean_env = true;
-    command.env = docker_env().into_iter().collect();
+    command.env = docker_env(host).into_iter().collect();
     command.max_output = 16 * 1024 * 1024;
     let fail = |problem: String| {
         OpsError::new(
@@ -227,7 +289,7 @@ fn restored_files(
 }
 
 /// The failing image keeps a name, so that it can be looked at and is not pruned.
-fn tag_failing(service: &Service, running: &str, reference: &str) -> Step {
+fn tag_failing(host: &Host, service: &Service, running: &str, reference: &str) -> Step {
     let (repository, _) = split_reference(reference);
     let stamp = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     let name = format!("{repository}:failed-{stamp}");
@@ -239,7 +301,7 @@ fn tag_failing(service: &Service, running: &str, reference: &str) -> Step {
                 .map(str::to_owned)
                 .to_vec(),
             cwd: None,
-            env: docker_env(),
+            env: docker_env(host),
         }),
         work: StepWork::TagImage {
             image: running.to_owned(),
@@ -254,6 +316,7 @@ fn tag_failing(service: &Service, running: &str, reference: &str) -> Step {
 /// Moves the name that compose uses to the image of the target, if it stands for another now.
 async fn tag_target(
     ctx: &Context,
+    host: &Host,
     service: &Service,
     target: &Target,
     reference: &str,
@@ -276,7 +339,7 @@ async fn tag_target(
                 .map(str::to_owned)
                 .to_vec(),
             cwd: None,
-            env: docker_env(),
+            env: docker_env(host),
         }
     } else {
         StepWork::TagImage {
@@ -306,7 +369,7 @@ async fn tag_target(
     }))
 }
 
-fn up(service: &Service, origin: &ComposeOrigin) -> Step {
+fn up(host: &Host, service: &Service, origin: &ComposeOrigin) -> Step {
     let mut argv = compose::up_argv(origin, &ComposeOptions::default(), WAIT);
     if service.instances.len() > 1 {
         // Replicas that were asked for on the command line stand in no file.
@@ -320,8 +383,16 @@ fn up(service: &Service, origin: &ComposeOrigin) -> Step {
     let work = StepWork::Command {
         argv,
         cwd: Some(origin.working_dir.clone()),
-        env: docker_env(),
+        env: docker_env(host),
     };
+    // Going back to a release that failed: that it is not healthy is no news and no failure of going back.
+    let mut undo = work.clone();
+    if let StepWork::Command { argv, .. } = &mut undo
+        && let Some(at) = argv.iter().position(|a| a == "--wait")
+    {
+        // `--wait`, `--wait-timeout` and its seconds.
+        argv.drain(at..at + 3);
+    }
     let text = format!(
         "docker compose up -d --no-deps --no-build --pull never --wait {}",
         origin.service
@@ -329,10 +400,37 @@ fn up(service: &Service, origin: &ComposeOrigin) -> Step {
     Step {
         text: SafeText::from_text(&text),
         manual: Some(SafeText::from_text(&describe(&work))),
-        undo: Some(work.clone()),
+        undo: Some(undo),
         work,
         fingerprints: vec![is_as_planned(service)],
         timeout_ms: UP_LIMIT_MS,
         may_fail: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tool_talks_to_the_engine_that_was_looked_at() {
+        let ours = |name: &str| match name {
+            "DOCKER_HOST" => Some("unix:///run/user/1000/docker.sock".to_owned()),
+            "DOCKER_CONFIG" => Some("/home/anna/.docker".to_owned()),
+            _ => None,
+        };
+        let local = docker_env_of(true, ours);
+        assert_eq!(local["DOCKER_HOST"], "unix:///run/user/1000/docker.sock");
+        assert_eq!(local["DOCKER_CONFIG"], "/home/anna/.docker");
+        let default = BTreeMap::from([(
+            "DOCKER_HOST".to_owned(),
+            "unix:///var/run/docker.sock".to_owned(),
+        )]);
+        assert_eq!(
+            docker_env_of(true, |_| None),
+            default,
+            "whatever the context"
+        );
+        assert_eq!(docker_env_of(false, ours), default, "ours are not theirs");
     }
 }
