@@ -63,7 +63,7 @@ pub(super) async fn steps(
     })?;
     let host = host_of(ctx, &service.id)?;
     check_tool(host, origin).await?;
-    let reference = reference(host, origin, target, &put_back).await?;
+    let reference = reference(host, origin, target, &put_back, notes).await?;
     let running = service.release.digest.clone().ok_or_else(|| {
         OpsError::new(
             ErrorKind::Refused,
@@ -88,7 +88,21 @@ pub(super) async fn steps(
     let untouched = untouched_files(ctx, service, origin, target, &put_back);
     up.fingerprints.extend(look_at_files(ctx, untouched).await?);
     steps.extend(put_back.steps);
-    steps.extend(tag_target(ctx, host, service, target, &reference).await?);
+    // Still there right before the first step: a prune may have come by since the plan was made.
+    let tag = tag_target(ctx, host, service, target, &reference).await?;
+    let needed = if tag.is_some() {
+        target.identity.clone()
+    } else {
+        reference
+    };
+    up.fingerprints.push(Fingerprint {
+        subject: FingerprintSubject::Image {
+            host: service.id.host.clone(),
+            reference: needed,
+        },
+        value: target.identity.clone(),
+    });
+    steps.extend(tag);
     steps.push(up);
     Ok(steps)
 }
@@ -194,6 +208,7 @@ async fn reference(
     origin: &ComposeOrigin,
     target: &Target,
     put_back: &PutBack,
+    notes: &mut Vec<SafeText>,
 ) -> Result<String, OpsError> {
     let restored = target
         .saved
@@ -248,6 +263,28 @@ async fn reference(
     let reference = found
         .image
         .unwrap_or_else(|| format!("{}-{}", origin.project, origin.service));
+    let unset = unset_variables(&String::from_utf8_lossy(&output.stderr));
+    let unset = unset.iter().cloned().collect::<Vec<_>>().join(", ");
+    // `shop:${TAG}` without its variable.
+    let is_whole = !reference.starts_with(':') && !reference.ends_with([':', '/', '-']);
+    if reference.is_empty() || !is_whole {
+        return Err(OpsError::new(
+            ErrorKind::Refused,
+            format!(
+                "the image of {} would be {reference:?}: its compose file uses variables that no file sets ({unset})",
+                origin.service
+            ),
+        )
+        .fix(format!(
+            "set them in {}",
+            origin.working_dir.join(".env").display()
+        )));
+    }
+    if !unset.is_empty() {
+        notes.push(SafeText::from_text(&format!(
+            "the compose files use variables that no file sets; they will be empty: {unset}"
+        )));
+    }
     if reference.contains('@') {
         let (_, wanted) = reference.rsplit_once('@').unwrap_or_default();
         return Err(OpsError::new(
@@ -264,6 +301,18 @@ async fn reference(
         )));
     }
     Ok(reference)
+}
+
+/// The variables that Compose warns of: a deploy that had them from its own shell made something else than `up`
+/// without them will.
+fn unset_variables(warnings: &str) -> BTreeSet<String> {
+    let text = warnings.replace('\\', "");
+    text.split("The \"")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('"'))
+        .filter(|(_, after)| after.starts_with(" variable is not set"))
+        .map(|(name, _)| name.to_owned())
+        .collect()
 }
 
 /// The compose files as they will stand, and the environment file that fills their variables: the saved copies,
@@ -411,6 +460,19 @@ fn up(host: &Host, service: &Service, origin: &ComposeOrigin) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_that_are_set_nowhere_are_named() {
+        let warnings = concat!(
+            r#"time="2025-12-27T14:50:00Z" level=warning msg="The \"TAG\" variable is not set. Defaulting to a blank string.""#,
+            "\n",
+            r#"WARN[0000] The "DB_URL" variable is not set. Defaulting to a blank string."#,
+            "\n",
+            r#"WARN[0000] The "x" network is odd"#,
+        );
+        let found: Vec<String> = unset_variables(warnings).into_iter().collect();
+        assert_eq!(found, ["DB_URL", "TAG"]);
+    }
 
     #[test]
     fn the_tool_talks_to_the_engine_that_was_looked_at() {
