@@ -341,8 +341,11 @@ impl Runner<'_> {
             End::Failed(at) => {
                 let is_undone = self.undo(at).await;
                 let kind = self.judge_failure(before, Some(is_undone)).await;
-                if kind != OutcomeKind::FailedUnchanged {
-                    self.add_manual(at);
+                // Either finish going back, or go on: commands of both would contradict each other. Where
+                // everything was taken back and it is not as it was, going on begins at the first step.
+                if kind != OutcomeKind::FailedUnchanged && self.manual.is_empty() {
+                    let was_undone = self.results.len() > self.executed;
+                    self.add_manual(if was_undone { 0 } else { at });
                 }
                 let cause = self.plan.steps[at].text.clone();
                 (kind, format!("step {} failed: {cause}", at + 1))
@@ -398,7 +401,8 @@ impl Runner<'_> {
                 detail: undone.unwrap_or_else(|error| error.to_safe_text()),
             };
             is_ok &= result.ok;
-            if !result.ok {
+            // From the first that failed on: what came after it built on it.
+            if !is_ok {
                 self.manual.push(SafeText::from_text(&describe(work)));
             }
             self.note(JournalEvent::Undone {

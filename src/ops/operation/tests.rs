@@ -331,7 +331,8 @@ async fn what_cannot_be_taken_back_is_partial_with_commands_to_type() {
     let outcome = shop.execute(&plan).await.unwrap();
     assert_eq!(outcome.outcome, OutcomeKind::FailedPartial, "{outcome:?}");
     let manual: Vec<&str> = outcome.manual.iter().map(SafeText::as_str).collect();
-    assert_eq!(manual, ["sh -c 'exit 9'", "exit 1", "echo more"]);
+    // Only the way back: what follows it here would contradict it.
+    assert_eq!(manual, ["sh -c 'exit 9'"]);
     assert_eq!(outcome.release.path.unwrap().as_str(), "1.6");
 }
 
@@ -378,6 +379,46 @@ async fn a_failed_proof_before_the_last_step_leaves_the_rest_undone() {
     assert_eq!(outcome.steps.len(), 2);
     let manual: Vec<&str> = outcome.manual.iter().map(SafeText::as_str).collect();
     assert!(manual.contains(&"echo second"), "{manual:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_back_by_hand_begins_where_it_failed() {
+    let shop = Shop::new(Access::Full);
+    let release = shop.path("release").display().to_string();
+    let plan = shop.plan_of(vec![
+        shell("true", Some("echo first")),
+        shell(&format!("echo 1.6 > {release}"), Some("exit 9")),
+        shell("true", Some("echo newest")),
+        shell("exit 1", Some("echo own")),
+        shell("echo more", None),
+    ]);
+    let outcome = shop.execute(&plan).await.unwrap();
+    assert_eq!(outcome.outcome, OutcomeKind::FailedPartial, "{outcome:?}");
+    let manual: Vec<&str> = outcome.manual.iter().map(SafeText::as_str).collect();
+    let expected = ["sh -c 'exit 9'", "sh -c 'echo first'", "sh -c 'echo own'"];
+    assert_eq!(manual, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_could_not_be_replaced_is_as_it_was() {
+    let shop = Shop::new(Access::Full);
+    let config = shop.path("config");
+    fs::write(&config, "old").unwrap();
+    // A source that does not agree stops the step after its work was begun.
+    let undo = StepWork::WriteFile {
+        path: config.clone(),
+        source: shop.path("state/runs/kept/x"),
+        sha256: sha256("old"),
+        mode: 0o644,
+    };
+    let source = shop.path("saved/config");
+    let step = write_file(&config, &source, "new", Some(undo));
+    fs::write(&source, "tampered").unwrap();
+    let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(&config).unwrap());
+    let before = inode();
+    let outcome = shop.execute(&shop.plan_of(vec![step])).await.unwrap();
+    assert_eq!(outcome.outcome, OutcomeKind::FailedUnchanged, "{outcome:?}");
+    assert_eq!(inode(), before, "it was written again for nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{ComposeOrigin, Service, short_id};
 use crate::host::{Command, Host};
 use crate::ops::operation::{ABSENT, DOCKER_VARIABLES, describe, look_at, split_reference};
-use crate::ops::restart::is_as_planned;
+use crate::ops::restart::{graces, is_as_planned};
 use crate::ops::secrets::env_files;
 use crate::ops::services::host_of;
 use crate::ops::{Context, ErrorKind, OpsError};
@@ -26,8 +26,8 @@ use crate::runtime::docker;
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// How long `up` waits for the service to be healthy.
 const WAIT: Duration = Duration::from_secs(60);
-/// Stopping the old container takes up to its grace period on top.
-const UP_LIMIT_MS: u64 = 120_000;
+/// Time for Compose itself: reading files, making containers, starting them.
+const UP_MARGIN: Duration = Duration::from_secs(60);
 const TAG_LIMIT_MS: u64 = 10_000;
 
 /// The part of `docker compose config --format json` that is needed; the rest holds secrets.
@@ -84,7 +84,8 @@ pub(super) async fn steps(
             origin.project
         )));
     }
-    let mut up = up(host, service, origin);
+    let grace = graces(ctx, service).await?.into_iter().max().unwrap_or(0);
+    let mut up = up(host, service, origin, grace);
     let untouched = untouched_files(ctx, service, origin, target, &put_back);
     up.fingerprints.extend(look_at_files(ctx, untouched).await?);
     steps.extend(put_back.steps);
@@ -418,7 +419,13 @@ async fn tag_target(
     }))
 }
 
-fn up(host: &Host, service: &Service, origin: &ComposeOrigin) -> Step {
+/// Killed in the middle of its time to end, the old container would be gone and the new one not there yet.
+fn up_limit_ms(grace_s: u32) -> u64 {
+    let limit = WAIT + UP_MARGIN + Duration::from_secs(u64::from(grace_s));
+    u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn up(host: &Host, service: &Service, origin: &ComposeOrigin, grace_s: u32) -> Step {
     let mut argv = compose::up_argv(origin, &ComposeOptions::default(), WAIT);
     if service.instances.len() > 1 {
         // Replicas that were asked for on the command line stand in no file.
@@ -452,7 +459,7 @@ fn up(host: &Host, service: &Service, origin: &ComposeOrigin) -> Step {
         undo: Some(undo),
         work,
         fingerprints: vec![is_as_planned(service)],
-        timeout_ms: UP_LIMIT_MS,
+        timeout_ms: up_limit_ms(grace_s),
         may_fail: false,
     }
 }
@@ -472,6 +479,12 @@ mod tests {
         );
         let found: Vec<String> = unset_variables(warnings).into_iter().collect();
         assert_eq!(found, ["DB_URL", "TAG"]);
+    }
+
+    #[test]
+    fn a_container_gets_its_time_to_end() {
+        assert_eq!(up_limit_ms(0), 120_000);
+        assert_eq!(up_limit_ms(300), 420_000);
     }
 
     #[test]
