@@ -19,12 +19,12 @@ use rustix::process::Signal;
 use tokio::process::Command;
 
 use crate::domain::service::Runtime;
-use crate::domain::settings::{ExecCommands, Probe, RequestRules, ServiceSettings};
 use crate::ops::{self, Access, Context};
-use crate::store::config::Config;
+use crate::store::config::{self, Config, ConfigError, Places};
 use crate::store::paths::StateDir;
 
 mod api;
+mod config_file;
 mod control;
 mod files;
 mod gateway;
@@ -98,6 +98,9 @@ pub enum DemoError {
         #[source]
         source: io::Error,
     },
+    /// Its configuration file cannot be read.
+    #[error("the demo's configuration cannot be read")]
+    Config(#[from] ConfigError),
     /// A command of its script failed.
     #[error("`shop {command}` failed: {said}")]
     Command {
@@ -119,6 +122,7 @@ pub enum DemoError {
 pub struct Shop {
     folder: Folder,
     ports: BTreeMap<Member, u16>,
+    config: Config,
     keep: bool,
     is_stopped: bool,
 }
@@ -156,6 +160,7 @@ impl Shop {
         let mut shop = Self {
             folder: Folder::new(root),
             ports: BTreeMap::new(),
+            config: Config::default(),
             keep: false,
             is_stopped: false,
         };
@@ -165,6 +170,11 @@ impl Shop {
             .fill(program, &ports)
             .and_then(|()| Identity::own().write(&shop.folder.owner(), "owner"))
             .map_err(failed(shop.folder.root()))?;
+        shop.config = config::load(&Places {
+            files: Vec::new(),
+            given: Some(shop.folder.config()),
+            variables: Vec::new(),
+        })?;
         for member in Member::ALL {
             shop.command(&["start", member.as_str()]).await?;
         }
@@ -215,56 +225,6 @@ impl Shop {
         SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     }
 
-    /// The configuration that an engineer would have written for it.
-    pub fn config(&self) -> Config {
-        Config {
-            services: Member::SERVICES
-                .into_iter()
-                .map(|member| (format!("exec/{}", member.as_str()), self.settings(member)))
-                .collect(),
-            ..Config::default()
-        }
-    }
-
-    fn settings(&self, member: Member) -> ServiceSettings {
-        let script = files::quote(&self.folder.script());
-        let command = |verb: &str| Some(format!("{script} {verb} {}", member.as_str()));
-        let mut settings = ServiceSettings {
-            probe: Some(Probe::http(format!(
-                "http://{}/health",
-                self.address(member)
-            ))),
-            log_files: vec![self.folder.log(member)],
-            exec: Some(ExecCommands {
-                status: command("status"),
-                start: command("start"),
-                stop: command("stop"),
-                restart: command("restart"),
-                logs: None,
-                release_command: command("release"),
-                roll_back: None,
-            }),
-            ..ServiceSettings::default()
-        };
-        match member {
-            Member::Api => {
-                settings.env_files = vec![self.folder.api_env()];
-                if let Some(exec) = &mut settings.exec {
-                    exec.roll_back = command("roll-back");
-                }
-            }
-            Member::Gateway => settings.config_files = vec![self.folder.gateway_conf()],
-            Member::Worker => {
-                settings.requests = RequestRules {
-                    request_regex: Some(r"job (?<route>[a-z]+) done in (?<ms>\d+) ms".to_owned()),
-                    ignore_routes: Vec::new(),
-                };
-            }
-            Member::Load => {}
-        }
-        settings
-    }
-
     /// Its state folder: checkpoints and audit log of the demo stay apart from the user's own.
     pub fn state(&self) -> StateDir {
         StateDir {
@@ -280,7 +240,8 @@ impl Shop {
         } else {
             Access::Full
         };
-        Context::with(self.config(), self.state(), ops::actor(via), access).only(Runtime::Exec)
+        Context::with(self.config.clone(), self.state(), ops::actor(via), access)
+            .only(Runtime::Exec)
     }
 
     /// Deploys the bad release by itself, once a checkpoint is there and a moment has passed, for who plays alone

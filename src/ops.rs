@@ -1,6 +1,6 @@
 //! Use cases, one file a verb. Both front ends call these and nothing below.
 //!
-//! Reading functions never change a machine. What changes one is first a [`Plan`] from [`plan`], which both
+//! Reading functions never change a machine. What changes one is first a [`Plan`](crate::domain::operation::Plan) from [`plan`], which both
 //! front ends print, then [`execute`], which writes the audit log before the first step.
 
 pub mod audit;

@@ -3,7 +3,7 @@
 //! A diff of a million lines takes seconds and says little; only short ordered scopes come here (start-up, one
 //! request, a file), cut into chunks, with a deadline after which the rest is told as replaced.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use similar::{Algorithm, ChangeTag, DiffOp, TextDiff, capture_diff_slices_deadline};
 
@@ -33,9 +33,9 @@ pub enum Row {
     },
 }
 
-/// Aligns two sequences of ids. Each element of both sides comes in exactly one row, in order.
-pub fn align(before: &[u64], after: &[u64], budget: Duration) -> Vec<Row> {
-    let deadline = Instant::now() + budget;
+/// Aligns two sequences of ids. Each element of both sides comes in exactly one row, in order; what is not reached by
+/// the deadline is told as changed.
+pub fn align(before: &[u64], after: &[u64], deadline: Option<Instant>) -> Vec<Row> {
     let mut rows = Vec::with_capacity(before.len().max(after.len()));
     let (mut b, mut a) = (0, 0);
     while b < before.len() || a < after.len() {
@@ -44,7 +44,7 @@ pub fn align(before: &[u64], after: &[u64], budget: Duration) -> Vec<Row> {
             Algorithm::Patience,
             &before[b..b_end],
             &after[a..a_end],
-            Some(deadline),
+            deadline,
         );
         for op in ops {
             push(&op, b, a, &mut rows);
@@ -147,12 +147,11 @@ pub struct LineChange {
 }
 
 /// The lines in which two texts differ, numbers from 1. Line endings alone are no difference.
-pub fn line_changes(before: &str, after: &str) -> Vec<LineChange> {
+pub fn line_changes(before: &str, after: &str, deadline: Option<Instant>) -> Vec<LineChange> {
     let (old, new): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
-    let deadline = Instant::now() + Duration::from_millis(200);
     let line = |lines: &[&str], at: usize| (at + 1, lines[at].to_owned());
     let mut rows = Vec::new();
-    for op in capture_diff_slices_deadline(Algorithm::Patience, &old, &new, Some(deadline)) {
+    for op in capture_diff_slices_deadline(Algorithm::Patience, &old, &new, deadline) {
         push(&op, 0, 0, &mut rows);
     }
     rows.into_iter()
@@ -200,7 +199,7 @@ mod tests {
 
     #[test]
     fn changed_lines_have_their_numbers() {
-        let changes = line_changes("a\nb\nc\n", "a\nB\nc\nd\n");
+        let changes = line_changes("a\nb\nc\n", "a\nB\nc\nd\n", None);
         assert_eq!(
             changes,
             [
@@ -214,7 +213,7 @@ mod tests {
                 }
             ]
         );
-        assert!(line_changes("a\r\nb", "a\nb\n").is_empty());
+        assert!(line_changes("a\r\nb", "a\nb\n", None).is_empty());
     }
 
     proptest! {
@@ -223,7 +222,7 @@ mod tests {
             before in proptest::collection::vec(0u64..6, 0..300),
             after in proptest::collection::vec(0u64..6, 0..300),
         ) {
-            let rows = align(&before, &after, Duration::from_secs(5));
+            let rows = align(&before, &after, None);
             let (mut b, mut a) = (0, 0);
             for row in rows {
                 match row {
@@ -251,7 +250,7 @@ mod tests {
         let before: Vec<u64> = (0..20_000).collect();
         let mut after = before.clone();
         after.insert(9_000, 1_000_000);
-        let rows = align(&before, &after, Duration::from_secs(5));
+        let rows = align(&before, &after, None);
         assert_eq!(
             rows.iter().filter(|r| matches!(r, Row::Added(_))).count(),
             1

@@ -17,7 +17,7 @@ pub struct PatternsArgs {
     /// A path, `-`, checkpoint:ID[/service] or service:NAME
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<String>,
-    /// One LINE_NUMBER<TAB>PATTERN_ID a record
+    /// One line a record: the number of its first line, a tab, its pattern's id
     #[arg(long)]
     pub assign: bool,
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! lastgood-demo-x7Kq2f/
+//!   lastgood.toml            the shop's configuration, for other terminals too
 //!   shop                     the script that every configured command calls
 //!   ports                    the loopback ports, one line each
 //!   owner                    the process whose end ends the shop
@@ -73,6 +74,11 @@ impl Folder {
     /// The script behind every configured command; `shop deploy 1.5` deploys.
     pub fn script(&self) -> PathBuf {
         self.root.join("shop")
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("lastgood.toml")
     }
 
     /// Where lastgood keeps the demo's checkpoints and its audit log.
@@ -195,6 +201,9 @@ impl Folder {
                 "# Where the gateway sends requests, and how long it waits.\nupstream = 127.0.0.1:{api}\ntimeout_s = 10\n"
             ),
         )?;
+        fs::write(self.config(), super::config_file::text(self, ports))?;
+        // The loader trusts no file that others can write, whatever the umask.
+        fs::set_permissions(self.config(), fs::Permissions::from_mode(0o600))?;
         let script = format!(
             "#!/bin/sh\n# status|start|stop|restart|release|roll-back SERVICE, or: deploy RELEASE\nexec {} {} ctl --dir {} \"$@\"\n",
             quote(program),

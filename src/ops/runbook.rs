@@ -19,6 +19,7 @@ use crate::domain::time;
 use crate::store::runbook::{Listing, RunSummary, RunbookError, RunbookStore, Source};
 
 mod answer;
+mod ask;
 mod export;
 mod text;
 mod view;
@@ -26,6 +27,7 @@ mod view;
 pub use answer::{
     answer_check, answer_file_absent, answer_health, answer_signal, answer_unknown, signal_window,
 };
+pub use ask::ask;
 pub use export::to_markdown;
 pub use text::{listing_lines, runbook_lines, status_lines};
 pub use view::{ItemView, ListView, StatusView};

@@ -199,8 +199,9 @@ pub async fn saturation(service: &Service) -> Result<Saturation, RuntimeError> {
 }
 
 /// Sends a signal whenever a configured service of this host changed its state, its process or its release.
-/// Commands tell nothing by themselves, so they are asked again and again; with no such service this ends at
-/// once. Ends when nobody listens.
+/// Commands tell nothing by themselves. While the process that `status` named still runs, the kernel is asked and
+/// no command is run: a release that changes without a restart shows at the next look at everything. All other
+/// services are asked again and again. With no such service this ends at once; else when nobody listens.
 pub async fn watch(host: &Host, configured: &[(ServiceId, ServiceSettings)], to: mpsc::Sender<()>) {
     watch_every(ASK_AGAIN, host, configured, to).await;
 }
@@ -211,29 +212,43 @@ async fn watch_every(
     configured: &[(ServiceId, ServiceSettings)],
     to: mpsc::Sender<()>,
 ) {
-    if on_host(host, configured).next().is_none() {
+    let mut known = discover(host, configured).await;
+    if known.is_empty() {
         return;
     }
-    let mut before = None;
     loop {
-        let now: Vec<_> = discover(host, configured)
-            .await
-            .into_iter()
-            .map(|s| {
-                let pids: Vec<String> = s.instances.into_iter().map(|i| i.id).collect();
-                (s.state, s.release, pids)
-            })
-            .collect();
-        let is_changed = before.as_ref().is_some_and(|before| *before != now);
-        before = Some(now);
-        if is_changed && to.send(()).await.is_err() {
-            return;
-        }
         tokio::select! {
             () = to.closed() => return,
             () = tokio::time::sleep(period) => {}
         }
+        let mut is_changed = false;
+        for service in &mut known {
+            if is_same_process(service) {
+                continue;
+            }
+            let Some((id, commands)) = on_host(host, configured).find(|(id, _)| **id == service.id)
+            else {
+                continue;
+            };
+            let now = look(host, id.clone(), commands).await;
+            let ids = |s: &Service| s.instances.iter().map(|i| i.id.clone()).collect::<Vec<_>>();
+            is_changed |= now.state != service.state
+                || now.release != service.release
+                || ids(&now) != ids(service);
+            *service = now;
+        }
+        if is_changed && to.send(()).await.is_err() {
+            return;
+        }
     }
+}
+
+/// Whether the very process that was seen still runs.
+fn is_same_process(service: &Service) -> bool {
+    service.instances.first().is_some_and(|instance| {
+        let process = instance.id.parse().ok().and_then(process::look);
+        process.is_some_and(|now| Some(now.started_at) == instance.started_at)
+    })
 }
 
 fn on_host<'a>(

@@ -110,6 +110,12 @@ impl PreparedBlock {
     pub fn lines(&self) -> u64 {
         self.rows.len() as u64
     }
+
+    /// How many of them were written at or after an instant; a line without a time counts as new.
+    pub fn lines_since(&self, at: Timestamp) -> u64 {
+        let is_new = |row: &&Row| row.at.is_none_or(|t| t >= at);
+        self.rows.iter().filter(is_new).count() as u64
+    }
 }
 
 #[derive(Debug, Default)]

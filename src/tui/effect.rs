@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::log::{LogEvent, LogRequest, Window};
 use crate::domain::operation::{Operation, Plan};
 use crate::domain::outcome::Progress;
+use crate::domain::runbook::RunState;
 use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::Service;
+use crate::domain::service::{Inventory, Service};
 use crate::ops::checkpoint::CreateCheckpoint;
 use crate::ops::input::Input;
 use crate::ops::{self, Confirmation, Context, ErrorKind};
@@ -67,6 +68,8 @@ pub enum TaskKey {
     RunbookProbes,
     /// Going on with a search.
     Search,
+    /// Copying to the clipboard.
+    Copy,
 }
 
 /// What `update` asks for.
@@ -110,6 +113,15 @@ pub enum Effect {
         action: ItemAction,
         /// The revision the engineer saw.
         revision: u64,
+    },
+    /// Ask the probes of a run that are due.
+    AskProbes {
+        /// The run.
+        run: Box<RunState>,
+        /// Where the probes' services are looked up.
+        inventory: Box<Inventory>,
+        /// When.
+        after: Duration,
     },
     /// Make a plan.
     Plan(Operation),
@@ -198,6 +210,14 @@ impl Effects {
                 let run = blocking(act).await?;
                 Ok(Some(Msg::RunbookRun(Box::new(run))))
             }),
+            Effect::AskProbes {
+                run,
+                inventory,
+                after,
+            } => self.start(
+                TaskKey::RunbookProbes,
+                ask_probes(ctx, run, inventory, after),
+            ),
             Effect::Plan(operation) => self.start(TaskKey::Plan, async move {
                 let plan = ops::plan(&ctx, &operation).await?;
                 Ok(Some(Msg::Planned(Box::new(plan))))
@@ -222,11 +242,22 @@ impl Effects {
                 }
             }
             Effect::SearchOn => self.start(TaskKey::Search, async { Ok(Some(Msg::SearchOn)) }),
+            Effect::Copy(text) if terminal::is_in_tmux() => {
+                self.start(TaskKey::Copy, async move {
+                    let copied = terminal::copy_by_tmux(text.as_str()).await;
+                    copied
+                        .map(|route| Some(Msg::Copied(SafeText::from_text(route))))
+                        .map_err(not_copied)
+                });
+            }
             Effect::Copy(text) => {
-                return Some(Msg::Copied(match terminal::copy(text.as_str()) {
-                    Ok(route) => SafeText::from_text(route),
-                    Err(error) => SafeText::from_text(&format!("not copied: {error}")),
-                }));
+                return Some(match terminal::copy_by_escape(text.as_str()) {
+                    Ok(route) => Msg::Copied(SafeText::from_text(route)),
+                    Err(error) => Msg::Failed {
+                        key: TaskKey::Copy,
+                        problem: not_copied(error),
+                    },
+                });
             }
             // The loop does these itself: they are about the terminal.
             Effect::Suspend | Effect::Redraw => {}
@@ -278,6 +309,16 @@ impl Effects {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
+fn not_copied(error: std::io::Error) -> Problem {
+    Problem {
+        kind: ErrorKind::Failed,
+        text: SafeText::from_text(&format!("not copied: {error}")),
+        fix: None,
+        is_broken: false,
+    }
+}
+
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ops::OpsError> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -321,6 +362,25 @@ fn read_runbooks(ctx: &Context) -> Result<Msg, ops::OpsError> {
         list,
         run: run.map(Box::new),
     })
+}
+
+/// Asks what is due and writes down what came of it.
+async fn ask_probes(
+    ctx: Arc<Context>,
+    run: Box<RunState>,
+    inventory: Box<Inventory>,
+    after: Duration,
+) -> Ended {
+    tokio::time::sleep(after).await;
+    let mut state = run;
+    for due in ops::runbook::due_probes(&state) {
+        let answers = ops::runbook::ask(&ctx, &state, &due, &inventory).await;
+        let ctx = Arc::clone(&ctx);
+        let name = state.run.clone();
+        let record = move || ops::runbook::record_probe(&ctx, &name, &due, &answers);
+        state = Box::new(blocking(record).await?);
+    }
+    Ok(Some(Msg::Probed(state)))
 }
 
 async fn watch(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> Ended {

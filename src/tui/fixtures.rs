@@ -1,25 +1,17 @@
 //! States of the console for tests: the shop of the screens in the documentation, well, broken and hostile.
 
+mod data;
+mod render;
+
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
-use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Size;
-use ratatui::style::{Color, Modifier};
 
-use crate::domain::before_after::BeforeAfter;
-use crate::domain::change::{Change, ChangeKind};
 use crate::domain::checkpoint::{Checkpoint, MANIFEST_SCHEMA, Manifest};
-use crate::domain::comparison::{
-    Comparison, LatencySummary, LevelCounts, PatternChange, PatternRow, ServiceVerdict,
-    SideSummary, SignalChange,
-};
 use crate::domain::health::HealthState;
 use crate::domain::host::HostName;
 use crate::domain::log::{Level, LogBlock, LogNote, LogNoteKind, Stream};
@@ -32,7 +24,6 @@ use crate::domain::service::{
 };
 use crate::domain::signal::{Grade, ServiceSignals, Signal, SignalName};
 use crate::domain::timeline::{TimelineEvent, TimelineKind};
-use crate::domain::verdict::{Confidence, Decision, Finding, Severity, Verdict};
 use crate::store::ring::{LineFacts, PreparedBlock};
 
 use super::app::{App, Setup};
@@ -41,7 +32,9 @@ use super::msg::{LogPiece, Msg};
 use super::panes::runbook::{Entry, Runbooks};
 use super::theme::Theme;
 use super::update::update;
-use super::view::view;
+
+pub(crate) use data::bad_comparison;
+pub(crate) use render::{ansi, screen, styled};
 
 pub(crate) fn at(clock: &str) -> Timestamp {
     format!("2025-12-27T{clock}+03:00").parse().unwrap()
@@ -238,164 +231,6 @@ pub(crate) fn log_lines() -> Vec<LogPiece> {
             ),
         ]),
     ]
-}
-
-fn side(input: &str, requests: u64, errors: u64, p95: f64) -> SideSummary {
-    SideSummary {
-        input: safe(input),
-        records: requests * 3,
-        from: None,
-        to: None,
-        requests,
-        errors,
-        error_rate: Some(errors as f64 / requests as f64),
-        latency_ms: LatencySummary {
-            count: requests,
-            mean: Some(p95 / 2.0),
-            p50: Some(p95 / 2.0),
-            p95: Some(p95),
-            p99: Some(p95 * 1.4),
-            max: Some(p95 * 2.0),
-        },
-        levels: LevelCounts::default(),
-    }
-}
-
-fn pattern(
-    change: PatternChange,
-    level: Level,
-    before: u64,
-    after: u64,
-    template: &str,
-    since: Option<&str>,
-) -> PatternRow {
-    PatternRow {
-        id: template.len().to_string(),
-        template: safe(template),
-        level: Some(level),
-        change,
-        before,
-        after,
-        ratio: (before > 0).then(|| after as f64 / before as f64),
-        services: vec![id("backend")],
-        first_seen: since.map(at),
-        example: safe(template),
-        examples: BeforeAfter::new(
-            (before > 0).then(|| safe(&template.replace("<*>", "17"))),
-            (after > 0).then(|| safe(&template.replace("<*>", "88121"))),
-        ),
-        p95_ms: BeforeAfter::default(),
-    }
-}
-
-pub(crate) fn bad_comparison() -> Comparison {
-    let mut slow = pattern(
-        PatternChange::Same,
-        Level::Info,
-        700,
-        140,
-        "GET /api/orders/<*> completed in <*>s status=<*>",
-        None,
-    );
-    slow.p95_ms = BeforeAfter::new(Some(700.0), Some(4100.0));
-    let verdict = Verdict {
-        decision: Decision::RollBack,
-        severity: Some(Severity::P0),
-        confidence: Confidence::High,
-        findings: vec![
-            Finding {
-                rule: safe("error-rate"),
-                severity: Some(Severity::P0),
-                service: id("backend"),
-                route: None,
-                text: safe("error rate of backend rose from 0.5 % to 25 % (×50, at least ×18)"),
-                before: Some(0.005),
-                after: Some(0.25),
-                interval: Some((18.0, 140.0)),
-                evidence: Vec::new(),
-            },
-            Finding {
-                rule: safe("limit-latency_p95"),
-                severity: Some(Severity::P0),
-                service: id("backend"),
-                route: None,
-                text: safe("latency p95 of backend is 3.8 s, over the limit of 2 s"),
-                before: Some(900.0),
-                after: Some(3800.0),
-                interval: None,
-                evidence: Vec::new(),
-            },
-        ],
-    };
-    Comparison {
-        before: side("checkpoint:pre-1.5", 1000, 5, 900.0),
-        after: side("service:backend", 200, 50, 3800.0),
-        changes: vec![
-            Change {
-                service: id("backend"),
-                what: ChangeKind::Image,
-                before: Some(safe("shop-backend:1.4")),
-                after: Some(safe("shop-backend:1.5")),
-            },
-            Change {
-                service: id("backend"),
-                what: ChangeKind::Env,
-                before: Some(safe("POOL_SIZE=20")),
-                after: Some(safe("POOL_SIZE=100")),
-            },
-        ],
-        health: Vec::new(),
-        patterns: vec![
-            pattern(
-                PatternChange::New,
-                Level::Error,
-                0,
-                28,
-                "NoneType has no attribute <*>",
-                Some("15:10:44"),
-            ),
-            pattern(
-                PatternChange::New,
-                Level::Error,
-                0,
-                14,
-                "Division by zero in calculate_discount()",
-                Some("15:15:02"),
-            ),
-            pattern(
-                PatternChange::New,
-                Level::Error,
-                0,
-                8,
-                "Invalid JSON response from payment service order=<*>",
-                Some("15:20:30"),
-            ),
-            pattern(
-                PatternChange::More,
-                Level::Warn,
-                12,
-                60,
-                "payment service answered slowly: <*> s",
-                None,
-            ),
-            slow,
-        ],
-        signals: vec![SignalChange {
-            signal: SignalName::ErrorRate,
-            service: id("backend"),
-            route: None,
-            before: Some(0.005),
-            after: Some(0.25),
-            unit: safe("fraction"),
-            grade: Grade::Critical,
-        }],
-        services: vec![ServiceVerdict {
-            id: id("backend"),
-            verdict: verdict.clone(),
-        }],
-        verdict,
-        missing: Vec::new(),
-    }
 }
 
 pub(crate) fn signals() -> ServiceSignals {
@@ -639,130 +474,6 @@ pub(crate) fn plan() -> Plan {
 pub(crate) fn later(app: &mut App, by: Duration) {
     app.now += by;
     update(app, Msg::Tick);
-}
-
-/// What the screen shows, one string a row, trailing blanks cut.
-pub(crate) fn screen(app: &App) -> String {
-    let buffer = draw(app);
-    let mut out = String::new();
-    for y in 0..buffer.area.height {
-        let mut row = String::new();
-        let mut skip = 0;
-        for x in 0..buffer.area.width {
-            if skip > 0 {
-                skip -= 1;
-                continue;
-            }
-            let symbol = buffer[(x, y)].symbol();
-            skip = unicode_width::UnicodeWidthStr::width(symbol).saturating_sub(1);
-            row.push_str(symbol);
-        }
-        let _ = writeln!(out, "{}", row.trim_end());
-    }
-    out
-}
-
-/// The screen with every change of style written as a word: `«red bold»`.
-pub(crate) fn styled(app: &App) -> String {
-    let buffer = draw(app);
-    let mut out = String::new();
-    for y in 0..buffer.area.height {
-        let mut row = String::new();
-        let mut last = String::new();
-        let mut skip = 0;
-        for x in 0..buffer.area.width {
-            if skip > 0 {
-                skip -= 1;
-                continue;
-            }
-            let cell = &buffer[(x, y)];
-            let words = style_words(cell);
-            let is_blank = cell.symbol() == " " && !words.contains("reversed");
-            if words != last && !is_blank {
-                let _ = write!(row, "«{words}»");
-                last = words;
-            }
-            skip = unicode_width::UnicodeWidthStr::width(cell.symbol()).saturating_sub(1);
-            row.push_str(cell.symbol());
-        }
-        let _ = writeln!(out, "{}", row.trim_end());
-    }
-    out
-}
-
-fn style_words(cell: &Cell) -> String {
-    let mut words = Vec::new();
-    if cell.fg != Color::Reset {
-        words.push(format!("{:?}", cell.fg).to_lowercase());
-    }
-    if cell.bg != Color::Reset {
-        words.push(format!("on {:?}", cell.bg).to_lowercase());
-    }
-    for (modifier, word) in [
-        (Modifier::BOLD, "bold"),
-        (Modifier::DIM, "dim"),
-        (Modifier::ITALIC, "italic"),
-        (Modifier::UNDERLINED, "underlined"),
-        (Modifier::REVERSED, "reversed"),
-    ] {
-        if cell.modifier.contains(modifier) {
-            words.push(word.to_owned());
-        }
-    }
-    words.join(" ")
-}
-
-pub(crate) fn draw(app: &App) -> Buffer {
-    let backend = TestBackend::new(app.size.width, app.size.height);
-    let mut terminal = Terminal::new(backend).unwrap();
-    terminal.draw(|frame| view(app, frame)).unwrap();
-    terminal.backend().buffer().clone()
-}
-
-/// The screen as a terminal would get it, to be looked at.
-pub(crate) fn ansi(app: &App) -> String {
-    let buffer = draw(app);
-    let mut out = String::new();
-    for y in 0..buffer.area.height {
-        let mut skip = 0;
-        for x in 0..buffer.area.width {
-            if skip > 0 {
-                skip -= 1;
-                continue;
-            }
-            let cell = &buffer[(x, y)];
-            skip = unicode_width::UnicodeWidthStr::width(cell.symbol()).saturating_sub(1);
-            let color = |color: Color, base: u8| match color {
-                Color::Black => format!(";{base}"),
-                Color::Red => format!(";{}", base + 1),
-                Color::Green => format!(";{}", base + 2),
-                Color::Yellow => format!(";{}", base + 3),
-                Color::Blue => format!(";{}", base + 4),
-                Color::Magenta => format!(";{}", base + 5),
-                Color::Cyan => format!(";{}", base + 6),
-                Color::DarkGray => format!(";{}", base + 60),
-                Color::LightYellow => format!(";{}", base + 63),
-                _ => String::new(),
-            };
-            let mut code = "0".to_owned();
-            for (modifier, number) in [
-                (Modifier::BOLD, ";1"),
-                (Modifier::DIM, ";2"),
-                (Modifier::ITALIC, ";3"),
-                (Modifier::UNDERLINED, ";4"),
-                (Modifier::REVERSED, ";7"),
-            ] {
-                if cell.modifier.contains(modifier) {
-                    code.push_str(number);
-                }
-            }
-            code.push_str(&color(cell.fg, 30));
-            code.push_str(&color(cell.bg, 40));
-            let _ = write!(out, "\u{1b}[{code}m{}", cell.symbol());
-        }
-        out.push_str("\u{1b}[0m\n");
-    }
-    out
 }
 
 /// A run of a small runbook: one item ticked by a probe, one failed, one open and late.

@@ -30,11 +30,13 @@ pub enum Resolution {
     Unbound,
 }
 
+/// A sequence and what it means; `None` unbinds a global key in a pane.
+type Binding = (Vec<Chord>, Option<Action>);
+
 /// The bindings of every place.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Keymap {
-    /// `None` unbinds a global key in a pane.
-    places: HashMap<Place, Vec<(Vec<Chord>, Option<Action>)>>,
+    places: HashMap<Place, Vec<Binding>>,
 }
 
 impl Keymap {

@@ -120,6 +120,8 @@ pub enum Msg {
     },
     /// Where a run stands.
     RunbookRun(Box<RunState>),
+    /// The probes of a run were asked; where it stands now.
+    Probed(Box<RunState>),
     /// A comparison is done.
     Compared(Box<Comparison>),
     /// A checkpoint was made.

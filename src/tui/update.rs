@@ -3,7 +3,10 @@
 
 mod act;
 mod key;
+mod motion;
 mod news;
+mod operate;
+mod runbook;
 
 use crate::domain::signal::Grade;
 
@@ -12,6 +15,7 @@ use super::effect::{Effect, TaskKey};
 use super::layout::Pane;
 use super::msg::{Interrupt, Msg};
 use super::overlays::Overlay;
+use super::panes::runbook::PROBE_EVERY;
 use super::panes::signals::{SAMPLE_EVERY, STALE_AFTER};
 
 pub use act::is_possible;
@@ -60,6 +64,14 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             }
             Vec::new()
         }
+        Msg::Probed(run) => {
+            app.runbook.is_probing = false;
+            app.runbook.next_at = Some(app.now + PROBE_EVERY);
+            if app.runbook.run.as_ref().map(|r| &r.run) == Some(&run.run) {
+                app.runbook.set_run(*run);
+            }
+            Vec::new()
+        }
         Msg::RunbookRun(run) => {
             app.runbook.set_run(*run);
             Vec::new()
@@ -78,6 +90,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
     };
     age(app);
     effects.extend(keep_sampling(app));
+    effects.extend(keep_probing(app));
     effects
 }
 
@@ -95,6 +108,9 @@ fn interrupted(app: &mut App, interrupt: Interrupt) -> Vec<Effect> {
 /// Turns readings stale and locks an armed session when their time has come.
 fn age(app: &mut App) {
     let now = app.now;
+    if app.flash_left().is_some_and(|left| left.is_zero()) {
+        app.flash = None;
+    }
     let reading = std::mem::take(&mut app.signals.reading);
     app.signals.reading = reading.age(now, STALE_AFTER);
     if let super::app::Lock::Armed { until } = app.lock
@@ -121,6 +137,30 @@ fn keep_sampling(app: &mut App) -> Option<Effect> {
         service: Box::new(service),
         after,
     })
+}
+
+/// Probes are asked only while someone can see what comes of it, and only for a run that has due ones.
+fn keep_probing(app: &mut App) -> Option<Effect> {
+    if app.runbook.is_probing || !app.is_visible(Pane::Runbook) {
+        return None;
+    }
+    let run = app.runbook.run.as_ref().filter(|run| !run.is_complete())?;
+    let inventory = app.services.reading.value()?;
+    if run.due_probes().is_empty() {
+        return None;
+    }
+    let after = app
+        .runbook
+        .next_at
+        .and_then(|at| std::time::Duration::try_from(at.duration_since(app.now)).ok())
+        .unwrap_or_default();
+    let effect = Effect::AskProbes {
+        run: Box::new(run.clone()),
+        inventory: Box::new(inventory.clone()),
+        after,
+    };
+    app.runbook.is_probing = true;
+    Some(effect)
 }
 
 /// Another service is shown: its log, its signals.

@@ -70,6 +70,24 @@ async fn the_shop_serves_deploys_rolls_back_and_leaves_nothing() {
     );
 
     assert_eq!(shop.command(&["release", "api"]).await.unwrap(), GOOD);
+    // The other verbs work on it from another terminal.
+    let services = std::process::Command::new(program())
+        .arg("--config")
+        .arg(folder.config())
+        .arg("--state-dir")
+        .arg(folder.state())
+        .args(["services", "--format", "json"])
+        .env("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock")
+        .output()
+        .unwrap();
+    let seen: serde_json::Value = serde_json::from_slice(&services.stdout).unwrap();
+    let api = &seen["services"][0];
+    assert_eq!(
+        (&api["id"], &api["state"]),
+        (&"exec/api".into(), &"running".into()),
+        "{seen}"
+    );
+
     assert_eq!(
         shop.command(&["deploy", BAD]).await.unwrap(),
         "deployed 1.5"

@@ -73,7 +73,8 @@ pub fn runtime_timestamp(line: &[u8]) -> Option<usize> {
     }
 }
 
-/// Takes the colour off a line (`ESC [ … m` and other CSI sequences). Copies only where there is any.
+/// Takes the colour off a line (`ESC [ … m` and other CSI sequences), and titles and links (`ESC ] … BEL`). Copies
+/// only where there is any.
 pub fn without_colour<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
     if memchr::memchr(0x1b, line).is_none() {
         return line;
@@ -90,6 +91,13 @@ pub fn without_colour<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
                 .position(|b| (0x40..=0x7e).contains(b))
                 .map_or(1, |at| at + 2);
             rest = &rest[end..];
+        } else if rest.first() == Some(&b']') {
+            let end = rest
+                .iter()
+                .take(4096)
+                .position(|b| matches!(b, 0x07 | 0x1b))
+                .map_or(rest.len(), |at| at + 1);
+            rest = rest[end..].strip_prefix(b"\\").unwrap_or(&rest[end..]);
         }
     }
     buffer.extend_from_slice(rest);
@@ -217,6 +225,11 @@ mod tests {
             b"WARN x"
         );
         assert_eq!(without_colour(b"plain", &mut buffer), b"plain");
+        assert_eq!(
+            without_colour(b"\x1b]0;title\x07ERROR: \x1b]8;;x\x1b\\link", &mut buffer),
+            b"ERROR: link"
+        );
+        assert_eq!(without_colour(b"a\x1b]0;never ended", &mut buffer), b"a");
     }
 
     #[test]

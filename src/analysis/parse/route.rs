@@ -88,7 +88,7 @@ pub fn is_ignored(route: &[u8], ignored: &[String]) -> bool {
             .any(|h| segment.eq_ignore_ascii_case(h.as_bytes()))
     };
     let first = segments.next();
-    if first.is_some_and(named) || segments.last().is_some_and(named) {
+    if first.is_some_and(named) || segments.next_back().is_some_and(named) {
         return true;
     }
     ignored.iter().any(|ignore| {

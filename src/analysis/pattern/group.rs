@@ -78,10 +78,13 @@ pub struct Patterns {
     pub of_shape: HashMap<(usize, u64), usize>,
 }
 
+/// How often a shape occurs, and its sources with its hash there.
+type Distinct = (u64, Vec<(usize, u64)>);
+
 /// Groups the shapes of several services' scans.
 pub fn group(sources: &[&ServiceScan]) -> Patterns {
     // The same shape of several sources is clustered once.
-    let mut distinct: HashMap<(&[u8], Option<Level>), (u64, Vec<(usize, u64)>)> = HashMap::new();
+    let mut distinct: HashMap<(&[u8], Option<Level>), Distinct> = HashMap::new();
     for (source, scan) in sources.iter().enumerate() {
         for (key, shape) in &scan.shapes {
             let entry = distinct.entry((&shape.masked, shape.level)).or_default();

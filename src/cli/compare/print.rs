@@ -28,7 +28,10 @@ pub(super) fn print_head(found: &Comparison, out: &mut Output) -> Result<(), Sto
         print_finding(finding, found.services.len() > 1, out)?;
     }
     if found.verdict.findings.is_empty() {
-        out.line("  nothing speaks against this deploy in what was read")?;
+        out.line(match found.verdict.decision {
+            Decision::Inconclusive => "  nothing was found, and too little was read to decide",
+            _ => "  nothing speaks against this deploy in what was read",
+        })?;
     }
     print_missing(&found.missing, out)?;
     if found.services.len() > 1 {

@@ -88,7 +88,7 @@ fn live(
         for check in now.checks.iter().filter(|c| !c.ok) {
             hard.push(fact(
                 "probe",
-                format!(
+                &format!(
                     "{} fails now, the service was healthy before: {}",
                     check.name, check.detail
                 ),
@@ -98,19 +98,19 @@ fn live(
         if now.state == HealthState::Unhealthy && hard.is_empty() {
             hard.push(fact(
                 "health",
-                "the service is unhealthy now, it was healthy before".to_owned(),
+                "the service is unhealthy now, it was healthy before",
                 &SafeText::default(),
             ));
         }
     }
     if service.crash_loop == Some(true) {
         let text = format!("crash loop: restarted {} times", service.restarts);
-        hard.push(fact("crash-loop", text, &SafeText::default()));
+        hard.push(fact("crash-loop", &text, &SafeText::default()));
     }
     for problem in &service.problems {
         let lower = problem.as_str().to_lowercase();
         if lower.contains("out of memory") || lower.contains("oom") {
-            hard.push(fact("oom", format!("killed: {problem}"), problem));
+            hard.push(fact("oom", &format!("killed: {problem}"), problem));
         }
     }
     if matches!(service.state, ServiceState::Failed | ServiceState::Stopped)
@@ -119,7 +119,7 @@ fn live(
     {
         hard.push(fact(
             "down",
-            format!("the service is {}, it ran before", service.state.as_str()),
+            &format!("the service is {}, it ran before", service.state.as_str()),
             &SafeText::default(),
         ));
     }
@@ -158,7 +158,7 @@ fn two_checkpoints(before: &SavedService, after: &SavedService, facts: &mut Fact
         after: after.health,
     });
     if before.health == Some(HealthState::Healthy) && after.health == Some(HealthState::Unhealthy) {
-        let text = "the second checkpoint was made while the service was unhealthy".to_owned();
+        let text = "the second checkpoint was made while the service was unhealthy";
         let facts: &mut BTreeMap<ServiceId, Vec<HardFact>> = &mut facts.hard;
         facts.entry(before.id.clone()).or_default().push(fact(
             "health",
@@ -168,10 +168,10 @@ fn two_checkpoints(before: &SavedService, after: &SavedService, facts: &mut Fact
     }
 }
 
-fn fact(rule: &'static str, text: String, evidence: &SafeText) -> HardFact {
+fn fact(rule: &'static str, text: &str, evidence: &SafeText) -> HardFact {
     HardFact {
         rule,
-        text: SafeText::from_text(&text),
+        text: SafeText::from_text(text),
         evidence: if evidence.is_empty() {
             Vec::new()
         } else {

@@ -12,11 +12,12 @@ use crate::analysis::parse::time::TimeReader;
 use crate::analysis::scan::{Scan, ScanOptions, Scanner, ServiceScan};
 use crate::domain::checkpoint::{Manifest, SavedService};
 use crate::domain::log::{LogEvent, LogNoteKind, LogPosition, LogRequest, Window};
+use crate::domain::outcome::{AuditRecord, OutcomeKind};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Service, ServiceId};
 use crate::domain::settings::RequestRules;
 use crate::domain::time;
-use crate::ops::{Context, ErrorKind, OpsError, checkpoint, logs, services};
+use crate::ops::{Context, ErrorKind, OpsError, audit, checkpoint, logs, services};
 
 /// Blocks that may wait between a source and its scanner.
 const BLOCKS: usize = 16;
@@ -78,7 +79,7 @@ impl ReadSide {
     ) {
         if scan.cut_lines > 0 {
             self.missing.push(SafeText::from_text(&format!(
-                "{}: {} over 1 MiB were cut",
+                "{}: {} over 1 MiB cut short",
                 self.logs.input,
                 crate::analysis::judge::count(scan.cut_lines, "line")
             )));
@@ -380,18 +381,45 @@ async fn read_now(
     Ok(())
 }
 
-/// What to read of a running service: from `since`, else from where the checkpoint's files ended, else from the
-/// creation of its containers; never from before the checkpoint was made.
+/// When the service was last rolled back after the checkpoint was made. The release that was taken back is not what is
+/// compared any more; a container shows that by its creation, a log file that goes on does not.
+fn rolled_back_at(records: &[AuditRecord], id: &ServiceId, since: Timestamp) -> Option<Timestamp> {
+    let applied = [OutcomeKind::Verified, OutcomeKind::AppliedNotVerified].map(OutcomeKind::as_str);
+    records
+        .iter()
+        .rev()
+        .find(|r| {
+            r.operation == "roll-back"
+                && r.at > since
+                && r.services.contains(id)
+                && r.outcome
+                    .as_ref()
+                    .is_some_and(|o| applied.contains(&o.as_str()))
+        })
+        .map(|r| r.at)
+}
+
+/// What to read of a running service: from `since`, else from where the checkpoint's files ended or the service was
+/// rolled back since, else from the creation of its containers; never from before the checkpoint was made.
 fn request(
     service: &Service,
     window: (Option<Timestamp>, Option<Timestamp>),
     baseline: Option<&Baseline>,
+    records: &[AuditRecord],
 ) -> LogRequest {
     let saved = baseline.and_then(|b| b.manifest.services.iter().find(|s| s.id == service.id));
-    let positions: Vec<LogPosition> = match (window.0, saved.and_then(|s| s.log.as_ref())) {
+    let mut positions: Vec<LogPosition> = match (window.0, saved.and_then(|s| s.log.as_ref())) {
         (None, Some(log)) => log.positions.clone(),
         _ => Vec::new(),
     };
+    let mut window = window;
+    if let Some(baseline) = baseline
+        && !positions.is_empty()
+        && let Some(at) = rolled_back_at(records, &service.id, baseline.manifest.created_at)
+    {
+        positions.clear();
+        window.0 = Some(at);
+    }
     let created = service.instances.iter().filter_map(|i| i.created_at).min();
     let floor = baseline.map(|b| b.manifest.created_at);
     let since = match window.0 {
@@ -443,7 +471,11 @@ async fn read_live(
     options: ReadOptions,
     cancel: &CancellationToken,
 ) -> Result<(), OpsError> {
-    let request = request(service, window, baseline);
+    let records = match baseline {
+        Some(_) => audit::list(ctx)?,
+        None => Vec::new(),
+    };
+    let request = request(service, window, baseline, &records);
     let now = Zoned::now();
     let base = scan_options(&ctx.config.service(&service.id).requests, &now, options)?;
     let scan_options = ScanOptions {

@@ -126,6 +126,42 @@ async fn a_change_is_noticed() {
     watching.await.unwrap();
 }
 
+#[tokio::test]
+async fn the_end_of_a_process_is_noticed_and_its_life_costs_no_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = dir.path().join("asked");
+    let mut process = tokio::process::Command::new("sleep")
+        .arg("600")
+        .spawn()
+        .unwrap();
+    let pid = process.id().unwrap();
+    let status = format!(
+        "echo x >> '{}'; kill -0 {pid} && echo pid {pid}",
+        asked.display()
+    );
+    let configured = vec![(
+        id(),
+        settings(ExecCommands {
+            status: Some(status),
+            ..ExecCommands::default()
+        }),
+    )];
+    let (to, mut changes) = mpsc::channel(1);
+    let watching = tokio::spawn(async move {
+        watch_every(Duration::from_millis(20), &Host::Local, &configured, to).await;
+    });
+    assert!(
+        tokio::time::timeout(Duration::from_millis(400), changes.recv())
+            .await
+            .is_err()
+    );
+    assert_eq!(fs::read_to_string(&asked).unwrap(), "x\n", "asked once");
+    process.kill().await.unwrap();
+    assert_eq!(changes.recv().await, Some(()));
+    drop(changes);
+    watching.await.unwrap();
+}
+
 async fn read(settings: ServiceSettings, request: LogRequest) -> Vec<String> {
     let (to, mut events) = mpsc::channel(4);
     let task = tokio::spawn(async move { read_logs(&id(), &settings, &request, to).await });

@@ -215,8 +215,7 @@ pub fn nothing_found(app: &App, width: usize) -> Option<Vec<Line<'static>>> {
     let mut rows = rows(inventory, width.saturating_sub(2));
     rows.push(Row::Blank);
     rows.push(Row::Line(
-        "Another machine: lastgood --host user@server   A first look without one: lastgood demo"
-            .into(),
+        "Another machine: lastgood --host user@server".into(),
         Role::Dim,
     ));
     let lines = rows.iter().map(|row| match row {
@@ -242,10 +241,10 @@ fn rows(inventory: &Inventory, width: usize) -> Vec<Row<'_>> {
         if inventory.unreachable.is_empty() {
             for text in [
                 "Whatever could be read runs nothing.",
-                "Start something, or play with",
-                "the built-in shop: lastgood demo",
+                "Start something, or play with the built-in shop: lastgood demo",
             ] {
-                rows.push(Row::Line(text.to_owned(), Role::Dim));
+                let lines = wrap(text, width).into_iter();
+                rows.extend(lines.map(|line| Row::Line(line, Role::Dim)));
             }
         }
     }
@@ -367,29 +366,45 @@ fn draw_service<'a>(app: &App, service: &Service, width: usize) -> Line<'a> {
         Some(words) => words.clone(),
         None => short_release(service),
     };
-    let middle_width = middle.width().min(room.saturating_sub(8).max(room / 2));
-    let middle = format::cut_left(&middle, middle_width);
-    let name_width = room.saturating_sub(middle.width() + 1);
-    let mut name = format::left(&service.id.name, name_width);
+    let mut name = service.id.name.clone();
     if service.instances.len() > 1 {
-        name = format::left(
-            &format!("{} ×{}", service.id.name, service.instances.len()),
-            name_width,
-        );
+        name.push_str(&format!(" ×{}", service.instances.len()));
     }
+    // Which service it is matters more than what is said of it; both are cut when they must be.
+    let wanted = middle.width();
+    let name_width = room
+        .saturating_sub(wanted + 1)
+        .max(name.width().min(room.saturating_sub(7)));
+    let middle_width = room.saturating_sub(name_width + 1);
+    let middle = if trouble.is_some() {
+        format::cut(&middle, middle_width)
+    } else {
+        format::cut_left(&middle, middle_width)
+    };
+    let middle = format::right(&middle, middle_width);
+    let name = format::left(&name, name_width);
     let style = if is_selected {
         theme.selection(is_focused)
     } else {
         theme.style(Role::Text)
     };
-    let middle_style = if trouble.is_some() {
+    let is_stale = !app.services.reading.is_fresh();
+    // What was so is not what is: an old ok is not drawn as one.
+    let glyph_style = if is_stale {
+        theme.style(Role::Stale)
+    } else {
+        theme.grade(grade)
+    };
+    let middle_style = if is_stale {
+        theme.style(Role::Stale)
+    } else if trouble.is_some() {
         theme.grade(grade)
     } else {
         theme.style(Role::Dim)
     };
     Line::from(vec![
         Span::styled(marker, theme.style(Role::Accent)),
-        Span::styled(theme.grade_glyph(grade), theme.grade(grade)),
+        Span::styled(theme.grade_glyph(grade), glyph_style),
         Span::raw(" "),
         Span::styled(name, style),
         Span::raw(" "),

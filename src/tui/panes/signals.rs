@@ -231,6 +231,7 @@ fn second_row(app: &App, signal: &Signal, width: usize) -> Line<'static> {
         Span::styled(
             spark(app, signal, room),
             match signal.grade {
+                _ if !app.signals.reading.is_fresh() => theme.style(Role::Stale),
                 Grade::Ok | Grade::Unknown => theme.style(Role::Dim),
                 grade => theme.grade(grade),
             },

@@ -1,10 +1,8 @@
 //! What each action does to the state.
 
-use crate::domain::operation::{Operation, RollBackTarget};
 use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
 use crate::domain::signal::Grade;
-use crate::ops::Confirmation;
 use crate::tui::action::{Action, Place};
 use crate::tui::app::{ARMED_FOR, App, Lock, Saving};
 use crate::tui::effect::Effect;
@@ -12,9 +10,14 @@ use crate::tui::layout::Pane;
 use crate::tui::overlays::confirm::{Operating, Stage, command_line};
 use crate::tui::overlays::menu::{self, Menu};
 use crate::tui::overlays::prompt::{Prompt, Purpose};
-use crate::tui::overlays::{Overlay, help, messages, prompt};
+use crate::tui::overlays::{Overlay, prompt};
 use crate::tui::panes::logs::Search;
 
+use super::motion::{
+    find, go, go_to_end, go_to_error, half_page, logs_height, scroll, toggle_follow,
+};
+use super::operate::{accept_plan, plan};
+use super::runbook::{act_on_item, ask_about_item, plan_item, start_runbook};
 use super::{news, select};
 
 /// Whether an action can do something right now. Footer and help are made from this.
@@ -51,6 +54,11 @@ pub fn is_possible(app: &App, action: Action) -> bool {
         | Action::ClaimItem
         | Action::CommentItem
         | Action::UndoItem => app.runbook.item().is_some(),
+        Action::AcceptPlan => app
+            .operating
+            .as_ref()
+            .is_some_and(|o| matches!(o.stage, Stage::Asking(_))),
+        Action::CopyPlan => command_line(app).is_some(),
         Action::RunItem => app
             .runbook
             .item()
@@ -136,10 +144,7 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         }
         Action::ShowExample => {
             if app.compare.pattern().is_some() {
-                app.overlay = Some(Overlay::Example {
-                    first: 0,
-                    column: 0,
-                });
+                app.overlay = Some(Overlay::Example { first: 0 });
             }
         }
         Action::ToggleUnchanged => {
@@ -184,7 +189,7 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
 }
 
 /// Why a change is refused now; `None` where it is not.
-fn refuse(app: &mut App) -> Option<Vec<Effect>> {
+pub(super) fn refuse(app: &mut App) -> Option<Vec<Effect>> {
     if app.is_armed() {
         return None;
     }
@@ -279,7 +284,7 @@ fn refresh(app: &mut App) -> Vec<Effect> {
     effects
 }
 
-fn close(app: &mut App) {
+pub(super) fn close(app: &mut App) {
     match app.overlay.take() {
         Some(Overlay::Confirm) => {
             let is_over = app.operating.as_ref().is_some_and(|o| !o.is_executing());
@@ -289,149 +294,6 @@ fn close(app: &mut App) {
         }
         Some(_) => {}
         None => app.logs.search = None,
-    }
-}
-
-fn half_page(app: &App) -> i64 {
-    let height = match &app.overlay {
-        None => app.places().inner(app.focus.pane).height,
-        Some(_) => app.size.height.saturating_sub(4),
-    };
-    i64::from(height / 2).max(1)
-}
-
-/// Moves the cursor of what has the keys, or scrolls it.
-fn go(app: &mut App, by: i64) -> Vec<Effect> {
-    let amount = isize::try_from(by).unwrap_or(0);
-    let place = app.place();
-    let most = match place {
-        Place::Help => match &app.overlay {
-            Some(Overlay::Help { place, .. }) => help::rows(app, *place),
-            _ => 0,
-        },
-        Place::Messages => messages::rows(app),
-        _ => 0,
-    };
-    let page = app.size.height.saturating_sub(4) as usize;
-    let entries = menu::entries(app).len();
-    match &mut app.overlay {
-        Some(Overlay::Menu(menu)) => menu.step(amount, entries),
-        Some(Overlay::Help { first, .. }) => {
-            *first = first
-                .saturating_add_signed(amount)
-                .min(most.saturating_sub(page));
-        }
-        Some(Overlay::Messages { up }) => {
-            *up = up
-                .saturating_add_signed(-amount)
-                .min(most.saturating_sub(page));
-        }
-        Some(Overlay::Example { first, .. }) => {
-            *first = first.saturating_add_signed(amount).min(200);
-        }
-        Some(Overlay::Confirm) => {
-            if let Some(operating) = &mut app.operating {
-                operating.first = operating.first.saturating_add_signed(amount).min(200);
-            }
-        }
-        Some(Overlay::Prompt(_)) => {}
-        None => return go_in_pane(app, by),
-    }
-    Vec::new()
-}
-
-fn go_in_pane(app: &mut App, by: i64) -> Vec<Effect> {
-    let amount = isize::try_from(by).unwrap_or(0);
-    let height = app.places().inner(app.focus.pane).height as usize;
-    match app.focus.pane {
-        Pane::Services => {
-            if app.services.step(amount) {
-                return select(app);
-            }
-        }
-        Pane::Logs => app.logs.step(by, height),
-        Pane::Compare => app.compare.step(amount),
-        Pane::Signals => {
-            app.signals.first = app.signals.first.saturating_add_signed(amount).min(200);
-        }
-        Pane::Runbook => app.runbook.step(amount),
-        Pane::Timeline => app.timeline.step(amount, height),
-    }
-    Vec::new()
-}
-
-fn go_to_end(app: &mut App, is_top: bool) -> Vec<Effect> {
-    let far = if is_top { -1_000_000 } else { 1_000_000 };
-    if app.overlay.is_none() && app.focus.pane == Pane::Logs {
-        if is_top {
-            let height = app.places().inner(Pane::Logs).height as usize;
-            app.logs.go_top(height);
-        } else {
-            app.logs.follow();
-        }
-        return Vec::new();
-    }
-    go(app, far)
-}
-
-fn scroll(app: &mut App, by: isize) {
-    match (&mut app.overlay, app.focus.pane) {
-        (Some(Overlay::Example { column, .. }), _) => {
-            *column = column.saturating_add_signed(by).min(10_000);
-        }
-        (None, Pane::Compare) => {
-            app.compare.column = app.compare.column.saturating_add_signed(by).min(10_000);
-        }
-        (None, Pane::Logs) if !app.logs.is_wrapped => {
-            app.logs.column = app.logs.column.saturating_add_signed(by).min(60_000);
-        }
-        _ => {}
-    }
-}
-
-fn logs_height(app: &App) -> usize {
-    (app.places().inner(Pane::Logs).height as usize).max(1)
-}
-
-fn toggle_follow(app: &mut App) {
-    if app.logs.is_following {
-        let height = logs_height(app);
-        app.logs.stand_still(height);
-    } else {
-        app.logs.follow();
-    }
-}
-
-fn go_to_error(app: &mut App, is_forward: bool) {
-    let height = logs_height(app);
-    if app.logs.go_to_error(is_forward, height) {
-        app.focus.set(Pane::Logs);
-    } else {
-        let side = if is_forward { "below" } else { "above" };
-        app.tell(
-            Grade::Ok,
-            format!("No error {side} in the lines that are held."),
-            None,
-        );
-    }
-}
-
-fn find(app: &mut App, is_forward: bool) {
-    let height = logs_height(app);
-    let from = app.logs.cursor;
-    let Some(search) = &app.logs.search else {
-        app.tell(Grade::Unknown, "Nothing is searched for.", None);
-        return;
-    };
-    match search.next_hit(from, is_forward) {
-        Some(hit) => {
-            app.logs.go_to(hit, height);
-            app.focus.set(Pane::Logs);
-        }
-        None => {
-            let text = format!("Not found: {}", search.text);
-            app.tell(Grade::Unknown, text, None);
-        }
     }
 }
 
@@ -485,52 +347,6 @@ fn accept_text(app: &mut App) -> Vec<Effect> {
     }
 }
 
-fn start_runbook(app: &mut App) -> Vec<Effect> {
-    let name = app.runbook.entry().map(|entry| entry.name.clone());
-    name.map(Effect::StartRunbook).into_iter().collect()
-}
-
-/// Says something of the selected item, if it still is where the engineer saw it.
-fn act_on_item(app: &mut App, action: ItemAction) -> Vec<Effect> {
-    let Some(run) = app.runbook.shown_run() else {
-        app.tell(
-            Grade::Unknown,
-            "No runbook is under way: start one first.",
-            None,
-        );
-        return Vec::new();
-    };
-    let Some((item, state)) = app.runbook.item() else {
-        return Vec::new();
-    };
-    vec![Effect::ActOnItem {
-        run: run.run.clone(),
-        item: item.number,
-        action,
-        revision: state.revision,
-    }]
-}
-
-fn ask_about_item(app: &mut App, purpose: Purpose) {
-    if app.runbook.item().is_some() {
-        app.overlay = Some(Overlay::Prompt(Box::new(Prompt::new(purpose, ""))));
-    }
-}
-
-/// The plan that runs the command of the selected item.
-fn plan_item(app: &mut App) -> Vec<Effect> {
-    let Some((item, _)) = app.runbook.item() else {
-        return Vec::new();
-    };
-    let command: Vec<&str> = item.run_scripts().collect();
-    let operation = Operation::RunCommand {
-        title: item.text.clone(),
-        command: command.join("\n"),
-        host: crate::domain::host::HostName::local(),
-    };
-    ask_for_plan(app, operation)
-}
-
 fn create_checkpoint(app: &mut App) -> Vec<Effect> {
     close_menu(app);
     if app.saving.is_some() {
@@ -542,91 +358,4 @@ fn create_checkpoint(app: &mut App) -> Vec<Effect> {
         doing: SafeText::from_text("starting"),
     });
     vec![Effect::CreateCheckpoint]
-}
-
-fn plan(app: &mut App, action: Action) -> Vec<Effect> {
-    let Some(service) = app.selected() else {
-        app.tell(Grade::Unknown, "No service is selected.", None);
-        return Vec::new();
-    };
-    let id = service.id.clone();
-    let services = vec![id.clone()];
-    let operation = match action {
-        Action::StopService => Operation::Stop { services },
-        Action::StartService => Operation::Start { services },
-        Action::RollBack => Operation::RollBack {
-            service: id,
-            to: RollBackTarget::LastGood,
-            configs_only: false,
-            save_logs: true,
-        },
-        _ => Operation::Restart { services },
-    };
-    ask_for_plan(app, operation)
-}
-
-fn ask_for_plan(app: &mut App, operation: Operation) -> Vec<Effect> {
-    if app.operating.as_ref().is_some_and(Operating::is_executing) {
-        app.overlay = Some(Overlay::Confirm);
-        app.tell(Grade::Warning, "An action is under way already.", None);
-        return Vec::new();
-    }
-    app.operating = Some(Operating::new(operation.clone(), app.now));
-    app.overlay = Some(Overlay::Confirm);
-    vec![Effect::Plan(operation)]
-}
-
-/// The yes to a plan: refused if the session locked itself meanwhile or the name is not the name.
-fn accept_plan(app: &mut App) -> Vec<Effect> {
-    let Some(operating) = &app.operating else {
-        app.overlay = None;
-        return Vec::new();
-    };
-    let plan = match &operating.stage {
-        Stage::Asking(plan) => plan.clone(),
-        Stage::Ended { .. } | Stage::Refused { .. } => {
-            close(app);
-            return Vec::new();
-        }
-        Stage::Planning { .. } | Stage::Running { .. } => return Vec::new(),
-    };
-    if plan.risk >= crate::domain::operation::Risk::Disruptive
-        && let Some(refusal) = refuse(app)
-    {
-        return refusal;
-    }
-    let Some(operating) = &mut app.operating else {
-        return Vec::new();
-    };
-    let typed = operating.name_to_type().map(str::to_owned);
-    if let Some(name) = &typed
-        && operating.typed.trim() != name
-    {
-        let text = if operating.typed.is_empty() {
-            format!("Type the name {name} first.")
-        } else {
-            format!("That is not {name}; nothing was done.")
-        };
-        app.tell(Grade::Warning, text, None);
-        return Vec::new();
-    }
-    let confirmation = Confirmation {
-        plan_hash: plan.hash.clone(),
-        typed: typed.map(|_| operating.typed.trim().to_owned()),
-    };
-    operating.first = 0;
-    operating.stage = Stage::Running {
-        plan: plan.clone(),
-        since: app.now,
-        marks: Vec::new(),
-    };
-    vec![Effect::Execute(plan, confirmation)]
-}
-
-/// A plan that is no longer wanted.
-pub(super) fn is_wanted(app: &App) -> bool {
-    matches!(
-        app.operating.as_ref().map(|o| &o.stage),
-        Some(Stage::Planning { .. })
-    )
 }

@@ -9,7 +9,7 @@ use crate::domain::operation::Plan;
 use crate::domain::outcome::{Outcome, Progress};
 use crate::domain::reading::Reading;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Inventory, Service, ServiceId, ServiceState};
+use crate::domain::service::{Inventory, Runtime, Service, ServiceId, ServiceState};
 use crate::domain::signal::Grade;
 use crate::domain::timeline::{TimelineEvent, TimelineKind};
 use crate::domain::verdict::Decision;
@@ -25,7 +25,7 @@ use crate::tui::panes::services::short_release;
 use crate::tui::panes::signals::SAMPLE_EVERY;
 use crate::tui::theme::{decision_grade, outcome_grade};
 
-use super::{act, has_card, select};
+use super::{has_card, operate, select};
 
 /// What runs was read: deploys are seen, the log of a service that came back is opened again.
 pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
@@ -44,12 +44,16 @@ pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
             kind: TimelineKind::Deploy,
             service: Some(after.id.clone()),
             grade: Grade::Unknown,
-            text: SafeText::from_text(&format!(
-                "{} {} → {}",
-                after.id.name,
-                short_release(before),
-                short_release(after)
-            )),
+            text: SafeText::from_text(&if before.release.is_same(&after.release) {
+                format!("{} {} recreated", after.id.name, short_release(after))
+            } else {
+                format!(
+                    "{} {} → {}",
+                    after.id.name,
+                    short_release(before),
+                    short_release(after)
+                )
+            }),
         });
     }
     if !deployed.is_empty() && app.checkpoint().is_some() {
@@ -73,7 +77,8 @@ fn is_running(app: &App) -> bool {
         .is_some_and(|s| s.state == ServiceState::Running)
 }
 
-/// Services that run another release than before.
+/// Services that run another release than before, or the same in new containers: a changed environment file is
+/// deployed without a new image.
 fn deploys(before: &Inventory, after: &Inventory) -> Vec<(Service, Service)> {
     after
         .services
@@ -81,7 +86,14 @@ fn deploys(before: &Inventory, after: &Inventory) -> Vec<(Service, Service)> {
         .filter_map(|now| {
             let was = before.find(&now.id)?;
             let (a, b) = (was.release.identity()?, now.release.identity()?);
-            (a != b).then(|| (was.clone(), now.clone()))
+            let is_recreated = matches!(now.runtime, Runtime::Compose | Runtime::Docker)
+                && !was.instances.is_empty()
+                && !now.instances.is_empty()
+                && now
+                    .instances
+                    .iter()
+                    .all(|i| was.instances.iter().all(|w| w.id != i.id));
+            (a != b || is_recreated).then(|| (was.clone(), now.clone()))
         })
         .collect()
 }
@@ -219,7 +231,7 @@ pub(super) fn checkpoint_made(app: &mut App, manifest: &Manifest) -> Vec<Effect>
 
 /// A plan is ready; if its card was closed meanwhile, nobody wants it any more.
 pub(super) fn planned(app: &mut App, plan: Box<Plan>) -> Vec<Effect> {
-    if act::is_wanted(app)
+    if operate::is_wanted(app)
         && let Some(operating) = &mut app.operating
     {
         operating.stage = Stage::Asking(plan);
@@ -239,13 +251,6 @@ pub(super) fn executed(app: &mut App, outcome: Outcome) -> Vec<Effect> {
     );
     let grade = outcome_grade(outcome.outcome);
     operating.end(outcome);
-    app.timeline.push(TimelineEvent {
-        at: app.now,
-        kind: TimelineKind::Action,
-        service: None,
-        grade,
-        text: SafeText::from_text(&text),
-    });
     if has_card(app) {
         app.tell(grade, text, None);
         app.flash = None;
@@ -335,7 +340,7 @@ pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effec
             app.runbook.is_probing = false;
             app.runbook.next_at = Some(now + crate::tui::panes::runbook::PROBE_EVERY);
         }
-        TaskKey::RunbookItem | TaskKey::Search => {}
+        TaskKey::RunbookItem | TaskKey::Search | TaskKey::Copy => {}
     }
     let grade = match problem.kind {
         ErrorKind::No | ErrorKind::NotSure | ErrorKind::Refused => Grade::Warning,

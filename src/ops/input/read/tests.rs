@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::domain::checkpoint::{MANIFEST_SCHEMA, SavedLog};
+use crate::domain::host::HostName;
+use crate::domain::outcome::{Actor, AuditPhase};
 use crate::domain::service::{Instance, Release, Runtime, ServiceState};
 
 fn at(second: i64) -> Timestamp {
@@ -78,21 +80,25 @@ fn baseline(created: i64, positions: Vec<LogPosition>) -> Baseline {
 fn after_starts_at_the_creation_and_never_before_the_checkpoint() {
     let none = (None, None);
     assert_eq!(
-        request(&service(100, 500), none, None).window.since,
+        request(&service(100, 500), none, None, &[]).window.since,
         Some(at(100))
     );
     let old = baseline(50, Vec::new());
     assert_eq!(
-        request(&service(100, 500), none, Some(&old)).window.since,
+        request(&service(100, 500), none, Some(&old), &[])
+            .window
+            .since,
         Some(at(100))
     );
     let new = baseline(300, Vec::new());
     assert_eq!(
-        request(&service(100, 500), none, Some(&new)).window.since,
+        request(&service(100, 500), none, Some(&new), &[])
+            .window
+            .since,
         Some(at(300))
     );
     assert_eq!(
-        request(&service(100, 500), (Some(at(10)), None), Some(&new))
+        request(&service(100, 500), (Some(at(10)), None), Some(&new), &[])
             .window
             .since,
         Some(at(300))
@@ -110,6 +116,7 @@ fn files_go_on_where_the_checkpoint_ended() {
         &service(100, 500),
         (None, None),
         Some(&baseline(300, vec![position.clone()])),
+        &[],
     );
     assert_eq!(
         (found.from, found.window.since),
@@ -119,6 +126,7 @@ fn files_go_on_where_the_checkpoint_ended() {
         &service(100, 500),
         (Some(at(400)), None),
         Some(&baseline(300, vec![position])),
+        &[],
     );
     assert_eq!((asked.from.len(), asked.window.since), (0, Some(at(400))));
 }
@@ -149,4 +157,45 @@ fn a_file_is_called_by_its_stem() {
             format!("file/{name}")
         );
     }
+}
+
+#[test]
+fn a_log_that_goes_on_is_read_from_the_end_of_the_last_rollback() {
+    let position = LogPosition {
+        path: "/srv/app.log".into(),
+        inode: 7,
+        offset: 9000,
+    };
+    let saved = baseline(300, vec![position]);
+    let record = |second: i64, operation: &str, outcome: &str| AuditRecord {
+        seq: 1,
+        at: at(second),
+        actor: Actor {
+            user: "anna".into(),
+            uid: 1000,
+            via: "cli".into(),
+            from: None,
+        },
+        host: HostName::local(),
+        operation: operation.into(),
+        services: vec![ServiceId::local("shop", "backend")],
+        plan_hash: String::new(),
+        phase: AuditPhase::Outcome,
+        outcome: Some(SafeText::from_text(outcome)),
+        duration_ms: None,
+        run: Default::default(),
+        steps: Default::default(),
+        prev: String::new(),
+        hash: String::new(),
+    };
+    let asked = |records: &[AuditRecord]| {
+        let found = request(&service(100, 500), (None, None), Some(&saved), records);
+        (found.from.len(), found.window.since)
+    };
+    let done = record(400, "roll-back", "verified");
+    assert_eq!(asked(std::slice::from_ref(&done)), (0, Some(at(400))));
+    // Before the checkpoint, failed, or something else: the checkpoint's place holds.
+    assert_eq!(asked(&[record(200, "roll-back", "verified")]).0, 1);
+    assert_eq!(asked(&[record(400, "roll-back", "failed_unchanged")]).0, 1);
+    assert_eq!(asked(&[record(400, "restart", "verified")]).0, 1);
 }

@@ -107,7 +107,12 @@ fn title(app: &App) -> Vec<Span<'static>> {
     }
     if let Some(comparison) = pane.reading.value() {
         spans.push(Span::raw(theme.rule()));
-        spans.push(headline(theme, &comparison.verdict));
+        let headline = headline(theme, &comparison.verdict);
+        spans.push(if pane.reading.is_fresh() {
+            headline
+        } else {
+            headline.style(theme.style(Role::Stale))
+        });
     }
     spans.extend(super::super::age_note(app, &pane.reading));
     if pane.running.is_some() && pane.reading.value().is_some() {

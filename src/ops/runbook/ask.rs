@@ -1,0 +1,60 @@
+//! Asks the probes of a runbook: services and signals through the use cases that look at them, addresses from this
+//! machine, paths on this machine.
+
+use jiff::Timestamp;
+
+use super::{
+    answer_check, answer_file_absent, answer_health, answer_signal, answer_unknown, signal_window,
+};
+use crate::domain::runbook::run::{DueProbe, ProbeAnswer};
+use crate::domain::runbook::{Probe, RunState};
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::Inventory;
+use crate::host::{Host, probe};
+use crate::ops::{Context, health, services, signals};
+
+/// Asks every probe of an item. Services are looked up in `inventory`; one that is not there, or not sure to be
+/// meant, leaves its probe unknown. Changes nothing.
+pub async fn ask(
+    ctx: &Context,
+    state: &RunState,
+    due: &DueProbe,
+    inventory: &Inventory,
+) -> Vec<ProbeAnswer> {
+    let mut answers = Vec::with_capacity(due.probes.len());
+    for probe in &due.probes {
+        answers.push(ask_one(ctx, state, probe, inventory).await);
+    }
+    answers
+}
+
+async fn ask_one(
+    ctx: &Context,
+    state: &RunState,
+    asked: &Probe,
+    inventory: &Inventory,
+) -> ProbeAnswer {
+    if let Some(check) = asked.to_check() {
+        return answer_check(asked, &probe::ask(&Host::Local, &check).await);
+    }
+    let name = match asked {
+        Probe::Signal { service, .. } | Probe::ServiceHealthy { service } => service,
+        Probe::FileAbsent { .. } => return answer_file_absent(asked),
+        Probe::Http { .. } | Probe::Tcp { .. } => {
+            return answer_unknown(asked, &SafeText::from_text("this probe cannot be asked"));
+        }
+    };
+    let service = match services::resolve(inventory, name) {
+        Ok(service) => service,
+        Err(error) => return answer_unknown(asked, &error.to_safe_text()),
+    };
+    if matches!(asked, Probe::Signal { .. }) {
+        let window = signal_window(state, Timestamp::now());
+        return answer_signal(asked, &signals::measure(ctx, service, window).await);
+    }
+    let report = health::check(ctx, std::slice::from_ref(service)).await;
+    match report.services.first() {
+        Some(seen) => answer_health(asked, seen),
+        None => answer_unknown(asked, &SafeText::from_text("the service was not looked at")),
+    }
+}

@@ -1,0 +1,150 @@
+//! Moves what has the keys: cursors, views, the window of the log.
+
+use crate::domain::signal::Grade;
+use crate::tui::action::Place;
+use crate::tui::app::App;
+use crate::tui::effect::Effect;
+use crate::tui::layout::Pane;
+use crate::tui::overlays::{Overlay, help, menu, messages};
+
+use super::select;
+
+pub(super) fn half_page(app: &App) -> i64 {
+    let height = match &app.overlay {
+        None => app.places().inner(app.focus.pane).height,
+        Some(_) => app.size.height.saturating_sub(4),
+    };
+    i64::from(height / 2).max(1)
+}
+
+/// Moves the cursor of what has the keys, or scrolls it.
+pub(super) fn go(app: &mut App, by: i64) -> Vec<Effect> {
+    let amount = isize::try_from(by).unwrap_or(0);
+    let place = app.place();
+    let most = match place {
+        Place::Help => match &app.overlay {
+            Some(Overlay::Help { place, .. }) => help::rows(app, *place),
+            _ => 0,
+        },
+        Place::Messages => messages::rows(app),
+        _ => 0,
+    };
+    let page = app.size.height.saturating_sub(4) as usize;
+    let entries = menu::entries(app).len();
+    match &mut app.overlay {
+        Some(Overlay::Menu(menu)) => menu.step(amount, entries),
+        Some(Overlay::Help { first, .. }) => {
+            *first = first
+                .saturating_add_signed(amount)
+                .min(most.saturating_sub(page));
+        }
+        Some(Overlay::Messages { up }) => {
+            *up = up
+                .saturating_add_signed(-amount)
+                .min(most.saturating_sub(page));
+        }
+        Some(Overlay::Example { first }) => {
+            *first = first.saturating_add_signed(amount).min(200);
+        }
+        Some(Overlay::Confirm) => {
+            if let Some(operating) = &mut app.operating {
+                operating.first = operating.first.saturating_add_signed(amount).min(200);
+            }
+        }
+        Some(Overlay::Prompt(_)) => {}
+        None => return go_in_pane(app, by),
+    }
+    Vec::new()
+}
+
+pub(super) fn go_in_pane(app: &mut App, by: i64) -> Vec<Effect> {
+    let amount = isize::try_from(by).unwrap_or(0);
+    let height = app.places().inner(app.focus.pane).height as usize;
+    match app.focus.pane {
+        Pane::Services => {
+            if app.services.step(amount) {
+                return select(app);
+            }
+        }
+        Pane::Logs => app.logs.step(by, height),
+        Pane::Compare => app.compare.step(amount),
+        Pane::Signals => {
+            app.signals.first = app.signals.first.saturating_add_signed(amount).min(200);
+        }
+        Pane::Runbook => app.runbook.step(amount),
+        Pane::Timeline => app.timeline.step(amount, height),
+    }
+    Vec::new()
+}
+
+pub(super) fn go_to_end(app: &mut App, is_top: bool) -> Vec<Effect> {
+    let far = if is_top { -1_000_000 } else { 1_000_000 };
+    if app.overlay.is_none() && app.focus.pane == Pane::Logs {
+        if is_top {
+            let height = app.places().inner(Pane::Logs).height as usize;
+            app.logs.go_top(height);
+        } else {
+            app.logs.follow();
+        }
+        return Vec::new();
+    }
+    go(app, far)
+}
+
+pub(super) fn scroll(app: &mut App, by: isize) {
+    match (&mut app.overlay, app.focus.pane) {
+        (None, Pane::Compare) => {
+            app.compare.column = app.compare.column.saturating_add_signed(by).min(10_000);
+        }
+        (None, Pane::Logs) if !app.logs.is_wrapped => {
+            app.logs.column = app.logs.column.saturating_add_signed(by).min(60_000);
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn logs_height(app: &App) -> usize {
+    (app.places().inner(Pane::Logs).height as usize).max(1)
+}
+
+pub(super) fn toggle_follow(app: &mut App) {
+    if app.logs.is_following {
+        let height = logs_height(app);
+        app.logs.stand_still(height);
+    } else {
+        app.logs.follow();
+    }
+}
+
+pub(super) fn go_to_error(app: &mut App, is_forward: bool) {
+    let height = logs_height(app);
+    if app.logs.go_to_error(is_forward, height) {
+        app.focus.set(Pane::Logs);
+    } else {
+        let side = if is_forward { "below" } else { "above" };
+        app.tell(
+            Grade::Ok,
+            format!("No error {side} in the lines that are held."),
+            None,
+        );
+    }
+}
+
+pub(super) fn find(app: &mut App, is_forward: bool) {
+    let height = logs_height(app);
+    let from = app.logs.cursor;
+    let Some(search) = &app.logs.search else {
+        app.tell(Grade::Unknown, "Nothing is searched for.", None);
+        return;
+    };
+    match search.next_hit(from, is_forward) {
+        Some(hit) => {
+            app.logs.go_to(hit, height);
+            app.focus.set(Pane::Logs);
+        }
+        None => {
+            let text = format!("Not found: {}", search.text);
+            app.tell(Grade::Unknown, text, None);
+        }
+    }
+}
