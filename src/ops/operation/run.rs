@@ -46,10 +46,10 @@ pub(super) fn take_leases(ctx: &Context, plan: &Plan) -> Result<Vec<Lease>, OpsE
 }
 
 /// Signals that end the program: heard here, so that the step in flight can end.
-struct Interrupts(Vec<Signal>);
+pub(super) struct Interrupts(Vec<Signal>);
 
 impl Interrupts {
-    fn listen() -> Self {
+    pub(super) fn listen() -> Self {
         let kinds = [
             SignalKind::interrupt(),
             SignalKind::terminate(),
@@ -90,10 +90,10 @@ pub(super) async fn run(
     ctx: &Context,
     plan: &Plan,
     permit: Permit,
+    mut interrupts: Interrupts,
     progress: &mpsc::Sender<Progress>,
 ) -> Result<Outcome, OpsError> {
     let started = Instant::now();
-    let mut interrupts = Interrupts::listen();
     let journal = Journal::create(&ctx.state, permit.run()).and_then(|mut journal| {
         let plan = Box::new(plan.clone());
         journal.append(JournalEvent::Intent { plan })?;
