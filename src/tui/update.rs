@@ -16,7 +16,7 @@ use super::layout::Pane;
 use super::msg::{Interrupt, Msg};
 use super::overlays::Overlay;
 use super::panes::runbook::PROBE_EVERY;
-use super::panes::signals::{SAMPLE_EVERY, STALE_AFTER};
+use super::panes::signals::STALE_AFTER;
 
 pub use act::is_possible;
 
@@ -48,8 +48,8 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Sampled(signals) => {
             let now = app.now;
             app.signals.is_sampling = false;
-            app.signals.next_at = Some(now + SAMPLE_EVERY);
             app.signals.set(signals, now);
+            app.signals.next_at = Some(now + app.signals.pause());
             Vec::new()
         }
         Msg::Checkpoints(list) => news::checkpoints(app, list),

@@ -21,10 +21,11 @@ use unicode_width::UnicodeWidthStr;
 use crate::domain::reading::Reading;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
 use crate::domain::signal::Grade;
+use crate::domain::verdict::Decision;
 use crate::tui::app::App;
 use crate::tui::format;
 use crate::tui::layout::Pane;
-use crate::tui::theme::{Role, service_grade};
+use crate::tui::theme::{Role, decision_grade, service_grade};
 
 /// What runs, and which of it is selected.
 #[derive(Debug, Default)]
@@ -120,6 +121,20 @@ pub fn grade(service: &Service) -> Grade {
     base
 }
 
+/// The grade of a service in lists, the last verdict on it included: a release that should go back is not ok, however
+/// well its probe answers.
+pub fn judged_grade(app: &App, service: &Service) -> Grade {
+    let judged = app
+        .compare
+        .reading
+        .value()
+        .and_then(|c| c.services.iter().find(|s| s.id == service.id))
+        .map(|s| s.verdict.decision)
+        .filter(|d| matches!(d, Decision::Watch | Decision::RollBack))
+        .map_or(Grade::Ok, decision_grade);
+    grade(service).max(judged)
+}
+
 /// What is wrong with a service, in a word or two; `None` for one that is well.
 pub fn trouble(service: &Service) -> Option<String> {
     use crate::domain::health::HealthState;
@@ -162,7 +177,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         let bad = inventory
             .services
             .iter()
-            .filter(|s| grade(s) == Grade::Critical)
+            .filter(|s| judged_grade(app, s) == Grade::Critical)
             .count();
         if bad > 0 {
             title.push(Span::styled(
@@ -347,7 +362,7 @@ fn draw_service<'a>(app: &App, service: &Service, width: usize) -> Line<'a> {
     let theme = app.setup.theme;
     let is_selected = app.services.selected.as_ref() == Some(&service.id);
     let is_focused = app.focus.pane == Pane::Services && app.overlay.is_none();
-    let grade = grade(service);
+    let grade = judged_grade(app, service);
     let uptime = app
         .services
         .uptime_ms(service, app.now)

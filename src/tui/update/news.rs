@@ -39,6 +39,9 @@ pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
     app.services.set(inventory, app.now);
     let mut effects = select(app);
     for (before, after) in &deployed {
+        if app.signals.service.as_ref() == Some(&after.id) {
+            app.signals.restart();
+        }
         app.timeline.push(TimelineEvent {
             at: app.now,
             kind: TimelineKind::Deploy,

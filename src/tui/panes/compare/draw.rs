@@ -42,7 +42,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
             return;
         }
         Reading::Waiting => {
-            let (headline, hints) = match (&app.checkpoints, pane.running) {
+            let (headline, mut hints) = match (&app.checkpoints, pane.running) {
                 (_, Some(since)) => (
                     format!(
                         "Comparing… {}",
@@ -86,6 +86,10 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
                     ],
                 ),
             };
+            if let Some(banner) = &app.setup.banner {
+                hints.push(String::new());
+                hints.extend(banner.as_str().split(" · ").map(str::to_owned));
+            }
             super::super::empty(app, &headline, &hints, frame, inner);
             return;
         }
