@@ -261,7 +261,9 @@ impl Audit {
     /// Appends one record under the lock of the log and flushes it. Returns its hash.
     fn append(&self, make: impl FnOnce(u64, String) -> AuditRecord) -> Result<String, AuditError> {
         let lock_path = self.state.audit().join("lock");
-        let lock = self.state.open_append(&lock_path)?;
+        let lock = self
+            .state
+            .with_reserve(|| self.state.open_append(&lock_path))?;
         lock.lock().map_err(StoreError::at("lock", &lock_path))?;
         self.keep_reserve();
 
@@ -289,14 +291,14 @@ impl Audit {
 
     /// Writes a whole line or nothing. A full disk gives up the reserve, so that it never forbids a rollback.
     fn write_line(&self, path: &Path, line: &[u8]) -> Result<(), StoreError> {
-        let mut file = self.state.open_append(path)?;
+        let mut file = self.state.with_reserve(|| self.state.open_append(path))?;
         let before = file
             .seek(SeekFrom::End(0))
             .map_err(StoreError::at("read", path))?;
         let mut attempt = || file.write_all(line).and_then(|()| file.sync_all());
         let mut result = attempt();
         if result.as_ref().is_err_and(is_full) {
-            let _ = fs::remove_file(self.state.root.join("reserve"));
+            let _ = fs::remove_file(self.state.reserve());
             let _ = truncate(path, before);
             result = attempt();
         }
@@ -320,7 +322,7 @@ impl Audit {
 
     /// Holds disk space back for the day the disk is full. Without room for it there is none: not an error.
     fn keep_reserve(&self) {
-        let path = self.state.root.join("reserve");
+        let path = self.state.reserve();
         if path.exists() {
             return;
         }

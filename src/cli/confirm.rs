@@ -196,7 +196,12 @@ fn print_outcome(outcome: &Outcome, out: &mut Output) -> Result<(), Stop> {
         _ => Paint::Bad,
     };
     let words = out.paint(paint, outcome.outcome.words());
-    let last = outcome.steps.last().map(|step| &step.detail);
+    // The last words of a step are the evidence only where everything was proved.
+    let last = outcome
+        .steps
+        .last()
+        .filter(|_| outcome.outcome == OutcomeKind::Verified)
+        .map(|step| &step.detail);
     out.line(format_args!(
         "{words} in {:.1} s  {}",
         outcome.duration_ms as f64 / 1000.0,

@@ -113,6 +113,8 @@ pub async fn execute(
     progress: mpsc::Sender<Progress>,
 ) -> Result<Outcome, OpsError> {
     check_confirmation(plan, confirmation)?;
+    // From here on: one that comes while the plan is checked stops it before the first step.
+    let interrupts = run::Interrupts::listen();
     let leases = match run::take_leases(ctx, plan) {
         Ok(leases) => leases,
         Err(error) => return Err(refuse(ctx, plan, error)),
@@ -138,7 +140,7 @@ pub async fn execute(
         }
     }
     let permit = ctx.audit().begin(plan, &ctx.actor, ctx.access)?;
-    let outcome = run::run(ctx, plan, permit, &progress).await;
+    let outcome = run::run(ctx, plan, permit, interrupts, &progress).await;
     drop(leases);
     outcome
 }

@@ -127,7 +127,7 @@ fn rough(ms: u64) -> String {
 }
 
 /// The time between TERM and KILL that each container asks for.
-async fn graces(ctx: &Context, service: &Service) -> Result<Vec<u32>, OpsError> {
+pub(crate) async fn graces(ctx: &Context, service: &Service) -> Result<Vec<u32>, OpsError> {
     let host = host_of(ctx, &service.id)?;
     let fail = |error| {
         failed(

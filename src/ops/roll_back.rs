@@ -188,6 +188,7 @@ pub(super) async fn plan_restore(
             services.push(find_service(&inventory, &saved.id)?);
         }
     }
+    is_of_one_host(&checkpoint.id, services.iter().map(|s| &s.id))?;
     if let Some(only) = only.filter(|_| services.is_empty()) {
         return Err(OpsError::new(
             ErrorKind::No,
@@ -254,6 +255,26 @@ async fn restore(
         hash: String::new(),
     }
     .seal())
+}
+
+/// Every step of a plan happens on one machine: a file of another must not end up there.
+fn is_of_one_host<'a>(
+    checkpoint: &str,
+    mut services: impl Iterator<Item = &'a ServiceId>,
+) -> Result<(), OpsError> {
+    let Some(first) = services.next() else {
+        return Ok(());
+    };
+    match services.find(|id| id.host != first.host) {
+        None => Ok(()),
+        Some(other) => Err(OpsError::new(
+            ErrorKind::Usage,
+            format!(
+                "checkpoint {checkpoint} holds services of several hosts ({first} and {other}): one plan is for one host"
+            ),
+        )
+        .fix(format!("lastgood checkpoint restore {checkpoint} --service {first}"))),
+    }
 }
 
 /// Where the present content of a file is kept while a plan may need it again.

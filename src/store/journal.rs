@@ -4,7 +4,7 @@
 //! says exactly how far it got. `BEGIN` without `DONE` means: look before you act, never repeat blindly.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -77,7 +77,10 @@ pub struct JournalEntry {
 /// A journal that is being written.
 #[derive(Debug)]
 pub struct Journal {
+    state: StateDir,
     file: File,
+    /// The end of its last whole line.
+    length: u64,
     path: PathBuf,
 }
 
@@ -88,12 +91,17 @@ impl Journal {
     /// The run has one already, no permission, a full disk.
     pub fn create(state: &StateDir, run: &str) -> Result<Self, StoreError> {
         let path = state.runs().join(run).join("journal.jsonl");
-        let file = state.create_new(&path)?;
+        let file = state.with_reserve(|| state.create_new(&path))?;
         super::paths::sync_parent(&path)?;
         if let Some(folder) = path.parent() {
             super::paths::sync_parent(folder)?;
         }
-        Ok(Self { file, path })
+        Ok(Self {
+            state: state.clone(),
+            file,
+            length: 0,
+            path,
+        })
     }
 
     /// The folder of the run: its journal, and what its steps keep.
@@ -101,7 +109,7 @@ impl Journal {
         self.path.parent().unwrap_or(&self.path)
     }
 
-    /// Writes a line and flushes it to the disk.
+    /// Writes a line and flushes it to the disk: the whole line or nothing.
     ///
     /// # Errors
     /// A full disk, even after the reserve was given up.
@@ -110,16 +118,29 @@ impl Journal {
             at: Timestamp::now(),
             event,
         };
-        let error = StoreError::at("write", &self.path);
-        let mut line = match serde_json::to_vec(&entry) {
-            Ok(line) => line,
-            Err(cause) => return Err(error(cause.into())),
-        };
+        let Self {
+            state,
+            file,
+            length,
+            path,
+        } = self;
+        let mut line = serde_json::to_vec(&entry)
+            .map_err(|cause| StoreError::at("write", path)(cause.into()))?;
         line.push(b'\n');
-        self.file
-            .write_all(&line)
-            .and_then(|()| self.file.sync_data())
-            .map_err(error)
+        let end = *length;
+        state.with_reserve(|| {
+            let written = file
+                .seek(SeekFrom::Start(end))
+                .and_then(|_| file.write_all(&line))
+                .and_then(|()| file.sync_data());
+            written.map_err(|error| {
+                // What a full disk cut off is no line.
+                let _ = file.set_len(end);
+                StoreError::at("write", path)(error)
+            })
+        })?;
+        *length += line.len() as u64;
+        Ok(())
     }
 }
 

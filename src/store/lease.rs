@@ -61,7 +61,7 @@ impl Lease {
     /// [`LeaseError::Held`] naming the holder; the state folder cannot be written.
     pub fn take(state: &StateDir, holder: &Holder) -> Result<Self, LeaseError> {
         let path = path(state, &holder.service);
-        let mut file = state.open_append(&path)?;
+        let mut file = state.with_reserve(|| state.open_append(&path))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -80,7 +80,7 @@ impl Lease {
             file.write_all(&serde_json::to_vec(holder)?)?;
             file.sync_data()
         };
-        write().map_err(StoreError::at("write", &path))?;
+        state.with_reserve(|| write().map_err(StoreError::at("write", &path)))?;
         Ok(Self { file, abandoned })
     }
 }

@@ -119,6 +119,26 @@ impl StateDir {
         self.root.join("redaction.key")
     }
 
+    /// Disk space held back for what a change of a machine must be able to write.
+    pub fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
+    }
+
+    /// Does what an operation cannot go on without. A full disk gives up the reserve and it is tried once more, so
+    /// that a full disk never forbids a rollback.
+    ///
+    /// # Errors
+    /// Those of the work; a full disk that had no reserve either.
+    pub fn with_reserve<T>(
+        &self,
+        mut work: impl FnMut() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match work() {
+            Err(error) if error.is_full() && fs::remove_file(self.reserve()).is_ok() => work(),
+            done => done,
+        }
+    }
+
     /// Permission bits of a folder here.
     pub fn dir_mode(&self) -> u32 {
         if self.is_shared { 0o2770 } else { 0o700 }
@@ -193,10 +213,12 @@ impl StateDir {
     /// # Errors
     /// No permission, a full disk; the old content is then still there.
     pub fn write_atomic(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
-        if let Some(parent) = path.parent() {
-            self.make_dir(parent)?;
-        }
-        write_atomic(path, content, self.file_mode())
+        self.with_reserve(|| {
+            if let Some(parent) = path.parent() {
+                self.make_dir(parent)?;
+            }
+            write_atomic(path, content, self.file_mode())
+        })
     }
 }
 
@@ -348,6 +370,33 @@ mod tests {
             .unwrap_err();
         assert!(error.to_string().contains("taken"), "{error}");
         assert_eq!(fs::read_dir(&state.root).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_full_disk_gives_up_the_reserve_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path().join("state"));
+        state.create_new(&state.reserve()).unwrap();
+        let full = |path: &Path| {
+            StoreError::at("write", path)(io::Error::from(io::ErrorKind::StorageFull))
+        };
+        let path = state.root.join("file");
+        let mut tries = 0;
+        let done = state.with_reserve(|| {
+            tries += 1;
+            match state.reserve().exists() {
+                true => Err(full(&path)),
+                false => Ok(tries),
+            }
+        });
+        assert_eq!(done.unwrap(), 2);
+        let mut tries = 0;
+        let refused: Result<(), _> = state.with_reserve(|| {
+            tries += 1;
+            Err(full(&path))
+        });
+        assert!(refused.unwrap_err().is_full());
+        assert_eq!(tries, 1, "there is no second reserve");
     }
 
     #[test]

@@ -115,11 +115,19 @@ pub(crate) async fn save_with_budget(
             ));
             continue;
         };
-        let read = read?;
-        if let Some(error) = read.error {
-            return Err(error);
-        }
-        let lines = read.totals.lines;
+        let read = match read {
+            Ok(read) => read.error.map_or(Ok(read.totals), Err),
+            Err(error) => Err(error),
+        };
+        let totals = match read {
+            Ok(totals) => totals,
+            Err(error) => {
+                // On a full disk the half of it would take the space that the rollback itself needs.
+                let _ = std::fs::remove_file(to);
+                return Err(error);
+            }
+        };
+        let lines = totals.lines;
         return Ok(SafeText::from_text(&format!(
             "{lines} lines in {}{}",
             to.display(),

@@ -12,7 +12,7 @@ use crate::audit::Permit;
 use crate::domain::operation::{FingerprintSubject, Operation, Plan, Step, StepWork};
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Release, Service, ServiceId};
+use crate::domain::service::{Release, Service, ServiceId, ServiceState};
 use crate::ops::services::discover;
 use crate::ops::{Context, OpsError};
 use crate::store::journal::{Journal, JournalEvent};
@@ -46,10 +46,10 @@ pub(super) fn take_leases(ctx: &Context, plan: &Plan) -> Result<Vec<Lease>, OpsE
 }
 
 /// Signals that end the program: heard here, so that the step in flight can end.
-struct Interrupts(Vec<Signal>);
+pub(super) struct Interrupts(Vec<Signal>);
 
 impl Interrupts {
-    fn listen() -> Self {
+    pub(super) fn listen() -> Self {
         let kinds = [
             SignalKind::interrupt(),
             SignalKind::terminate(),
@@ -90,10 +90,10 @@ pub(super) async fn run(
     ctx: &Context,
     plan: &Plan,
     permit: Permit,
+    mut interrupts: Interrupts,
     progress: &mpsc::Sender<Progress>,
 ) -> Result<Outcome, OpsError> {
     let started = Instant::now();
-    let mut interrupts = Interrupts::listen();
     let journal = Journal::create(&ctx.state, permit.run()).and_then(|mut journal| {
         let plan = Box::new(plan.clone());
         journal.append(JournalEvent::Intent { plan })?;
@@ -119,6 +119,7 @@ pub(super) async fn run(
         results: Vec::new(),
         manual: Vec::new(),
         executed: 0,
+        is_begun: false,
         is_journal_broken: false,
     };
     let end = runner.run_steps(&mut interrupts, before.as_ref()).await;
@@ -171,6 +172,8 @@ struct Runner<'a> {
     manual: Vec<SafeText>,
     /// How many of the results are of steps; what was taken back comes after them.
     executed: usize,
+    /// Whether the work of the newest step was begun: what stopped it before it changed nothing.
+    is_begun: bool,
     is_journal_broken: bool,
 }
 
@@ -197,9 +200,10 @@ impl Runner<'_> {
             self.results.push(result);
             self.executed += 1;
             if !is_ok && !step.may_fail {
-                return match step.work {
-                    StepWork::Verify { .. } => End::NotVerified,
-                    _ => End::Failed(index),
+                return if self.is_proof_only(index) {
+                    End::NotVerified
+                } else {
+                    End::Failed(index)
                 };
             }
         }
@@ -233,11 +237,7 @@ impl Runner<'_> {
         let (Some(was), Some(now)) = (was, inventory.find(service)) else {
             return false;
         };
-        let mut images = now.instances.iter().map(|i| i.image_id.as_deref());
-        let is_new = fingerprint::instances(was) != fingerprint::instances(now);
-        let is_applied = is_new
-            && !now.instances.is_empty()
-            && images.all(|image| image == Some(wanted.as_str()));
+        let is_applied = is_in_place(was, now, wanted);
         if is_applied {
             let text = format!("{}; the wanted release is in place", result.detail);
             result.detail = SafeText::from_text(&text);
@@ -245,8 +245,19 @@ impl Runner<'_> {
         is_applied
     }
 
+    /// Whether everything is done from this step on but the proof. The proof of the first of several services is
+    /// not: the others are still to come.
+    fn is_proof_only(&self, from: usize) -> bool {
+        let rest = self.plan.steps.get(from..).unwrap_or_default();
+        from > 0
+            && rest
+                .iter()
+                .all(|step| matches!(step.work, StepWork::Verify { .. }))
+    }
+
     async fn run_step(&mut self, index: usize, step: &Step) -> StepResult {
         let started = Instant::now();
+        self.is_begun = false;
         let text = step.text.clone();
         let begin = JournalEvent::Begin { step: index, text };
         // Without a journal no step begins.
@@ -267,13 +278,14 @@ impl Runner<'_> {
         result
     }
 
-    async fn attempt(&self, step: &Step) -> Result<SafeText, OpsError> {
+    async fn attempt(&mut self, step: &Step) -> Result<SafeText, OpsError> {
         for fingerprint in &step.fingerprints {
             fingerprint::check(self.machine.ctx, fingerprint).await?;
         }
         self.machine
             .keep_for_undo(&step.work, step.undo.as_ref())
             .await?;
+        self.is_begun = true;
         let limit = Duration::from_millis(step.timeout_ms);
         self.machine.run(&step.work, limit).await
     }
@@ -285,11 +297,13 @@ impl Runner<'_> {
         {
             self.is_journal_broken = true;
             let text = format!("the journal is not whole: {}", SafeText::from_error(&error));
-            let _ = self
-                .machine
-                .progress
-                .try_send(Progress::Note(SafeText::from_text(&text)));
+            self.tell(&text);
         }
+    }
+
+    fn tell(&self, text: &str) {
+        let note = Progress::Note(SafeText::from_text(text));
+        let _ = self.machine.progress.try_send(note);
     }
 
     async fn conclude(&mut self, end: End, before: Option<&Vec<Service>>) -> OutcomeKind {
@@ -316,23 +330,22 @@ impl Runner<'_> {
                 return kind;
             }
             End::Interrupted(at) => {
+                self.tell("interrupted: no further step was begun");
                 self.add_manual(at);
-                let is_last = self
-                    .plan
-                    .steps
-                    .get(at)
-                    .is_some_and(|step| at > 0 && matches!(step.work, StepWork::Verify { .. }));
-                let kind = match is_last {
+                let kind = match self.is_proof_only(at) {
                     true => OutcomeKind::AppliedNotVerified,
-                    false => self.judge_failure(before, true).await,
+                    false => self.judge_failure(before, None).await,
                 };
                 (kind, "interrupted: no further step was begun".to_owned())
             }
             End::Failed(at) => {
                 let is_undone = self.undo(at).await;
-                let kind = self.judge_failure(before, is_undone).await;
-                if kind != OutcomeKind::FailedUnchanged {
-                    self.add_manual(at);
+                let kind = self.judge_failure(before, Some(is_undone)).await;
+                // Either finish going back, or go on: commands of both would contradict each other. Where
+                // everything was taken back and it is not as it was, going on begins at the first step.
+                if kind != OutcomeKind::FailedUnchanged && self.manual.is_empty() {
+                    let was_undone = self.results.len() > self.executed;
+                    self.add_manual(if was_undone { 0 } else { at });
                 }
                 let cause = self.plan.steps[at].text.clone();
                 (kind, format!("step {} failed: {cause}", at + 1))
@@ -375,7 +388,7 @@ impl Runner<'_> {
             let Some(work) = step.undo.as_ref().filter(|_| was_begun && was_done) else {
                 continue;
             };
-            if index == failed && !has_effect(&step.work, &self.results) {
+            if index == failed && !(self.is_begun && has_effect(&step.work)) {
                 continue;
             }
             let started = Instant::now();
@@ -388,27 +401,27 @@ impl Runner<'_> {
                 detail: undone.unwrap_or_else(|error| error.to_safe_text()),
             };
             is_ok &= result.ok;
-            if !result.ok {
+            // From the first that failed on: what came after it built on it.
+            if !is_ok {
                 self.manual.push(SafeText::from_text(&describe(work)));
             }
             self.note(JournalEvent::Undone {
                 step: index,
                 result: result.clone(),
             });
-            let _ = self
-                .machine
-                .progress
-                .try_send(Progress::Note(SafeText::from_text(&format!(
-                    "{}: {}",
-                    result.text, result.detail
-                ))));
+            self.tell(&format!("{}: {}", result.text, result.detail));
             self.results.push(result);
         }
         is_ok
     }
 
-    /// Looks at what is there after a failure: as it was, half-way, or not to be seen.
-    async fn judge_failure(&self, before: Option<&Vec<Service>>, is_undone: bool) -> OutcomeKind {
+    /// Looks at what is there after a failure: as it was, half-way, or not to be seen. `undone` says whether what
+    /// was done was taken back; `None` where nobody tried.
+    async fn judge_failure(
+        &self,
+        before: Option<&Vec<Service>>,
+        undone: Option<bool>,
+    ) -> OutcomeKind {
         if before.is_some_and(Vec::is_empty) && self.executed > 0 {
             // Nothing that can be looked at says what a runbook's command did.
             return OutcomeKind::FailedPartial;
@@ -419,16 +432,19 @@ impl Runner<'_> {
         let is_same = before.iter().zip(&now).all(|(before, now)| {
             let is_same_run = fingerprint::instances(before) == fingerprint::instances(now);
             let is_same_release = before.release.is_same(&now.release);
-            (is_same_run || is_same_release) && before.state == now.state
+            // What did not run steadily before may be seen in any state now.
+            let is_same_state = before.state == now.state || before.state != ServiceState::Running;
+            (is_same_run || is_same_release) && is_same_state
         });
-        let changed = |step: &Step| !matches!(step.work, StepWork::SaveLogs { .. });
+        let changed =
+            |step: &Step| has_effect(&step.work) && (step.undo.is_none() || undone.is_none());
         let was_changed = self
             .plan
             .steps
             .iter()
             .zip(&self.results[..self.executed])
-            .any(|(step, result)| result.ok && changed(step) && step.undo.is_none());
-        if is_same && is_undone && !was_changed && self.files_are_as_before().await {
+            .any(|(step, result)| result.ok && changed(step));
+        if is_same && undone.unwrap_or(true) && !was_changed && self.files_are_as_before().await {
             OutcomeKind::FailedUnchanged
         } else {
             OutcomeKind::FailedPartial
@@ -450,12 +466,21 @@ impl Runner<'_> {
     }
 }
 
-/// Whether a failed step can have changed anything: a stale fingerprint stops it before it begins.
-fn has_effect(work: &StepWork, results: &[StepResult]) -> bool {
-    let is_stale = results
-        .last()
-        .is_some_and(|result| result.detail.as_str().starts_with("the plan is stale"));
-    !is_stale && !matches!(work, StepWork::Verify { .. } | StepWork::SaveLogs { .. })
+/// Whether what runs is new and is the wanted release. A container that was made and could not be started is not:
+/// then the service is down, and what ran before is better than nothing.
+fn is_in_place(was: &Service, now: &Service, wanted: &str) -> bool {
+    let is_new = fingerprint::instances(was) != fingerprint::instances(now);
+    is_new
+        && !now.instances.is_empty()
+        && now
+            .instances
+            .iter()
+            .all(|i| i.image_id.as_deref() == Some(wanted) && i.started_at.is_some())
+}
+
+/// Whether such a step can have changed anything.
+fn has_effect(work: &StepWork) -> bool {
+    !matches!(work, StepWork::Verify { .. } | StepWork::SaveLogs { .. })
 }
 
 /// The work as a command that can be typed.
@@ -487,4 +512,51 @@ pub(crate) fn describe(work: &StepWork) -> String {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::domain::service::{Instance, Runtime};
+
+    #[test]
+    fn a_container_that_could_not_be_started_is_not_in_place() {
+        let service = |image: &str, id: &str, started: Option<&str>| -> Service {
+            let instance = Instance {
+                id: id.to_owned(),
+                name: SafeText::from_text(id),
+                state: ServiceState::Running,
+                health: None,
+                image_id: Some(image.to_owned()),
+                created_at: None,
+                started_at: started.map(|at| at.parse().unwrap()),
+                restarts: 0,
+                exit_code: None,
+            };
+            Service {
+                id: ServiceId::local("shop", "backend"),
+                runtime: Runtime::Compose,
+                state: ServiceState::Running,
+                health: None,
+                release: Release::default(),
+                instances: vec![instance],
+                restarts: 0,
+                uptime_ms: None,
+                crash_loop: None,
+                cpu: None,
+                memory_bytes: None,
+                problems: Vec::new(),
+                compose: None,
+                labels: std::collections::BTreeMap::new(),
+            }
+        };
+        let at = Some("2025-12-27T14:50:00Z");
+        let was = service("bad", "a", at);
+        assert!(is_in_place(&was, &service("good", "b", at), "good"));
+        assert!(!is_in_place(&was, &service("good", "b", None), "good"));
+        assert!(!is_in_place(&was, &service("bad", "b", at), "good"));
+        assert!(!is_in_place(&was, &was, "bad"), "nothing happened");
+    }
 }

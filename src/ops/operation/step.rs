@@ -29,7 +29,6 @@ const ENGINE_MARGIN: Duration = Duration::from_secs(20);
 pub(crate) const DOCKER_VARIABLES: &[&str] = &[
     "DOCKER_HOST",
     "DOCKER_CONFIG",
-    "DOCKER_CONTEXT",
     "DOCKER_CERT_PATH",
     "DOCKER_TLS_VERIFY",
     "XDG_RUNTIME_DIR",
@@ -152,6 +151,11 @@ impl Machine<'_> {
             return Err(failed(format!("{} was changed", source.display())));
         }
         let bytes = content.len();
+        // Also where it cannot be written: a full disk does not matter to what needs no writing.
+        let present = host.read_file(path, MAX_FILE).await;
+        if present.is_ok_and(|present| present == content) {
+            return Ok(SafeText::from_text(&format!("{bytes} bytes, as they were")));
+        }
         host.write_file_atomic(self.permit, path, content, mode)
             .await
             .map_err(|error| failed(error.to_string()).because(error))?;

@@ -331,7 +331,8 @@ async fn what_cannot_be_taken_back_is_partial_with_commands_to_type() {
     let outcome = shop.execute(&plan).await.unwrap();
     assert_eq!(outcome.outcome, OutcomeKind::FailedPartial, "{outcome:?}");
     let manual: Vec<&str> = outcome.manual.iter().map(SafeText::as_str).collect();
-    assert_eq!(manual, ["sh -c 'exit 9'", "exit 1", "echo more"]);
+    // Only the way back: what follows it here would contradict it.
+    assert_eq!(manual, ["sh -c 'exit 9'"]);
     assert_eq!(outcome.release.path.unwrap().as_str(), "1.6");
 }
 
@@ -362,6 +363,121 @@ async fn the_proof_decides_not_the_exit_code() {
     let blind = shop.plan_of(vec![shell("true", None)]);
     let outcome = shop.execute(&blind).await.unwrap();
     assert_eq!(outcome.outcome, OutcomeKind::AppliedNotVerified);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_proof_before_the_last_step_leaves_the_rest_undone() {
+    let shop = Shop::new(Access::Full);
+    let plan = shop.plan_of(vec![
+        shell("true", None),
+        verify_quickly(&shop.id, Some("1.4")),
+        shell("echo second", None),
+        verify_quickly(&shop.id, Some("1.5")),
+    ]);
+    let outcome = shop.execute(&plan).await.unwrap();
+    assert_eq!(outcome.outcome, OutcomeKind::FailedPartial, "{outcome:?}");
+    assert_eq!(outcome.steps.len(), 2);
+    let manual: Vec<&str> = outcome.manual.iter().map(SafeText::as_str).collect();
+    assert!(manual.contains(&"echo second"), "{manual:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_back_by_hand_begins_where_it_failed() {
+    let shop = Shop::new(Access::Full);
+    let release = shop.path("release").display().to_string();
+    let plan = shop.plan_of(vec![
+        shell("true", Some("echo first")),
+        shell(&format!("echo 1.6 > {release}"), Some("exit 9")),
+        shell("true", Some("echo newest")),
+        shell("exit 1", Some("echo own")),
+        shell("echo more", None),
+    ]);
+    let outcome = shop.execute(&plan).await.unwrap();
+    assert_eq!(outcome.outcome, OutcomeKind::FailedPartial, "{outcome:?}");
+    let manual: Vec<&str> = outcome.manual.iter().map(SafeText::as_str).collect();
+    let expected = ["sh -c 'exit 9'", "sh -c 'echo first'", "sh -c 'echo own'"];
+    assert_eq!(manual, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_could_not_be_replaced_is_as_it_was() {
+    let shop = Shop::new(Access::Full);
+    let config = shop.path("config");
+    fs::write(&config, "old").unwrap();
+    // A source that does not agree stops the step after its work was begun.
+    let undo = StepWork::WriteFile {
+        path: config.clone(),
+        source: shop.path("state/runs/kept/x"),
+        sha256: sha256("old"),
+        mode: 0o644,
+    };
+    let source = shop.path("saved/config");
+    let step = write_file(&config, &source, "new", Some(undo));
+    fs::write(&source, "tampered").unwrap();
+    let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(&config).unwrap());
+    let before = inode();
+    let outcome = shop.execute(&shop.plan_of(vec![step])).await.unwrap();
+    assert_eq!(outcome.outcome, OutcomeKind::FailedUnchanged, "{outcome:?}");
+    assert_eq!(inode(), before, "it was written again for nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_did_not_begin_is_not_taken_back() {
+    let shop = Shop::new(Access::Full);
+    let config = shop.path("config");
+    fs::write(&config, "old").unwrap();
+    // A folder is in the way of the copy that the way back would need.
+    let kept = shop.path("state/runs/kept/x");
+    fs::create_dir_all(kept.join("in the way")).unwrap();
+    let undo = StepWork::WriteFile {
+        path: config.clone(),
+        source: kept,
+        sha256: sha256("old"),
+        mode: 0o644,
+    };
+    let step = write_file(&config, &shop.path("saved/config"), "new", Some(undo));
+    let outcome = shop.execute(&shop.plan_of(vec![step])).await.unwrap();
+    assert_eq!(outcome.outcome, OutcomeKind::FailedUnchanged, "{outcome:?}");
+    assert_eq!(outcome.steps.len(), 1, "{outcome:?}");
+    assert_eq!(fs::read_to_string(&config).unwrap(), "old");
+}
+
+#[test]
+fn what_was_done_before_an_interrupt_is_told() {
+    // A signal reaches the whole process, so it is sent to a child that runs this very test.
+    const CHILD: &str = "LASTGOOD_TEST_INTERRUPT";
+    if std::env::var_os(CHILD).is_some() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let shop = Shop::new(Access::Full);
+            let done = shop.path("done").display().to_string();
+            let plan = shop.plan_of(vec![
+                shell(
+                    &format!("touch {done}; kill -TERM $PPID; sleep 0.2"),
+                    Some(&format!("rm {done}")),
+                ),
+                shell("echo second", None),
+                verify_quickly(&shop.id, None),
+            ]);
+            let outcome = shop.execute(&plan).await.unwrap();
+            assert_eq!(outcome.steps.len(), 1, "{outcome:?}");
+            assert!(shop.path("done").exists());
+            assert_eq!(outcome.outcome, OutcomeKind::FailedPartial, "{outcome:?}");
+            let manual: Vec<&str> = outcome.manual.iter().map(SafeText::as_str).collect();
+            assert_eq!(manual, ["echo second", "true"]);
+        });
+        return;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "ops::operation::tests::what_was_done_before_an_interrupt_is_told",
+        ])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

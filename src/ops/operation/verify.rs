@@ -202,7 +202,12 @@ impl Wanted<'_> {
         if !is_up(found.state) {
             let exit = found.instances.iter().find_map(|i| i.exit_code);
             let exit = exit.map_or_else(String::new, |code| format!(" (exit {code})"));
-            return Err(format!("it is {}{exit}", found.state.as_str()));
+            // A crash loop is "starting" whenever one looks.
+            let again = match found.restarts {
+                0 => String::new(),
+                n => format!(", restarted {n} times"),
+            };
+            return Err(format!("it is {}{exit}{again}", found.state.as_str()));
         }
         let runs: Vec<String> = found
             .instances

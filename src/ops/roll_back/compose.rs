@@ -1,6 +1,6 @@
 //! The steps for a service of a Compose project: tags and files first, then one `docker compose up`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,17 +15,19 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{ComposeOrigin, Service, short_id};
 use crate::host::{Command, Host};
 use crate::ops::operation::{ABSENT, DOCKER_VARIABLES, describe, look_at, split_reference};
-use crate::ops::restart::is_as_planned;
+use crate::ops::restart::{graces, is_as_planned};
+use crate::ops::secrets::env_files;
 use crate::ops::services::host_of;
 use crate::ops::{Context, ErrorKind, OpsError};
 use crate::runtime::compose::{self, ComposeOptions};
+use crate::runtime::docker;
 
 /// How long the compose tool may take to answer a question.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// How long `up` waits for the service to be healthy.
 const WAIT: Duration = Duration::from_secs(60);
-/// Stopping the old container takes up to its grace period on top.
-const UP_LIMIT_MS: u64 = 120_000;
+/// Time for Compose itself: reading files, making containers, starting them.
+const UP_MARGIN: Duration = Duration::from_secs(60);
 const TAG_LIMIT_MS: u64 = 10_000;
 
 /// The part of `docker compose config --format json` that is needed; the rest holds secrets.
@@ -61,7 +63,7 @@ pub(super) async fn steps(
     })?;
     let host = host_of(ctx, &service.id)?;
     check_tool(host, origin).await?;
-    let reference = reference(host, origin, target, &put_back).await?;
+    let reference = reference(host, origin, target, &put_back, notes).await?;
     let running = service.release.digest.clone().ok_or_else(|| {
         OpsError::new(
             ErrorKind::Refused,
@@ -70,7 +72,7 @@ pub(super) async fn steps(
     })?;
     let mut steps = Vec::new();
     if running != target.identity {
-        steps.push(tag_failing(service, &running, &reference));
+        steps.push(tag_failing(host, service, &running, &reference));
     }
     if put_back
         .steps
@@ -82,10 +84,69 @@ pub(super) async fn steps(
             origin.project
         )));
     }
+    let grace = graces(ctx, service).await?.into_iter().max().unwrap_or(0);
+    let mut up = up(host, service, origin, grace);
+    let untouched = untouched_files(ctx, service, origin, target, &put_back);
+    up.fingerprints.extend(look_at_files(ctx, untouched).await?);
     steps.extend(put_back.steps);
-    steps.extend(tag_target(ctx, service, target, &reference).await?);
-    steps.push(up(service, origin));
+    // Still there right before the first step: a prune may have come by since the plan was made.
+    let tag = tag_target(ctx, host, service, target, &reference).await?;
+    let needed = if tag.is_some() {
+        target.identity.clone()
+    } else {
+        reference
+    };
+    up.fingerprints.push(Fingerprint {
+        subject: FingerprintSubject::Image {
+            host: service.id.host.clone(),
+            reference: needed,
+        },
+        value: target.identity.clone(),
+    });
+    steps.extend(tag);
+    steps.push(up);
     Ok(steps)
+}
+
+/// The files that say what `up` makes and that no step writes: if one changes, the plan was made for something else.
+fn untouched_files(
+    ctx: &Context,
+    service: &Service,
+    origin: &ComposeOrigin,
+    target: &Target,
+    put_back: &PutBack,
+) -> Vec<FingerprintSubject> {
+    let written: Vec<&PathBuf> = put_back
+        .steps
+        .iter()
+        .filter_map(|step| match &step.work {
+            StepWork::WriteFile { path, .. } => Some(path),
+            _ => None,
+        })
+        .collect();
+    let mut paths: BTreeSet<PathBuf> = origin.config_files.iter().cloned().collect();
+    paths.extend(env_files(service, &ctx.config.service(&service.id)));
+    if let Some((_, saved)) = &target.saved {
+        paths.extend(saved.files.iter().map(|file| file.path.clone()));
+    }
+    paths.retain(|path| !written.contains(&path));
+    let subject = |path| FingerprintSubject::File {
+        host: service.id.host.clone(),
+        path,
+    };
+    paths.into_iter().map(subject).collect()
+}
+
+async fn look_at_files(
+    ctx: &Context,
+    subjects: Vec<FingerprintSubject>,
+) -> Result<Vec<Fingerprint>, OpsError> {
+    let mut fingerprints = Vec::new();
+    for subject in subjects {
+        let value = look_at(ctx, &subject).await?;
+        fingerprints.push(Fingerprint { subject, value });
+    }
+    Ok(fingerprints)
 }
 
 fn writes_any(work: &StepWork, paths: &[PathBuf]) -> bool {
@@ -118,12 +179,28 @@ async fn check_tool(host: &Host, origin: &ComposeOrigin) -> Result<(), OpsError>
     Ok(())
 }
 
-/// The variables that the Docker client needs to find the same engine.
-fn docker_env() -> BTreeMap<String, String> {
-    DOCKER_VARIABLES
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
-        .collect()
+/// The variables by which the Docker client finds the engine that we looked at, whatever its current context: ours
+/// say nothing on another machine.
+fn docker_env(host: &Host) -> BTreeMap<String, String> {
+    docker_env_of(host.name().is_local(), |name| std::env::var(name).ok())
+}
+
+fn docker_env_of(
+    is_local: bool,
+    variable: impl Fn(&str) -> Option<String>,
+) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
+    if is_local {
+        let set = |name: &&str| {
+            let value = variable(name).filter(|value| !value.is_empty())?;
+            Some(((*name).to_owned(), value))
+        };
+        env.extend(DOCKER_VARIABLES.iter().filter_map(set));
+    }
+    // An address wins over the context that was chosen with `docker context use`.
+    env.entry("DOCKER_HOST".to_owned())
+        .or_insert_with(|| docker::DEFAULT_ADDRESS.to_owned());
+    env
 }
 
 /// The image name that the compose files will say once the saved ones are back. It is what must be tagged.
@@ -132,6 +209,7 @@ async fn reference(
     origin: &ComposeOrigin,
     target: &Target,
     put_back: &PutBack,
+    notes: &mut Vec<SafeText>,
 ) -> Result<String, OpsError> {
     let restored = target
         .saved
@@ -154,7 +232,7 @@ async fn reference(
     argv.extend(["config", "--format", "json"].map(str::to_owned));
     let mut command = Command::new(argv, ANSWER_LIMIT).in_folder(&origin.working_dir);
     command.has_clean_env = true;
-    command.env = docker_env().into_iter().collect();
+    command.env = docker_env(host).into_iter().collect();
     command.max_output = 16 * 1024 * 1024;
     let fail = |problem: String| {
         OpsError::new(
@@ -186,6 +264,28 @@ async fn reference(
     let reference = found
         .image
         .unwrap_or_else(|| format!("{}-{}", origin.project, origin.service));
+    let unset = unset_variables(&String::from_utf8_lossy(&output.stderr));
+    let unset = unset.iter().cloned().collect::<Vec<_>>().join(", ");
+    // `shop:${TAG}` without its variable.
+    let is_whole = !reference.starts_with(':') && !reference.ends_with([':', '/', '-']);
+    if reference.is_empty() || !is_whole {
+        return Err(OpsError::new(
+            ErrorKind::Refused,
+            format!(
+                "the image of {} would be {reference:?}: its compose file uses variables that no file sets ({unset})",
+                origin.service
+            ),
+        )
+        .fix(format!(
+            "set them in {}",
+            origin.working_dir.join(".env").display()
+        )));
+    }
+    if !unset.is_empty() {
+        notes.push(SafeText::from_text(&format!(
+            "the compose files use variables that no file sets; they will be empty: {unset}"
+        )));
+    }
     if reference.contains('@') {
         let (_, wanted) = reference.rsplit_once('@').unwrap_or_default();
         return Err(OpsError::new(
@@ -202,6 +302,18 @@ async fn reference(
         )));
     }
     Ok(reference)
+}
+
+/// The variables that Compose warns of: a deploy that had them from its own shell made something else than `up`
+/// without them will.
+fn unset_variables(warnings: &str) -> BTreeSet<String> {
+    let text = warnings.replace('\\', "");
+    text.split("The \"")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('"'))
+        .filter(|(_, after)| after.starts_with(" variable is not set"))
+        .map(|(name, _)| name.to_owned())
+        .collect()
 }
 
 /// The compose files as they will stand, and the environment file that fills their variables: the saved copies,
@@ -227,7 +339,7 @@ fn restored_files(
 }
 
 /// The failing image keeps a name, so that it can be looked at and is not pruned.
-fn tag_failing(service: &Service, running: &str, reference: &str) -> Step {
+fn tag_failing(host: &Host, service: &Service, running: &str, reference: &str) -> Step {
     let (repository, _) = split_reference(reference);
     let stamp = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     let name = format!("{repository}:failed-{stamp}");
@@ -239,7 +351,7 @@ fn tag_failing(service: &Service, running: &str, reference: &str) -> Step {
                 .map(str::to_owned)
                 .to_vec(),
             cwd: None,
-            env: docker_env(),
+            env: docker_env(host),
         }),
         work: StepWork::TagImage {
             image: running.to_owned(),
@@ -254,6 +366,7 @@ fn tag_failing(service: &Service, running: &str, reference: &str) -> Step {
 /// Moves the name that compose uses to the image of the target, if it stands for another now.
 async fn tag_target(
     ctx: &Context,
+    host: &Host,
     service: &Service,
     target: &Target,
     reference: &str,
@@ -276,7 +389,7 @@ async fn tag_target(
                 .map(str::to_owned)
                 .to_vec(),
             cwd: None,
-            env: docker_env(),
+            env: docker_env(host),
         }
     } else {
         StepWork::TagImage {
@@ -306,7 +419,13 @@ async fn tag_target(
     }))
 }
 
-fn up(service: &Service, origin: &ComposeOrigin) -> Step {
+/// Killed in the middle of its time to end, the old container would be gone and the new one not there yet.
+fn up_limit_ms(grace_s: u32) -> u64 {
+    let limit = WAIT + UP_MARGIN + Duration::from_secs(u64::from(grace_s));
+    u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn up(host: &Host, service: &Service, origin: &ComposeOrigin, grace_s: u32) -> Step {
     let mut argv = compose::up_argv(origin, &ComposeOptions::default(), WAIT);
     if service.instances.len() > 1 {
         // Replicas that were asked for on the command line stand in no file.
@@ -320,8 +439,16 @@ fn up(service: &Service, origin: &ComposeOrigin) -> Step {
     let work = StepWork::Command {
         argv,
         cwd: Some(origin.working_dir.clone()),
-        env: docker_env(),
+        env: docker_env(host),
     };
+    // Going back to a release that failed: that it is not healthy is no news and no failure of going back.
+    let mut undo = work.clone();
+    if let StepWork::Command { argv, .. } = &mut undo
+        && let Some(at) = argv.iter().position(|a| a == "--wait")
+    {
+        // `--wait`, `--wait-timeout` and its seconds.
+        argv.drain(at..at + 3);
+    }
     let text = format!(
         "docker compose up -d --no-deps --no-build --pull never --wait {}",
         origin.service
@@ -329,10 +456,56 @@ fn up(service: &Service, origin: &ComposeOrigin) -> Step {
     Step {
         text: SafeText::from_text(&text),
         manual: Some(SafeText::from_text(&describe(&work))),
-        undo: Some(work.clone()),
+        undo: Some(undo),
         work,
         fingerprints: vec![is_as_planned(service)],
-        timeout_ms: UP_LIMIT_MS,
+        timeout_ms: up_limit_ms(grace_s),
         may_fail: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_that_are_set_nowhere_are_named() {
+        let warnings = concat!(
+            r#"time="2025-12-27T14:50:00Z" level=warning msg="The \"TAG\" variable is not set. Defaulting to a blank string.""#,
+            "\n",
+            r#"WARN[0000] The "DB_URL" variable is not set. Defaulting to a blank string."#,
+            "\n",
+            r#"WARN[0000] The "x" network is odd"#,
+        );
+        let found: Vec<String> = unset_variables(warnings).into_iter().collect();
+        assert_eq!(found, ["DB_URL", "TAG"]);
+    }
+
+    #[test]
+    fn a_container_gets_its_time_to_end() {
+        assert_eq!(up_limit_ms(0), 120_000);
+        assert_eq!(up_limit_ms(300), 420_000);
+    }
+
+    #[test]
+    fn the_tool_talks_to_the_engine_that_was_looked_at() {
+        let ours = |name: &str| match name {
+            "DOCKER_HOST" => Some("unix:///run/user/1000/docker.sock".to_owned()),
+            "DOCKER_CONFIG" => Some("/home/anna/.docker".to_owned()),
+            _ => None,
+        };
+        let local = docker_env_of(true, ours);
+        assert_eq!(local["DOCKER_HOST"], "unix:///run/user/1000/docker.sock");
+        assert_eq!(local["DOCKER_CONFIG"], "/home/anna/.docker");
+        let default = BTreeMap::from([(
+            "DOCKER_HOST".to_owned(),
+            "unix:///var/run/docker.sock".to_owned(),
+        )]);
+        assert_eq!(
+            docker_env_of(true, |_| None),
+            default,
+            "whatever the context"
+        );
+        assert_eq!(docker_env_of(false, ours), default, "ours are not theirs");
     }
 }

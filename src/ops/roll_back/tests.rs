@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::domain::health::HealthState;
+use crate::domain::host::HostName;
 use crate::domain::outcome::{Actor, Outcome, OutcomeKind};
 use crate::domain::settings::{ExecCommands, ServiceSettings};
 use crate::ops::checkpoint::{self, CreateCheckpoint};
@@ -280,4 +281,17 @@ async fn what_cannot_be_saved_makes_it_incomplete_and_is_named() {
     assert_eq!(found.id, manifest.id);
     assert!(checkpoint::verify(&shop.ctx, &found).await.ok);
     assert!(checkpoint::find(&shop.ctx, "2001").is_err());
+}
+
+#[test]
+fn files_of_several_hosts_are_not_put_back_on_one() {
+    let id = |host: &str| ServiceId {
+        host: HostName::parse(host).unwrap(),
+        ..ServiceId::local("shop", "backend")
+    };
+    let (one, two) = (id("prod-1"), id("prod-2"));
+    assert!(is_of_one_host("x", [&one, &one].into_iter()).is_ok());
+    let error = is_of_one_host("x", [&one, &one, &two].into_iter()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Usage);
+    assert!(error.message.contains("prod-2:shop/backend"), "{error}");
 }

@@ -19,6 +19,8 @@ use crate::runtime::RuntimeError;
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where an engine listens unless `DOCKER_HOST` says otherwise.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+/// The same as `DOCKER_HOST` would say it.
+pub const DEFAULT_ADDRESS: &str = "unix:///var/run/docker.sock";
 /// Bollard's own limit for one call, in seconds.
 const CALL_TIMEOUT_SECONDS: u64 = 120;
 /// The limit for stopping and restarting.
