@@ -249,6 +249,24 @@ fn compressed_files_and_standard_input_read_the_same() {
 }
 
 #[test]
+fn a_file_is_read_where_no_state_can_be_kept() {
+    let sandbox = Sandbox::new("stateless");
+    sandbox.write(
+        "a.log",
+        "INFO started\nERROR failed password=hunter2hunter2\n",
+    );
+    let state = sandbox.write("not-a-folder", "");
+    let state = state.join("state").display().to_string();
+    let run = sandbox
+        .run(&["--state-dir", &state, "errors", "a.log"])
+        .exits(0);
+    assert!(run.stdout.contains("[REDACTED:password:"), "{run}");
+    sandbox
+        .run(&["--state-dir", &state, "compare", "a.log", "a.log"])
+        .exits(3);
+}
+
+#[test]
 fn a_large_file_is_read_in_bounded_memory() {
     let sandbox = Sandbox::new("large");
     let file = sandbox.work().join("large.log");
