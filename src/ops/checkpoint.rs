@@ -44,6 +44,17 @@ struct ReleaseRow<'a> {
     restarts: u64,
 }
 
+/// The services that [`create`] would save, and what would keep the checkpoint from being complete. Writes nothing.
+///
+/// # Errors
+/// Unknown service, or no runtime can be read.
+pub async fn foresee(
+    ctx: &Context,
+    what: &CreateCheckpoint,
+) -> Result<(Vec<Service>, Vec<SafeText>), OpsError> {
+    choose(super::services::discover(ctx).await, &what.services)
+}
+
 /// Saves logs, health, signals, configs and releases of the services, pins their images, and writes the
 /// manifest last. Staged in `.<id>.partial` and renamed when whole; cancelling removes the staging folder.
 ///
