@@ -127,8 +127,15 @@ fn pattern(text: &str) -> Result<regex::bytes::Regex, OpsError> {
             ErrorKind::Usage,
             format!("--grep {text:?} is not a regular expression"),
         )
-        .because(e)
+        .because(last_line(&e.to_string()))
+        .fix("--grep '\\(' finds a bracket as it is: a backslash before each of .*+?()[]{}|^$\\")
     })
+}
+
+/// The parser draws its mistake over several lines; the last one says what it is.
+fn last_line(text: &str) -> String {
+    let line = text.lines().next_back().unwrap_or_default();
+    line.trim_start_matches("error: ").to_owned()
 }
 
 fn level(text: &str) -> Result<Level, OpsError> {
