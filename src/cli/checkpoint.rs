@@ -451,7 +451,7 @@ pub enum CheckpointCommand {
         /// What to call it
         #[arg(long, value_name = "L")]
         label: Option<String>,
-        /// Logs from this time on
+        /// Logs from this time on: 30m (ago), 15:00, "2025-12-27 14:50", or RFC 3339
         #[arg(long, value_name = "T")]
         since: Option<String>,
     },

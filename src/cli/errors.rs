@@ -22,7 +22,7 @@ use crate::ops::{Context, OpsError};
 /// `lastgood errors`: error rate and error patterns.
 #[derive(Debug, Clone, Args)]
 pub struct ErrorsArgs {
-    /// A path, `-`, checkpoint:ID[/service] or service:NAME
+    /// A path (plain, .gz, .zst), -, checkpoint:ID[/service] or service:NAME[?since=30m&until=5m]
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<String>,
 }
