@@ -50,7 +50,7 @@ pub struct LogsArgs {
     /// Lines to show after a match
     #[arg(short = 'A', default_value_t = 0, value_name = "N")]
     pub after: usize,
-    /// The bytes as they are: secrets and escape sequences too
+    /// Secrets too; in a pipe or a file the bytes as they are
     #[arg(long)]
     pub raw: bool,
 }
