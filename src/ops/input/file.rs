@@ -67,7 +67,12 @@ pub(super) fn scan(
     let mut source = source;
     let mut head = [0u8; 4];
     let got = fill(&mut source, &mut head).map_err(|e| failed(name, e))?;
-    let whole = io::Cursor::new(head[..got].to_vec()).chain(source);
+    // The mark that some editors put before UTF-8 would hide the time and the level of the first line.
+    let start = match head {
+        [0xef, 0xbb, 0xbf, _] => 3.min(got),
+        _ => 0,
+    };
+    let whole = io::Cursor::new(head[start..got].to_vec()).chain(source);
     let mut reader: Box<dyn Read + Send> = match head {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
         [0x28, 0xb5, 0x2f, 0xfd] => {
@@ -209,6 +214,14 @@ mod tests {
         assert!(read(coloured.as_bytes()).is_ok());
         assert_eq!(read(b"").unwrap().records(), 0);
         assert_eq!(read(b"ab").unwrap().records(), 1);
+    }
+
+    #[test]
+    fn a_byte_order_mark_hides_no_error() {
+        let levels = |bytes: &[u8]| read(bytes).unwrap().services[0].levels.error;
+        let text = b"2025-12-27 10:00:00 ERROR failed\n";
+        let marked = [b"\xef\xbb\xbf".as_slice(), text].concat();
+        assert_eq!((levels(&marked), levels(text)), (1, 1));
     }
 
     #[test]
