@@ -217,9 +217,9 @@ fn print_patterns(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
     let same = found.patterns.len() - changed.len();
     out.line("")?;
     let head = match changed.len() {
-        0 => format!("no pattern changed significantly, {same} did not"),
-        1 => format!("1 pattern changed, {same} not significantly"),
-        many => format!("{many} patterns changed, {same} not significantly"),
+        0 => format!("no significant change in {same} patterns"),
+        1 => format!("1 pattern changed, {same} without a significant change"),
+        many => format!("{many} patterns changed, {same} without a significant change"),
     };
     out.line(out.paint(Paint::Bold, &head))?;
     for row in changed.iter().take(MAX_ROWS) {
