@@ -66,13 +66,29 @@ impl Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Read this configuration file instead of the usual ones
-    #[arg(long, global = true, help_heading = "Options of every command", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Options of every command",
+        value_name = "FILE"
+    )]
     pub config: Option<PathBuf>,
     /// Keep checkpoints, journals and the audit log here
-    #[arg(long, global = true, help_heading = "Options of every command", value_name = "DIR", env = "LASTGOOD_STATE_DIR")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Options of every command",
+        value_name = "DIR",
+        env = "LASTGOOD_STATE_DIR"
+    )]
     pub state_dir: Option<PathBuf>,
     /// Work on this host too (repeatable)
-    #[arg(long, global = true, help_heading = "Options of every command", value_name = "NAME|user@host[:port]")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Options of every command",
+        value_name = "NAME|user@host[:port]"
+    )]
     pub host: Vec<String>,
     /// How to print
     #[arg(long, global = true, help_heading = "Options of every command", value_enum, default_value_t = Format::Human)]
@@ -90,7 +106,12 @@ pub struct Global {
     #[arg(long, global = true, help_heading = "Options of every command")]
     pub yes: bool,
     /// The service's short name, typed once more for a destructive plan
-    #[arg(long, global = true, help_heading = "Options of every command", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Options of every command",
+        value_name = "NAME"
+    )]
     pub confirm: Option<String>,
     /// Say more on standard error
     #[arg(short, long, global = true, help_heading = "Options of every command", action = clap::ArgAction::Count)]

@@ -249,6 +249,11 @@ impl Scanner {
             line
         };
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = match number {
+            // A byte order mark is no part of the first line.
+            1 => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line),
+            _ => line,
+        };
         let (name, start) = if self.options.prefixes {
             frame::strip_prefix(line)
         } else {

@@ -11,6 +11,8 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::input::Input;
+use super::patterns::PatternReport;
 use super::{Access, Context, ErrorKind, OpsError};
 use crate::domain::checkpoint::{
     Checkpoint, MANIFEST_SCHEMA, Manifest, SavedFile, SavedLog, SavedService, Verification,
@@ -53,6 +55,14 @@ pub async fn foresee(
     what: &CreateCheckpoint,
 ) -> Result<(Vec<Service>, Vec<SafeText>), OpsError> {
     choose(super::services::discover(ctx).await, &what.services)
+}
+
+/// The patterns of one service in `patterns.json`.
+#[derive(Debug, Serialize)]
+struct PatternRow {
+    id: ServiceId,
+    report: Option<PatternReport>,
+    error: Option<SafeText>,
 }
 
 /// Saves logs, health, signals, configs and releases of the services, pins their images, and writes the
@@ -199,6 +209,7 @@ async fn save_all(
     let health = super::health::check(ctx, services).await;
     let signals = measure(ctx, services).await;
     let mut rows = Vec::new();
+    let mut patterns = Vec::new();
     for service in services {
         let window = Window {
             since,
@@ -206,12 +217,16 @@ async fn save_all(
         };
         let (log, problem) = logs::save(ctx, service, window, staging, progress).await?;
         problems.extend(problem);
+        if let Some(log) = &log {
+            patterns.push(patterns_in(ctx, service, staging.place(&log.file)).await);
+        }
         let (files, missing) = configs::save(ctx, service, staging).await?;
         problems.extend(missing);
         rows.push(row(service, &health, log, files));
     }
     add_json(staging, "health.json", &health)?;
     add_json(staging, "signals.json", &signals)?;
+    add_json(staging, "patterns.json", &patterns)?;
     let releases: Vec<ReleaseRow<'_>> = services
         .iter()
         .map(|service| ReleaseRow {
@@ -224,6 +239,21 @@ async fn save_all(
         .collect();
     add_json(staging, "releases.json", &releases)?;
     Ok((rows, problems))
+}
+
+/// The patterns of a saved log; the log itself is there, so that a failure here is told and stops nothing.
+async fn patterns_in(ctx: &Context, service: &Service, log: PathBuf) -> PatternRow {
+    let inputs = [Input::Path(log)];
+    let found = super::patterns::patterns(ctx, &inputs, false, &CancellationToken::new()).await;
+    let (report, error) = match found {
+        Ok(report) => (Some(report), None),
+        Err(error) => (None, Some(error.to_safe_text())),
+    };
+    PatternRow {
+        id: service.id.clone(),
+        report,
+        error,
+    }
 }
 
 async fn measure(ctx: &Context, services: &[Service]) -> Vec<ServiceSignals> {

@@ -186,9 +186,9 @@ actions! {
     /// To the last row; in the logs: follow again
     GoBottom = "list.go-bottom", "bottom", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, MESSAGES, EXAMPLE];
     /// Scroll to the left
-    ScrollLeft = "list.scroll-left", "left", ReadOnly, [GLOBAL, LOGS, COMPARE, EXAMPLE];
+    ScrollLeft = "list.scroll-left", "left", ReadOnly, [GLOBAL, LOGS, COMPARE];
     /// Scroll to the right
-    ScrollRight = "list.scroll-right", "right", ReadOnly, [GLOBAL, LOGS, COMPARE, EXAMPLE];
+    ScrollRight = "list.scroll-right", "right", ReadOnly, [GLOBAL, LOGS, COMPARE];
 
     /// Select the next service, from any pane
     SelectNext = "services.select-next", "next service", ReadOnly, [GLOBAL, SERVICES];

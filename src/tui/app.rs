@@ -29,6 +29,8 @@ use super::theme::Theme;
 
 /// How long an armed session stays armed.
 pub const ARMED_FOR: Duration = Duration::from_secs(10 * 60);
+/// How long a message that asks for nothing covers the keys in the footer.
+const FLASH_FOR: Duration = Duration::from_secs(10);
 /// How many messages are kept.
 const MAX_NOTICES: usize = 200;
 
@@ -254,7 +256,16 @@ impl App {
             return Duration::from_secs(1);
         }
         let into_minute = self.now.as_millisecond().rem_euclid(60_000) as u64;
-        Duration::from_millis(60_000 - into_minute)
+        let minute = Duration::from_millis(60_000 - into_minute);
+        self.flash_left().map_or(minute, |left| left.min(minute))
+    }
+
+    /// How long the message in the footer stays; `None` where there is none, or one that a key must take away
+    /// because it should not be overlooked.
+    pub fn flash_left(&self) -> Option<Duration> {
+        let flash = self.flash.as_ref().filter(|f| f.grade != Grade::Critical)?;
+        let shown = Duration::from_millis(format::elapsed_ms(flash.at, self.now));
+        Some(FLASH_FOR.saturating_sub(shown))
     }
 
     fn stale_ages(&self) -> impl Iterator<Item = u64> {

@@ -68,6 +68,8 @@ pub enum TaskKey {
     RunbookProbes,
     /// Going on with a search.
     Search,
+    /// Copying to the clipboard.
+    Copy,
 }
 
 /// What `update` asks for.
@@ -240,11 +242,22 @@ impl Effects {
                 }
             }
             Effect::SearchOn => self.start(TaskKey::Search, async { Ok(Some(Msg::SearchOn)) }),
+            Effect::Copy(text) if terminal::is_in_tmux() => {
+                self.start(TaskKey::Copy, async move {
+                    let copied = terminal::copy_by_tmux(text.as_str()).await;
+                    copied
+                        .map(|route| Some(Msg::Copied(SafeText::from_text(route))))
+                        .map_err(not_copied)
+                });
+            }
             Effect::Copy(text) => {
-                return Some(Msg::Copied(match terminal::copy(text.as_str()) {
-                    Ok(route) => SafeText::from_text(route),
-                    Err(error) => SafeText::from_text(&format!("not copied: {error}")),
-                }));
+                return Some(match terminal::copy_by_escape(text.as_str()) {
+                    Ok(route) => Msg::Copied(SafeText::from_text(route)),
+                    Err(error) => Msg::Failed {
+                        key: TaskKey::Copy,
+                        problem: not_copied(error),
+                    },
+                });
             }
             // The loop does these itself: they are about the terminal.
             Effect::Suspend | Effect::Redraw => {}
@@ -293,6 +306,16 @@ impl Effects {
             },
         };
         Some(Some(Msg::Failed { key, problem }))
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
+fn not_copied(error: std::io::Error) -> Problem {
+    Problem {
+        kind: ErrorKind::Failed,
+        text: SafeText::from_text(&format!("not copied: {error}")),
+        fix: None,
+        is_broken: false,
     }
 }
 

@@ -44,8 +44,6 @@ pub enum Overlay {
     Example {
         /// The first row that is shown.
         first: usize,
-        /// The first column that is shown.
-        column: usize,
     },
 }
 
@@ -72,7 +70,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
         Some(Overlay::Help { place, first }) => help::draw(app, *place, *first, frame),
         Some(Overlay::Prompt(prompt)) => prompt::draw(app, prompt, frame),
         Some(Overlay::Messages { up }) => messages::draw(app, *up, frame),
-        Some(Overlay::Example { first, column }) => example::draw(app, *first, *column, frame),
+        Some(Overlay::Example { first }) => example::draw(app, *first, frame),
     }
 }
 

@@ -7,6 +7,7 @@ use std::io::{self, Stdout, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ThreadId;
+use std::time::Duration;
 
 use crossterm::event::{
     DisableBracketedPaste, DisableFocusChange, DisableMouseCapture, EnableBracketedPaste,
@@ -19,6 +20,10 @@ use crossterm::terminal::{
 use crossterm::{cursor, execute};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use tokio::io::AsyncWriteExt as _;
+
+/// tmux answers in milliseconds, or not at all.
+const TMUX_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The terminal that the console draws on.
 pub type Screen = Terminal<CrosstermBackend<Stdout>>;
@@ -135,32 +140,50 @@ pub fn open() -> io::Result<Screen> {
     Terminal::new(CrosstermBackend::new(io::stdout()))
 }
 
-/// Copies text to the clipboard and says by which way it went. tmux ignores the terminal's own way from
-/// programs in its panes, so it is asked directly.
+/// Whether tmux stands between this program and the terminal. It ignores the terminal's own way to the clipboard
+/// from programs in its panes, so it has to be asked itself.
+pub fn is_in_tmux() -> bool {
+    std::env::var_os("TMUX").is_some_and(|value| !value.is_empty())
+}
+
+/// Copies text by an escape sequence of the terminal (OSC 52) and says so. Only from the task that draws: a
+/// sequence written by another one could fall into the middle of a frame's.
 ///
 /// # Errors
-/// tmux could not be run, or the terminal could not be written.
-pub fn copy(text: &str) -> io::Result<&'static str> {
-    if std::env::var_os("TMUX").is_some() {
-        let mut tmux = std::process::Command::new("tmux")
-            .args(["load-buffer", "-w", "-"])
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()?;
-        if let Some(mut input) = tmux.stdin.take() {
-            input.write_all(text.as_bytes())?;
-        }
-        let status = tmux.wait()?;
-        if !status.success() {
-            return Err(io::Error::other("tmux load-buffer failed"));
-        }
-        return Ok("copied to tmux's buffer and, where it may, the clipboard");
-    }
+/// The terminal cannot be written. Whether it took the text, it does not say.
+pub fn copy_by_escape(text: &str) -> io::Result<&'static str> {
     let mut out = io::stdout();
     execute!(
         out,
         crossterm::clipboard::CopyToClipboard::to_clipboard_from(text)
     )?;
     Ok("copied through the terminal (OSC 52), if it allows that")
+}
+
+/// Copies text to tmux's buffer, which passes it on to the clipboard where it may, and says so.
+///
+/// # Errors
+/// tmux could not be run, failed, or did not answer.
+pub async fn copy_by_tmux(text: &str) -> io::Result<&'static str> {
+    let mut tmux = tokio::process::Command::new("tmux")
+        .args(["load-buffer", "-w", "-"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let work = async {
+        if let Some(mut input) = tmux.stdin.take() {
+            input.write_all(text.as_bytes()).await?;
+        }
+        tmux.wait().await
+    };
+    match tokio::time::timeout(TMUX_TIMEOUT, work).await {
+        Ok(Ok(status)) if status.success() => {
+            Ok("copied to tmux's buffer and, where it may, the clipboard")
+        }
+        Ok(Ok(status)) => Err(io::Error::other(format!("tmux load-buffer: {status}"))),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(io::Error::other("tmux did not answer")),
+    }
 }

@@ -16,7 +16,7 @@ use super::layout::Pane;
 use super::msg::{Interrupt, Msg};
 use super::overlays::Overlay;
 use super::panes::runbook::PROBE_EVERY;
-use super::panes::signals::{SAMPLE_EVERY, STALE_AFTER};
+use super::panes::signals::STALE_AFTER;
 
 pub use act::is_possible;
 
@@ -48,8 +48,8 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Sampled(signals) => {
             let now = app.now;
             app.signals.is_sampling = false;
-            app.signals.next_at = Some(now + SAMPLE_EVERY);
             app.signals.set(signals, now);
+            app.signals.next_at = Some(now + app.signals.pause());
             Vec::new()
         }
         Msg::Checkpoints(list) => news::checkpoints(app, list),
@@ -108,6 +108,9 @@ fn interrupted(app: &mut App, interrupt: Interrupt) -> Vec<Effect> {
 /// Turns readings stale and locks an armed session when their time has come.
 fn age(app: &mut App) {
     let now = app.now;
+    if app.flash_left().is_some_and(|left| left.is_zero()) {
+        app.flash = None;
+    }
     let reading = std::mem::take(&mut app.signals.reading);
     app.signals.reading = reading.age(now, STALE_AFTER);
     if let super::app::Lock::Armed { until } = app.lock

@@ -194,9 +194,11 @@ fn draw_header(app: &App, frame: &mut Frame<'_>, area: Rect) {
     if let Some(span) = verdict {
         push(span, &mut left);
     }
-    if let Some(banner) = &app.setup.banner {
-        let have: usize = left.iter().map(Span::width).sum();
-        let text = format::cut(banner.as_str(), room.saturating_sub(have + 3));
+    let have: usize = left.iter().map(Span::width).sum();
+    if let Some(banner) = &app.setup.banner
+        && have + 3 + banner.as_str().width() <= room
+    {
+        let text = banner.as_str().to_owned();
         push(Span::styled(text, theme.style(Role::Accent)), &mut left);
     }
     frame.render_widget(Line::from(left), area);

@@ -15,8 +15,11 @@ use crate::domain::verdict::{Finding, Severity};
 const SURE: f64 = 0.001;
 /// A chance of one in a hundred: with some effect it is watched.
 const LIKELY: f64 = 0.01;
-/// A limit that is broken only after counts unless chance explains the difference easily.
+/// A limit that is broken only after counts unless chance explains the rise easily …
 const PLAUSIBLE: f64 = 0.05;
+/// … and rolls back unless chance explains it with some luck: a service that always lives near a limit crosses it
+/// now and then.
+const DOUBTFUL: f64 = 0.025;
 
 /// Applies every rule.
 pub(super) fn apply(evidence: &Evidence<'_>) -> Vec<Ruling> {
@@ -206,7 +209,12 @@ fn error_rate(
     }
     let rate = rates(BeforeAfter::new(before, after), evidence.by_status);
     let p = higher(rate.before, rate.after) * looks as f64;
-    let values = rate.map(|r| r.value());
+    // What is shown is what was counted, the warm-up included; only the test leaves it out.
+    let shown = rates(
+        BeforeAfter::new(part.tally.before?.counts, part.tally.after?.counts),
+        evidence.by_status,
+    );
+    let values = shown.map(|r| r.value());
     let ratio = (rate.after.events as f64 + 0.5)
         / rate.after.exposure
         / ((rate.before.events as f64 + 0.5) / rate.before.exposure);
@@ -229,10 +237,10 @@ fn error_rate(
         "{place}error rate {} → {} ({} of {} → {} of {}), {} as often",
         percent(values.before),
         percent(values.after),
-        thousands(rate.before.events),
-        thousands(before.requests),
-        thousands(rate.after.events),
-        thousands(after.requests),
+        thousands(shown.before.events),
+        thousands(shown.before.exposure as u64),
+        thousands(shown.after.events),
+        thousands(shown.after.exposure as u64),
         times(ratio),
     );
     let mut found = ruling(
@@ -336,21 +344,22 @@ struct Broken {
 }
 
 /// A limit broken before as well counts only if a relative rule says that it got worse: going back would not help.
-/// One that is broken only after counts unless chance explains the difference easily.
+/// One that is broken only after counts unless chance explains the rise.
 fn broken(
     limit: &Threshold,
     before: Option<f64>,
     after: f64,
     is_worse: bool,
-    is_chance: bool,
+    chance: f64,
 ) -> Option<Broken> {
     let severity = severity_of(limit, after)?;
     let was = before.and_then(|b| severity_of(limit, b));
     let was_broken = was >= Some(severity);
-    let call = match severity {
-        _ if (was_broken && !is_worse) || is_chance => Call::Inform,
-        Severity::P0 => Call::RollBack,
-        Severity::P1 => Call::Watch,
+    let (call, severity) = match severity {
+        _ if (was_broken && !is_worse) || chance > PLAUSIBLE => (Call::Inform, severity),
+        Severity::P0 if chance > DOUBTFUL => (Call::Watch, Severity::P1),
+        Severity::P0 => (Call::RollBack, severity),
+        Severity::P1 => (Call::Watch, severity),
     };
     Some(Broken {
         severity,
@@ -372,11 +381,22 @@ fn error_rate_limit(evidence: &Evidence<'_>, after: &Tally, is_worse: bool) -> O
         .map(|t| t.counts)
         .filter(|c| c.requests >= RATED_REQUESTS);
     let was = before.map(|c| c.errors(evidence.by_status) as f64 / c.requests as f64);
-    let is_chance = before.is_some_and(|before| {
+    // One or two errors of few requests break any limit; they are watched.
+    let least = if counts.errors(evidence.by_status) < 3 {
+        PLAUSIBLE
+    } else {
+        0.0
+    };
+    let chance = before.map_or(0.0, |before| {
         let rate = rates(BeforeAfter::new(before, counts), evidence.by_status);
-        exact_higher(rate.before, rate.after) > PLAUSIBLE
+        match rate.before.events {
+            // Without an error before there is no rate that could vary.
+            0 => exact_higher(rate.before, rate.after),
+            _ => higher(rate.before, rate.after),
+        }
     });
-    let found = broken(limit, was, value, is_worse, is_chance)?;
+    let chance = chance.max(least);
+    let found = broken(limit, was, value, is_worse, chance)?;
     let line = if found.severity == Severity::P0 {
         limit.p0
     } else {
@@ -391,7 +411,7 @@ fn error_rate_limit(evidence: &Evidence<'_>, after: &Tally, is_worse: bool) -> O
         evidence,
         "limit-error_rate",
         &found,
-        is_chance,
+        chance > PLAUSIBLE,
         &percent(line),
         &format!("error rate {} ({numbers})", percent(value)),
         was.map(percent),
@@ -414,11 +434,13 @@ fn latency_limit(evidence: &Evidence<'_>, after: &Tally, is_worse: bool) -> Opti
         .before
         .filter(|t| t.latency.count() >= RATED_REQUESTS);
     let was = before.and_then(|t| t.latency.percentile(0.95));
-    let is_chance = before.is_some_and(|before| {
-        longer(&before.tested_latency(), &after.tested_latency()) > PLAUSIBLE
-            && was.is_some_and(|was| value < was * 1.25)
-    });
-    let found = broken(limit, was, value, is_worse, is_chance)?;
+    let chance = match (before, was) {
+        (Some(before), Some(was)) if value < was * 1.25 => {
+            longer(&before.tested_latency(), &after.tested_latency())
+        }
+        _ => 0.0,
+    };
+    let found = broken(limit, was, value, is_worse, chance)?;
     let line = if found.severity == Severity::P0 {
         limit.p0
     } else {
@@ -428,7 +450,7 @@ fn latency_limit(evidence: &Evidence<'_>, after: &Tally, is_worse: bool) -> Opti
         evidence,
         "limit-latency_p95",
         &found,
-        is_chance,
+        chance > PLAUSIBLE,
         &milliseconds(line),
         &format!("latency p95 {}", milliseconds(value)),
         was.map(milliseconds),

@@ -317,6 +317,97 @@ fn the_most_urgent_service_decides() {
     assert_eq!(overall(&[]).decision, Decision::Inconclusive);
 }
 
+/// Random numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn uniform(&mut self) -> f64 {
+        // SplitMix64: small, and without the correlations of a plain shift register.
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        bits ^= bits >> 31;
+        (bits >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn normal(&mut self) -> f64 {
+        let (u, v) = (self.uniform().max(1e-12), self.uniform());
+        (-2.0 * u.ln()).sqrt() * (2.0 * std::f64::consts::PI * v).cos()
+    }
+
+    /// A window of a service: log-normal durations, failures at a rate that itself varies by an eighth.
+    fn window(&mut self, requests: u64, failing: f64, median_ms: f64) -> Tally {
+        let failing = failing * (1.0 + 0.125 * self.normal()).max(0.0);
+        let mut tally = Tally::default();
+        for _ in 0..requests {
+            let status = if self.uniform() < failing { 500 } else { 200 };
+            let ms = median_ms * (0.55 * self.normal()).exp();
+            tally.request(Some(status), Some(ms), false);
+        }
+        tally
+    }
+}
+
+#[test]
+fn windows_without_a_change_are_not_rolled_back() {
+    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
+    let (mut runs, mut watched, mut worst) = (0, 0, Vec::new());
+    for (before, after) in [
+        (1000, 30),
+        (1000, 200),
+        (5000, 1000),
+        (300, 3000),
+        (8000, 8000),
+    ] {
+        for failing in [0.0, 0.005, 0.008, 0.03, 0.045] {
+            for _ in 0..16 {
+                let case = Case::new(
+                    Some(dice.window(before, failing, 120.0)),
+                    Some(dice.window(after, failing, 120.0)),
+                );
+                let verdict = case.verdict();
+                runs += 1;
+                watched += u32::from(verdict.decision == Decision::Watch);
+                if verdict.decision == Decision::RollBack {
+                    worst.push(format!("{before} {after} {failing}: {}", texts(&verdict)));
+                }
+            }
+        }
+    }
+    assert!(
+        worst.is_empty(),
+        "{} of {runs} rolled back: {}",
+        worst.len(),
+        worst.join("\n")
+    );
+    assert!(watched * 20 <= runs, "{watched} of {runs} watched");
+}
+
+#[test]
+fn a_release_that_is_clearly_worse_is_rolled_back() {
+    let mut dice = Dice(0x1234_5678_9ABC_DEF1);
+    for (before, after) in [(1000, 100), (5000, 1000)] {
+        for _ in 0..20 {
+            let was = dice.window(before, 0.005, 120.0);
+            let failing = Case::new(Some(was.clone()), Some(dice.window(after, 0.25, 120.0)));
+            assert_eq!(
+                failing.verdict().decision,
+                Decision::RollBack,
+                "{}",
+                texts(&failing.verdict())
+            );
+            let slow = Case::new(Some(was), Some(dice.window(after, 0.005, 360.0)));
+            assert_eq!(
+                slow.verdict().decision,
+                Decision::RollBack,
+                "{}",
+                texts(&slow.verdict())
+            );
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn missing_data_is_never_kept(before in 0u64..200, after in 0u64..REQUIRED_REQUESTS, errors in 0u64..30, has_log: bool) {

@@ -128,6 +128,13 @@ fn a_last_line_without_a_break_is_read() {
     assert_eq!(scan("one\ntwo").records(), 2);
 }
 
+#[test]
+fn a_byte_order_mark_and_carriage_returns_are_no_text() {
+    let scan = scan("\u{feff}ERROR: disk full\r\nERROR: disk full\r\n");
+    assert_eq!(scan.services[0].shapes.len(), 1);
+    assert_eq!(scan.services[0].levels.error, 2);
+}
+
 fn outline(scan: &Scan) -> Vec<(u64, u32, u64)> {
     scan.assigned.clone()
 }

@@ -125,6 +125,10 @@ async fn the_newest_good_checkpoint_is_brought_back_and_proved() {
     assert_eq!(bot.log.as_ref().unwrap().lines, 1);
     assert_eq!(bot.log.as_ref().unwrap().positions[0].offset, 34);
     assert_eq!(bot.files.len(), 1);
+    let patterns = fs::read_to_string(saved.path.join("patterns.json")).unwrap();
+    let patterns: serde_json::Value = serde_json::from_str(&patterns).unwrap();
+    assert_eq!(patterns[0]["id"], "exec/bot");
+    assert_eq!(patterns[0]["report"]["records"], 1, "{patterns}");
     shop.deploy("1.5", "100");
     // A checkpoint of the failing release is no target.
     shop.checkpoint("after").await;

@@ -64,6 +64,11 @@ impl Staging {
         &self.id
     }
 
+    /// Where a file of it stands while it is staged.
+    pub fn place(&self, place: &Path) -> PathBuf {
+        self.dir.join(place)
+    }
+
     /// Writes a file of it and flushes it.
     ///
     /// # Errors

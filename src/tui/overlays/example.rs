@@ -13,7 +13,7 @@ use crate::tui::panes::services::wrap;
 use crate::tui::theme::Role;
 
 /// Draws the overlay.
-pub fn draw(app: &App, first: usize, _column: usize, frame: &mut Frame<'_>) {
+pub fn draw(app: &App, first: usize, frame: &mut Frame<'_>) {
     let theme = app.setup.theme;
     let Some(row) = app.compare.pattern() else {
         let inner = super::card(app, "Example", 60, 3, frame);

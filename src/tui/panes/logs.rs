@@ -34,6 +34,9 @@ pub use search::Search;
 /// The rate is the mean of the last so many seconds.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 
+/// By then the last lines of the past have come, and what comes is written now.
+const PAST_READ_MS: u64 = 2000;
+
 /// Where the source of the log stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Source {
@@ -74,6 +77,8 @@ pub struct LogsPane {
     /// Lines that came faster than they could be taken over.
     pub skipped: u64,
     arrivals: VecDeque<(Timestamp, u64)>,
+    /// When the first piece of this log came.
+    began_at: Option<Timestamp>,
 }
 
 impl LogsPane {
@@ -91,6 +96,7 @@ impl LogsPane {
             search: None,
             skipped: 0,
             arrivals: VecDeque::new(),
+            began_at: None,
         }
     }
 
@@ -105,6 +111,7 @@ impl LogsPane {
         self.ring.clear();
         self.skipped = 0;
         self.arrivals.clear();
+        self.began_at = None;
         self.is_following = true;
         self.column = 0;
         self.cursor = self.ring.range().end;
@@ -117,13 +124,19 @@ impl LogsPane {
     pub fn push(&mut self, pieces: Vec<LogPiece>, now: Timestamp) -> Vec<LogNote> {
         let mut notes = Vec::new();
         self.source = Source::Live;
+        let began_at = *self.began_at.get_or_insert(now);
+        let is_past_read = format::elapsed_ms(began_at, now) >= PAST_READ_MS;
         let mut arrived = 0;
         for piece in pieces {
             match piece {
                 LogPiece::Block(block) => {
-                    // What was read of the past is no traffic of now.
+                    // What was read of the past, at the beginning, is no traffic of now.
                     let recent = now.saturating_sub(RATE_WINDOW).unwrap_or(now);
-                    arrived += block.lines_since(recent);
+                    arrived += if is_past_read {
+                        block.lines()
+                    } else {
+                        block.lines_since(recent)
+                    };
                     self.ring.push(block);
                 }
                 LogPiece::Note(note) => {

@@ -21,10 +21,11 @@ use unicode_width::UnicodeWidthStr;
 use crate::domain::reading::Reading;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
 use crate::domain::signal::Grade;
+use crate::domain::verdict::Decision;
 use crate::tui::app::App;
 use crate::tui::format;
 use crate::tui::layout::Pane;
-use crate::tui::theme::{Role, service_grade};
+use crate::tui::theme::{Role, decision_grade, service_grade};
 
 /// What runs, and which of it is selected.
 #[derive(Debug, Default)]
@@ -120,6 +121,20 @@ pub fn grade(service: &Service) -> Grade {
     base
 }
 
+/// The grade of a service in lists, the last verdict on it included: a release that should go back is not ok, however
+/// well its probe answers.
+pub fn judged_grade(app: &App, service: &Service) -> Grade {
+    let judged = app
+        .compare
+        .reading
+        .value()
+        .and_then(|c| c.services.iter().find(|s| s.id == service.id))
+        .map(|s| s.verdict.decision)
+        .filter(|d| matches!(d, Decision::Watch | Decision::RollBack))
+        .map_or(Grade::Ok, decision_grade);
+    grade(service).max(judged)
+}
+
 /// What is wrong with a service, in a word or two; `None` for one that is well.
 pub fn trouble(service: &Service) -> Option<String> {
     use crate::domain::health::HealthState;
@@ -162,7 +177,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         let bad = inventory
             .services
             .iter()
-            .filter(|s| grade(s) == Grade::Critical)
+            .filter(|s| judged_grade(app, s) == Grade::Critical)
             .count();
         if bad > 0 {
             title.push(Span::styled(
@@ -215,8 +230,7 @@ pub fn nothing_found(app: &App, width: usize) -> Option<Vec<Line<'static>>> {
     let mut rows = rows(inventory, width.saturating_sub(2));
     rows.push(Row::Blank);
     rows.push(Row::Line(
-        "Another machine: lastgood --host user@server   A first look without one: lastgood demo"
-            .into(),
+        "Another machine: lastgood --host user@server".into(),
         Role::Dim,
     ));
     let lines = rows.iter().map(|row| match row {
@@ -242,10 +256,10 @@ fn rows(inventory: &Inventory, width: usize) -> Vec<Row<'_>> {
         if inventory.unreachable.is_empty() {
             for text in [
                 "Whatever could be read runs nothing.",
-                "Start something, or play with",
-                "the built-in shop: lastgood demo",
+                "Start something, or play with the built-in shop: lastgood demo",
             ] {
-                rows.push(Row::Line(text.to_owned(), Role::Dim));
+                let lines = wrap(text, width).into_iter();
+                rows.extend(lines.map(|line| Row::Line(line, Role::Dim)));
             }
         }
     }
@@ -348,7 +362,7 @@ fn draw_service<'a>(app: &App, service: &Service, width: usize) -> Line<'a> {
     let theme = app.setup.theme;
     let is_selected = app.services.selected.as_ref() == Some(&service.id);
     let is_focused = app.focus.pane == Pane::Services && app.overlay.is_none();
-    let grade = grade(service);
+    let grade = judged_grade(app, service);
     let uptime = app
         .services
         .uptime_ms(service, app.now)
@@ -389,14 +403,23 @@ fn draw_service<'a>(app: &App, service: &Service, width: usize) -> Line<'a> {
     } else {
         theme.style(Role::Text)
     };
-    let middle_style = if trouble.is_some() {
+    let is_stale = !app.services.reading.is_fresh();
+    // What was so is not what is: an old ok is not drawn as one.
+    let glyph_style = if is_stale {
+        theme.style(Role::Stale)
+    } else {
+        theme.grade(grade)
+    };
+    let middle_style = if is_stale {
+        theme.style(Role::Stale)
+    } else if trouble.is_some() {
         theme.grade(grade)
     } else {
         theme.style(Role::Dim)
     };
     Line::from(vec![
         Span::styled(marker, theme.style(Role::Accent)),
-        Span::styled(theme.grade_glyph(grade), theme.grade(grade)),
+        Span::styled(theme.grade_glyph(grade), glyph_style),
         Span::raw(" "),
         Span::styled(name, style),
         Span::raw(" "),

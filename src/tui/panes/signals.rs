@@ -29,6 +29,8 @@ use crate::tui::theme::Role;
 
 /// How often the signals of the selected service are measured while the pane is on screen.
 pub const SAMPLE_EVERY: Duration = Duration::from_secs(15);
+/// How long after the first measurements of a service the next ones follow.
+const FIRST_PAUSES: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(6)];
 /// A sample that is older is stale.
 pub const STALE_AFTER: Duration = Duration::from_secs(45);
 /// How many samples the small history keeps: 20 minutes.
@@ -47,6 +49,7 @@ pub struct SignalsPane {
     pub next_at: Option<Timestamp>,
     /// The first row that is shown.
     pub first: usize,
+    taken: usize,
     history: BTreeMap<(SignalName, Option<String>), VecDeque<Option<f64>>>,
 }
 
@@ -57,6 +60,15 @@ impl SignalsPane {
             service,
             ..Self::default()
         };
+    }
+
+    /// How long to wait for the next measurement. The first ones come sooner: a window that has just begun holds too
+    /// few requests to say anything.
+    pub fn pause(&self) -> Duration {
+        FIRST_PAUSES
+            .get(self.taken.wrapping_sub(1))
+            .copied()
+            .unwrap_or(SAMPLE_EVERY)
     }
 
     /// Takes a measurement over, if it is of the service that is shown.
@@ -79,7 +91,15 @@ impl SignalsPane {
                 history.pop_front();
             }
         }
+        self.taken += 1;
         self.reading = Reading::fresh(signals, now);
+    }
+
+    /// Measures again at once: the service runs in new instances, and those that were to be measured are gone.
+    pub fn restart(&mut self) {
+        self.taken = 0;
+        self.is_sampling = false;
+        self.next_at = None;
     }
 
     /// The worst grade, for the header of small screens.
@@ -231,6 +251,7 @@ fn second_row(app: &App, signal: &Signal, width: usize) -> Line<'static> {
         Span::styled(
             spark(app, signal, room),
             match signal.grade {
+                _ if !app.signals.reading.is_fresh() => theme.style(Role::Stale),
                 Grade::Ok | Grade::Unknown => theme.style(Role::Dim),
                 grade => theme.grade(grade),
             },

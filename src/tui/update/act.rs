@@ -144,10 +144,7 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         }
         Action::ShowExample => {
             if app.compare.pattern().is_some() {
-                app.overlay = Some(Overlay::Example {
-                    first: 0,
-                    column: 0,
-                });
+                app.overlay = Some(Overlay::Example { first: 0 });
             }
         }
         Action::ToggleUnchanged => {

@@ -43,7 +43,7 @@ pub(super) fn go(app: &mut App, by: i64) -> Vec<Effect> {
                 .saturating_add_signed(-amount)
                 .min(most.saturating_sub(page));
         }
-        Some(Overlay::Example { first, .. }) => {
+        Some(Overlay::Example { first }) => {
             *first = first.saturating_add_signed(amount).min(200);
         }
         Some(Overlay::Confirm) => {
@@ -93,9 +93,6 @@ pub(super) fn go_to_end(app: &mut App, is_top: bool) -> Vec<Effect> {
 
 pub(super) fn scroll(app: &mut App, by: isize) {
     match (&mut app.overlay, app.focus.pane) {
-        (Some(Overlay::Example { column, .. }), _) => {
-            *column = column.saturating_add_signed(by).min(10_000);
-        }
         (None, Pane::Compare) => {
             app.compare.column = app.compare.column.saturating_add_signed(by).min(10_000);
         }

@@ -9,7 +9,7 @@ use crate::domain::operation::Plan;
 use crate::domain::outcome::{Outcome, Progress};
 use crate::domain::reading::Reading;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Inventory, Service, ServiceId, ServiceState};
+use crate::domain::service::{Inventory, Runtime, Service, ServiceId, ServiceState};
 use crate::domain::signal::Grade;
 use crate::domain::timeline::{TimelineEvent, TimelineKind};
 use crate::domain::verdict::Decision;
@@ -39,17 +39,24 @@ pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
     app.services.set(inventory, app.now);
     let mut effects = select(app);
     for (before, after) in &deployed {
+        if app.signals.service.as_ref() == Some(&after.id) {
+            app.signals.restart();
+        }
         app.timeline.push(TimelineEvent {
             at: app.now,
             kind: TimelineKind::Deploy,
             service: Some(after.id.clone()),
             grade: Grade::Unknown,
-            text: SafeText::from_text(&format!(
-                "{} {} → {}",
-                after.id.name,
-                short_release(before),
-                short_release(after)
-            )),
+            text: SafeText::from_text(&if before.release.is_same(&after.release) {
+                format!("{} {} recreated", after.id.name, short_release(after))
+            } else {
+                format!(
+                    "{} {} → {}",
+                    after.id.name,
+                    short_release(before),
+                    short_release(after)
+                )
+            }),
         });
     }
     if !deployed.is_empty() && app.checkpoint().is_some() {
@@ -73,7 +80,8 @@ fn is_running(app: &App) -> bool {
         .is_some_and(|s| s.state == ServiceState::Running)
 }
 
-/// Services that run another release than before.
+/// Services that run another release than before, or the same in new containers: a changed environment file is
+/// deployed without a new image.
 fn deploys(before: &Inventory, after: &Inventory) -> Vec<(Service, Service)> {
     after
         .services
@@ -81,7 +89,14 @@ fn deploys(before: &Inventory, after: &Inventory) -> Vec<(Service, Service)> {
         .filter_map(|now| {
             let was = before.find(&now.id)?;
             let (a, b) = (was.release.identity()?, now.release.identity()?);
-            (a != b).then(|| (was.clone(), now.clone()))
+            let is_recreated = matches!(now.runtime, Runtime::Compose | Runtime::Docker)
+                && !was.instances.is_empty()
+                && !now.instances.is_empty()
+                && now
+                    .instances
+                    .iter()
+                    .all(|i| was.instances.iter().all(|w| w.id != i.id));
+            (a != b || is_recreated).then(|| (was.clone(), now.clone()))
         })
         .collect()
 }
@@ -328,7 +343,7 @@ pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effec
             app.runbook.is_probing = false;
             app.runbook.next_at = Some(now + crate::tui::panes::runbook::PROBE_EVERY);
         }
-        TaskKey::RunbookItem | TaskKey::Search => {}
+        TaskKey::RunbookItem | TaskKey::Search | TaskKey::Copy => {}
     }
     let grade = match problem.kind {
         ErrorKind::No | ErrorKind::NotSure | ErrorKind::Refused => Grade::Warning,

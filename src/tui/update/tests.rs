@@ -287,6 +287,19 @@ fn another_release_is_a_deploy_and_is_compared_by_itself() {
 }
 
 #[test]
+fn the_same_release_in_a_new_container_is_a_deploy_and_a_restart_is_none() {
+    let mut app = broken(120, 40);
+    let mut changed = inventory();
+    changed.services[2].instances[0].id = "db-2".into();
+    let effects = update(&mut app, Msg::Inventory(changed.clone()));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Compare { .. })));
+    assert!(screen(&app).contains("db 17.5 recreated"));
+    changed.services[2].uptime_ms = Some(0);
+    let effects = update(&mut app, Msg::Inventory(changed));
+    assert!(!effects.iter().any(|e| matches!(e, Effect::Compare { .. })));
+}
+
+#[test]
 fn a_recreated_service_stays_selected_while_it_is_gone() {
     let mut app = broken(120, 40);
     let mut without = inventory();
@@ -359,8 +372,16 @@ fn signals_are_measured_only_while_they_can_be_seen_and_not_faster_than_planned(
     assert!(samples(&update(&mut app, Msg::Tick)).is_empty());
     let mut sample = crate::tui::fixtures::signals();
     sample.id = app.signals.service.clone().unwrap();
-    let effects = update(&mut app, Msg::Sampled(sample));
-    assert_eq!(samples(&effects), [SAMPLE_EVERY]);
+    // The first ones follow sooner: a window that has just begun says little.
+    for pause in [
+        Duration::from_secs(3),
+        Duration::from_secs(6),
+        SAMPLE_EVERY,
+        SAMPLE_EVERY,
+    ] {
+        let effects = update(&mut app, Msg::Sampled(sample.clone()));
+        assert_eq!(samples(&effects), [pause]);
+    }
     // A failure is not tried again at once either.
     let problem = Problem {
         kind: ErrorKind::Failed,
@@ -431,6 +452,17 @@ fn leaving_waits_for_an_action_under_way() {
 }
 
 #[test]
+fn a_message_goes_by_itself_unless_it_is_critical() {
+    let mut app = broken(120, 40);
+    type_in(&mut app, "L");
+    later(&mut app, Duration::from_secs(11));
+    assert!(app.flash.is_none() && says(&app, "Armed"));
+    app.tell(crate::domain::signal::Grade::Critical, "broken", None);
+    later(&mut app, Duration::from_secs(3600));
+    assert!(app.flash.is_some());
+}
+
+#[test]
 fn pasted_text_never_acts_as_keys() {
     let mut app = broken(120, 40);
     let effects = update(&mut app, Msg::Paste("Lab\nq".into()));
@@ -475,7 +507,8 @@ fn idle_waits_for_the_next_minute_and_a_running_budget_for_the_next_second() {
     // 15:31:07
     assert_eq!(app.next_tick(), Duration::from_secs(53));
     type_in(&mut app, "L");
-    assert_eq!(app.next_tick(), Duration::from_secs(53));
+    // The message in the footer goes by itself.
+    assert_eq!(app.next_tick(), Duration::from_secs(10));
     type_in(&mut app, "ab");
     update(&mut app, Msg::Planned(Box::new(plan())));
     assert_eq!(app.next_tick(), Duration::from_secs(53));

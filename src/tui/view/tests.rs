@@ -279,6 +279,19 @@ fn what_is_missing_is_never_green() {
 }
 
 #[test]
+fn what_is_old_is_never_green() {
+    for (w, h) in SIZES {
+        let mut app = stale(w, h);
+        // The log is still followed and an item of the runbook is done: those are not old.
+        app.logs.is_following = false;
+        app.runbook.run = None;
+        app.timeline.reading = crate::domain::reading::Reading::Waiting;
+        let text = styled(&app);
+        assert!(!text.contains("«green"), "{text}");
+    }
+}
+
+#[test]
 fn no_state_of_any_size_panics() {
     for w in (1..160).step_by(7) {
         for h in (1..60).step_by(5) {

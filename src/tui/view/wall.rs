@@ -23,7 +23,7 @@ use crate::domain::signal::Grade;
 use crate::domain::verdict::Decision;
 use crate::tui::app::App;
 use crate::tui::format;
-use crate::tui::panes::services::{grade, trouble};
+use crate::tui::panes::services::{judged_grade, trouble};
 use crate::tui::panes::signals;
 use crate::tui::theme::{Role, decision_grade};
 
@@ -94,7 +94,7 @@ fn overall(app: &App) -> (&'static str, String, Grade) {
     }
     let grade = match &app.services.reading {
         Reading::Fresh { value, .. } if !value.services.is_empty() => {
-            let worst = value.services.iter().map(grade).max().unwrap_or_default();
+            let worst = value.services.iter().map(|s| judged_grade(app, s)).max().unwrap_or_default();
             if value.unreachable.is_empty() {
                 worst
             } else {
@@ -173,12 +173,12 @@ fn services(app: &App, width: usize) -> Vec<Line<'static>> {
     for service in &inventory.services {
         match trouble(service) {
             Some(words) => {
-                let glyph = theme.grade_glyph(grade(service));
+                let glyph = theme.grade_glyph(judged_grade(app, service));
                 let text = format!(" {glyph} {}  {words}", service.id.name);
                 let style = if is_stale {
                     theme.style(Role::Stale)
                 } else {
-                    theme.grade(grade(service))
+                    theme.grade(judged_grade(app, service))
                 };
                 lines.push(Line::styled(format::cut(&text, width), style));
             }
@@ -201,11 +201,11 @@ fn services(app: &App, width: usize) -> Vec<Line<'static>> {
         let style = if is_stale {
             theme.style(Role::Stale)
         } else {
-            theme.grade(grade(service))
+            theme.grade(judged_grade(app, service))
         };
         row.push(Span::raw(text));
         row.push(Span::styled(
-            format!("{}  ", theme.grade_glyph(grade(service))),
+            format!("{}  ", theme.grade_glyph(judged_grade(app, service))),
             style,
         ));
     }

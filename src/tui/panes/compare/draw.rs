@@ -42,7 +42,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
             return;
         }
         Reading::Waiting => {
-            let (headline, hints) = match (&app.checkpoints, pane.running) {
+            let (headline, mut hints) = match (&app.checkpoints, pane.running) {
                 (_, Some(since)) => (
                     format!(
                         "Comparing… {}",
@@ -86,6 +86,10 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
                     ],
                 ),
             };
+            if let Some(banner) = &app.setup.banner {
+                hints.push(String::new());
+                hints.extend(banner.as_str().split(" · ").map(str::to_owned));
+            }
             super::super::empty(app, &headline, &hints, frame, inner);
             return;
         }
@@ -107,7 +111,12 @@ fn title(app: &App) -> Vec<Span<'static>> {
     }
     if let Some(comparison) = pane.reading.value() {
         spans.push(Span::raw(theme.rule()));
-        spans.push(headline(theme, &comparison.verdict));
+        let headline = headline(theme, &comparison.verdict);
+        spans.push(if pane.reading.is_fresh() {
+            headline
+        } else {
+            headline.style(theme.style(Role::Stale))
+        });
     }
     spans.extend(super::super::age_note(app, &pane.reading));
     if pane.running.is_some() && pane.reading.value().is_some() {

@@ -92,19 +92,29 @@ fn title(app: &App, width: usize) -> Vec<Span<'static>> {
     }
     let held = pane.ring.held();
     let received = pane.ring.received();
-    let mut facts = vec![format!("live {}/s", format::count(pane.rate(app.now)))];
-    if held == received || width < 90 {
-        facts.push(format!("held {}", format::count(held)));
+    let live = format!("live {}/s", format::count(pane.rate(app.now)));
+    let skipped = format!("{} skipped ", format::count(pane.skipped));
+    let oldest = pane
+        .ring
+        .oldest_at()
+        .map_or_else(String::new, |at| format!(", oldest {}", app.time(at)));
+    let held_of = if held == received {
+        format!("held {}", format::count(held))
     } else {
-        let oldest = pane
-            .ring
-            .oldest_at()
-            .map_or_else(String::new, |at| format!(", oldest {}", app.time(at)));
-        facts.push(format!(
-            "held {} of {}{oldest}",
+        format!(
+            "held {} of {}",
             format::count(held),
             format::count(received)
-        ));
+        )
+    };
+    // As much of it as there is room for; what was skipped is never left out.
+    let used: usize = 12 + spans.iter().map(Span::width).sum::<usize>();
+    let room = width.saturating_sub(used + live.width() + skipped.width() + 8);
+    let mut facts = vec![live];
+    if held != received && held_of.width() + oldest.width() <= room {
+        facts.push(format!("{held_of}{oldest}"));
+    } else if held_of.width() <= room {
+        facts.push(held_of);
     }
     spans.push(Span::raw(theme.rule()));
     spans.push(Span::styled(
@@ -116,10 +126,7 @@ fn title(app: &App, width: usize) -> Vec<Span<'static>> {
     } else {
         Role::Dim
     };
-    spans.push(Span::styled(
-        format!("{} skipped ", format::count(pane.skipped)),
-        theme.style(role),
-    ));
+    spans.push(Span::styled(skipped, theme.style(role)));
     spans
 }
 
