@@ -10,6 +10,7 @@ pub mod comparison;
 pub mod health;
 pub mod host;
 pub mod log;
+pub mod nearest;
 pub mod operation;
 pub mod outcome;
 pub mod reading;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::domain::nearest::nearest;
 use crate::domain::runbook::run::{RunEvent, RunEventKind};
 use crate::domain::runbook::{RunState, Runbook, parse};
 use crate::domain::safe_text::SafeText;
@@ -19,7 +20,6 @@ mod error;
 mod journal;
 
 pub use error::RunbookError;
-use error::nearest;
 
 /// Name and text of every shipped runbook, in the order of a release's life.
 const SHIPPED: [(&str, &str); 9] = [
@@ -168,7 +168,9 @@ impl RunbookStore {
         );
         Err(RunbookError::NoRunbook {
             name: name.to_owned(),
-            nearest: nearest(name, &known),
+            nearest: nearest(name, known.iter().map(String::as_str))
+                .or_else(|| known.iter().map(String::as_str).find(|k| k.contains(name)))
+                .map(str::to_owned),
             known,
         })
     }

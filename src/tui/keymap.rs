@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 
 use super::action::{Action, Place};
 pub use chord::Chord;
-pub(crate) use parse::nearest;
 
 const DEFAULT: &str = include_str!("../../keymaps/default.toml");
 const VIM: &str = include_str!("../../keymaps/vim.toml");

@@ -1,5 +1,6 @@
 //! Errors of the configuration, with the line shown and the nearest known name.
 
+use crate::domain::nearest::nearest;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -95,46 +96,9 @@ fn explain(message: &str) -> String {
     } else {
         "value"
     };
-    match nearest(name, &known) {
+    match nearest(name, known.iter().copied()) {
         Some(near) => format!("unknown {what} {name:?}; did you mean {near:?}?"),
         None if known.is_empty() => format!("unknown {what} {name:?}"),
         None => format!("unknown {what} {name:?}; known are {}", known.join(", ")),
     }
-}
-
-/// The known name with the fewest edits to `name`, if that is at most a third of its letters (and at least two).
-pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).max(2);
-    known
-        .iter()
-        .map(|candidate| (edits(name, candidate), *candidate))
-        .filter(|(edits, _)| *edits <= limit)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// The Levenshtein distance, a swap of neighbours counting as one edit.
-fn edits(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().collect();
-    let b: Vec<char> = b.chars().collect();
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for (i, row) in rows.iter_mut().enumerate() {
-        row[0] = i;
-    }
-    for (j, cell) in rows[0].iter_mut().enumerate() {
-        *cell = j;
-    }
-    for i in 1..=a.len() {
-        for j in 1..=b.len() {
-            let change = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (rows[i - 1][j] + 1)
-                .min(rows[i][j - 1] + 1)
-                .min(rows[i - 1][j - 1] + change);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            rows[i][j] = best;
-        }
-    }
-    rows[a.len()][b.len()]
 }

@@ -11,8 +11,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::error::nearest;
 use crate::domain::host::HostName;
+use crate::domain::nearest::nearest;
 use crate::domain::service::ServiceId;
 use crate::domain::settings::{ExecCommands, Probe, ProbeKind, RequestRules, ServiceSettings};
 use crate::domain::signal::{Limits, SignalName, Threshold};
@@ -232,7 +232,10 @@ from_text!(SignalKey, |text| {
         "disk",
         "connections",
     ];
-    match (SignalName::parse(&text), nearest(&text, KNOWN)) {
+    match (
+        SignalName::parse(&text),
+        nearest(&text, KNOWN.iter().copied()),
+    ) {
         (SignalName::Own(_), Some(near)) => {
             Err(format!("unknown key {text:?}; did you mean {near:?}?"))
         }

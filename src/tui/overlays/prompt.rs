@@ -6,9 +6,9 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Paragraph};
 use tui_textarea::TextArea;
 
+use crate::domain::nearest::nearest;
 use crate::tui::action::{ACTIONS, Action};
 use crate::tui::app::App;
-use crate::tui::keymap::nearest;
 use crate::tui::theme::Role;
 
 /// What the text is for.

@@ -94,7 +94,12 @@ fn overall(app: &App) -> (&'static str, String, Grade) {
     }
     let grade = match &app.services.reading {
         Reading::Fresh { value, .. } if !value.services.is_empty() => {
-            let worst = value.services.iter().map(|s| judged_grade(app, s)).max().unwrap_or_default();
+            let worst = value
+                .services
+                .iter()
+                .map(|s| judged_grade(app, s))
+                .max()
+                .unwrap_or_default();
             if value.unreachable.is_empty() {
                 worst
             } else {
