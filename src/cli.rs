@@ -66,34 +66,55 @@ impl Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Read this configuration file instead of the usual ones
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Options of every command",
+        value_name = "FILE"
+    )]
     pub config: Option<PathBuf>,
     /// Keep checkpoints, journals and the audit log here
-    #[arg(long, global = true, value_name = "DIR", env = "LASTGOOD_STATE_DIR")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Options of every command",
+        value_name = "DIR",
+        env = "LASTGOOD_STATE_DIR"
+    )]
     pub state_dir: Option<PathBuf>,
     /// Work on this host too (repeatable)
-    #[arg(long, global = true, value_name = "NAME|user@host[:port]")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Options of every command",
+        value_name = "NAME|user@host[:port]"
+    )]
     pub host: Vec<String>,
     /// How to print
-    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    #[arg(long, global = true, help_heading = "Options of every command", value_enum, default_value_t = Format::Human)]
     pub format: Format,
     /// When to use colour (NO_COLOR is honoured too)
-    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
+    #[arg(long, global = true, help_heading = "Options of every command", value_enum, default_value_t = ColorChoice::Auto)]
     pub color: ColorChoice,
     /// Change nothing on managed machines, whatever is asked
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Options of every command")]
     pub read_only: bool,
     /// Print the plan and change nothing
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Options of every command")]
     pub dry_run: bool,
     /// Accept the plan; a destructive one also needs --confirm NAME
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Options of every command")]
     pub yes: bool,
-    /// The service's name, typed once more for a destructive plan
-    #[arg(long, global = true, value_name = "NAME")]
+    /// The service's short name, typed once more for a destructive plan
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Options of every command",
+        value_name = "NAME"
+    )]
     pub confirm: Option<String>,
     /// Say more on standard error
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = "Options of every command", action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
 
@@ -140,7 +161,7 @@ pub enum Command {
     Health(health::HealthArgs),
     /// The golden signals with their grades
     Signals(signals::SignalsArgs),
-    /// What changed, and the verdict
+    /// What changed, and the verdict: exit 0 keep, 1 roll back, 3 watch or not sure
     Compare(compare::CompareArgs),
     /// Restart services
     Restart(restart::RestartArgs),

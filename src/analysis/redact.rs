@@ -255,6 +255,10 @@ mod tests {
                 "wJalrXUtnFEMI",
             ),
             ("?access_token=abcdef123456&x=1", "abcdef123456"),
+            ("token: Bearer abcdefghijkl next", "abcdefghijkl"),
+            // The template of a pattern: its numbers are masked already.
+            ("api_key=sk_live_<*>H<*>abcdefghij next", "abcdefghij"),
+            ("password=hunter<*>", "hunter"),
         ] {
             let redacted = redactor.redact(text);
             assert!(redacted.contains("[REDACTED:"), "{text}");
@@ -287,6 +291,7 @@ mod tests {
             "max_tokens=4096 prompt_tokens: 120",
             "Unexpected token: } in JSON",
             "password=",
+            "password=<*> token: <*>",
             "token: null, secret: true",
             "see https://example.com/a@b and mail anna@example.com",
             "PWD=/home/anna",

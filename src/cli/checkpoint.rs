@@ -61,6 +61,9 @@ pub async fn run(
                 label: label.clone(),
                 since,
             };
+            if global.dry_run {
+                return foresee(&what, ctx, out).await;
+            }
             create(&what, ctx, out).await
         }
         CheckpointCommand::List => list(ctx, out),
@@ -113,6 +116,35 @@ fn unusable(found: &Checkpoint, cause: &SafeText) -> OpsError {
         ErrorKind::No,
         format!("checkpoint {} cannot be used: {cause}", found.id),
     )
+}
+
+/// What would be saved; nothing is written and no image is pinned.
+async fn foresee(what: &CreateCheckpoint, ctx: &Context, out: &mut Output) -> Ended {
+    let (services, problems) = checkpoint::foresee(ctx, what).await?;
+    let exit = if problems.is_empty() {
+        Exit::Done
+    } else {
+        Exit::NotSure
+    };
+    if out.is_json() {
+        let services = services.iter().map(|s| &s.id).collect();
+        out.json("checkpoint-plan", &Foreseen { services, problems })?;
+        return Ok(exit);
+    }
+    out.line("would save logs, health, signals, configs and releases of")?;
+    for service in &services {
+        out.line(format_args!("  {}  {}", service.id, service.release))?;
+    }
+    for problem in &problems {
+        let mark = out.paint(Paint::Warning, "▲");
+        out.line(format_args!("  {mark} {problem}"))?;
+    }
+    let place = ctx.state.checkpoints();
+    out.line(format_args!(
+        "in {}, and pin their images; nothing was done",
+        place.display()
+    ))?;
+    Ok(exit)
 }
 
 async fn create(what: &CreateCheckpoint, ctx: &Arc<Context>, out: &mut Output) -> Ended {
@@ -185,8 +217,14 @@ fn list(ctx: &Context, out: &mut Output) -> Ended {
                 } else {
                     ("▲", Paint::Warning)
                 };
+                // The folder's name holds only the plain letters of the label.
+                let label = manifest
+                    .label
+                    .as_ref()
+                    .filter(|label| !one.id.ends_with(label.as_str()))
+                    .map_or(String::new(), |label| format!(" ({label})"));
                 out.line(format_args!(
-                    "{} {}  {}  by {}{}",
+                    "{} {}{label}  {}  by {}{}",
                     out.paint(paint, mark),
                     one.id,
                     names.join(" "),
@@ -388,6 +426,12 @@ struct Verified {
 }
 
 #[derive(Serialize)]
+struct Foreseen<'a> {
+    services: Vec<&'a ServiceId>,
+    problems: Vec<SafeText>,
+}
+
+#[derive(Serialize)]
 struct Exported<'a> {
     id: &'a str,
     file: SafeText,
@@ -407,7 +451,7 @@ pub enum CheckpointCommand {
         /// What to call it
         #[arg(long, value_name = "L")]
         label: Option<String>,
-        /// Logs from this time on
+        /// Logs from this time on: 30m (ago), 15:00, "2025-12-27 14:50", or RFC 3339
         #[arg(long, value_name = "T")]
         since: Option<String>,
     },

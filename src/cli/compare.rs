@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::exit::Exit;
 use super::output::{Ended, Output, talk};
 use crate::domain::outcome::Progress;
+use crate::domain::verdict::Decision;
 use crate::ops::compare::{compare, newest};
 use crate::ops::input::Input;
 use crate::ops::{Context, ErrorKind, OpsError};
@@ -30,9 +31,10 @@ use crate::ops::{Context, ErrorKind, OpsError};
 /// `lastgood compare`: what changed, and the verdict.
 #[derive(Debug, Clone, Args)]
 pub struct CompareArgs {
-    /// The side before: INPUT (default: the newest checkpoint)
+    /// The side before: a path (plain, .gz, .zst), -, checkpoint:ID[/service] or service:NAME[?since=30m&until=5m];
+    /// default: the newest checkpoint
     pub before: Option<String>,
-    /// The side after: INPUT (default: now)
+    /// The side after, named in the same ways; default: now
     pub after: Option<String>,
     /// Print both sides beside each other
     #[arg(long)]
@@ -83,6 +85,15 @@ pub async fn run(args: &CompareArgs, ctx: &Arc<Context>, out: &mut Output) -> En
         side_by_side::print(&found, out)?;
     } else {
         print::print(&found, out)?;
+    }
+    if !out.is_json() && matches!(after, Input::Now | Input::Service { .. }) {
+        out.flush()?;
+        for service in &found.services {
+            if service.verdict.decision == Decision::RollBack {
+                let id = &service.id;
+                talk(format_args!("next: lastgood roll-back {id} --dry-run"));
+            }
+        }
     }
     Ok(Exit::from(found.verdict.decision))
 }

@@ -61,6 +61,10 @@ pub async fn run(args: &ConfigArgs, ctx: &Arc<Context>, out: &mut Output) -> End
                 )?;
                 return Ok(Exit::Done);
             }
+            if files.is_empty() && table.is_empty() {
+                // A comment, so that the output is a configuration file in any case.
+                out.line("# no configuration file is there: every default holds")?;
+            }
             for file in &files {
                 out.line(format_args!("# {file}"))?;
             }

@@ -22,7 +22,7 @@ use crate::ops::{Context, OpsError};
 /// `lastgood errors`: error rate and error patterns.
 #[derive(Debug, Clone, Args)]
 pub struct ErrorsArgs {
-    /// A path, `-`, checkpoint:ID[/service] or service:NAME
+    /// A path (plain, .gz, .zst), -, checkpoint:ID[/service] or service:NAME[?since=30m&until=5m]
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<String>,
 }
@@ -39,7 +39,11 @@ pub async fn run(args: &ErrorsArgs, ctx: &Arc<Context>, out: &mut Output) -> End
     } else {
         print(&report, out)?;
     }
-    Ok(Exit::Done)
+    // An empty log says nothing about errors: that is no "none".
+    Ok(match report.records {
+        0 => Exit::NotSure,
+        _ => Exit::Done,
+    })
 }
 
 /// Reads the inputs of a subcommand.
@@ -66,6 +70,10 @@ pub(super) fn level_word(level: Option<Level>, out: &Output) -> String {
 }
 
 fn print(report: &ErrorReport, out: &mut Output) -> Result<(), Stop> {
+    if report.records == 0 {
+        out.line("no log records: nothing is known about errors")?;
+        return print_missing(&report.missing, out);
+    }
     let head = match report.error_rate {
         Some(rate) => format!(
             "{} of {} requests failed ({:.1} %), {} records",

@@ -26,22 +26,22 @@ pub struct LogsArgs {
     /// Names of services
     #[arg(required = true, value_name = "SERVICE")]
     pub services: Vec<String>,
-    /// From this time on
+    /// From this time on: 30m (ago), 15:00, "2025-12-27 14:50", or RFC 3339
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Up to this time
+    /// Up to this time, written in the same ways
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
     /// Only the last N lines
     #[arg(long, value_name = "N")]
     pub tail: Option<u64>,
-    /// Go on with new lines
+    /// Go on with new lines, through restarts and new containers too
     #[arg(short, long)]
     pub follow: bool,
-    /// Only lines that match
+    /// Only lines that match this regular expression
     #[arg(long, value_name = "RE")]
     pub grep: Option<String>,
-    /// Only records of this level or louder
+    /// Only records of this level or louder: trace, debug, info, warn, error, fatal
     #[arg(long, value_name = "L")]
     pub level: Option<String>,
     /// Lines to show before a match
@@ -50,7 +50,7 @@ pub struct LogsArgs {
     /// Lines to show after a match
     #[arg(short = 'A', default_value_t = 0, value_name = "N")]
     pub after: usize,
-    /// Do not redact secrets
+    /// Secrets too; in a pipe or a file the bytes as they are
     #[arg(long)]
     pub raw: bool,
 }
@@ -127,8 +127,15 @@ fn pattern(text: &str) -> Result<regex::bytes::Regex, OpsError> {
             ErrorKind::Usage,
             format!("--grep {text:?} is not a regular expression"),
         )
-        .because(e)
+        .because(last_line(&e.to_string()))
+        .fix("--grep '\\(' finds a bracket as it is: a backslash before each of .*+?()[]{}|^$\\")
     })
+}
+
+/// The parser draws its mistake over several lines; the last one says what it is.
+fn last_line(text: &str) -> String {
+    let line = text.lines().next_back().unwrap_or_default();
+    line.trim_start_matches("error: ").to_owned()
 }
 
 fn level(text: &str) -> Result<Level, OpsError> {

@@ -16,6 +16,8 @@ pub struct Output {
     pub format: Format,
     /// Whether standard output gets colour.
     pub color: bool,
+    /// Whether a person sees standard output at once: nothing hostile may reach it then.
+    pub is_terminal: bool,
     /// How much to say on standard error.
     pub verbose: u8,
 }
@@ -60,17 +62,19 @@ impl Output {
     /// Standard output as the options want it.
     pub fn new(global: &Global) -> Self {
         let stdout = io::stdout();
+        let is_terminal = stdout.is_terminal();
         let color = match global.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
             ColorChoice::Auto => {
-                stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+                is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
             }
         };
         Self {
             out: BufWriter::with_capacity(64 * 1024, stdout),
             format: global.format,
             color,
+            is_terminal,
             verbose: global.verbose,
         }
     }

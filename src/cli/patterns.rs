@@ -14,7 +14,7 @@ use crate::ops::patterns::patterns;
 /// `lastgood patterns`: log patterns.
 #[derive(Debug, Clone, Args)]
 pub struct PatternsArgs {
-    /// A path, `-`, checkpoint:ID[/service] or service:NAME
+    /// A path (plain, .gz, .zst), -, checkpoint:ID[/service] or service:NAME[?since=30m&until=5m]
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<String>,
     /// One line a record: the number of its first line, a tab, its pattern's id

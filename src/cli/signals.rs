@@ -22,7 +22,7 @@ const AT_ONCE: usize = 4;
 pub struct SignalsArgs {
     /// Names of services; all without any
     pub services: Vec<String>,
-    /// Measure from this time on
+    /// Measure from this time on: 30m (ago), 15:00, "2025-12-27 14:50", or RFC 3339
     #[arg(long, value_name = "T")]
     pub since: Option<String>,
 }

@@ -15,10 +15,10 @@ use crate::ops::{Context, ErrorKind, OpsError};
 /// `lastgood slow`: mean, percentiles and the slowest endpoints.
 #[derive(Debug, Clone, Args)]
 pub struct SlowArgs {
-    /// A path, `-`, checkpoint:ID[/service] or service:NAME
+    /// A path (plain, .gz, .zst), -, checkpoint:ID[/service] or service:NAME[?since=30m&until=5m]
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<String>,
-    /// Requests over this are slow
+    /// Requests over this are slow: 1s, 1.5s, 500ms
     #[arg(long, default_value = "1s", value_name = "T")]
     pub threshold: String,
 }

@@ -46,6 +46,17 @@ struct ReleaseRow<'a> {
     restarts: u64,
 }
 
+/// The services that [`create`] would save, and what would keep the checkpoint from being complete. Writes nothing.
+///
+/// # Errors
+/// Unknown service, or no runtime can be read.
+pub async fn foresee(
+    ctx: &Context,
+    what: &CreateCheckpoint,
+) -> Result<(Vec<Service>, Vec<SafeText>), OpsError> {
+    choose(super::services::discover(ctx).await, &what.services)
+}
+
 /// The patterns of one service in `patterns.json`.
 #[derive(Debug, Serialize)]
 struct PatternRow {

@@ -17,7 +17,8 @@ const MAX_ENV_FILE: u64 = 1024 * 1024;
 /// A redactor that knows the secrets in the environment files of these services.
 ///
 /// # Errors
-/// The key of the tokens cannot be read or made. An environment file that cannot be read is passed over: what has
+/// The key of the tokens cannot be read. Where it cannot be kept (a full disk, a folder of someone else) it is made
+/// for this run only: reading a log never needs a writable state folder. An environment file that cannot be read is passed over: what has
 /// the shape of a secret is still found.
 pub fn redactor(ctx: &Context, services: &[Service]) -> Result<Redactor, OpsError> {
     let mut known = KnownSecrets::default();
@@ -64,13 +65,21 @@ fn key(state: &StateDir) -> Result<RedactionKey, StoreError> {
                 StoreError::at("use", &path)(io::Error::new(io::ErrorKind::InvalidData, cause))
             })
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::PermissionDenied
+            ) =>
+        {
             let mut key = [0; 32];
             let source = Path::new("/dev/urandom");
             File::open(source)
                 .and_then(|mut file| file.read_exact(&mut key))
                 .map_err(StoreError::at("read", source))?;
-            state.write_atomic(&path, &key)?;
+            // Not kept: the tokens of the next run will be others, and that is all.
+            let _ = state.write_atomic(&path, &key);
             Ok(RedactionKey(key))
         }
         Err(error) => Err(StoreError::at("read", &path)(error)),
@@ -91,6 +100,9 @@ mod tests {
         assert_eq!(key(&state).unwrap(), first);
         let other = StateDir::at(dir.path().join("other"));
         assert_ne!(key(&other).unwrap(), first);
+        // Its parent is a file: nothing can be kept there, and a log can be read all the same.
+        let unwritable = StateDir::at(state.redaction_key().join("state"));
+        assert_ne!(key(&unwritable).unwrap(), first);
         fs::write(state.redaction_key(), b"short").unwrap();
         assert!(key(&state).is_err());
     }

@@ -17,6 +17,15 @@ fn sha256sum_and_zstdcat_agree_with_a_checkpoint() {
     project.image("for i in $(seq 1 500); do echo \"INFO line $i of the log\"; done; printf 'bad \\377 byte\\n'; echo the end; sleep 600");
     project.up();
     project.wait_for_lines("backend", 502);
+    let foreseen = sandbox.run(&["checkpoint", "create", "--dry-run"]).exits(0);
+    assert!(
+        foreseen.stdout.contains(&project.service("backend")),
+        "{foreseen}"
+    );
+    assert!(
+        !sandbox.state().join("checkpoints").exists(),
+        "a dry run writes nothing: {foreseen}"
+    );
     let created = sandbox.json(0, "checkpoint", &["checkpoint", "create"]);
     let folder = PathBuf::from(created["path"].as_str().unwrap());
     assert!(folder.starts_with(sandbox.state()), "{}", folder.display());

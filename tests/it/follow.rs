@@ -99,6 +99,9 @@ fn a_recreated_container_draws_the_seam_and_goes_on() {
             && lines[seam..].iter().all(|line| !is_text(line, "old ")),
         "the seam stands between the releases"
     );
+    let detail = lines[seam]["detail"].as_str().unwrap();
+    let (from, to) = detail.split_once(" → ").expect(detail);
+    assert_ne!(from, to, "the tag is the same, the images are not");
     let new: Vec<&str> = lines
         .iter()
         .filter(|line| is_text(line, "new "))

@@ -116,10 +116,10 @@ static TRIGGERS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
 
 /// Every shape, the secret itself in a group that is named by its kind and a number.
 static SHAPES: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let value = r#"(?:"(?P<KIND1>(?:[^"\\]|\\.)+)"|\\"(?P<KIND2>[^"\\]+)\\"|'(?P<KIND3>[^']+)'|(?P<KIND4>[^\s,;&"'(){}<>]+))"#;
+    let value = r#"(?:"(?P<KIND1>(?:[^"\\]|\\.)+)"|\\"(?P<KIND2>[^"\\]+)\\"|'(?P<KIND3>[^']+)'|(?P<KIND4>(?:<\*>|[^\s,;&"'(){}<>])+))"#;
     let keyed = |names: &str, kind: &str| {
         format!(
-            r#"(?i:{names})(?:\\?["'])?\s*(?:=>|=|:)\s*{}"#,
+            r#"(?i:{names})(?:\\?["'])?\s*(?:=>|=|:)\s*(?:(?i:bearer|basic)\s+)?{}"#,
             value.replace("KIND", kind)
         )
     };
@@ -184,6 +184,8 @@ fn is_harmless(group: &str, value: &str) -> bool {
         .any(|word| value.eq_ignore_ascii_case(word));
     is_word
         || value.starts_with("[REDACTED:")
+        // The variable part of a pattern: what it stood for is not there any more.
+        || value == "<*>"
         || (group.contains("key") && value.starts_with('/') && group.starts_with("password"))
         // "Unexpected token: }" is an error message, and a token of five characters is none.
         || (group.starts_with("tokenkey") && value.len() < 6)

@@ -77,8 +77,13 @@ fn print_finding(finding: &Finding, with_service: bool, out: &mut Output) -> Res
     } else {
         String::new()
     };
+    // A limit is held against the value after, everything else against how often it was before.
     let interval = finding.interval.map_or(String::new(), |(low, high)| {
-        format!("  [95 %: {low:.3}–{high:.3}]")
+        if finding.rule.as_str().starts_with("limit") {
+            format!("  [95 %: {} to {}]", percent(low), percent(high))
+        } else {
+            format!("  [95 %: {}× to {}×]", factor(low), factor(high))
+        }
     });
     out.line(format_args!(
         "  {painted}  {service}{}{}",
@@ -90,6 +95,15 @@ fn print_finding(finding: &Finding, with_service: bool, out: &mut Output) -> Res
         out.line(out.paint(Paint::Dim, &format!("        {line}")))?;
     }
     Ok(())
+}
+
+/// Two digits of a small factor, none after the point of a large one.
+fn factor(value: f64) -> String {
+    if value < 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    }
 }
 
 /// At most so many characters.
@@ -106,14 +120,20 @@ pub(super) fn cut(text: &str, width: usize) -> String {
 fn print_numbers(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
     out.line("")?;
     let (b, a) = (&found.before, &found.after);
-    let head = format!("  {:<12}{:>18}{:>18}", "", "BEFORE", "AFTER");
+    let head = format!("  {:<14}{:>18}{:>18}", "", "BEFORE", "AFTER");
     out.line(out.paint(Paint::Dim, &head))?;
     let row = |name: &str, value: &dyn Fn(&SideSummary) -> String| {
-        format!("  {name:<12}{:>18}{:>18}", value(b), value(a))
+        format!("  {name:<14}{:>18}{:>18}", value(b), value(a))
     };
     out.line(row("records", &|s| s.records.to_string()))?;
     out.line(row("requests", &|s| s.requests.to_string()))?;
     out.line(row("errors", &|s| s.errors.to_string()))?;
+    if b.requests == 0 || a.requests == 0 {
+        // Without requests nothing is an error of one: what the log says loudly counts then.
+        out.line(row("error records", &|s| {
+            (s.levels.error + s.levels.fatal).to_string()
+        }))?;
+    }
     out.line(row("error rate", &|s| {
         s.error_rate.map_or_else(|| "-".to_owned(), percent)
     }))?;
@@ -196,7 +216,11 @@ fn print_patterns(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
         .collect();
     let same = found.patterns.len() - changed.len();
     out.line("")?;
-    let head = format!("{} patterns changed, {same} unchanged", changed.len());
+    let head = match changed.len() {
+        0 => format!("no significant change in {same} patterns"),
+        1 => format!("1 pattern changed, {same} without a significant change"),
+        many => format!("{many} patterns changed, {same} without a significant change"),
+    };
     out.line(out.paint(Paint::Bold, &head))?;
     for row in changed.iter().take(MAX_ROWS) {
         out.line(pattern_line(row, out))?;

@@ -58,7 +58,7 @@ pub(super) fn print(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
         .collect();
     let records: u64 = same.iter().map(|p| p.before + p.after).sum();
     out.line(format_args!(
-        "… {records} records of {} known patterns, unchanged",
+        "… {records} records of {} patterns without a significant change",
         same.len()
     ))
 }

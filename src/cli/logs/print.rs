@@ -27,7 +27,7 @@ pub(super) struct Filter {
 pub(super) struct Printer {
     services: Vec<Named>,
     filter: Filter,
-    /// `None` prints secrets too, and in human form the bytes as they are.
+    /// `None` prints secrets too, and in human form into a pipe the bytes as they are.
     redactor: Option<Redactor>,
     is_json: bool,
     zone: TimeZone,
@@ -207,7 +207,7 @@ impl Printer {
                 to.extend_from_slice(line.cut_bytes.to_string().as_bytes());
             }
             to.extend_from_slice(b"}\n");
-        } else if self.redactor.is_none() {
+        } else if self.redactor.is_none() && !out.is_terminal {
             to.extend_from_slice(text);
             to.push(b'\n');
         } else {

@@ -67,7 +67,12 @@ pub(super) fn scan(
     let mut source = source;
     let mut head = [0u8; 4];
     let got = fill(&mut source, &mut head).map_err(|e| failed(name, e))?;
-    let whole = io::Cursor::new(head[..got].to_vec()).chain(source);
+    // The mark that some editors put before UTF-8 would hide the time and the level of the first line.
+    let start = match head {
+        [0xef, 0xbb, 0xbf, _] => 3.min(got),
+        _ => 0,
+    };
+    let whole = io::Cursor::new(head[start..got].to_vec()).chain(source);
     let mut reader: Box<dyn Read + Send> = match head {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
         [0x28, 0xb5, 0x2f, 0xfd] => {
@@ -90,19 +95,27 @@ pub(super) fn scan(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(failed(name, error)),
         };
-        let nuls = memchr::memchr_iter(0, &chunk[..got.min(LOOK.saturating_sub(looked))]).count();
-        // A program may write a NUL now and then; a binary file is full of them.
-        if is_text_only && nuls * 20 > got.min(LOOK) {
+        let look = &chunk[..got.min(LOOK.saturating_sub(looked))];
+        if is_text_only && is_binary(look) {
             return Err(OpsError::new(
                 ErrorKind::Usage,
-                format!("{name} is not a text log: it holds NUL bytes"),
+                format!("{name} is not a text log: it is full of control bytes"),
             )
-            .fix("journalctl or the program that wrote it can print it as text"));
+            .fix("print it as text and read that from `-`: xzcat, bzcat, journalctl"));
         }
         looked += got;
         scanner.feed(&chunk[..got]);
     }
     Ok(scanner.finish())
+}
+
+/// A program may write a control byte now and then; whatever is packed or compiled is full of them.
+fn is_binary(bytes: &[u8]) -> bool {
+    let controls = bytes
+        .iter()
+        .filter(|b| **b < 0x20 && !matches!(**b, b'\t' | b'\n' | b'\r' | 0x0c | 0x08 | 0x1b))
+        .count();
+    controls * 20 > bytes.len()
 }
 
 fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
@@ -191,8 +204,24 @@ mod tests {
         }
         let error = read(b"\x7fELF\0\0\0\0\0").unwrap_err();
         assert!(error.to_string().contains("not a text log"));
+        // Packed by something that is not unpacked here (xz): hardly any NUL, every byte as likely as another.
+        let packed: Vec<u8> = (0u32..8192)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .collect();
+        let error = read(&packed).unwrap_err();
+        assert!(error.to_string().contains("not a text log"), "{error}");
+        let coloured = "\u{1b}[31mERROR\u{1b}[0m ошибка\r\n".repeat(500);
+        assert!(read(coloured.as_bytes()).is_ok());
         assert_eq!(read(b"").unwrap().records(), 0);
         assert_eq!(read(b"ab").unwrap().records(), 1);
+    }
+
+    #[test]
+    fn a_byte_order_mark_hides_no_error() {
+        let levels = |bytes: &[u8]| read(bytes).unwrap().services[0].levels.error;
+        let text = b"2025-12-27 10:00:00 ERROR failed\n";
+        let marked = [b"\xef\xbb\xbf".as_slice(), text].concat();
+        assert_eq!((levels(&marked), levels(text)), (1, 1));
     }
 
     #[test]

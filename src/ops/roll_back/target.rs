@@ -100,12 +100,15 @@ async fn from_checkpoint(
         notes.push("the same release runs now: only configuration files change".to_owned());
     }
     let health = saved.health.map_or("health unknown", HealthState::as_str);
+    let id = checkpoint.id.as_str();
+    // The folder's name holds only the plain letters of the label.
     let label = manifest
         .label
         .as_ref()
-        .map_or(checkpoint.id.as_str(), SafeText::as_str);
+        .filter(|label| !id.ends_with(label.as_str()))
+        .map_or(String::new(), |label| format!(" ({label})"));
     let text = format!(
-        "checkpoint {label}  {}  was {health}",
+        "checkpoint {id}{label}  {}  was {health}",
         if service.runtime == Runtime::Compose {
             image_text(&identity)
         } else {

@@ -282,7 +282,8 @@ fn image_of(container: &ContainerInspectResponse) -> String {
     let name = container.config.as_ref().and_then(|c| c.image.as_deref());
     let id = container.image.as_deref().unwrap_or("?");
     match name {
-        Some(name) if !name.starts_with("sha256:") => name.to_owned(),
+        // A tag is often the same before and after: only the id tells the releases apart.
+        Some(name) if !name.starts_with("sha256:") => format!("{name} ({})", short_id(id)),
         _ => short_id(id).to_owned(),
     }
 }

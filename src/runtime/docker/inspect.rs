@@ -491,8 +491,9 @@ fn problems_of(container: &ContainerInspectResponse) -> Vec<SafeText> {
             .as_ref()
             .and_then(|h| h.log.as_ref()?.last()?.output.as_deref())
             .unwrap_or_default();
-        let first_line = output.lines().next().unwrap_or_default();
-        add(format!("{name}: health check fails: {first_line}"));
+        let first_line = output.lines().find(|line| !line.trim().is_empty());
+        let said = first_line.unwrap_or("it printed nothing");
+        add(format!("{name}: health check fails: {said}"));
     }
     problems
 }

@@ -199,7 +199,13 @@ impl fmt::Display for ServiceKey {
 struct Pattern(String);
 from_text!(Pattern, |text| match regex::Regex::new(&text) {
     Ok(_) => Ok(Self(text)),
-    Err(error) => Err(format!("not a regular expression: {error}")),
+    Err(error) => {
+        // The parser draws its mistake over several lines; the last one says what it is.
+        let text = error.to_string();
+        let cause = text.lines().next_back().unwrap_or_default();
+        let cause = cause.trim_start_matches("error: ");
+        Err(format!("not a regular expression: {cause}"))
+    }
 });
 
 /// A length of time: `500ms`, `2m`, `1h30m`.

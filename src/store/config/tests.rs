@@ -214,7 +214,7 @@ fn errors_deep_inside_have_their_place_too() {
         (
             "[services.\"shop/api\"]\nrequest_regex = '('",
             2,
-            "not a regular expression",
+            "not a regular expression: unclosed group",
         ),
         ("[services.\"shop/\"]\n", 1, "not a service"),
         ("[hosts.\"-oProxyCommand=sh\"]\n", 1, "invalid host"),
