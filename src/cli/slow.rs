@@ -36,7 +36,10 @@ pub async fn run(args: &SlowArgs, ctx: &Arc<Context>, out: &mut Output) -> Ended
     } else {
         print(&report, out)?;
     }
-    Ok(Exit::Done)
+    Ok(match report.count {
+        0 => Exit::NotSure,
+        _ => Exit::Done,
+    })
 }
 
 /// `1s`, `1.0s`, `500ms`, or seconds without a unit, in milliseconds.

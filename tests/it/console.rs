@@ -208,5 +208,5 @@ fn a_broken_keymap_shows_line_caret_and_the_nearest_name() {
     .unwrap();
     sandbox.run(&["keys", "check"]).exits(0);
     let printed = sandbox.run(&["keys", "print"]).exits(0);
-    assert!(printed.stdout.contains("ctrl-t"), "{printed}");
+    assert!(printed.stdout.contains("Ctrl-t"), "{printed}");
 }

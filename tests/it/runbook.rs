@@ -76,6 +76,10 @@ fn ticks_persist_and_concurrent_writers_lose_nothing() {
         assert_eq!(item["by"].is_null(), wanted == "open", "{item:#}");
     }
     sandbox.run(&["runbook", "undo", &numbers[0]]).exits(0);
+    // What someone finished is not passed over without a word: it is opened again first.
+    let skip = ["runbook", "skip", &numbers[1], "--reason", "not here"];
+    sandbox.run(&skip).exits(5);
+    sandbox.run(&["runbook", "undo", &numbers[1]]).exits(0);
     sandbox
         .run(&["runbook", "skip", &numbers[1], "--reason", "not here"])
         .exits(0);

@@ -258,6 +258,10 @@ pub(super) fn append(
     Ok(state)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the journal is written on a blocking thread, and a lock cannot be waited for with a time limit"
+)]
 fn lock(file: &File, path: &Path) -> Result<(), RunbookError> {
     let begun = Instant::now();
     loop {
