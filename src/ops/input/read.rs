@@ -381,17 +381,24 @@ async fn read_now(
     Ok(())
 }
 
-/// When the service was last rolled back after the checkpoint was made. The release that was taken back is not what is
-/// compared any more; a container shows that by its creation, a log file that goes on does not.
-fn rolled_back_at(records: &[AuditRecord], id: &ServiceId, since: Timestamp) -> Option<Timestamp> {
+/// When a service of the checkpoint was last rolled back since it was made: from then on the failing release is not what
+/// is compared any more, in the logs of its neighbours neither. The creation of its own containers shows it by itself,
+/// and earlier: with `but` that service is left out.
+fn rolled_back_at(
+    records: &[AuditRecord],
+    manifest: &Manifest,
+    but: Option<&ServiceId>,
+) -> Option<Timestamp> {
     let applied = [OutcomeKind::Verified, OutcomeKind::AppliedNotVerified].map(OutcomeKind::as_str);
+    let is_known =
+        |id: &ServiceId| Some(id) != but && manifest.services.iter().any(|s| s.id == *id);
     records
         .iter()
         .rev()
         .find(|r| {
             r.operation == "roll-back"
-                && r.at > since
-                && r.services.contains(id)
+                && r.at > manifest.created_at
+                && r.services.iter().any(is_known)
                 && r.outcome
                     .as_ref()
                     .is_some_and(|o| applied.contains(&o.as_str()))
@@ -399,8 +406,8 @@ fn rolled_back_at(records: &[AuditRecord], id: &ServiceId, since: Timestamp) -> 
         .map(|r| r.at)
 }
 
-/// What to read of a running service: from `since`, else from where the checkpoint's files ended or the service was
-/// rolled back since, else from the creation of its containers; never from before the checkpoint was made.
+/// What to read of a running service: from `since`, else from where the checkpoint's files ended or from the creation of
+/// its containers, and then not from before the last rollback; never from before the checkpoint was made.
 fn request(
     service: &Service,
     window: (Option<Timestamp>, Option<Timestamp>),
@@ -412,26 +419,23 @@ fn request(
         (None, Some(log)) => log.positions.clone(),
         _ => Vec::new(),
     };
-    let mut window = window;
-    if let Some(baseline) = baseline
-        && !positions.is_empty()
-        && let Some(at) = rolled_back_at(records, &service.id, baseline.manifest.created_at)
-    {
-        positions.clear();
-        window.0 = Some(at);
-    }
+    let has_positions = !positions.is_empty();
+    let own = (!has_positions).then_some(&service.id);
+    let rolled_back = match window.0 {
+        Some(_) => None,
+        None => baseline.and_then(|b| rolled_back_at(records, &b.manifest, own)),
+    };
     let created = service.instances.iter().filter_map(|i| i.created_at).min();
     let floor = baseline.map(|b| b.manifest.created_at);
-    let since = match window.0 {
-        Some(since) => Some(since),
+    let since = match (window.0, rolled_back) {
+        (Some(since), _) => Some(since).max(floor),
+        (None, Some(at)) if has_positions => {
+            positions.clear();
+            Some(at)
+        }
         // Byte offsets are exact where times may have no zone.
-        None if !positions.is_empty() => None,
-        None => created,
-    };
-    let since = if positions.is_empty() {
-        since.max(floor)
-    } else {
-        since
+        (None, None) if has_positions => None,
+        (None, at) => created.max(floor).max(at),
     };
     LogRequest {
         window: Window {

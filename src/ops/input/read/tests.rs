@@ -159,15 +159,8 @@ fn a_file_is_called_by_its_stem() {
     }
 }
 
-#[test]
-fn a_log_that_goes_on_is_read_from_the_end_of_the_last_rollback() {
-    let position = LogPosition {
-        path: "/srv/app.log".into(),
-        inode: 7,
-        offset: 9000,
-    };
-    let saved = baseline(300, vec![position]);
-    let record = |second: i64, operation: &str, outcome: &str| AuditRecord {
+fn rollback(second: i64, name: &str) -> AuditRecord {
+    AuditRecord {
         seq: 1,
         at: at(second),
         actor: Actor {
@@ -177,16 +170,31 @@ fn a_log_that_goes_on_is_read_from_the_end_of_the_last_rollback() {
             from: None,
         },
         host: HostName::local(),
-        operation: operation.into(),
-        services: vec![ServiceId::local("shop", "backend")],
+        operation: "roll-back".into(),
+        services: vec![ServiceId::local("shop", name)],
         plan_hash: String::new(),
         phase: AuditPhase::Outcome,
-        outcome: Some(SafeText::from_text(outcome)),
+        outcome: Some(SafeText::from_text("verified")),
         duration_ms: None,
-        run: Default::default(),
-        steps: Default::default(),
+        run: None,
+        steps: Vec::new(),
         prev: String::new(),
         hash: String::new(),
+    }
+}
+
+#[test]
+fn a_log_that_goes_on_is_read_from_the_end_of_the_last_rollback() {
+    let position = LogPosition {
+        path: "/srv/app.log".into(),
+        inode: 7,
+        offset: 9000,
+    };
+    let saved = baseline(300, vec![position]);
+    let record = |second: i64, operation: &str, outcome: &str| AuditRecord {
+        operation: operation.into(),
+        outcome: Some(SafeText::from_text(outcome)),
+        ..rollback(second, "backend")
     };
     let asked = |records: &[AuditRecord]| {
         let found = request(&service(100, 500), (None, None), Some(&saved), records);
@@ -198,4 +206,22 @@ fn a_log_that_goes_on_is_read_from_the_end_of_the_last_rollback() {
     assert_eq!(asked(&[record(200, "roll-back", "verified")]).0, 1);
     assert_eq!(asked(&[record(400, "roll-back", "failed_unchanged")]).0, 1);
     assert_eq!(asked(&[record(400, "restart", "verified")]).0, 1);
+}
+
+#[test]
+fn a_neighbour_is_read_from_the_end_of_the_rollback_too() {
+    let mut saved = baseline(300, Vec::new());
+    let mut other = saved.manifest.services[0].clone();
+    other.id = ServiceId::local("shop", "db");
+    saved.manifest.services.push(other);
+    let since = |name: &str| {
+        let records = [rollback(400, name)];
+        request(&service(100, 500), (None, None), Some(&saved), &records)
+            .window
+            .since
+    };
+    assert_eq!(since("db"), Some(at(400)));
+    // Its own containers were created in the rollback; what they wrote before its end counts.
+    assert_eq!(since("backend"), Some(at(300)));
+    assert_eq!(since("stranger"), Some(at(300)));
 }
