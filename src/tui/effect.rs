@@ -230,6 +230,7 @@ impl Effects {
                             kind: ErrorKind::Refused,
                             text: SafeText::from_text("another action of this session still runs"),
                             fix: None,
+                            lines: Vec::new(),
                             is_broken: false,
                         },
                     });
@@ -302,6 +303,7 @@ impl Effects {
                     terminal::take_last_panic().unwrap_or_default()
                 )),
                 fix: None,
+                lines: Vec::new(),
                 is_broken: true,
             },
         };
@@ -315,6 +317,7 @@ fn not_copied(error: std::io::Error) -> Problem {
         kind: ErrorKind::Failed,
         text: SafeText::from_text(&format!("not copied: {error}")),
         fix: None,
+        lines: Vec::new(),
         is_broken: false,
     }
 }
@@ -328,6 +331,7 @@ async fn blocking<T: Send + 'static>(
             kind: ErrorKind::Failed,
             text: SafeText::from_error(&error),
             fix: None,
+            lines: Vec::new(),
             is_broken: true,
         }),
     }

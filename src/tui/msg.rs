@@ -51,6 +51,8 @@ pub struct Problem {
     pub kind: ErrorKind,
     /// What, where and why: the whole chain of causes.
     pub text: SafeText,
+    /// Lines that show why: the targets that were looked at, the place in a file.
+    pub lines: Vec<SafeText>,
     /// The next command to type.
     pub fix: Option<SafeText>,
     /// Whether the task itself broke, so that it is not known how far it got.
@@ -63,6 +65,7 @@ impl From<OpsError> for Problem {
             kind: error.kind,
             text: error.to_safe_text(),
             fix: error.fix.as_deref().map(SafeText::from_text),
+            lines: error.lines,
             is_broken: false,
         }
     }

@@ -202,6 +202,7 @@ fn a_broken_execution_never_says_that_nothing_was_changed() {
         kind: ErrorKind::Failed,
         text: safe("a task of the console broke"),
         fix: None,
+        lines: Vec::new(),
         is_broken: true,
     };
     update(
@@ -317,6 +318,7 @@ fn a_failure_keeps_what_was_known_and_says_that_it_is_old() {
         kind: ErrorKind::Failed,
         text: safe("connection refused"),
         fix: None,
+        lines: Vec::new(),
         is_broken: false,
     };
     for key in [TaskKey::Watch, TaskKey::Compare, TaskKey::Sample] {
@@ -342,6 +344,7 @@ fn a_failure_keeps_what_was_known_and_says_that_it_is_old() {
             kind: ErrorKind::Failed,
             text: safe("connection refused"),
             fix: None,
+            lines: Vec::new(),
             is_broken: false,
         };
         update(
@@ -387,6 +390,7 @@ fn signals_are_measured_only_while_they_can_be_seen_and_not_faster_than_planned(
         kind: ErrorKind::Failed,
         text: safe("gone"),
         fix: None,
+        lines: Vec::new(),
         is_broken: false,
     };
     let effects = update(

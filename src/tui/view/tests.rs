@@ -140,6 +140,7 @@ fn refused(w: u16, h: u16) -> App {
                     "nothing to roll back to: no complete checkpoint of shop/backend has another release than the running one",
                 ),
                 fix: Some(safe("lastgood checkpoint list")),
+                lines: vec![safe("20251227-145000-pre-1.5: the same release runs")],
                 is_broken: false,
             },
         },

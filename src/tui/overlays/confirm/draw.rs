@@ -63,6 +63,15 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
                     ])
                 })
                 .collect();
+            // The reasons take what the way out and the fix leave over.
+            let room = usize::from(app.size.height).saturating_sub(tail.len() + 7);
+            let reasons = problem
+                .lines
+                .iter()
+                .flat_map(|line| wrap(line.as_str(), text_width.saturating_sub(2)))
+                .take(room)
+                .map(|text| Line::styled(format!("  {text}"), theme.style(Role::Dim)));
+            tail.extend(reasons);
             if let Some(fix) = &problem.fix {
                 tail.extend(
                     wrap(&format!("try: {fix}"), text_width)
