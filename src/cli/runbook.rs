@@ -8,11 +8,13 @@ use jiff::{Timestamp, Zoned};
 
 use super::exit::Exit;
 use super::output::{Ended, Output, Stop, talk, talk_error};
+use super::{Global, confirm};
+use crate::domain::host::HostName;
 use crate::domain::runbook::RunState;
 use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
 use crate::ops::runbook::{self, ListView, StatusView};
-use crate::ops::{Context, OpsError};
+use crate::ops::{Context, ErrorKind, OpsError, services};
 
 /// `lastgood runbook`: runbooks and their runs.
 #[derive(Debug, Clone, Args)]
@@ -40,12 +42,14 @@ pub enum RunbookCommand {
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
     },
-    /// Where a run stands (default: the newest unfinished one)
+    /// Ask the probes that are due, and say where a run stands (default: the newest unfinished one)
     Status {
         /// The run and nothing else
         #[command(flatten)]
         run: RunChoice,
     },
+    /// Carry out the commands of an item: plan, confirmation, audit as for any operation
+    Run(ItemArgs),
     /// Say that you are on it
     Claim(ItemArgs),
     /// Done
@@ -119,8 +123,18 @@ pub struct ItemArgs {
 ///
 /// # Errors
 /// See [`super::output::Stop`].
-pub async fn run(args: &RunbookArgs, ctx: &Arc<Context>, out: &mut Output) -> Ended {
-    dispatch(&args.command, ctx, out).inspect_err(|stop| {
+pub async fn run(
+    args: &RunbookArgs,
+    global: &Global,
+    ctx: &Arc<Context>,
+    out: &mut Output,
+) -> Ended {
+    let ended = match &args.command {
+        RunbookCommand::Status { run } => look(ctx, run, out).await,
+        RunbookCommand::Run(item) => carry_out(ctx, item, global, out).await,
+        command => dispatch(command, ctx, out),
+    };
+    ended.inspect_err(|stop| {
         if let Stop::Ops(error) = stop {
             talk_place(error);
         }
@@ -151,7 +165,8 @@ fn dispatch(command: &RunbookCommand, ctx: &Context, out: &mut Output) -> Ended 
             }
             Ok(Exit::Done)
         }
-        RunbookCommand::Status { run } => status(&runbook::status(ctx, run.run.as_deref())?, out),
+        // Answered above.
+        RunbookCommand::Status { .. } | RunbookCommand::Run(_) => Ok(Exit::Usage),
         RunbookCommand::Export { run } => {
             let state = runbook::status(ctx, run.run.as_deref())?;
             print(
@@ -194,6 +209,37 @@ fn dispatch(command: &RunbookCommand, ctx: &Context, out: &mut Output) -> Ended 
             out,
         ),
     }
+}
+
+async fn look(ctx: &Arc<Context>, run: &RunChoice, out: &mut Output) -> Ended {
+    let mut state = runbook::status(ctx, run.run.as_deref())?;
+    if !state.due_probes().is_empty() {
+        let inventory = services::discover(ctx).await;
+        state = runbook::ask_due(ctx, state, &inventory).await?;
+    }
+    status(&state, out)
+}
+
+async fn carry_out(
+    ctx: &Arc<Context>,
+    args: &ItemArgs,
+    global: &Global,
+    out: &mut Output,
+) -> Ended {
+    let state = runbook::status(ctx, args.run.run.as_deref())?;
+    let name = &state.runbook.name;
+    let usage = |message| OpsError::new(ErrorKind::Usage, message);
+    let item = state.runbook.find(&args.item).ok_or_else(|| {
+        usage(format!("runbook {name} has no item {}", args.item)).fix("lastgood runbook status")
+    })?;
+    let operation = item.operation(HostName::local()).ok_or_else(|| {
+        usage(format!(
+            "item {} of {name} has no command to run",
+            item.number
+        ))
+        .fix(format!("lastgood runbook show {name}"))
+    })?;
+    confirm::run(ctx, &operation, global, out).await
 }
 
 /// A broken file of the user's does not hide the others, but the exit code says that it is there.

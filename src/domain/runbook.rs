@@ -9,6 +9,8 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::host::HostName;
+use super::operation::Operation;
 use super::safe_text::SafeText;
 
 pub mod parse;
@@ -123,6 +125,16 @@ impl Item {
         self.blocks.iter().filter_map(|block| match block {
             Block::Run(script) => Some(script.as_str()),
             Block::Undo(_) | Block::Probe(_) => None,
+        })
+    }
+
+    /// The operation that carries its work out on a host; `None` for an item without a command.
+    pub fn operation(&self, host: HostName) -> Option<Operation> {
+        let scripts: Vec<&str> = self.run_scripts().collect();
+        (!scripts.is_empty()).then(|| Operation::RunCommand {
+            title: self.text.clone(),
+            command: scripts.join("\n"),
+            host,
         })
     }
 

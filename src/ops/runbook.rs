@@ -27,7 +27,7 @@ mod view;
 pub use answer::{
     answer_check, answer_file_absent, answer_health, answer_signal, answer_unknown, signal_window,
 };
-pub use ask::ask;
+pub use ask::ask_due;
 pub use export::to_markdown;
 pub use text::{listing_lines, runbook_lines, status_lines};
 pub use view::{ItemView, ListView, StatusView};
@@ -159,12 +159,7 @@ pub fn parse_t(text: &str, now: &Zoned) -> Result<Timestamp, OpsError> {
     time::parse(text, now).map_err(usage)
 }
 
-/// The probes to ask now. Asking takes time: [`record_probe`] checks that nobody decided meanwhile.
-pub fn due_probes(state: &RunState) -> Vec<DueProbe> {
-    state.due_probes()
-}
-
-/// Writes down what came of asking an item's probes: all passed ticks it, one failure fails it, anything unknown
+/// Writes down what came of asking an item's probes, unless somebody decided meanwhile: all passed ticks it, one failure fails it, anything unknown
 /// leaves it open with what is missing. Writes nothing where it would say nothing new, or a person was faster.
 ///
 /// # Errors

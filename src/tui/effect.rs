@@ -376,15 +376,8 @@ async fn ask_probes(
     after: Duration,
 ) -> Ended {
     tokio::time::sleep(after).await;
-    let mut state = run;
-    for due in ops::runbook::due_probes(&state) {
-        let answers = ops::runbook::ask(&ctx, &state, &due, &inventory).await;
-        let ctx = Arc::clone(&ctx);
-        let name = state.run.clone();
-        let record = move || ops::runbook::record_probe(&ctx, &name, &due, &answers);
-        state = Box::new(blocking(record).await?);
-    }
-    Ok(Some(Msg::Probed(state)))
+    let state = ops::runbook::ask_due(&ctx, *run, &inventory).await?;
+    Ok(Some(Msg::Probed(Box::new(state))))
 }
 
 async fn watch(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> Ended {

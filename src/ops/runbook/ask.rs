@@ -1,21 +1,47 @@
 //! Asks the probes of a runbook: services and signals through the use cases that look at them, addresses from this
 //! machine, paths on this machine.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{
-    answer_check, answer_file_absent, answer_health, answer_signal, answer_unknown, signal_window,
+    answer_check, answer_file_absent, answer_health, answer_signal, answer_unknown, record_probe,
+    signal_window,
 };
 use crate::domain::runbook::run::{DueProbe, ProbeAnswer};
 use crate::domain::runbook::{Probe, RunState};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Inventory;
 use crate::host::{Host, probe};
-use crate::ops::{Context, health, services, signals};
+use crate::ops::{Context, ErrorKind, OpsError, health, services, signals};
+
+/// Asks the probes of every due item and writes down what came of it. Returns the run as it is then.
+///
+/// # Errors
+/// The journal cannot be read or written.
+pub async fn ask_due(
+    ctx: &Arc<Context>,
+    state: RunState,
+    inventory: &Inventory,
+) -> Result<RunState, OpsError> {
+    let mut state = state;
+    for due in state.due_probes() {
+        let answers = ask(ctx, &state, &due, inventory).await;
+        let (ctx, run) = (Arc::clone(ctx), state.run.clone());
+        // The journal's lock may have to be waited for.
+        let recording =
+            tokio::task::spawn_blocking(move || record_probe(&ctx, &run, &due, &answers));
+        state = recording.await.map_err(|error| {
+            OpsError::new(ErrorKind::Failed, "writing down a probe broke off").because(error)
+        })??;
+    }
+    Ok(state)
+}
 
 /// Asks every probe of an item. Services are looked up in `inventory`; one that is not there, or not sure to be
 /// meant, leaves its probe unknown. Changes nothing.
-pub async fn ask(
+async fn ask(
     ctx: &Context,
     state: &RunState,
     due: &DueProbe,

@@ -113,7 +113,7 @@ fn a_run_is_walked_through() {
 fn answers_tick_an_item_and_are_written_once() {
     let desk = desk();
     let run = start(&desk.ctx, "deploy", None).unwrap();
-    let due = due_probes(&run).into_iter().next().unwrap();
+    let due = run.due_probes().into_iter().next().unwrap();
     assert_eq!(
         due.probes,
         [Probe::ServiceHealthy {

@@ -1,6 +1,5 @@
 //! What is said of the items of a runbook.
 
-use crate::domain::operation::Operation;
 use crate::domain::runbook::run::ItemAction;
 use crate::domain::signal::Grade;
 use crate::tui::app::App;
@@ -47,11 +46,8 @@ pub(super) fn plan_item(app: &mut App) -> Vec<Effect> {
     let Some((item, _)) = app.runbook.item() else {
         return Vec::new();
     };
-    let command: Vec<&str> = item.run_scripts().collect();
-    let operation = Operation::RunCommand {
-        title: item.text.clone(),
-        command: command.join("\n"),
-        host: crate::domain::host::HostName::local(),
+    let Some(operation) = item.operation(crate::domain::host::HostName::local()) else {
+        return Vec::new();
     };
     ask_for_plan(app, operation)
 }
