@@ -126,6 +126,8 @@ fn pattern(evidence: &Evidence<'_>, pattern: &TestedPattern) -> Option<Ruling> {
     let share = after as f64 / of.max(1) as f64;
     let rises = pattern.is_significant && pattern.ratio.is_none_or(|r| r >= 2.0);
     let is_confirmed = after >= 3 && pattern.seconds_after >= 2;
+    // Once is no proof, but nobody wants to learn of it from the users.
+    let is_first_fatal = pattern.is_fatal && before == 0 && after > 0;
     let (call, severity) = if !pattern.is_error {
         if !rises {
             return None;
@@ -137,21 +139,21 @@ fn pattern(evidence: &Evidence<'_>, pattern: &TestedPattern) -> Option<Ruling> {
         (Call::RollBack, Some(Severity::P1))
     } else if is_confirmed && (pattern.is_new || rises) {
         (Call::Watch, Some(Severity::P1))
-    } else if pattern.is_new || rises {
+    } else if pattern.is_new || rises || is_first_fatal {
         (Call::Inform, None)
     } else {
         return None;
     };
     let kind = if pattern.is_error { "error" } else { "warning" };
     let rule = match (
-        pattern.is_new,
+        pattern.is_new || is_first_fatal,
         pattern.is_fatal && pattern.is_new && after >= 2,
     ) {
         (_, true) => "new-fatal-pattern".to_owned(),
         (true, _) => format!("new-{kind}-pattern"),
         (false, _) => format!("more-{kind}-pattern"),
     };
-    let text = if pattern.is_new {
+    let text = if pattern.is_new || is_first_fatal {
         format!(
             "new {kind}: {} ({} in {} {base}, none before)",
             pattern.template,

@@ -271,6 +271,16 @@ fn new_error_patterns_are_watched_once_confirmed() {
         ..new_error(2, 2)
     };
     assert_eq!(decide(&fatal), Decision::RollBack);
+    let once = TestedPattern {
+        is_fatal: true,
+        is_new: false,
+        ..new_error(1, 1)
+    };
+    let mut evidence = case.evidence();
+    evidence.patterns = vec![&once];
+    let verdict = judge(&evidence).verdict;
+    assert_eq!(verdict.decision, Decision::Keep);
+    assert_eq!(verdict.findings[0].severity, None);
 }
 
 #[test]

@@ -384,25 +384,31 @@ async fn tag_target(
         reference: reference.to_owned(),
     };
     let undo = if now == ABSENT {
-        StepWork::Command {
+        // Taking away an image's only name deletes the image, and this is the one to come back to.
+        let pin = target.saved.as_ref().and_then(|(_, s)| s.pinned.as_ref());
+        let has_another_name = match pin {
+            Some(pin) => look_at(ctx, &image(pin)).await? == target.identity,
+            None => false,
+        };
+        has_another_name.then(|| StepWork::Command {
             argv: ["docker", "image", "rm", "--no-prune", reference]
                 .map(str::to_owned)
                 .to_vec(),
             cwd: None,
             env: docker_env(host),
-        }
+        })
     } else {
-        StepWork::TagImage {
+        Some(StepWork::TagImage {
             image: now.clone(),
             reference: reference.to_owned(),
-        }
+        })
     };
     let text = format!("docker tag {} {reference}", short_id(&target.identity));
     Ok(Some(Step {
         text: SafeText::from_text(&text),
         manual: Some(SafeText::from_text(&describe(&work))),
         work,
-        undo: Some(undo),
+        undo,
         fingerprints: vec![
             // Still there right before it is needed: a prune may have come by.
             Fingerprint {
