@@ -1,8 +1,8 @@
 //! Runbooks: list, show, start, walk through them, export the record.
 //!
 //! Everything here reads and writes this program's own files; no machine is changed. Probes are questions that
-//! other use cases can answer: [`due_probes`] says what to ask, [`record_probe`] takes the answers, so that the
-//! console and the command line ask in the same way and only the journal decides what is true.
+//! other use cases can answer: [`ask_due`] asks them, [`record_probe`] takes the answers, so that the console and the
+//! command line ask in the same way and only the journal decides what is true.
 //!
 //! Everything here touches files, and writing waits for a lock: call it off the event loop.
 
