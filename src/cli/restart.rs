@@ -10,20 +10,12 @@ use crate::domain::operation::Operation;
 use crate::domain::service::ServiceId;
 use crate::ops::{Context, OpsError, services};
 
-/// `lastgood restart`, `stop` and `start`.
-#[derive(Debug, Clone, Args)]
-pub struct RestartArgs {
-    /// Names of services
-    #[arg(required = true, value_name = "SERVICE")]
-    pub services: Vec<String>,
-}
-
 /// Restarts the services as they are.
 ///
 /// # Errors
 /// See [`super::output::Stop`].
 pub async fn restart(
-    args: &RestartArgs,
+    args: &ServicesToChange,
     global: &Global,
     ctx: &Arc<Context>,
     out: &mut Output,
@@ -67,7 +59,7 @@ pub(super) async fn resolve(ctx: &Context, names: &[String]) -> Result<Vec<Servi
     Ok(chosen.into_iter().map(|service| service.id).collect())
 }
 
-/// The services to stop or to start.
+/// The services to restart, to stop or to start.
 #[derive(Debug, Clone, Args)]
 pub struct ServicesToChange {
     /// Names of services

@@ -1,22 +1,19 @@
-//! Compose: changes to a service of a project, by the `docker compose` command line.
+//! Compose: the `docker compose` command lines that change a service of a project.
 //!
 //! The engine's API knows containers only; what a project's file says a container should be, only Compose knows. So
-//! Compose 2 recreates containers here, in the project's own folder with its own files, and never touches another
+//! Compose 2 recreates containers, in the project's own folder with its own files, and never touches another
 //! service, builds or pulls. What it reports is not trusted: the caller verifies image, state and probe.
 
 use std::path::Path;
 use std::time::Duration;
 
-use crate::audit::Permit;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{ComposeOrigin, Service};
-use crate::host::{Command, CommandOutput, Host};
+use crate::domain::service::ComposeOrigin;
+use crate::host::{Command, Host};
 use crate::runtime::RuntimeError;
 
 /// Asking for the version is quick; a plugin that hangs is none.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for Compose itself around what it waits for: reading files, stopping the old container.
-const MARGIN: Duration = Duration::from_secs(60);
 
 /// What to add to the project's own options, where the labels do not tell it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,47 +75,6 @@ pub fn up_argv(origin: &ComposeOrigin, options: &ComposeOptions, wait: Duration)
     argv
 }
 
-/// Whether a service can be changed through Compose 2 on its host. Asks once for the plugin.
-///
-/// # Errors
-/// The reason in words: not a Compose service, created by Compose 1, no file, or no plugin.
-pub async fn check_changeable(host: &Host, service: &Service) -> Result<(), RuntimeError> {
-    let refuse = |what: String| RuntimeError::Failed { what, source: None };
-    let Some(origin) = &service.compose else {
-        return Err(refuse(format!(
-            "{} does not belong to a Compose project",
-            service.id
-        )));
-    };
-    if origin.is_version_1() {
-        return Err(refuse(format!(
-            "{} was created by Compose {}: Compose 2 would recreate the whole project; move it over with `docker compose up -d` at a quiet time first",
-            service.id,
-            SafeText::from_text(origin.version.as_deref().unwrap_or("1"))
-        )));
-    }
-    if origin.config_files.is_empty() {
-        return Err(refuse(format!(
-            "the containers of {} do not say which compose file they come from",
-            service.id
-        )));
-    }
-    for file in &origin.config_files {
-        let found = host
-            .stat(file)
-            .await
-            .map_err(|e| RuntimeError::failed(format!("cannot change {}", service.id), e))?;
-        if found.is_none() {
-            return Err(refuse(format!(
-                "{} comes from {}, which does not exist (any more)",
-                service.id,
-                SafeText::from_text(&file.to_string_lossy())
-            )));
-        }
-    }
-    version(host).await.map(|_| ())
-}
-
 /// The version of the Compose plugin, `2.26.1`.
 ///
 /// # Errors
@@ -152,38 +108,6 @@ pub async fn version(host: &Host) -> Result<String, RuntimeError> {
             SafeText::from_text(&version)
         ))),
     }
-}
-
-/// Runs a command made by [`up_argv`] in the project's folder, with an environment of its own: variables of this
-/// session must not change what the compose file means.
-///
-/// # Errors
-/// It could not be started or took too long. Exit codes are the caller's to judge: an unhealthy container that
-/// stays is an exit 1.
-pub async fn run(
-    host: &Host,
-    permit: &Permit,
-    origin: &ComposeOrigin,
-    argv: &[String],
-    wait: Duration,
-) -> Result<CommandOutput, RuntimeError> {
-    let mut command = Command::new(argv.iter().cloned(), wait + MARGIN).with_clean_env();
-    for name in ["DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT"] {
-        if host.name().is_local()
-            && let Ok(value) = std::env::var(name)
-        {
-            command = command.with_env(name, value);
-        }
-    }
-    if !origin.working_dir.as_os_str().is_empty() {
-        let has_folder = matches!(host.stat(&origin.working_dir).await, Ok(Some(f)) if f.is_folder);
-        if has_folder {
-            command = command.in_folder(&origin.working_dir);
-        }
-    }
-    host.change(permit, &command)
-        .await
-        .map_err(|e| RuntimeError::failed(format!("cannot run {}", command.to_line()), e))
 }
 
 #[cfg(test)]

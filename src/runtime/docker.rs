@@ -12,7 +12,7 @@ mod inspect;
 mod logs;
 mod stats;
 
-pub use change::{remove_tag, restart_container, start_container, stop_container, tag_image};
+pub use change::{restart_container, start_container, stop_container, tag_image};
 pub use connect::{DEFAULT_ADDRESS, Engine};
 pub use events::watch;
 pub use inspect::{discover, image_id, inspect_container};

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use bollard::query_parameters::{
-    RemoveImageOptions, RestartContainerOptions, StartContainerOptions, StopContainerOptions,
-    TagImageOptions,
+    RestartContainerOptions, StartContainerOptions, StopContainerOptions, TagImageOptions,
 };
 
 use super::connect::{Engine, explain, quick};
@@ -34,38 +33,6 @@ pub async fn tag_image(
             .tag_image(image, Some(options))
             .await
             .map_err(|e| explain(&format!("tag {image} as {repo}:{tag}"), e))
-    })
-    .await
-}
-
-/// Takes a name from an image. Refuses an id, which would remove the image under all its names; the image itself
-/// goes with its last name unless a container uses it.
-///
-/// # Errors
-/// No such name, or the engine is unreachable.
-pub async fn remove_tag(
-    host: &Host,
-    _permit: &Permit,
-    reference: &str,
-) -> Result<(), RuntimeError> {
-    if reference.starts_with("sha256:") || !reference.contains(':') {
-        return Err(RuntimeError::Failed {
-            what: format!("cannot untag {reference}: not of the form name:tag"),
-            source: None,
-        });
-    }
-    let engine = Engine::connect(host).await?;
-    let options = RemoveImageOptions {
-        noprune: true,
-        ..RemoveImageOptions::default()
-    };
-    quick(async {
-        engine
-            .docker
-            .remove_image(reference, Some(options), None)
-            .await
-            .map(|_| ())
-            .map_err(|e| explain(&format!("untag {reference}"), e))
     })
     .await
 }
