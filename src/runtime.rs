@@ -5,7 +5,7 @@
 
 use tokio::sync::mpsc;
 
-use crate::domain::log::{LogEvent, LogPosition, LogRequest};
+use crate::domain::log::{LogEvent, LogPage, LogPosition, LogRequest, PageRequest};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
 use crate::domain::settings::ServiceSettings;
@@ -173,6 +173,23 @@ pub async fn read_logs(
             runtime,
         }),
     }
+}
+
+/// Reads a part of a service's log again: lines that the screen no longer holds, or never did.
+///
+/// # Errors
+/// The source is away, or cannot be asked for a part.
+pub async fn read_page(
+    _host: &Host,
+    service: &Service,
+    _settings: &ServiceSettings,
+    _request: &PageRequest,
+) -> Result<LogPage, RuntimeError> {
+    Err(RuntimeError::Unsupported {
+        what: "reading older lines again",
+        service: service.id.clone(),
+        runtime: service.runtime,
+    })
 }
 
 /// Where the configured log files of a service end now, so that "after" can start exactly there. Empty where none

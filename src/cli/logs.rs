@@ -222,6 +222,7 @@ async fn next_block(
     while let Some(event) = stream.recv().await {
         match event {
             LogEvent::Block(block) if block.is_empty() => {}
+            LogEvent::Opened(_) => {}
             LogEvent::Block(block) => return Ok(Some((block, 0))),
             note @ LogEvent::Note(_) => printer.event(index, &note, out)?,
         }

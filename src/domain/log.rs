@@ -138,12 +138,15 @@ pub struct RawLine {
     pub stream: Stream,
     /// Bytes that were cut off because the line was over the limit of 1 MiB; 0 for a whole line.
     pub cut_bytes: u32,
+    /// Where the line begins in the file named by the last [`LogEvent::Opened`], in bytes; 0 in a source that has no
+    /// places.
+    pub place: u64,
 }
 
 /// Several lines in one piece of memory: one allocation a block, none a line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogBlock {
-    /// The text of all lines.
+    /// The text of all lines, each with a `\n` behind it: a search runs over all of them at once.
     pub bytes: Vec<u8>,
     /// The lines, in the order of the source.
     pub lines: Vec<RawLine>,
@@ -162,15 +165,29 @@ impl LogBlock {
 
     /// Appends a line. Lines of one block stay under 4 GiB in sum; sources send blocks of about 64 KiB.
     pub fn push(&mut self, at: Option<Timestamp>, stream: Stream, text: &[u8], cut_bytes: u32) {
+        self.push_at(0, at, stream, text, cut_bytes);
+    }
+
+    /// Appends a line whose place in its file is known.
+    pub fn push_at(
+        &mut self,
+        place: u64,
+        at: Option<Timestamp>,
+        stream: Stream,
+        text: &[u8],
+        cut_bytes: u32,
+    ) {
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(text);
         let end = self.bytes.len() as u32;
+        self.bytes.push(b'\n');
         self.lines.push(RawLine {
             start,
             end,
             at,
             stream,
             cut_bytes,
+            place,
         });
     }
 
@@ -242,9 +259,48 @@ pub struct LogNote {
     pub detail: SafeText,
 }
 
+/// Which part of a log to read again: the lines before or after one that is held.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PageRequest {
+    /// The border: lines on the far side of it are asked for.
+    pub border: PageBorder,
+    /// Older lines, those just before the border, instead of newer ones.
+    pub is_backward: bool,
+    /// How many lines at most.
+    pub lines: u64,
+}
+
+/// Where a page of a log begins or ends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PageBorder {
+    /// The start of a line of a file.
+    Place(LogPosition),
+    /// A line of a source that knows times only.
+    Time {
+        /// The line's time.
+        at: Timestamp,
+        /// How many lines with this very time are held on the near side of the border, the line itself included.
+        same: u64,
+        /// How many newer lines the source has given since: it counts back from its end.
+        newer: u64,
+    },
+}
+
+/// A part of a log that was asked for again.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LogPage {
+    /// The lines, in the order of the source.
+    pub blocks: Vec<LogBlock>,
+    /// Whether nothing lies beyond them: the log begins (or, forwards, ends) here.
+    pub is_edge: bool,
+}
+
 /// What a source sends, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LogEvent {
+    /// The lines that follow are read from this place of this file on, and have their own places in it. A source
+    /// that is no file never says so.
+    Opened(LogPosition),
     /// Lines.
     Block(LogBlock),
     /// A seam.

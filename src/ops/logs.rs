@@ -6,7 +6,7 @@ use super::services::{failed, host_of};
 use super::{Context, OpsError};
 use crate::analysis::parse::time::TimeReader;
 use crate::analysis::parse::{self, frame, header};
-use crate::domain::log::{Level, LogEvent, LogRequest, Stream};
+use crate::domain::log::{Level, LogEvent, LogPage, LogRequest, PageRequest, Stream};
 use crate::domain::service::Service;
 use crate::runtime;
 
@@ -27,6 +27,22 @@ pub async fn read(
     runtime::read_logs(host, service, &settings, request, to)
         .await
         .map_err(|e| failed(format!("cannot read the log of {}", service.id), e))
+}
+
+/// Reads a part of a service's log again.
+///
+/// # Errors
+/// The source is away, or cannot be asked for a part.
+pub async fn page(
+    ctx: &Context,
+    service: &Service,
+    request: &PageRequest,
+) -> Result<LogPage, OpsError> {
+    let host = host_of(ctx, &service.id)?;
+    let settings = ctx.config.service(&service.id);
+    runtime::read_page(host, service, &settings, request)
+        .await
+        .map_err(|e| failed(format!("cannot read more of the log of {}", service.id), e))
 }
 
 /// Reads the level of each line of one service, in order: the lines of a stack trace have that of their record.

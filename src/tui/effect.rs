@@ -428,6 +428,7 @@ async fn pump(
         let mut has_note = false;
         for event in events.drain(..) {
             pieces.push(match event {
+                LogEvent::Opened(_) => continue,
                 LogEvent::Block(block) => {
                     let block = PreparedBlock::read(block, &mut reader);
                     lines += block.lines();

@@ -117,6 +117,7 @@ impl Printer {
                 Ok(())
             }
             LogEvent::Note(note) => self.note(note, out),
+            LogEvent::Opened(_) => Ok(()),
         }
     }
 

@@ -182,6 +182,7 @@ async fn read_into(
             while let Some(event) = from.blocking_recv() {
                 match event {
                     LogEvent::Block(block) => file.write(&block)?,
+                    LogEvent::Opened(_) => {}
                     LogEvent::Note(note) => {
                         let is_loss = matches!(
                             note.kind,

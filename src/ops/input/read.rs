@@ -515,7 +515,7 @@ async fn read_live(
                         note.detail
                     )));
                 }
-                LogEvent::Note(_) => {}
+                LogEvent::Note(_) | LogEvent::Opened(_) => {}
             }
         }
         Ok((scanner.finish(), missing))

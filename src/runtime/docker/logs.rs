@@ -329,6 +329,7 @@ mod tests {
                     at: Some(at(**m)),
                     stream: Stream::Stdout,
                     cut_bytes: 0,
+                    place: 0,
                 };
                 is_wanted(&line, &mut skip, Some(&position), &mut after, Window::ALL)
             })
@@ -361,6 +362,7 @@ mod tests {
             at: Some(at(1001)),
             stream: Stream::Stdout,
             cut_bytes: 0,
+            place: 0,
         };
         assert!(is_wanted(
             &line,
