@@ -35,6 +35,7 @@ async fn read(paths: &[PathBuf], request: LogRequest) -> Result<Vec<String>, Tai
 
 fn collect(event: &LogEvent, seen: &mut Vec<String>) {
     match event {
+        LogEvent::Opened(_) => {}
         LogEvent::Block(block) => seen.extend(
             block
                 .iter()

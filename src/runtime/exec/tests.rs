@@ -168,6 +168,7 @@ async fn read(settings: ServiceSettings, request: LogRequest) -> Vec<String> {
     let mut seen = Vec::new();
     while let Some(event) = events.recv().await {
         match event {
+            LogEvent::Opened(_) => {}
             LogEvent::Block(block) => seen.extend(block.iter().map(|(line, text)| {
                 format!("{} {}", line.stream.as_str(), String::from_utf8_lossy(text))
             })),
