@@ -113,6 +113,8 @@ pub async fn run(ctx: Arc<Context>, options: ConsoleOptions) -> Result<u8, Conso
         is_read_only: ctx.access == Access::ReadOnly,
         banner: options.banner.as_deref().map(SafeText::from_text),
         log_bytes: LOG_BYTES,
+        log_fields: Vec::new(),
+        highlights: Vec::new(),
     };
     let signals = interrupts()?;
     let guard = terminal::Guard::take(ctx.config.mouse)?;

@@ -4,10 +4,12 @@
 //! millions of lines. What a line does not say is `None`; nothing is guessed from a neighbour except that a
 //! line without a header belongs to the record above it ([`frame`]).
 
+pub mod fields;
 pub mod frame;
 pub mod header;
 pub mod json;
 pub mod level;
+pub mod record;
 pub mod request;
 pub mod route;
 pub mod time;
@@ -33,33 +35,26 @@ pub struct LineFields {
 /// A line with colours is read without them; its message is then the whole line, since the header cannot be cut off
 /// without its colours.
 pub fn read_line(line: &[u8], times: &mut TimeReader) -> LineFields {
-    if memchr::memchr(0x1b, line).is_none() {
-        return read_plain(line, times);
-    }
     let mut buffer = Vec::new();
+    let text = frame::without_colour(line, &mut buffer);
+    let (at_ms, level, message) = read_plain(text, times);
     LineFields {
-        message: 0,
-        ..read_plain(frame::without_colour(line, &mut buffer), times)
+        at: at_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+        level,
+        message: if text.len() == line.len() { message } else { 0 },
     }
 }
 
-fn read_plain(line: &[u8], times: &mut TimeReader) -> LineFields {
+/// Time in milliseconds since 1970, level, and where the text after them starts.
+fn read_plain(line: &[u8], times: &mut TimeReader) -> (Option<i64>, Option<Level>, usize) {
     let (_, start) = frame::strip_prefix(line);
     let text = &line[start..];
     if let Some(object) = json::Object::read(text) {
         let head = json::read_head(&object, times);
-        return LineFields {
-            at: head.at.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
-            level: head.level,
-            message: start,
-        };
+        return (head.at, head.level, start);
     }
     let head = header::Header::default().split(text, times);
-    LineFields {
-        at: head.at.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
-        level: head.level,
-        message: start + head.message,
-    }
+    (head.at, head.level, start + head.message)
 }
 
 #[cfg(test)]

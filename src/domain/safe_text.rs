@@ -34,7 +34,18 @@ impl SafeText {
         if is_plain(text) {
             return Self(Arc::from(text));
         }
-        Self(Arc::from(sanitise(text).as_str()))
+        Self(Arc::from(sanitise(text, &mut |_, _| {}).as_str()))
+    }
+
+    /// Makes bytes safe and keeps what they say of colour and weight: the parameters of each SGR sequence (`1;31`),
+    /// with the byte of the text from which on they hold.
+    pub fn with_colours(bytes: &[u8]) -> (Self, Vec<(usize, String)>) {
+        let text = String::from_utf8_lossy(bytes);
+        let mut colours = Vec::new();
+        let safe = sanitise(&text, &mut |at, parameters| {
+            colours.push((at, parameters.to_owned()));
+        });
+        (Self(Arc::from(safe.as_str())), colours)
     }
 
     /// Makes bytes safe; what is not UTF-8 becomes U+FFFD.
@@ -124,7 +135,8 @@ fn is_plain(text: &str) -> bool {
     text.len() <= MAX_BYTES && text.bytes().all(|b| (0x20..0x7f).contains(&b))
 }
 
-fn sanitise(text: &str) -> String {
+/// `on_colour` hears of every SGR sequence: where in the safe text it stood, and its parameters.
+fn sanitise(text: &str, on_colour: &mut dyn FnMut(usize, &str)) -> String {
     let mut out = String::with_capacity(text.len().min(MAX_BYTES) + 16);
     let mut column = 0usize;
     let mut marks = 0usize;
@@ -146,6 +158,8 @@ fn sanitise(text: &str) -> String {
                 if mark {
                     out.push(ESCAPE_MARK);
                     column += 1;
+                } else {
+                    on_colour(out.len(), &tail[1..used - 1]);
                 }
                 rest = &tail[used..];
                 marks = 0;
@@ -153,7 +167,9 @@ fn sanitise(text: &str) -> String {
             }
             '\u{9b}' => {
                 let (used, is_sgr) = csi_length(tail);
-                if !is_sgr {
+                if is_sgr {
+                    on_colour(out.len(), &tail[..used - 1]);
+                } else {
                     out.push(ESCAPE_MARK);
                     column += 1;
                 }
@@ -294,6 +310,14 @@ mod tests {
     fn colour_goes_without_litter() {
         assert_eq!(safe("\u{1b}[1;31mERROR\u{1b}[0m x"), "ERROR x");
         assert_eq!(safe("\u{1b}[38:2::1:2:3mred"), "red");
+    }
+
+    #[test]
+    fn colours_can_be_kept_beside_the_text() {
+        let (text, colours) = SafeText::with_colours(b"a\x1b[1;31mred\x1b[0m \xc2\x9b32mb\x1b[2J");
+        assert_eq!(text.as_str(), "ared b␛");
+        let at: Vec<(usize, &str)> = colours.iter().map(|(at, c)| (*at, c.as_str())).collect();
+        assert_eq!(at, [(1, "1;31"), (4, "0"), (5, "32")]);
     }
 
     #[test]

@@ -1,137 +1,76 @@
 //! Log lines in memory for the screen: bounded by bytes, the oldest dropped first.
 //!
 //! Lines stay the raw bytes that the source sent, in the blocks it sent them in, with a compact row beside each
-//! (place, time, level); taking a block over costs no copy and no allocation a line. A line has a number that
-//! never changes while older ones are dropped, so a cursor or a search hit can be kept as that number.
-//! A checkpoint never reads from here: what the screen drops is not lost.
+//! (number, time, level); taking a block over costs no copy and no allocation a line. A line has a number that
+//! never changes while others are dropped, read again or put in front, so a cursor or a mark can be kept as that
+//! number. A checkpoint never reads from here: what the screen drops is not lost.
+//!
+//! A [`Ring`] holds the lines of one source; between two of its blocks there may be a gap, where lines were dropped or
+//! never read. [`Rings`] are several of them under one bound, read as one log in the order of time.
+
+mod merge;
+mod prepared;
+mod scan;
+mod walk;
 
 use std::collections::VecDeque;
-use std::ops::Range;
+use std::ops::RangeInclusive;
 
-use jiff::{Timestamp, Zoned};
-use regex::bytes::Regex;
+use jiff::Timestamp;
 
-use crate::analysis::parse::read_line;
-use crate::analysis::parse::time::TimeReader;
-use crate::domain::log::{Level, LogBlock, LogNote, Stream};
+use crate::domain::log::{Level, LogNote, LogPosition, PageBorder, Stream};
+
+pub use merge::{Folds, Key, Rings};
+pub use prepared::{LineReader, OpenedFile, PreparedBlock, PreparedNote, PreparedPage};
+pub use scan::{Finder, Sieve};
+pub use walk::Totals;
+
+use prepared::{CONTINUATION, CUT, LATE, NO_TIME, NOTE, Row, STDERR};
+use scan::Matches;
 
 /// Small blocks are joined up to this size, so that a trickle of single lines does not cost a block each.
 const JOIN_BELOW: usize = 64 * 1024;
 
-/// What is known of a line besides its text.
+/// What stands between a block and the one before it, or the beginning of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Row {
-    start: u32,
-    len: u32,
-    cut_bytes: u32,
-    /// Where the text begins after a time and a level that the screen shows in columns of their own.
-    text_from: u16,
-    stream: Stream,
-    level: Option<Level>,
-    is_note: bool,
-    at: Option<Timestamp>,
+pub enum Gap {
+    /// Nothing: the lines follow on each other, or the log begins here.
+    None,
+    /// So many lines that were held before.
+    Dropped(u64),
+    /// Lines that were never read, or none: the source knows.
+    Unread,
 }
 
-/// What is known of a line, found before it is put into the ring.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LineFacts {
-    /// The line's own time, where the source gave none.
-    pub at: Option<Timestamp>,
-    /// Its level.
-    pub level: Option<Level>,
-    /// Where its message begins, after time and level.
-    pub text_from: u16,
-}
-
-/// Reads level and time of lines, one after the other; keeps what it learned of the stream's form of time.
 #[derive(Debug)]
-pub struct LineReader {
-    times: TimeReader,
-}
-
-impl LineReader {
-    /// A reader for lines written until `now`, in its zone where they name none.
-    pub fn new(now: &Zoned) -> Self {
-        Self {
-            times: TimeReader::new(now),
-        }
-    }
-
-    /// What a line says of itself.
-    fn look(&mut self, text: &[u8]) -> LineFacts {
-        let fields = read_line(text, &mut self.times);
-        LineFacts {
-            at: fields.at,
-            level: fields.level,
-            text_from: u16::try_from(fields.message).unwrap_or(0),
-        }
-    }
-}
-
-/// A block with the facts of each of its lines: made on the task that reads the log, so that the event loop only
-/// takes it over.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct PreparedBlock {
-    bytes: Vec<u8>,
-    rows: Vec<Row>,
-}
-
-impl PreparedBlock {
-    /// Looks at each line of a block with a reader.
-    pub fn read(block: LogBlock, reader: &mut LineReader) -> Self {
-        Self::new(block, |text| reader.look(text))
-    }
-
-    /// Looks at each line of a block.
-    pub fn new(block: LogBlock, mut look: impl FnMut(&[u8]) -> LineFacts) -> Self {
-        let rows = block
-            .iter()
-            .map(|(line, text)| {
-                let facts = look(text);
-                Row {
-                    start: line.start,
-                    len: line.end - line.start,
-                    cut_bytes: line.cut_bytes,
-                    text_from: facts.text_from,
-                    stream: line.stream,
-                    level: facts.level,
-                    is_note: false,
-                    at: line.at.or(facts.at),
-                }
-            })
-            .collect();
-        Self {
-            bytes: block.bytes,
-            rows,
-        }
-    }
-
-    /// How many lines it holds.
-    pub fn lines(&self) -> u64 {
-        self.rows.len() as u64
-    }
-
-    /// How many of them were written at or after an instant; a line without a time counts as new.
-    pub fn lines_since(&self, at: Timestamp) -> u64 {
-        let is_new = |row: &&Row| row.at.is_none_or(|t| t >= at);
-        self.rows.iter().filter(is_new).count() as u64
-    }
-}
-
-#[derive(Debug, Default)]
 struct Chunk {
-    first: u64,
     bytes: Vec<u8>,
     rows: Vec<Row>,
+    /// Bytes that the source cut off of a row.
+    cuts: Vec<(u64, u32)>,
+    gap: Gap,
+    found: Matches,
+    kept: Matches,
 }
 
 impl Chunk {
+    fn new(block: PreparedBlock, gap: Gap) -> Self {
+        Self {
+            bytes: block.bytes,
+            rows: block.rows,
+            cuts: block.cuts,
+            gap,
+            found: Matches::default(),
+            kept: Matches::default(),
+        }
+    }
+
     fn size(&self) -> usize {
         self.bytes.len() + self.rows.len() * size_of::<Row>()
     }
 
-    fn end(&self) -> u64 {
-        self.first + self.rows.len() as u64
+    fn lines(&self) -> u64 {
+        count_lines(&self.rows)
     }
 
     fn text(&self, row: &Row) -> &[u8] {
@@ -143,11 +82,11 @@ impl Chunk {
 /// One line of the ring.
 #[derive(Debug, Clone, Copy)]
 pub struct RingLine<'a> {
-    /// Its number; never reused.
-    pub number: u64,
+    /// Where it stands among all lines.
+    pub key: Key,
     /// When it was written; `None` where neither the source nor the line said.
     pub at: Option<Timestamp>,
-    /// Its level.
+    /// The level of its record.
     pub level: Option<Level>,
     /// The stream it came from.
     pub stream: Stream,
@@ -157,86 +96,91 @@ pub struct RingLine<'a> {
     pub text_from: usize,
     /// Bytes that the source cut off.
     pub cut_bytes: u32,
+    /// Whether it goes on with the record above it.
+    pub is_continuation: bool,
+    /// Whether it came after newer lines.
+    pub is_late: bool,
+    /// What is missing in front of it; [`Gap::None`] for nearly every line.
+    pub gap: Gap,
     /// The seam, where this is one and no line.
     pub note: Option<&'a LogNote>,
 }
 
-/// What a step of a search found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Searched {
-    /// Numbers of the lines that match, ascending.
-    pub found: Vec<u64>,
-    /// The first number that was not looked at.
-    pub next: u64,
-}
-
-/// Log lines in memory.
+/// The lines of one source that are held in memory.
 #[derive(Debug)]
 pub struct Ring {
+    source: u32,
     chunks: VecDeque<Chunk>,
     notes: VecDeque<(u64, LogNote)>,
-    next: u64,
+    files: Vec<OpenedFile>,
     size: usize,
-    bound: usize,
     received: u64,
-    dropped: u64,
+    held: u64,
+    late: u64,
 }
 
 impl Ring {
-    /// A ring that never holds more than `bound` bytes, rows included.
-    pub fn new(bound: usize) -> Self {
+    /// An empty ring for the source of that number; at equal times lines stand in the order of the numbers.
+    pub fn new(source: u32) -> Self {
         Self {
+            source,
             chunks: VecDeque::new(),
             notes: VecDeque::new(),
-            next: 0,
+            files: Vec::new(),
             size: 0,
-            bound,
             received: 0,
-            dropped: 0,
+            held: 0,
+            late: 0,
         }
     }
 
-    /// Forgets every line; numbers go on, so that an old number never means a new line.
-    pub fn clear(&mut self) {
-        self.chunks.clear();
-        self.notes.clear();
-        self.size = 0;
-        self.received = 0;
-        self.dropped = 0;
+    /// The number of its source.
+    pub fn source(&self) -> u32 {
+        self.source
     }
 
-    /// Takes a block over; drops the oldest lines where there is no room.
+    /// Takes a block over.
     pub fn push(&mut self, block: PreparedBlock) {
-        self.received += block.lines();
-        self.append(block);
-        self.trim();
-    }
-
-    /// Puts a seam between the lines so far and those to come.
-    pub fn push_note(&mut self, note: LogNote) {
-        let row = Row {
-            start: 0,
-            len: 0,
-            cut_bytes: 0,
-            text_from: 0,
-            stream: Stream::Stdout,
-            level: None,
-            is_note: true,
-            at: note.to.or(note.from),
-        };
-        self.notes.push_back((self.next, note));
-        self.append(PreparedBlock {
-            bytes: Vec::new(),
-            rows: vec![row],
-        });
-        self.trim();
-    }
-
-    fn append(&mut self, block: PreparedBlock) {
         if block.rows.is_empty() {
             return;
         }
-        let count = block.rows.len() as u64;
+        self.received += block.lines();
+        self.held += block.lines();
+        self.late += block.late;
+        self.append(block);
+    }
+
+    /// Puts a seam between the lines so far and those to come.
+    pub fn push_note(&mut self, note: PreparedNote) {
+        let at = note.note.to.or(note.note.from);
+        let row = Row {
+            number: note.number,
+            at: at.map_or(NO_TIME, prepared::nanoseconds),
+            order: note.order,
+            start: 0,
+            len: 0,
+            text_from: 0,
+            level: 0,
+            flags: NOTE,
+        };
+        self.notes.push_back((note.number, note.note));
+        self.append(PreparedBlock {
+            bytes: vec![b'\n'],
+            rows: vec![row],
+            ..PreparedBlock::default()
+        });
+    }
+
+    /// The lines that follow have their places in this file.
+    pub fn opened(&mut self, file: Option<OpenedFile>) {
+        match file {
+            Some(file) => self.files.push(file),
+            // Several files at once: a number does not tell a place any more.
+            None => self.files.clear(),
+        }
+    }
+
+    fn append(&mut self, block: PreparedBlock) {
         self.size += block.bytes.len() + block.rows.len() * size_of::<Row>();
         match self.chunks.back_mut() {
             Some(last) if last.bytes.len() + block.bytes.len() <= JOIN_BELOW => {
@@ -246,62 +190,97 @@ impl Ring {
                     start: row.start + offset,
                     ..row
                 }));
+                last.cuts.extend(block.cuts);
             }
-            _ => self.chunks.push_back(Chunk {
-                first: self.next,
-                bytes: block.bytes,
-                rows: block.rows,
-            }),
+            before => {
+                let gap = match before {
+                    Some(_) => Gap::None,
+                    None => Gap::Unread,
+                };
+                self.chunks.push_back(Chunk::new(block, gap));
+            }
         }
-        self.next += count;
     }
 
-    /// Drops whole blocks, and lines of the last block where it alone is too large.
-    fn trim(&mut self) {
-        while self.size > self.bound && self.chunks.len() > 1 {
-            if let Some(chunk) = self.chunks.pop_front() {
-                self.size -= chunk.size();
-                self.dropped += count_lines(&chunk.rows);
-            }
-        }
-        if self.size > self.bound
-            && let Some(chunk) = self.chunks.front_mut()
-        {
-            let mut over = self.size - self.bound;
-            let mut rows = 0;
-            let mut bytes = 0;
-            for row in &chunk.rows {
-                if over == 0 {
-                    break;
+    /// Drops the oldest block or, where a place is pinned, the one that lies farthest from it; never a pinned one nor
+    /// the newest, to which lines are still added. Returns whether there was one.
+    fn drop_one(&mut self, pinned: Option<&RangeInclusive<usize>>) -> bool {
+        let Some(last) = self.chunks.len().checked_sub(2) else {
+            return false;
+        };
+        let at = match pinned {
+            None => 0,
+            Some(pin) => {
+                let (above, below) = (*pin.start(), last.saturating_sub(*pin.end()));
+                if above == 0 && below == 0 {
+                    return false;
                 }
-                rows += 1;
-                bytes = (row.start + row.len) as usize;
-                let freed = row.len as usize + size_of::<Row>();
-                over = over.saturating_sub(freed);
+                if above >= below { 0 } else { last }
             }
-            self.dropped += count_lines(&chunk.rows[..rows]);
-            chunk.rows.drain(..rows);
-            chunk.bytes.drain(..bytes);
-            for row in &mut chunk.rows {
-                row.start -= bytes as u32;
-            }
-            chunk.first += rows as u64;
-            self.size = chunk.size();
-            if chunk.rows.is_empty() {
-                self.chunks.clear();
-                self.size = 0;
-            }
+        };
+        let Some(chunk) = self.chunks.remove(at) else {
+            return false;
+        };
+        self.size -= chunk.size();
+        self.held -= chunk.lines();
+        if let Some(next) = self.chunks.get_mut(at) {
+            next.gap = join(chunk.gap, chunk.lines(), next.gap);
         }
-        let first = self.range().start;
-        while self.notes.front().is_some_and(|(at, _)| *at < first) {
+        self.drop_notes();
+        true
+    }
+
+    /// Drops rows of the only block there is, until it is no larger than that.
+    fn shrink_last(&mut self, to: usize) {
+        let Some(chunk) = self.chunks.front_mut() else {
+            return;
+        };
+        let mut over = chunk.size().saturating_sub(to);
+        let mut rows = 0;
+        for row in &chunk.rows {
+            if over == 0 {
+                break;
+            }
+            rows += 1;
+            over = over.saturating_sub(row.len as usize + 1 + size_of::<Row>());
+        }
+        if rows == 0 {
+            return;
+        }
+        let dropped = count_lines(&chunk.rows[..rows]);
+        chunk.rows.drain(..rows);
+        let bytes = chunk
+            .rows
+            .iter()
+            .map(|row| row.start)
+            .min()
+            .map_or(chunk.bytes.len(), |start| start as usize);
+        chunk.bytes.drain(..bytes);
+        chunk.bytes.shrink_to_fit();
+        for row in &mut chunk.rows {
+            row.start -= bytes as u32;
+        }
+        chunk.found.drop_front(rows);
+        chunk.kept.drop_front(rows);
+        chunk.gap = join(chunk.gap, dropped, Gap::None);
+        self.held -= dropped;
+        if chunk.rows.is_empty() {
+            self.chunks.clear();
+        }
+        self.size = self.chunks.iter().map(Chunk::size).sum();
+        self.drop_notes();
+    }
+
+    fn drop_notes(&mut self) {
+        // Seams of dropped lines in the middle stay until their block would have been the oldest: they are few.
+        let first = self.first_number();
+        while self
+            .notes
+            .front()
+            .is_some_and(|(number, _)| first.is_none_or(|first| *number < first))
+        {
             self.notes.pop_front();
         }
-    }
-
-    /// The numbers of the lines and seams that are held.
-    pub fn range(&self) -> Range<u64> {
-        let first = self.chunks.front().map_or(self.next, |chunk| chunk.first);
-        first..self.next
     }
 
     /// Whether nothing is held.
@@ -309,263 +288,330 @@ impl Ring {
         self.chunks.is_empty()
     }
 
-    /// Bytes held, rows included; never over the bound.
+    /// Bytes held, rows included.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// Lines that came in since the last [`Ring::clear`], seams not counted.
+    /// Lines that came in, seams and lines that were read again not counted.
     pub fn received(&self) -> u64 {
         self.received
     }
 
     /// Lines that are held, seams not counted.
     pub fn held(&self) -> u64 {
-        self.received - self.dropped
+        self.held
     }
 
-    /// A line or seam by its number; `None` where it was dropped or never was.
-    pub fn line(&self, number: u64) -> Option<RingLine<'_>> {
-        let chunk = self.chunk(number)?;
-        let row = chunk.rows.get((number - chunk.first) as usize)?;
-        let note = if row.is_note {
-            let at = self.notes.binary_search_by_key(&number, |(at, _)| *at);
-            at.ok()
-                .and_then(|i| self.notes.get(i))
-                .map(|(_, note)| note)
-        } else {
-            None
-        };
-        Some(RingLine {
-            number,
-            at: row.at,
-            level: row.level,
-            stream: row.stream,
-            bytes: chunk.text(row),
-            text_from: row.text_from.min(row.len.min(u32::from(u16::MAX)) as u16) as usize,
-            cut_bytes: row.cut_bytes,
-            note,
+    /// Lines that came after newer ones, by more than their block.
+    pub fn late(&self) -> u64 {
+        self.late
+    }
+
+    /// The file that the line of a number stands in; `None` in a source that is no file.
+    pub fn file(&self, number: u64) -> Option<&OpenedFile> {
+        self.files.iter().rev().find(|file| file.base <= number)
+    }
+
+    /// What stands in front of the oldest line that is held.
+    pub fn first_gap(&self) -> Gap {
+        self.chunks.front().map_or(Gap::Unread, |chunk| chunk.gap)
+    }
+
+    /// Where lines beside one that is held are to be asked for: by its place in a file, else by its time. `None` for a
+    /// line that has neither. `skipped` is how many lines came that were never held.
+    pub fn border(&self, number: u64, skipped: u64) -> Option<PageBorder> {
+        if let Some(file) = self.file(number) {
+            return Some(PageBorder::Place(LogPosition {
+                offset: file.place(number),
+                ..file.position.clone()
+            }));
+        }
+        let (chunk, row) = self.find(number)?;
+        // Seams have a time too, but it is ours and not that of the source.
+        let rows = self.chunks[chunk].rows[row..].iter();
+        let first = rows.clone().find(|row| !row.has(NOTE))?;
+        let at = first.at()?;
+        let same = rows
+            .take_while(|row| row.at == first.at)
+            .filter(|row| !row.has(NOTE))
+            .count();
+        let held: u64 = self.chunks.iter().skip(chunk).map(Chunk::lines).sum();
+        let dropped: u64 = self
+            .chunks
+            .iter()
+            .skip(chunk + 1)
+            .map(|c| match c.gap {
+                Gap::Dropped(n) => n,
+                Gap::None | Gap::Unread => 0,
+            })
+            .sum();
+        Some(PageBorder::Time {
+            at,
+            same: same as u64,
+            newer: held + dropped + skipped,
         })
     }
 
-    fn chunk(&self, number: u64) -> Option<&Chunk> {
-        let at = self.chunks.partition_point(|chunk| chunk.end() <= number);
-        self.chunks.get(at).filter(|chunk| chunk.first <= number)
+    /// Whether that is the oldest line that is held.
+    pub fn is_first(&self, number: u64) -> bool {
+        self.first_number() == Some(number)
+    }
+
+    fn first_number(&self) -> Option<u64> {
+        Some(self.chunks.front()?.rows.first()?.number)
     }
 
     /// The time of the oldest line that has one.
     pub fn oldest_at(&self) -> Option<Timestamp> {
-        self.chunks
-            .iter()
-            .flat_map(|chunk| &chunk.rows)
-            .find_map(|row| row.at)
+        let mut rows = self.chunks.iter().flat_map(|chunk| &chunk.rows);
+        rows.find_map(Row::at)
     }
 
-    /// The nearest line after (or before) `from` that is an error or worse.
-    pub fn find_error(&self, from: u64, is_forward: bool) -> Option<u64> {
-        let is_error = |row: &Row| row.level >= Some(Level::Error);
-        let range = self.range();
-        if is_forward {
-            let start = self.chunks.partition_point(|chunk| chunk.end() <= from + 1);
-            self.chunks.iter().skip(start).find_map(|chunk| {
-                let skip = (from + 1).saturating_sub(chunk.first) as usize;
-                let at = chunk.rows.iter().skip(skip).position(is_error)?;
-                Some(chunk.first + (skip + at) as u64)
-            })
+    /// A line or seam by its number; `None` where it is not held.
+    pub fn line(&self, number: u64) -> Option<RingLine<'_>> {
+        self.find(number).map(|spot| self.line_at(spot))
+    }
+
+    fn line_at(&self, (chunk_at, row_at): walk::Spot) -> RingLine<'_> {
+        let chunk = &self.chunks[chunk_at];
+        let row = &chunk.rows[row_at];
+        let note = row.has(NOTE).then(|| {
+            let at = self
+                .notes
+                .binary_search_by_key(&row.number, |(number, _)| *number);
+            at.ok()
+                .and_then(|i| self.notes.get(i))
+                .map(|(_, note)| note)
+        });
+        let cut_bytes = if row.has(CUT) {
+            let cut = chunk.cuts.iter().find(|(number, _)| *number == row.number);
+            cut.map_or(0, |(_, bytes)| *bytes)
         } else {
-            if from <= range.start {
-                return None;
-            }
-            let end = self.chunks.partition_point(|chunk| chunk.first < from);
-            self.chunks.iter().take(end).rev().find_map(|chunk| {
-                let take = (from - chunk.first).min(chunk.rows.len() as u64) as usize;
-                let at = chunk.rows.iter().take(take).rposition(is_error)?;
-                Some(chunk.first + at as u64)
-            })
+            0
+        };
+        RingLine {
+            key: self.key(row),
+            at: row.at(),
+            level: row.level(),
+            stream: if row.has(STDERR) {
+                Stream::Stderr
+            } else {
+                Stream::Stdout
+            },
+            bytes: chunk.text(row),
+            text_from: usize::from(row.text_from).min(row.len as usize),
+            cut_bytes,
+            is_continuation: row.has(CONTINUATION),
+            is_late: row.has(LATE),
+            gap: if row_at == 0 { chunk.gap } else { Gap::None },
+            note: note.flatten(),
         }
     }
 
-    /// Looks for a pattern from line `from` on, in at most `budget` bytes, so that a search over everything can
-    /// be done in steps between which keys are answered.
-    pub fn search(&self, pattern: &Regex, from: u64, budget: usize) -> Searched {
-        let mut searched = Searched {
-            found: Vec::new(),
-            next: from.max(self.range().start),
+    /// Puts lines that were read again in front of the line of a number (or, not `is_backward`, behind it). Lines that
+    /// are held already are left out. Returns how many were put in.
+    pub fn insert(&mut self, page: PreparedPage, border: u64, is_backward: bool) -> u64 {
+        let Some((at, row)) = self.find(border) else {
+            // The line was dropped meanwhile: nobody looks at it any more.
+            return 0;
         };
-        let mut seen = 0;
-        let start = self
+        let is_in_files = self.file(border).is_some();
+        if is_backward && row > 0 || !is_backward && row + 1 < self.chunks[at].rows.len() {
+            // Only the border of a block has a gap beside it.
+            return 0;
+        }
+        // Where the new blocks go, and the gap that they close or leave.
+        let at = if is_backward { at } else { at + 1 };
+        let before = at.checked_sub(1).map(|i| &self.chunks[i]);
+        let floor = before
+            .and_then(|c| c.rows.last())
+            .map(|r| (r.number, r.order));
+        let ceiling = self
             .chunks
-            .partition_point(|chunk| chunk.end() <= searched.next);
-        for chunk in self.chunks.iter().skip(start) {
-            let skip = searched.next.saturating_sub(chunk.first) as usize;
-            for row in chunk.rows.iter().skip(skip) {
-                if seen >= budget {
-                    return searched;
-                }
-                seen += row.len as usize + 1;
-                if !row.is_note && pattern.is_match(chunk.text(row)) {
-                    searched.found.push(searched.next);
-                }
-                searched.next += 1;
+            .get(at)
+            .and_then(|c| c.rows.first())
+            .map(|r| (r.number, r.order));
+        let gap = self.chunks.get(at).map_or(Gap::Unread, |c| c.gap);
+        if gap == Gap::None && ceiling.is_some() {
+            return 0;
+        }
+        let mut blocks = page.blocks;
+        let mut meets = page.is_edge;
+        if is_in_files {
+            for block in &mut blocks {
+                let count = block.rows.len();
+                block.rows.retain(|row| {
+                    floor.is_none_or(|(number, _)| row.number > number)
+                        && ceiling.is_none_or(|(number, _)| row.number < number)
+                });
+                meets |= block.rows.len() < count;
+            }
+        } else {
+            meets |= number_again(
+                &mut blocks,
+                gap,
+                floor.map(|f| f.0),
+                ceiling.map(|c| c.0),
+                is_backward,
+            );
+        }
+        blocks.retain(|block| !block.rows.is_empty());
+        for block in &mut blocks {
+            for row in &mut block.rows {
+                let order = floor.map_or(row.order, |(_, order)| row.order.max(order));
+                row.order = ceiling.map_or(order, |(_, ceiling)| order.min(ceiling));
             }
         }
-        searched
+        let lines: u64 = blocks.iter().map(PreparedBlock::lines).sum();
+        let left = if meets {
+            Gap::None
+        } else {
+            match gap {
+                Gap::Dropped(n) => Gap::Dropped(n.saturating_sub(lines)),
+                other => other,
+            }
+        };
+        let (front, back) = if is_backward {
+            (left, Gap::None)
+        } else {
+            (Gap::None, left)
+        };
+        if blocks.is_empty() {
+            if let Some(next) = self.chunks.get_mut(at) {
+                next.gap = left;
+            }
+            return 0;
+        }
+        let count = blocks.len();
+        for (i, block) in blocks.into_iter().enumerate() {
+            let chunk = Chunk::new(block, if i == 0 { front } else { Gap::None });
+            self.size += chunk.size();
+            self.held += chunk.lines();
+            self.chunks.insert(at + i, chunk);
+        }
+        if let Some(next) = self.chunks.get_mut(at + count) {
+            next.gap = back;
+        }
+        lines
+    }
+}
+
+impl Ring {
+    /// Puts lines of a file in that do not lie beside any that are held, such as those around a match.
+    pub fn insert_apart(&mut self, page: PreparedPage) {
+        let Some(first) = page
+            .blocks
+            .iter()
+            .flat_map(|b| &b.rows)
+            .map(|r| r.number)
+            .next()
+        else {
+            return;
+        };
+        let at = self
+            .chunks
+            .partition_point(|c| c.rows.last().is_some_and(|r| r.number < first));
+        let ceiling = self
+            .chunks
+            .get(at)
+            .and_then(|c| c.rows.first())
+            .map(|r| (r.number, r.order));
+        let floor = at
+            .checked_sub(1)
+            .and_then(|i| self.chunks[i].rows.last())
+            .map(|r| r.order);
+        if ceiling.is_some_and(|(number, _)| number <= first) {
+            // The first line is held: so is the rest, or it is read from there on.
+            return;
+        }
+        let mut meets = false;
+        let mut put = 0;
+        for mut block in page.blocks {
+            let count = block.rows.len();
+            block
+                .rows
+                .retain(|row| ceiling.is_none_or(|(number, _)| row.number < number));
+            meets |= block.rows.len() < count;
+            if block.rows.is_empty() {
+                break;
+            }
+            for row in &mut block.rows {
+                let order = floor.map_or(row.order, |order| row.order.max(order));
+                row.order = ceiling.map_or(order, |(_, ceiling)| order.min(ceiling));
+            }
+            let chunk = Chunk::new(block, if put == 0 { Gap::Unread } else { Gap::None });
+            self.size += chunk.size();
+            self.held += chunk.lines();
+            self.chunks.insert(at + put, chunk);
+            put += 1;
+        }
+        if put > 0
+            && let Some(next) = self.chunks.get_mut(at + put)
+        {
+            next.gap = if meets { Gap::None } else { Gap::Unread };
+        }
+    }
+}
+
+/// Gives lines of a source without places the numbers that were free, and drops those for which there are none: they
+/// are held on the far side of the gap. Returns whether the gap is closed.
+fn number_again(
+    blocks: &mut [PreparedBlock],
+    gap: Gap,
+    floor: Option<u64>,
+    ceiling: Option<u64>,
+    is_backward: bool,
+) -> bool {
+    let count: u64 = blocks.iter().map(PreparedBlock::lines).sum();
+    let room = match (floor, ceiling, gap) {
+        (Some(_), _, Gap::Dropped(n)) => n,
+        (Some(floor), Some(ceiling), _) => ceiling - floor - 1,
+        _ => u64::MAX,
+    };
+    let surplus = count.saturating_sub(room);
+    // Those next to the border are kept.
+    if is_backward {
+        let mut skip = surplus;
+        for block in blocks.iter_mut() {
+            let n = skip.min(block.lines());
+            block.rows.drain(..n as usize);
+            skip -= n;
+        }
+    } else {
+        let mut skip = surplus;
+        for block in blocks.iter_mut().rev() {
+            let n = skip.min(block.lines());
+            block.rows.truncate(block.rows.len() - n as usize);
+            skip -= n;
+        }
+    }
+    let kept = count - surplus;
+    let first = match (is_backward, floor, ceiling) {
+        (true, _, Some(ceiling)) => ceiling.saturating_sub(kept),
+        (_, Some(floor), _) => floor + 1,
+        _ => 0,
+    };
+    let numbers = first..;
+    let rows = blocks.iter_mut().flat_map(|block| &mut block.rows);
+    for (row, number) in rows.zip(numbers) {
+        row.number = number;
+    }
+    kept >= room
+}
+
+fn join(before: Gap, lines: u64, after: Gap) -> Gap {
+    match (before, after) {
+        (Gap::Unread, _) | (_, Gap::Unread) => Gap::Unread,
+        (Gap::Dropped(a), Gap::Dropped(b)) => Gap::Dropped(a + lines + b),
+        (Gap::Dropped(a), Gap::None) | (Gap::None, Gap::Dropped(a)) => Gap::Dropped(a + lines),
+        (Gap::None, Gap::None) => Gap::Dropped(lines),
     }
 }
 
 fn count_lines(rows: &[Row]) -> u64 {
-    rows.iter().filter(|row| !row.is_note).count() as u64
+    rows.iter().filter(|row| !row.has(NOTE)).count() as u64
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-
-    use proptest::prelude::*;
-
-    use crate::domain::log::LogNoteKind;
-    use crate::domain::safe_text::SafeText;
-    use crate::domain::service::ServiceId;
-
-    use super::*;
-
-    fn block(lines: &[&str]) -> PreparedBlock {
-        let mut block = LogBlock::default();
-        for line in lines {
-            block.push(None, Stream::Stdout, line.as_bytes(), 0);
-        }
-        PreparedBlock::new(block, look)
-    }
-
-    fn look(text: &[u8]) -> LineFacts {
-        let is_error = text.starts_with(b"ERROR");
-        LineFacts {
-            level: is_error.then_some(Level::Error),
-            ..LineFacts::default()
-        }
-    }
-
-    fn note(detail: &str) -> LogNote {
-        LogNote {
-            kind: LogNoteKind::Recreated,
-            service: ServiceId::local("shop", "api"),
-            from: None,
-            to: None,
-            lines: None,
-            detail: SafeText::from_text(detail),
-        }
-    }
-
-    #[test]
-    fn a_seam_stands_between_its_lines() {
-        let mut ring = Ring::new(1 << 20);
-        ring.push(block(&["a", "b"]));
-        ring.push_note(note("api:1.4 → api:1.5"));
-        ring.push(block(&["c"]));
-        assert_eq!(ring.range(), 0..4);
-        assert_eq!(ring.line(1).unwrap().bytes, b"b");
-        let seam = ring.line(2).unwrap().note.unwrap();
-        assert_eq!(seam.detail.as_str(), "api:1.4 → api:1.5");
-        assert_eq!(ring.line(3).unwrap().bytes, b"c");
-        assert_eq!(ring.received(), 3);
-        assert!(ring.line(4).is_none());
-    }
-
-    #[test]
-    fn errors_are_found_in_both_directions() {
-        let mut ring = Ring::new(1 << 20);
-        ring.push(block(&["a", "ERROR 1", "b"]));
-        ring.push(block(&["ERROR 2", "c"]));
-        assert_eq!(ring.find_error(0, true), Some(1));
-        assert_eq!(ring.find_error(1, true), Some(3));
-        assert_eq!(ring.find_error(3, true), None);
-        assert_eq!(ring.find_error(4, false), Some(3));
-        assert_eq!(ring.find_error(1, false), None);
-    }
-
-    #[test]
-    fn a_search_goes_on_where_its_budget_ended() {
-        let mut ring = Ring::new(1 << 20);
-        ring.push(block(&["red", "blue", "red", "green", "red"]));
-        let pattern = Regex::new("red").unwrap();
-        let mut found = Vec::new();
-        let mut from = 0;
-        while from < ring.range().end {
-            let step = ring.search(&pattern, from, 6);
-            assert!(step.next > from);
-            found.extend(step.found);
-            from = step.next;
-        }
-        assert_eq!(found, [0, 2, 4]);
-    }
-
-    #[test]
-    fn a_line_over_the_bound_is_dropped_and_counted() {
-        let mut ring = Ring::new(1000);
-        ring.push(block(&["x", &"y".repeat(2000)]));
-        assert_eq!((ring.received(), ring.held(), ring.size()), (2, 0, 0));
-        ring.push(block(&["z"]));
-        assert_eq!(ring.line(2).unwrap().bytes, b"z");
-    }
-
-    proptest! {
-        /// The ring against the simplest thing that could be right: a list of all lines ever.
-        #[test]
-        fn it_never_goes_over_its_bound_and_every_number_keeps_its_line(
-            bound in 200usize..200_000,
-            pushes in proptest::collection::vec((proptest::collection::vec(0usize..3000, 0..40), any::<bool>()), 1..40),
-        ) {
-            let mut ring = Ring::new(bound);
-            let mut all: VecDeque<Option<String>> = VecDeque::new();
-            for (i, (lengths, seam)) in pushes.iter().enumerate() {
-                let lines: Vec<String> = lengths.iter().enumerate().map(|(j, n)| {
-                    let head = if n % 5 == 0 { "ERROR" } else { "ok" };
-                    format!("{head} {i}.{j} {}", "x".repeat(*n))
-                }).collect();
-                ring.push(block(&lines.iter().map(String::as_str).collect::<Vec<_>>()));
-                all.extend(lines.into_iter().map(Some));
-                if *seam {
-                    ring.push_note(note(&i.to_string()));
-                    all.push_back(None);
-                }
-                prop_assert!(ring.size() <= bound);
-                let range = ring.range();
-                prop_assert_eq!(range.end, all.len() as u64);
-                let mut errors = Vec::new();
-                let mut lines = 0;
-                for number in range.clone() {
-                    let line = ring.line(number).unwrap();
-                    match &all[number as usize] {
-                        Some(text) => {
-                            lines += 1;
-                            prop_assert_eq!(line.bytes, text.as_bytes());
-                            prop_assert!(line.note.is_none());
-                            if text.starts_with("ERROR") { errors.push(number); }
-                        }
-                        None => prop_assert!(line.note.is_some()),
-                    }
-                }
-                prop_assert_eq!(ring.held(), lines);
-                if range.start > 0 {
-                    prop_assert!(ring.line(range.start - 1).is_none());
-                }
-                let mut forward = Vec::new();
-                let mut at = ring.find_error(range.start.saturating_sub(1), true);
-                if range.start == 0 && errors.first() == Some(&0) { forward.push(0); }
-                while let Some(number) = at {
-                    forward.push(number);
-                    at = ring.find_error(number, true);
-                }
-                prop_assert_eq!(&forward, &errors);
-                let mut backward = Vec::new();
-                let mut at = ring.find_error(range.end, false);
-                while let Some(number) = at {
-                    backward.push(number);
-                    at = ring.find_error(number, false);
-                }
-                backward.reverse();
-                prop_assert_eq!(&backward, &errors);
-            }
-        }
-    }
-}
+mod tests;

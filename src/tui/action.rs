@@ -26,11 +26,13 @@ pub enum Place {
     Messages,
     /// Two examples of a pattern, side by side.
     Example,
+    /// A record of a log, whole, or the sources of the logs.
+    Record,
 }
 
 impl Place {
     /// Every place, in the order of help and of `keys print`.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Global,
         Self::Pane(Pane::Services),
         Self::Pane(Pane::Logs),
@@ -44,6 +46,7 @@ impl Place {
         Self::Prompt,
         Self::Messages,
         Self::Example,
+        Self::Record,
     ];
 
     /// The table's name in a keymap file.
@@ -57,6 +60,7 @@ impl Place {
             Self::Prompt => "prompt",
             Self::Messages => "messages",
             Self::Example => "example",
+            Self::Record => "record",
         }
     }
 
@@ -131,13 +135,14 @@ mod place {
     pub(super) const PROMPT: Place = Place::Prompt;
     pub(super) const MESSAGES: Place = Place::Messages;
     pub(super) const EXAMPLE: Place = Place::Example;
+    pub(super) const RECORD: Place = Place::Record;
 }
 
 actions! {
     /// Leave the console; an action under way is finished first
     Quit = "app.quit", "quit", ReadOnly, [GLOBAL];
     /// Stop the console and go back to the shell; `fg` brings it back
-    Suspend = "app.suspend", "suspend", ReadOnly, [GLOBAL, MENU, CONFIRM, HELP, PROMPT, MESSAGES, EXAMPLE];
+    Suspend = "app.suspend", "suspend", ReadOnly, [GLOBAL, MENU, CONFIRM, HELP, PROMPT, MESSAGES, EXAMPLE, RECORD];
     /// Show what every key does here
     ShowHelp = "app.show-help", "help", ReadOnly, [GLOBAL];
     /// Show the messages and errors so far, with their causes
@@ -153,9 +158,9 @@ actions! {
     /// Read everything on screen again
     Refresh = "app.refresh-all", "refresh", ReadOnly, [GLOBAL];
     /// Draw the whole screen again
-    Redraw = "app.redraw-screen", "redraw", ReadOnly, [GLOBAL, MENU, CONFIRM, HELP, PROMPT, MESSAGES, EXAMPLE];
+    Redraw = "app.redraw-screen", "redraw", ReadOnly, [GLOBAL, MENU, CONFIRM, HELP, PROMPT, MESSAGES, EXAMPLE, RECORD];
     /// Close what is in front; in a pane: end the search
-    Close = "app.close-front", "close", ReadOnly, [GLOBAL, MENU, CONFIRM, HELP, PROMPT, MESSAGES, EXAMPLE];
+    Close = "app.close-front", "close", ReadOnly, [GLOBAL, MENU, CONFIRM, HELP, PROMPT, MESSAGES, EXAMPLE, RECORD];
     /// Go to the next pane
     FocusNext = "app.focus-next", "next pane", ReadOnly, [GLOBAL];
     /// Go to the pane before
@@ -174,17 +179,17 @@ actions! {
     FocusTimeline = "app.focus-timeline", "timeline", ReadOnly, [GLOBAL];
 
     /// One row down
-    GoDown = "list.go-down", "down", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, MENU, CONFIRM, HELP, MESSAGES, EXAMPLE];
+    GoDown = "list.go-down", "down", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, MENU, CONFIRM, HELP, MESSAGES, EXAMPLE, RECORD];
     /// One row up
-    GoUp = "list.go-up", "up", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, MENU, CONFIRM, HELP, MESSAGES, EXAMPLE];
+    GoUp = "list.go-up", "up", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, MENU, CONFIRM, HELP, MESSAGES, EXAMPLE, RECORD];
     /// Half a page down
-    PageDown = "list.page-down", "page down", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, CONFIRM, MESSAGES, EXAMPLE];
+    PageDown = "list.page-down", "page down", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, CONFIRM, MESSAGES, EXAMPLE, RECORD];
     /// Half a page up
-    PageUp = "list.page-up", "page up", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, CONFIRM, MESSAGES, EXAMPLE];
+    PageUp = "list.page-up", "page up", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, CONFIRM, MESSAGES, EXAMPLE, RECORD];
     /// To the first row
-    GoTop = "list.go-top", "top", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, MESSAGES, EXAMPLE];
+    GoTop = "list.go-top", "top", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, MESSAGES, EXAMPLE, RECORD];
     /// To the last row; in the logs: follow again
-    GoBottom = "list.go-bottom", "bottom", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, MESSAGES, EXAMPLE];
+    GoBottom = "list.go-bottom", "bottom", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, MESSAGES, EXAMPLE, RECORD];
     /// Scroll to the left
     ScrollLeft = "list.scroll-left", "left", ReadOnly, [GLOBAL, LOGS, COMPARE];
     /// Scroll to the right
@@ -196,6 +201,10 @@ actions! {
     SelectPrevious = "services.select-previous", "service before", ReadOnly, [GLOBAL, SERVICES];
     /// Show the log of the selected service
     OpenLogs = "services.open-logs", "logs", ReadOnly, [SERVICES];
+    /// Show the log of the selected service together with those of the other marked ones
+    MarkService = "services.toggle-mark", "mark", ReadOnly, [SERVICES];
+    /// Mark every service of the selected one's group, or none of them
+    MarkGroup = "services.mark-group", "mark group", ReadOnly, [SERVICES];
 
     /// Follow the end of the log, or stand still
     ToggleFollow = "logs.toggle-follow", "follow", ReadOnly, [GLOBAL, LOGS];
@@ -211,8 +220,56 @@ actions! {
     PreviousError = "logs.previous-error", "error before", ReadOnly, [GLOBAL, LOGS];
     /// Wrap long lines, or cut them at the edge
     ToggleWrap = "logs.toggle-wrap", "wrap", ReadOnly, [GLOBAL, LOGS];
-    /// Copy the line under the cursor
-    CopyLine = "logs.copy-line", "copy", ReadOnly, [LOGS];
+    /// To the next warning or error, downwards
+    NextWarning = "logs.next-warning", "next warning", ReadOnly, [GLOBAL, LOGS];
+    /// To the warning or error before
+    PreviousWarning = "logs.previous-warning", "warning before", ReadOnly, [GLOBAL, LOGS];
+    /// Show only records in which a text or regular expression is found; again narrows it further
+    FilterIn = "logs.filter-in", "only", ReadOnly, [LOGS];
+    /// Hide records in which a text or regular expression is found
+    FilterOut = "logs.filter-out", "hide", ReadOnly, [LOGS];
+    /// Show every record again
+    ClearFilters = "logs.clear-filters", "show all", ReadOnly, [LOGS];
+    /// Show one more line around each record that is shown
+    MoreContext = "logs.more-context", "more around", ReadOnly, [LOGS];
+    /// Show one line less around each record that is shown
+    LessContext = "logs.less-context", "less around", ReadOnly, [LOGS];
+    /// Show records from info on, from warn on, from error on, or all of them
+    CycleLevel = "logs.cycle-level", "level", ReadOnly, [LOGS];
+    /// Go to a time: 15:02, "2025-12-27 14:50", -5m
+    JumpTime = "logs.jump-time", "go to time", ReadOnly, [LOGS];
+    /// Times of day, how long ago, since the line above, or none
+    CycleStamps = "logs.cycle-stamps", "times", ReadOnly, [LOGS];
+    /// Draw JSON and logfmt as a message and its fields, or as they are
+    TogglePretty = "logs.toggle-pretty", "pretty", ReadOnly, [LOGS];
+    /// Keep the colours of the source, or leave them out
+    ToggleColours = "logs.toggle-colours", "colours", ReadOnly, [LOGS];
+    /// Open the stack trace under the cursor, or fold it to its first line
+    ToggleFold = "logs.toggle-fold", "unfold", ReadOnly, [LOGS];
+    /// Fold every stack trace to its first line, or none
+    FoldAll = "logs.fold-all", "fold all", ReadOnly, [LOGS];
+    /// Show the whole record under the cursor
+    ShowRecord = "logs.show-record", "whole line", ReadOnly, [LOGS];
+    /// Show where each source stands, with its counts
+    ShowSources = "logs.show-sources", "sources", ReadOnly, [LOGS];
+    /// Mark the line under the cursor, or take its mark away
+    ToggleMark = "logs.toggle-mark", "mark", ReadOnly, [LOGS];
+    /// Mark the line under the cursor with a note, which goes to the timeline
+    NoteMark = "logs.note-mark", "note…", ReadOnly, [LOGS];
+    /// To the next mark, downwards
+    NextMark = "logs.next-mark", "next mark", ReadOnly, [LOGS];
+    /// To the mark before
+    PreviousMark = "logs.previous-mark", "mark before", ReadOnly, [LOGS];
+    /// Begin to select lines, or stop
+    ToggleSelect = "logs.toggle-select", "select", ReadOnly, [LOGS];
+    /// Copy the selected lines, or the line under the cursor
+    CopyLine = "logs.copy-line", "copy", ReadOnly, [LOGS, RECORD];
+    /// Save the selected lines, or everything that is shown, to a file
+    ExportLines = "logs.export-lines", "save…", ReadOnly, [LOGS];
+    /// Open the selected lines, or everything that is shown, in $PAGER
+    OpenPager = "logs.open-pager", "pager", ReadOnly, [LOGS];
+    /// Open the selected lines, or everything that is shown, in $EDITOR
+    OpenEditor = "logs.open-editor", "editor", ReadOnly, [LOGS];
 
     /// Compare the newest checkpoint with now
     CompareNow = "compare.run-now", "compare", ReadOnly, [GLOBAL, COMPARE, MENU];

@@ -70,6 +70,15 @@ pub struct Saving {
     pub doing: SafeText,
 }
 
+/// A pattern that is drawn in a role of its own wherever it stands in a log.
+#[derive(Debug, Clone)]
+pub struct Highlight {
+    /// The pattern.
+    pub pattern: regex::bytes::Regex,
+    /// How it is drawn.
+    pub role: super::theme::Role,
+}
+
 /// What does not change while the console runs.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -89,6 +98,10 @@ pub struct Setup {
     pub banner: Option<SafeText>,
     /// How many bytes of log lines are kept.
     pub log_bytes: usize,
+    /// The fields that are shown of structured lines; all where empty.
+    pub log_fields: Vec<String>,
+    /// What is highlighted in logs.
+    pub highlights: Vec<Highlight>,
 }
 
 /// The whole state.

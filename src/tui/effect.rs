@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::log::{LogEvent, LogRequest, Window};
+use crate::domain::log::{LogEvent, LogRequest, PageBorder, PageRequest, Window};
 use crate::domain::operation::{Operation, Plan};
 use crate::domain::outcome::Progress;
 use crate::domain::runbook::RunState;
@@ -23,15 +23,18 @@ use crate::domain::service::{Inventory, Service};
 use crate::ops::checkpoint::CreateCheckpoint;
 use crate::ops::input::Input;
 use crate::ops::{self, Confirmation, Context, ErrorKind};
-use crate::store::ring::{LineReader, PreparedBlock};
+use crate::store::ring::{LineReader, OpenedFile, PreparedPage};
 
 use super::msg::{LogPiece, Msg, Problem};
+use super::panes::logs::WantedPage;
 use super::panes::runbook::{Entry, Runbooks};
 use super::panes::timeline;
 use super::terminal;
 
 /// Lines of the past that are read before a log is followed.
 const TAIL: u64 = 1000;
+/// Lines that are read again at once.
+const PAGE: u64 = 2000;
 /// Moving through the services quickly opens the log of the last one only.
 const SETTLE: Duration = Duration::from_millis(120);
 /// How long the event loop may keep log lines waiting before they are skipped.
@@ -44,8 +47,10 @@ const PIECES: usize = 8;
 pub enum TaskKey {
     /// Watching what runs.
     Watch,
-    /// Following the log of the selected service.
-    Follow,
+    /// Following a log.
+    Follow(u32),
+    /// Reading lines of a log again.
+    Page(u32),
     /// Measuring the signals of the selected service.
     Sample,
     /// Reading the list of checkpoints.
@@ -78,7 +83,23 @@ pub enum Effect {
     /// Watch what runs.
     Watch,
     /// Follow the log of a service.
-    Follow(Box<Service>),
+    Follow {
+        /// Its number among the logs that are followed.
+        slot: u32,
+        /// The service.
+        service: Box<Service>,
+    },
+    /// Read lines of a log again.
+    ReadPage {
+        /// Which lines.
+        wanted: WantedPage,
+        /// The service.
+        service: Box<Service>,
+        /// Where they begin or end.
+        border: PageBorder,
+        /// The file whose places their numbers are.
+        file: Option<OpenedFile>,
+    },
     /// Measure the signals of a service.
     Sample {
         /// The service.
@@ -131,8 +152,8 @@ pub enum Effect {
     Cancel(TaskKey),
     /// Go on with the search after keys were answered.
     SearchOn,
-    /// Copy text to the clipboard.
-    Copy(SafeText),
+    /// Copy lines to the clipboard.
+    Copy(Vec<SafeText>),
     /// Go back to the shell until continued.
     Suspend,
     /// Draw everything again.
@@ -172,7 +193,18 @@ impl Effects {
         let inbox = self.inbox.clone();
         match effect {
             Effect::Watch => self.start(TaskKey::Watch, watch(ctx, inbox)),
-            Effect::Follow(service) => self.start(TaskKey::Follow, follow(ctx, service, inbox)),
+            Effect::Follow { slot, service } => {
+                self.start(TaskKey::Follow(slot), follow(ctx, slot, service, inbox));
+            }
+            Effect::ReadPage {
+                wanted,
+                service,
+                border,
+                file,
+            } => self.start(
+                TaskKey::Page(wanted.slot),
+                read_page(ctx, wanted, service, border, file),
+            ),
             Effect::Sample { service, after } => {
                 self.start(TaskKey::Sample, sample(ctx, service, after));
             }
@@ -243,17 +275,17 @@ impl Effects {
                 }
             }
             Effect::SearchOn => self.start(TaskKey::Search, async { Ok(Some(Msg::SearchOn)) }),
-            Effect::Copy(text) if terminal::is_in_tmux() => {
+            Effect::Copy(lines) if terminal::is_in_tmux() => {
                 self.start(TaskKey::Copy, async move {
-                    let copied = terminal::copy_by_tmux(text.as_str()).await;
+                    let copied = terminal::copy_by_tmux(&joined(&lines)).await;
                     copied
-                        .map(|route| Some(Msg::Copied(SafeText::from_text(route))))
+                        .map(|route| Some(Msg::Copied(said(&lines, route))))
                         .map_err(not_copied)
                 });
             }
-            Effect::Copy(text) => {
-                return Some(match terminal::copy_by_escape(text.as_str()) {
-                    Ok(route) => Msg::Copied(SafeText::from_text(route)),
+            Effect::Copy(lines) => {
+                return Some(match terminal::copy_by_escape(&joined(&lines)) {
+                    Ok(route) => Msg::Copied(said(&lines, route)),
                     Err(error) => Msg::Failed {
                         key: TaskKey::Copy,
                         problem: not_copied(error),
@@ -308,6 +340,18 @@ impl Effects {
             },
         };
         Some(Some(Msg::Failed { key, problem }))
+    }
+}
+
+fn joined(lines: &[SafeText]) -> String {
+    let lines: Vec<&str> = lines.iter().map(SafeText::as_str).collect();
+    lines.join("\n")
+}
+
+fn said(lines: &[SafeText], route: &str) -> SafeText {
+    match lines.len() {
+        1 => SafeText::from_text(route),
+        n => SafeText::from_text(&format!("{n} lines {route}")),
     }
 }
 
@@ -393,7 +437,12 @@ async fn watch(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> Ended {
     Ok(None)
 }
 
-async fn follow(ctx: Arc<Context>, service: Box<Service>, inbox: mpsc::Sender<Msg>) -> Ended {
+async fn follow(
+    ctx: Arc<Context>,
+    slot: u32,
+    service: Box<Service>,
+    inbox: mpsc::Sender<Msg>,
+) -> Ended {
     tokio::time::sleep(SETTLE).await;
     let request = LogRequest {
         window: Window::ALL,
@@ -401,23 +450,35 @@ async fn follow(ctx: Arc<Context>, service: Box<Service>, inbox: mpsc::Sender<Ms
         follow: true,
         from: Vec::new(),
     };
-    let id = service.id.clone();
     let (to, from) = mpsc::channel(16);
     let (read, ()) = tokio::join!(
         ops::logs::read(&ctx, &service, &request, to),
-        pump(id.clone(), from, inbox)
+        pump(slot, from, inbox)
     );
     read?;
-    Ok(Some(Msg::LogEnded(id)))
+    Ok(Some(Msg::LogEnded(slot)))
+}
+
+async fn read_page(
+    ctx: Arc<Context>,
+    wanted: WantedPage,
+    service: Box<Service>,
+    border: PageBorder,
+    file: Option<OpenedFile>,
+) -> Ended {
+    let request = PageRequest {
+        border,
+        is_backward: wanted.is_backward,
+        lines: PAGE,
+    };
+    let page = ops::logs::page(&ctx, &service, &request).await?;
+    let page = PreparedPage::read(page, file.as_ref(), &jiff::Zoned::now());
+    Ok(Some(Msg::LogPage { wanted, page }))
 }
 
 /// Brings log events to the loop. The past waits until it is taken; what comes live is skipped, and counted,
 /// when the loop is busy for longer than a person would notice.
-async fn pump(
-    service: crate::domain::service::ServiceId,
-    mut from: mpsc::Receiver<LogEvent>,
-    inbox: mpsc::Sender<Msg>,
-) {
+async fn pump(slot: u32, mut from: mpsc::Receiver<LogEvent>, inbox: mpsc::Sender<Msg>) {
     let mut reader = LineReader::new(&jiff::Zoned::now());
     let mut seen = 0;
     let mut skipped = 0;
@@ -425,22 +486,26 @@ async fn pump(
     while from.recv_many(&mut events, PIECES).await > 0 {
         let mut pieces = Vec::with_capacity(events.len() + 1);
         let mut lines = 0;
-        let mut has_note = false;
+        let mut may_skip = seen >= TAIL;
+        let now = jiff::Timestamp::now();
         for event in events.drain(..) {
             pieces.push(match event {
-                LogEvent::Opened(_) => continue,
                 LogEvent::Block(block) => {
-                    let block = PreparedBlock::read(block, &mut reader);
+                    let block = reader.read(block, now);
                     lines += block.lines();
                     LogPiece::Block(block)
                 }
+                // What happened to the source is never skipped.
                 LogEvent::Note(note) => {
-                    has_note = true;
-                    LogPiece::Note(note)
+                    may_skip = false;
+                    LogPiece::Note(reader.note(note))
+                }
+                LogEvent::Opened(position) => {
+                    may_skip = false;
+                    LogPiece::Opened(reader.open(position))
                 }
             });
         }
-        let may_skip = seen >= TAIL && !has_note;
         seen += lines;
         let room = if may_skip {
             tokio::time::timeout(PATIENCE, inbox.reserve()).await
@@ -452,10 +517,7 @@ async fn pump(
                 if skipped > 0 {
                     pieces.insert(0, LogPiece::Skipped(std::mem::take(&mut skipped)));
                 }
-                room.send(Msg::Log {
-                    service: service.clone(),
-                    pieces,
-                });
+                room.send(Msg::Log { slot, pieces });
             }
             Ok(Err(_)) => return,
             Err(_) => skipped += lines,

@@ -14,7 +14,7 @@ use ratatui::layout::Size;
 use crate::domain::checkpoint::{Checkpoint, MANIFEST_SCHEMA, Manifest};
 use crate::domain::health::HealthState;
 use crate::domain::host::HostName;
-use crate::domain::log::{Level, LogBlock, LogNote, LogNoteKind, Stream};
+use crate::domain::log::{LogBlock, LogNote, LogNoteKind, Stream};
 use crate::domain::operation::{Operation, Plan, Risk, RollBackTarget, Step, StepWork};
 use crate::domain::reading::Reading;
 use crate::domain::runbook::{ItemState, RunState};
@@ -24,7 +24,7 @@ use crate::domain::service::{
 };
 use crate::domain::signal::{Grade, ServiceSignals, Signal, SignalName};
 use crate::domain::timeline::{TimelineEvent, TimelineKind};
-use crate::store::ring::{LineFacts, PreparedBlock};
+use crate::store::ring::LineReader;
 
 use super::app::{App, Setup};
 use super::keymap::Keymap;
@@ -54,6 +54,8 @@ pub(crate) fn setup() -> Setup {
         is_read_only: false,
         banner: None,
         log_bytes: 1 << 20,
+        log_fields: Vec::new(),
+        highlights: Vec::new(),
     }
 }
 
@@ -170,31 +172,44 @@ pub(crate) fn checkpoints() -> Vec<Checkpoint> {
     }]
 }
 
-/// A block of lines, each `HH:MM:SS.mmm level text`.
-pub(crate) fn block(lines: &[(&str, Option<Level>, &str)]) -> LogPiece {
-    let mut block = LogBlock::default();
-    for (clock, _, text) in lines {
-        block.push(Some(at(clock)), Stream::Stdout, text.as_bytes(), 0);
+/// The log of a service that is being read.
+pub(crate) struct Log(LineReader);
+
+impl Log {
+    pub(crate) fn new() -> Self {
+        Self(LineReader::new(&at("15:32:00").to_zoned(TimeZone::UTC)))
     }
-    let mut levels = lines.iter().map(|(_, level, _)| *level);
-    LogPiece::Block(PreparedBlock::new(block, |_| LineFacts {
-        level: levels.next().flatten(),
-        ..LineFacts::default()
-    }))
+
+    /// A block of lines, each a time and a text.
+    pub(crate) fn block(&mut self, lines: &[(&str, &str)]) -> LogPiece {
+        let mut block = LogBlock::default();
+        for (clock, text) in lines {
+            block.push(Some(at(clock)), Stream::Stdout, text.as_bytes(), 0);
+        }
+        LogPiece::Block(self.0.read(block, at("15:32:00")))
+    }
+
+    pub(crate) fn note(&mut self, note: LogNote) -> LogPiece {
+        LogPiece::Note(self.0.note(note))
+    }
 }
 
 pub(crate) fn log_lines() -> Vec<LogPiece> {
-    use Level::{Error, Info, Warn};
-    vec![
-        block(&[
+    log().0
+}
+
+/// The log of the service that went wrong, and its reader for what comes next.
+pub(crate) fn log() -> (Vec<LogPiece>, Log) {
+    let mut log = Log::new();
+    let pieces = vec![
+        log.block(&[
             (
                 "14:59:58.100",
-                Some(Info),
-                "GET /api/orders/88001 completed in 0.412s status=200",
+                "INFO GET /api/orders/88001 completed in 0.412s status=200",
             ),
-            ("14:59:59.310", Some(Info), "job finished queue=mail 151 ms"),
+            ("14:59:59.310", "INFO job finished queue=mail 151 ms"),
         ]),
-        LogPiece::Note(LogNote {
+        log.note(LogNote {
             kind: LogNoteKind::Recreated,
             service: id("backend"),
             from: Some(at("15:00:01")),
@@ -202,35 +217,28 @@ pub(crate) fn log_lines() -> Vec<LogPiece> {
             lines: None,
             detail: safe("backend 1.4 → 1.5"),
         }),
-        block(&[
-            ("15:00:13.002", Some(Info), "listening on 0.0.0.0:8000"),
+        log.block(&[
+            ("15:00:13.002", "INFO listening on 0.0.0.0:8000"),
+            ("15:10:44.718", "ERROR NoneType has no attribute 'price'"),
             (
                 "15:10:44.718",
-                Some(Error),
-                "NoneType has no attribute 'price'",
-            ),
-            (
-                "15:10:44.718",
-                None,
                 "  File \"/app/cart.py\", line 88, in total",
             ),
             (
                 "15:20:30.044",
-                Some(Warn),
-                "payment service answered slowly: 3.1 s",
+                "WARN payment service answered slowly: 3.1 s",
             ),
             (
                 "15:31:05.113",
-                Some(Error),
-                "Invalid JSON response from payment service order=88121 customer=4410 retry=3 upstream=10.0.0.7:8443 trace=4f2c9a1b77e0",
+                "ERROR Invalid JSON response from payment service order=88121 customer=4410 retry=3 upstream=10.0.0.7:8443 trace=4f2c9a1b77e0",
             ),
             (
                 "15:31:05.120",
-                Some(Info),
-                "GET /api/orders/88121 completed in 3.412s status=500",
+                "INFO GET /api/orders/88121 completed in 3.412s status=500",
             ),
         ]),
-    ]
+    ];
+    (pieces, log)
 }
 
 pub(crate) fn signals() -> ServiceSignals {
@@ -294,6 +302,11 @@ pub(crate) fn timeline() -> Vec<TimelineEvent> {
     ]
 }
 
+/// The number of the log that is shown.
+pub(crate) fn slot(app: &App) -> u32 {
+    app.logs.sources[0].slot
+}
+
 /// The deploy went wrong: every pane has something to show.
 pub(crate) fn broken(width: u16, height: u16) -> App {
     let mut app = empty(width, height);
@@ -301,13 +314,8 @@ pub(crate) fn broken(width: u16, height: u16) -> App {
     update(&mut app, Msg::Inventory(inventory()));
     update(&mut app, Msg::Checkpoints(checkpoints()));
     let pieces = log_lines();
-    update(
-        &mut app,
-        Msg::Log {
-            service: id("backend"),
-            pieces,
-        },
-    );
+    let slot = slot(&app);
+    update(&mut app, Msg::Log { slot, pieces });
     update(&mut app, Msg::Compared(Box::new(bad_comparison())));
     let steps = [0.9, 0.9, 1.0, 0.9, 1.2, 2.8, 3.6, 3.8];
     for (i, seconds) in steps.into_iter().enumerate() {
@@ -336,7 +344,6 @@ pub(crate) fn hostile(width: u16, height: u16) -> App {
     evil.id = ServiceId::local("shop", "接続-сервис");
     evil.problems = vec![safe("\u{1b}[2Jgone \u{202e}txt.exe")];
     app.services.selected = Some(evil.id.clone());
-    let service = evil.id.clone();
     update(
         &mut app,
         Msg::Inventory(Inventory {
@@ -349,31 +356,28 @@ pub(crate) fn hostile(width: u16, height: u16) -> App {
             }],
         }),
     );
+    let slot = slot(&app);
     update(
         &mut app,
         Msg::Log {
-            service,
-            pieces: vec![block(&[
+            slot,
+            pieces: vec![Log::new().block(&[
                 (
                     "15:31:00.000",
-                    Some(Level::Error),
-                    "\u{1b}[2J\u{1b}[1;1Hroot@prod:~# \u{1b}]52;c;aGk=\u{7}",
+                    "ERROR \u{1b}[2J\u{1b}[1;1Hroot@prod:~# \u{1b}]52;c;aGk=\u{7}",
                 ),
-                ("15:31:01.000", None, "Ошибка подключения к базе данных"),
+                ("15:31:01.000", "Ошибка подключения к базе данных"),
                 (
                     "15:31:02.000",
-                    None,
                     "接続エラー: タイムアウトしました 接続エラー: タイムアウトしました 接続エラー",
                 ),
                 (
                     "15:31:03.000",
-                    None,
                     "user\u{202e}txt.exe zero\u{200b}width",
                 ),
-                ("15:31:04.000", None, "progress 50%\rprogress 100%\ttab"),
+                ("15:31:04.000", "progress 50%\rprogress 100%\ttab"),
                 (
                     "15:31:05.000",
-                    None,
                     "a\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301} zalgo 👨‍👩‍👧 family",
                 ),
             ])],

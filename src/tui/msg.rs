@@ -5,18 +5,18 @@ use ratatui::layout::Size;
 
 use crate::domain::checkpoint::{Checkpoint, Manifest};
 use crate::domain::comparison::Comparison;
-use crate::domain::log::LogNote;
 use crate::domain::operation::Plan;
 use crate::domain::outcome::{Outcome, Progress};
 use crate::domain::runbook::RunState;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Inventory, ServiceId};
+use crate::domain::service::Inventory;
 use crate::domain::signal::ServiceSignals;
 use crate::domain::timeline::TimelineEvent;
 use crate::ops::{ErrorKind, OpsError};
-use crate::store::ring::PreparedBlock;
+use crate::store::ring::{OpenedFile, PreparedBlock, PreparedNote, PreparedPage};
 
 use super::effect::TaskKey;
+use super::panes::logs::WantedPage;
 use super::panes::runbook::Runbooks;
 
 /// A signal of the operating system.
@@ -77,7 +77,9 @@ pub enum LogPiece {
     /// Lines.
     Block(PreparedBlock),
     /// A seam.
-    Note(LogNote),
+    Note(PreparedNote),
+    /// The lines that follow have their places in this file; `None` where several are read at once.
+    Opened(Option<OpenedFile>),
     /// So many lines came faster than they could be taken over.
     Skipped(u64),
 }
@@ -101,13 +103,20 @@ pub enum Msg {
     Inventory(Inventory),
     /// Pieces of a log, in order.
     Log {
-        /// Whose log it is.
-        service: ServiceId,
+        /// Which of the logs that are followed.
+        slot: u32,
         /// The pieces.
         pieces: Vec<LogPiece>,
     },
     /// A log came to its end.
-    LogEnded(ServiceId),
+    LogEnded(u32),
+    /// Lines were read again.
+    LogPage {
+        /// What was asked for.
+        wanted: WantedPage,
+        /// The lines.
+        page: PreparedPage,
+    },
     /// The signals of a service.
     Sampled(ServiceSignals),
     /// The checkpoints, the newest first.

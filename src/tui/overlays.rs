@@ -6,16 +6,19 @@ pub mod help;
 pub mod menu;
 pub mod messages;
 pub mod prompt;
+pub mod record;
+pub mod sources;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::Line;
-use ratatui::widgets::{Block, Borders, Clear};
+use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 
 use super::action::Place;
 use super::app::App;
 use super::theme::Role;
+use crate::store::ring::Key;
 use menu::Menu;
 use prompt::Prompt;
 
@@ -45,6 +48,18 @@ pub enum Overlay {
         /// The first row that is shown.
         first: usize,
     },
+    /// A record of a log, whole.
+    Record {
+        /// A line of it.
+        key: Key,
+        /// The first row that is shown.
+        first: usize,
+    },
+    /// Where each source of the logs stands.
+    Sources {
+        /// The first row that is shown.
+        first: usize,
+    },
 }
 
 impl Overlay {
@@ -57,6 +72,7 @@ impl Overlay {
             Self::Prompt(_) => Place::Prompt,
             Self::Messages { .. } => Place::Messages,
             Self::Example { .. } => Place::Example,
+            Self::Record { .. } | Self::Sources { .. } => Place::Record,
         }
     }
 }
@@ -71,6 +87,8 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
         Some(Overlay::Prompt(prompt)) => prompt::draw(app, prompt, frame),
         Some(Overlay::Messages { up }) => messages::draw(app, *up, frame),
         Some(Overlay::Example { first }) => example::draw(app, *first, frame),
+        Some(Overlay::Record { key, first }) => record::draw(app, *key, *first, frame),
+        Some(Overlay::Sources { first }) => sources::draw(app, *first, frame),
     }
 }
 
@@ -104,4 +122,24 @@ fn card(app: &App, title: &str, width: u16, height: u16, frame: &mut Frame<'_>) 
         width: inner.width.saturating_sub(2),
         ..inner
     }
+}
+
+/// Draws rows on a card from one of them on.
+fn scrolled(
+    app: &App,
+    title: &str,
+    width: u16,
+    rows: Vec<Line<'static>>,
+    first: usize,
+    frame: &mut Frame<'_>,
+) {
+    let height = u16::try_from(rows.len() + 2).unwrap_or(u16::MAX);
+    let inner = card(app, title, width, height, frame);
+    let first = first.min(rows.len().saturating_sub(inner.height as usize));
+    let shown: Vec<Line<'_>> = rows
+        .into_iter()
+        .skip(first)
+        .take(inner.height as usize)
+        .collect();
+    frame.render_widget(Paragraph::new(shown), inner);
 }

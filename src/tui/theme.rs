@@ -130,6 +130,51 @@ impl Theme {
         self.style(if is_focused { Role::Accent } else { Role::Dim })
     }
 
+    /// A bar as high as a value is of the highest one; any value but 0 shows.
+    pub fn bar(self, value: u64, most: u64) -> char {
+        const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+        const PLAIN: [char; 9] = [' ', '.', '.', ':', ':', '-', '=', '#', '#'];
+        let height = (value.saturating_mul(8)).div_ceil(most.max(1)).min(8) as usize;
+        if self.is_plain {
+            PLAIN[height]
+        } else {
+            BARS[height]
+        }
+    }
+
+    /// The colour of the `n`th of several things that stand beside each other, such as the services of one log. Their
+    /// names stand beside them: the colour only helps the eye.
+    pub fn series(self, n: usize) -> Style {
+        const COLORS: [Color; 6] = [
+            Color::Blue,
+            Color::Magenta,
+            Color::Cyan,
+            Color::Green,
+            Color::LightBlue,
+            Color::LightMagenta,
+        ];
+        if self.has_color {
+            Style::new().fg(COLORS[n % COLORS.len()])
+        } else {
+            Style::new()
+        }
+    }
+
+    /// Whether colours are shown at all.
+    pub fn has_color(self) -> bool {
+        self.has_color
+    }
+
+    /// The sign in front of a note to a line.
+    pub fn note_glyph(self) -> &'static str {
+        if self.is_plain { "--" } else { "◆" }
+    }
+
+    /// The sign in front of one of several things.
+    pub fn bullet(self) -> &'static str {
+        if self.is_plain { "-" } else { "●" }
+    }
+
     /// The glyph of a grade.
     pub fn grade_glyph(self, grade: Grade) -> &'static str {
         if !self.is_plain {

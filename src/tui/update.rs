@@ -3,6 +3,7 @@
 
 mod act;
 mod key;
+mod logs;
 mod motion;
 mod news;
 mod operate;
@@ -11,7 +12,7 @@ mod runbook;
 use crate::domain::signal::Grade;
 
 use super::app::App;
-use super::effect::{Effect, TaskKey};
+use super::effect::Effect;
 use super::layout::Pane;
 use super::msg::{Interrupt, Msg};
 use super::overlays::Overlay;
@@ -43,8 +44,12 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Tick => Vec::new(),
         Msg::Interrupted(interrupt) => interrupted(app, interrupt),
         Msg::Inventory(inventory) => news::inventory(app, inventory),
-        Msg::Log { service, pieces } => news::log(app, &service, pieces),
-        Msg::LogEnded(service) => news::log_ended(app, &service),
+        Msg::Log { slot, pieces } => news::log(app, slot, pieces),
+        Msg::LogEnded(slot) => news::log_ended(app, slot),
+        Msg::LogPage { wanted, page } => {
+            app.logs.put_page(wanted, page);
+            logs::look_on(app)
+        }
         Msg::Sampled(signals) => {
             let now = app.now;
             app.signals.is_sampling = false;
@@ -85,12 +90,13 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.tell(Grade::Ok, text, None);
             Vec::new()
         }
-        Msg::SearchOn => search_on(app),
+        Msg::SearchOn => logs::look_on(app),
         Msg::Failed { key, problem } => news::failed(app, key, problem),
     };
     age(app);
     effects.extend(keep_sampling(app));
     effects.extend(keep_probing(app));
+    effects.extend(logs::keep_paging(app));
     effects
 }
 
@@ -163,30 +169,13 @@ fn keep_probing(app: &mut App) -> Option<Effect> {
     Some(effect)
 }
 
-/// Another service is shown: its log, its signals.
+/// Other services are shown: their logs, the signals of the selected one.
 fn select(app: &mut App) -> Vec<Effect> {
     let selected = app.services.selected.clone();
-    if app.logs.service == selected {
-        return Vec::new();
+    if app.signals.service != selected {
+        app.signals.begin(selected);
     }
-    app.logs.begin(selected.clone());
-    app.signals.begin(selected);
-    match app.selected() {
-        Some(service) => vec![Effect::Follow(Box::new(service.clone()))],
-        None => vec![Effect::Cancel(TaskKey::Follow)],
-    }
-}
-
-/// Looks at some more lines, then lets keys through.
-fn search_on(app: &mut App) -> Vec<Effect> {
-    let Some(search) = &mut app.logs.search else {
-        return Vec::new();
-    };
-    if search.go_on(&app.logs.ring) {
-        vec![Effect::SearchOn]
-    } else {
-        Vec::new()
-    }
+    logs::choose(app)
 }
 
 /// Whether the plan card is in front.

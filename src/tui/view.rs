@@ -242,6 +242,7 @@ fn footer_actions(place: Place) -> &'static [Action] {
         Place::Pane(Pane::Services) => &[
             Action::OpenMenu,
             Action::OpenLogs,
+            Action::MarkService,
             Action::CompareNow,
             Action::ToggleLock,
             Action::ToggleZoom,
@@ -255,6 +256,9 @@ fn footer_actions(place: Place) -> &'static [Action] {
             Action::FindNext,
             Action::NextError,
             Action::ToggleFollow,
+            Action::ClearFilters,
+            Action::FilterIn,
+            Action::CycleLevel,
             Action::ToggleWrap,
             Action::CopyLine,
             Action::ToggleZoom,
@@ -298,7 +302,7 @@ fn footer_actions(place: Place) -> &'static [Action] {
         ],
         Place::Menu => &[Action::ChooseEntry, Action::Close],
         Place::Confirm => &[Action::AcceptPlan, Action::CopyPlan, Action::Close],
-        Place::Help | Place::Messages | Place::Example => {
+        Place::Help | Place::Messages | Place::Example | Place::Record => {
             &[Action::GoDown, Action::GoUp, Action::Close]
         }
         Place::Prompt => &[Action::AcceptText, Action::CompleteText, Action::Close],

@@ -16,6 +16,16 @@ use crate::tui::theme::Role;
 pub enum Purpose {
     /// Find it in the log.
     Find,
+    /// Show only what has it.
+    FilterIn,
+    /// Hide what has it.
+    FilterOut,
+    /// Go to that time of the log.
+    Time,
+    /// What is said of the line under the cursor.
+    Mark,
+    /// The file that lines of the log are saved to.
+    Export,
     /// Run the action of that name.
     Command,
     /// What was seen of a runbook item that did not work.
@@ -133,6 +143,11 @@ pub fn draw(app: &App, prompt: &Prompt, frame: &mut Frame<'_>) {
     frame.render_widget(Clear, line);
     let sign = match prompt.purpose {
         Purpose::Find => "/",
+        Purpose::FilterIn => "only lines with: ",
+        Purpose::FilterOut => "hide lines with: ",
+        Purpose::Time => "go to (15:02, -5m): ",
+        Purpose::Mark => "note: ",
+        Purpose::Export => "save to file: ",
         Purpose::Command => ":",
         Purpose::Fail => "what was seen: ",
         Purpose::Skip => "why is it left out: ",

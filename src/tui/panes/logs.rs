@@ -1,230 +1,338 @@
-//! The log of the selected service: follows the end, or stands still where the cursor is.
+//! The logs of the chosen services as one log in the order of time: follows the end, or stands still where the cursor
+//! is.
 //!
 //! ```text
-//! ╔ 2 logs  backend ══ FOLLOW ══ live 312/s · held 48,210 · 0 skipped ══════════════╗
-//! ║ 15:31:05.113 ERROR Invalid JSON response from payment service order=88121       ║
-//! ║ ── recreated 15:00:12  backend 1.4 → 1.5 ────────────────────────────────────── ║
-//! ║ 15:31:05.204 info  job finished queue=mail 151 ms                               ║
-//! ╚ /payment 3 of 212 ══════════════════════════════════════════════════════════════╝
+//! ╔ 2 logs  backend worker ══ FOLLOW ══ live 312/s · held 48,210 of 1.2 M, oldest 14:32:07 · 0 skipped ╗
+//! ║ ● backend live 310/s   ● worker ended (exit 137), silent 4 min                                     ║
+//! ║ 15:31:05.113 backend ▏ERROR Invalid JSON response from payment service order=88121  ▸ 12 lines     ║
+//! ║ ── recreated 15:00:12  backend 1.4 → 1.5 ───────────────────────────────────────────────────────── ║
+//! ║ 15:31:05.204 worker  │info  job finished queue=mail 151 ms                                         ║
+//! ╚ /payment  3 of 212  ▁▁▁▁▂█▇█▆█ 15:00–15:31 ════════════════════════════════════════════ UTC+03:00 ═╝
 //! ```
-//! The title tells the truth: how fast lines come, how many are held in memory of how many that came, how many
-//! were skipped because they came faster than they could be taken over.
+//! Title and legend tell the truth: where each source stands, how fast lines come, how many are held in memory of how
+//! many that came, how many were skipped because they came faster than they could be taken over. Lines that are not
+//! held are read again from their source when the cursor comes near.
 //!
 //! The window is described by the cursor's line and how many screen rows stand above it, so that new lines,
 //! dropped lines and wrapped lines all leave what is being read where it is.
 
 mod draw;
+mod histogram;
+mod look;
+mod marks;
 mod search;
+mod truth;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::log::LogNote;
+use crate::domain::log::{Level, LogNote};
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::ServiceId;
-use crate::store::ring::Ring;
+use crate::domain::service::{Service, ServiceId};
+use crate::store::ring::{Key, PreparedPage, Rings, Sieve};
 use crate::tui::format;
 use crate::tui::msg::{LogPiece, Problem};
 
 pub use draw::draw;
-pub use search::Search;
+pub use look::{Look, Stamps};
+pub use marks::{Mark, Marks};
+pub use search::{Search, pattern};
+pub use truth::{State, Truth};
 
-/// The rate is the mean of the last so many seconds.
-const RATE_WINDOW: Duration = Duration::from_secs(10);
+/// Bytes that one step of a search looks at: a few milliseconds.
+const STEP: usize = 4 * 1024 * 1024;
+/// So many lines beyond the window are read before the cursor gets there.
+const AHEAD: usize = 100;
 
-/// By then the last lines of the past have come, and what comes is written now.
-const PAST_READ_MS: u64 = 2000;
-
-/// Where the source of the log stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Source {
-    /// No service is selected.
-    #[default]
-    None,
-    /// Asked for, nothing came yet.
-    Waiting,
-    /// Lines come, or would come.
-    Live,
-    /// It came to its end.
-    Ended,
-    /// It could not be read.
-    Failed(Problem),
+/// A service whose log is shown.
+#[derive(Debug)]
+pub struct Followed {
+    /// Its number in the rings.
+    pub slot: u32,
+    /// The service, as it was when its log was opened.
+    pub service: Service,
+    /// Where its source stands.
+    pub truth: Truth,
+    /// Whether older or newer lines are being read again.
+    is_paging: bool,
+    /// Why lines cannot be read again, once that was tried.
+    pub no_pages: Option<SafeText>,
 }
 
-/// The log of the selected service.
+impl Followed {
+    /// Which service it is.
+    pub fn id(&self) -> &ServiceId {
+        &self.service.id
+    }
+
+    /// Lines cannot be read again, and why.
+    pub fn stop_paging(&mut self, why: SafeText) {
+        self.is_paging = false;
+        self.no_pages = Some(why);
+    }
+}
+
+/// A part of a log that is to be read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WantedPage {
+    /// Whose log.
+    pub slot: u32,
+    /// The line beside which lines are missing.
+    pub border: Key,
+    /// Whether the lines in front of it are wanted, not those behind.
+    pub is_backward: bool,
+}
+
+/// The logs of the chosen services.
 #[derive(Debug)]
 pub struct LogsPane {
     /// The lines.
-    pub ring: Ring,
-    /// Whose log it is.
-    pub service: Option<ServiceId>,
-    /// Where its source stands.
-    pub source: Source,
+    pub rings: Rings,
+    /// Whose lines they are.
+    pub sources: Vec<Followed>,
+    next_slot: u32,
     /// Whether the end is followed.
     pub is_following: bool,
-    /// Whether long lines are wrapped.
-    pub is_wrapped: bool,
-    /// The first column that is shown of each line.
-    pub column: usize,
-    /// The line under the cursor.
-    pub cursor: u64,
+    /// How lines are drawn.
+    pub look: Look,
+    /// The line under the cursor; `None` while nothing is held.
+    pub cursor: Option<Key>,
     /// How many screen rows stand above the cursor.
     pub above: usize,
     /// What is searched for.
     pub search: Option<Search>,
-    /// Lines that came faster than they could be taken over.
-    pub skipped: u64,
-    arrivals: VecDeque<(Timestamp, u64)>,
-    /// When the first piece of this log came.
-    began_at: Option<Timestamp>,
+    /// What was searched for before the search that is being typed.
+    pub search_before: Option<String>,
+    /// Whether the cursor goes to the first match that is found.
+    pub is_jump_due: bool,
+    /// Lines that were marked.
+    pub marks: Marks,
+    /// The other end of the selected lines.
+    pub anchor: Option<Key>,
+    generation: u32,
 }
 
 impl LogsPane {
     /// An empty pane that keeps at most `bytes` of lines.
     pub fn new(bytes: usize) -> Self {
         Self {
-            ring: Ring::new(bytes),
-            service: None,
-            source: Source::None,
+            rings: Rings::new(bytes),
+            sources: Vec::new(),
+            next_slot: 0,
             is_following: true,
-            is_wrapped: false,
-            column: 0,
-            cursor: 0,
+            look: Look::default(),
+            cursor: None,
             above: 0,
             search: None,
-            skipped: 0,
-            arrivals: VecDeque::new(),
-            began_at: None,
+            search_before: None,
+            is_jump_due: false,
+            marks: Marks::default(),
+            anchor: None,
+            generation: 0,
         }
     }
 
-    /// Begins the log of another service, or of the same from the start.
-    pub fn begin(&mut self, service: Option<ServiceId>) {
-        self.source = if service.is_some() {
-            Source::Waiting
-        } else {
-            Source::None
-        };
-        self.service = service;
-        self.ring.clear();
-        self.skipped = 0;
-        self.arrivals.clear();
-        self.began_at = None;
-        self.is_following = true;
-        self.column = 0;
-        self.cursor = self.ring.range().end;
-        if let Some(search) = &mut self.search {
-            search.restart(self.cursor);
+    /// Chooses the services whose logs are shown. Returns the sources to open and the slots to close; a service that is
+    /// shown already goes on.
+    pub fn choose(&mut self, services: &[Service]) -> (Vec<(u32, Service)>, Vec<u32>) {
+        let is_wanted = |f: &Followed| services.iter().any(|s| s.id == f.service.id);
+        let closed: Vec<u32> = self
+            .sources
+            .iter()
+            .filter(|f| !is_wanted(f))
+            .map(|f| f.slot)
+            .collect();
+        let is_fresh = closed.len() == self.sources.len();
+        for slot in &closed {
+            self.rings.remove(*slot);
         }
+        self.sources.retain(|f| !closed.contains(&f.slot));
+        let mut opened = Vec::new();
+        for service in services {
+            if self.sources.iter().any(|f| f.service.id == service.id) {
+                continue;
+            }
+            opened.push((self.add(service.clone()), service.clone()));
+        }
+        if is_fresh {
+            // Another log: what was being read is not there any more.
+            self.marks.forget_lines();
+            self.anchor = None;
+            self.look.column = 0;
+            self.is_following = true;
+        }
+        self.settle();
+        (opened, closed)
     }
 
-    /// Takes pieces of the log over. Returns the seams among them.
-    pub fn push(&mut self, pieces: Vec<LogPiece>, now: Timestamp) -> Vec<LogNote> {
+    /// Opens the log of a service again from the start. Returns the slot to close and the one to open.
+    pub fn reopen(&mut self, slot: u32) -> Option<(u32, Service)> {
+        let at = self.sources.iter().position(|f| f.slot == slot)?;
+        let service = self.sources.remove(at).service;
+        self.rings.remove(slot);
+        let new = self.add(service.clone());
+        self.settle();
+        Some((new, service))
+    }
+
+    fn add(&mut self, service: Service) -> u32 {
+        let slot = self.next_slot;
+        self.next_slot += 1;
+        self.rings.add(slot);
+        let at = self.sources.partition_point(|f| f.service.id < service.id);
+        self.sources.insert(
+            at,
+            Followed {
+                slot,
+                service,
+                truth: Truth::default(),
+                is_paging: false,
+                no_pages: None,
+            },
+        );
+        slot
+    }
+
+    /// The source of a slot; `None` for one that was closed.
+    pub fn source(&self, slot: u32) -> Option<&Followed> {
+        self.sources.iter().find(|f| f.slot == slot)
+    }
+
+    /// The source of a slot, to change.
+    pub fn source_mut(&mut self, slot: u32) -> Option<&mut Followed> {
+        self.sources.iter_mut().find(|f| f.slot == slot)
+    }
+
+    /// Takes pieces of a log over. Returns the seams among them.
+    pub fn push(&mut self, slot: u32, pieces: Vec<LogPiece>, now: Timestamp) -> Vec<LogNote> {
         let mut notes = Vec::new();
-        self.source = Source::Live;
-        let began_at = *self.began_at.get_or_insert(now);
-        let is_past_read = format::elapsed_ms(began_at, now) >= PAST_READ_MS;
-        let mut arrived = 0;
+        let Some(followed) = self.sources.iter_mut().find(|f| f.slot == slot) else {
+            return notes;
+        };
+        let Some(ring) = self.rings.ring_mut(slot) else {
+            return notes;
+        };
+        let truth = &mut followed.truth;
+        truth.begin(now);
         for piece in pieces {
             match piece {
                 LogPiece::Block(block) => {
-                    // What was read of the past, at the beginning, is no traffic of now.
-                    let recent = now.saturating_sub(RATE_WINDOW).unwrap_or(now);
-                    arrived += if is_past_read {
-                        block.lines()
-                    } else {
-                        block.lines_since(recent)
-                    };
-                    self.ring.push(block);
+                    truth.lines(&block, now);
+                    ring.push(block);
                 }
                 LogPiece::Note(note) => {
-                    notes.push(note.clone());
-                    self.ring.push_note(note);
+                    truth.note(&note.note, now);
+                    notes.push(note.note.clone());
+                    ring.push_note(note);
                 }
-                LogPiece::Skipped(lines) => self.skipped += lines,
+                LogPiece::Opened(file) => ring.opened(file),
+                LogPiece::Skipped(lines) => truth.skipped += lines,
             }
         }
-        if arrived > 0 {
-            match self.arrivals.back_mut() {
-                Some((at, n)) if format::elapsed_ms(*at, now) < 1000 => *n += arrived,
-                _ => self.arrivals.push_back((now, arrived)),
-            }
-        }
-        while self.arrivals.len() > RATE_WINDOW.as_secs() as usize + 2 {
-            self.arrivals.pop_front();
-        }
+        self.rings.settle();
         self.settle();
         notes
     }
 
-    /// Lines a second over the last seconds.
-    pub fn rate(&self, now: Timestamp) -> u64 {
-        let window = RATE_WINDOW.as_millis() as u64;
-        let recent: u64 = self
-            .arrivals
-            .iter()
-            .filter(|(at, _)| format::elapsed_ms(*at, now) < window)
-            .map(|(_, n)| n)
-            .sum();
-        recent.div_ceil(RATE_WINDOW.as_secs())
-    }
-
-    /// Whether the rate in the title will change though nothing comes.
-    pub fn is_busy(&self, now: Timestamp) -> bool {
-        self.rate(now) > 0
-    }
-
-    /// Keeps the cursor on a line that is held, and at the end while that is followed.
-    pub fn settle(&mut self) {
-        let range = self.ring.range();
-        let last = range.end.saturating_sub(1);
-        if self.is_following {
-            self.cursor = last;
-            self.above = usize::MAX;
-        } else {
-            self.cursor = self.cursor.clamp(range.start, last.max(range.start));
+    /// Looks at lines that were not searched or filtered yet. Returns whether there is more to look at.
+    pub fn look_on(&mut self) -> bool {
+        let has_more = self.rings.look(self.cursor, STEP);
+        if !self.rings.sieve().is_open() {
+            self.settle();
         }
+        has_more
+    }
+
+    /// Lines a second over the last seconds, of all sources.
+    pub fn rate(&self, now: Timestamp) -> u64 {
+        self.sources.iter().map(|f| f.truth.rate(now)).sum()
+    }
+
+    /// Whether the title will change though nothing comes: a rate that falls, an age under a minute.
+    pub fn is_busy(&self, now: Timestamp) -> bool {
+        self.sources.iter().any(|f| f.truth.is_busy(now))
+    }
+
+    /// Keeps the cursor on a line that is shown, and at the end while that is followed.
+    pub fn settle(&mut self) {
+        if self.is_following {
+            self.cursor = self.rings.last();
+            self.above = usize::MAX;
+            self.rings.pin(None);
+            return;
+        }
+        self.cursor = match self.cursor {
+            Some(key) => self.rings.near(key),
+            None => self.rings.last(),
+        };
+        self.rings.pin(self.cursor);
     }
 
     /// Moves the cursor by so many lines. Moving up stands still; reaching the end does not follow by itself.
     pub fn step(&mut self, by: i64, height: usize) {
-        if self.ring.is_empty() {
+        let Some(mut key) = self.cursor else {
             return;
-        }
+        };
         self.stand_still(height);
-        let range = self.ring.range();
-        let before = self.cursor;
-        self.cursor = self
-            .cursor
-            .saturating_add_signed(by)
-            .clamp(range.start, range.end.saturating_sub(1));
-        let moved = self.cursor as i64 - before as i64;
+        let mut moved = 0;
+        for _ in 0..by.unsigned_abs() {
+            let next = if by > 0 {
+                self.rings.next(key)
+            } else {
+                self.rings.previous(key)
+            };
+            let Some(next) = next else {
+                break;
+            };
+            key = next;
+            moved += 1;
+        }
+        let moved = if by > 0 { moved } else { -moved };
         self.above = self
             .above
-            .saturating_add_signed(moved as isize)
+            .saturating_add_signed(moved)
             .min(height.saturating_sub(1));
+        self.cursor = Some(key);
+        self.rings.pin(self.cursor);
     }
 
     /// Puts the cursor on a line, in the middle of the window unless it is near already.
-    pub fn go_to(&mut self, number: u64, height: usize) {
+    pub fn go_to(&mut self, to: Key, height: usize) {
         self.stand_still(height);
-        let distance = number as i64 - self.cursor as i64;
-        let above = self.above as i64 + distance;
-        self.above = if above >= 0 && above < height as i64 {
-            above as usize
-        } else {
-            height / 2
-        };
-        self.cursor = number;
+        self.rings.open(to);
+        self.above = self
+            .distance(to, height)
+            .and_then(|by| self.above.checked_add_signed(by))
+            .filter(|above| *above < height)
+            .unwrap_or(height / 2);
+        self.cursor = Some(to);
+        self.rings.pin(self.cursor);
+    }
+
+    /// How many shown lines lie between the cursor and another one, if that is less than a window.
+    fn distance(&self, to: Key, height: usize) -> Option<isize> {
+        let from = self.cursor?;
+        let mut key = from;
+        for n in 0..height as isize {
+            if key == to {
+                return Some(if to > from { n } else { -n });
+            }
+            key = if to > from {
+                self.rings.next(key)?
+            } else {
+                self.rings.previous(key)?
+            };
+        }
+        None
     }
 
     /// To the first line that is held.
     pub fn go_top(&mut self, height: usize) {
         self.stand_still(height);
-        self.cursor = self.ring.range().start;
+        self.cursor = self.rings.first();
         self.above = 0;
+        self.rings.pin(self.cursor);
     }
 
     /// Follows the end again.
@@ -235,114 +343,212 @@ impl LogsPane {
 
     /// Stops following where the window is.
     pub fn stand_still(&mut self, height: usize) {
-        if self.is_following {
-            self.is_following = false;
-            let range = self.ring.range();
-            self.above = (range.end - range.start)
-                .saturating_sub(1)
-                .min(height.saturating_sub(1) as u64) as usize;
+        if !self.is_following {
+            return;
         }
+        self.is_following = false;
+        let mut above = 0;
+        let mut key = self.cursor;
+        while above + 1 < height
+            && let Some(previous) = key.and_then(|key| self.rings.previous(key))
+        {
+            key = Some(previous);
+            above += 1;
+        }
+        self.above = above;
+        self.rings.pin(self.cursor);
     }
 
-    /// To the next error after the cursor, or the one before it. Returns whether there was one.
-    pub fn go_to_error(&mut self, is_forward: bool, height: usize) -> bool {
-        // From the followed end, "next" has nothing ahead: the last error is what is meant.
-        let is_forward = is_forward && !self.is_following;
-        let from = if self.is_following {
-            self.cursor + 1
-        } else {
-            self.cursor
+    /// To the next record at least so loud after the cursor, or the one before it. Returns whether there was one.
+    pub fn go_to_level(&mut self, level: Level, is_forward: bool, height: usize) -> bool {
+        let Some(cursor) = self.cursor else {
+            return false;
         };
-        match self.ring.find_error(from, is_forward) {
-            Some(number) => {
-                self.go_to(number, height);
+        // From the followed end, "next" has nothing ahead: the last one is what is meant.
+        let found = if self.is_following {
+            self.rings
+                .head(cursor)
+                .filter(|head| self.is_loud(*head, level))
+                .or_else(|| self.rings.next_loud(cursor, level, false))
+        } else {
+            self.rings.next_loud(cursor, level, is_forward)
+        };
+        match found {
+            Some(key) => {
+                self.go_to(key, height);
                 true
             }
             None => false,
         }
     }
 
+    fn is_loud(&self, key: Key, level: Level) -> bool {
+        self.rings
+            .line(key)
+            .is_some_and(|line| line.level >= Some(level))
+    }
+
+    /// To the first line at or after an instant. Returns whether anything is held.
+    pub fn go_to_time(&mut self, at: Timestamp, height: usize) -> bool {
+        match self.rings.near(Key::at(at)) {
+            Some(key) => {
+                self.go_to(key, height);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Searches for a text, or for nothing.
+    pub fn set_search(&mut self, text: Option<&str>) {
+        self.generation += 1;
+        self.is_jump_due = false;
+        self.search = text.map(|text| Search::new(text, self.generation));
+        self.rings
+            .search(self.search.as_ref().map(|search| search.finder.clone()));
+    }
+
+    /// Shows other records.
+    pub fn set_sieve(&mut self, sieve: Sieve) {
+        self.rings.set_sieve(sieve);
+        self.settle();
+    }
+
+    /// Lines that should be read again because the cursor comes near to a gap; marks their source as being read.
+    pub fn wanted_page(&mut self, height: usize) -> Option<WantedPage> {
+        if self.is_following {
+            return None;
+        }
+        let cursor = self.cursor?;
+        let reach = AHEAD + height;
+        let above = self.rings.gap_above(cursor, reach);
+        let below = self.rings.gap_below(cursor, reach);
+        let wanted = [(above, true), (below, false)]
+            .into_iter()
+            .filter_map(|(gap, is_backward)| Some((gap?.0, is_backward)))
+            .find(|(border, _)| {
+                self.source(border.source)
+                    .is_some_and(|f| !f.is_paging && f.no_pages.is_none())
+            });
+        let (border, is_backward) = wanted?;
+        self.source_mut(border.source)?.is_paging = true;
+        Some(WantedPage {
+            slot: border.source,
+            border,
+            is_backward,
+        })
+    }
+
+    /// Lines were read again. Returns how many were new.
+    pub fn put_page(&mut self, wanted: WantedPage, page: PreparedPage) -> u64 {
+        let Some(followed) = self.source_mut(wanted.slot) else {
+            return 0;
+        };
+        followed.is_paging = false;
+        let Some(ring) = self.rings.ring_mut(wanted.slot) else {
+            return 0;
+        };
+        let lines = ring.insert(page, wanted.border.number, wanted.is_backward);
+        self.rings.settle();
+        self.settle();
+        lines
+    }
+
+    /// Lines could not be read again.
+    pub fn no_page(&mut self, slot: u32, problem: &Problem) {
+        if let Some(followed) = self.source_mut(slot) {
+            followed.stop_paging(problem.text.clone());
+        }
+    }
+
+    /// Whether older lines of a source are being read.
+    pub fn is_paging(&self) -> bool {
+        self.sources.iter().any(|f| f.is_paging)
+    }
+
+    /// Lines that are held, and that came, over all sources; seams not counted.
+    pub fn counts(&self) -> (u64, u64) {
+        self.rings.iter().fold((0, 0), |(held, received), ring| {
+            (held + ring.held(), received + ring.received())
+        })
+    }
+
+    /// Lines that came faster than they could be taken over.
+    pub fn skipped(&self) -> u64 {
+        self.sources.iter().map(|f| f.truth.skipped).sum()
+    }
+
     /// The text under the cursor, safe to show and to copy.
     pub fn line_under_cursor(&self) -> Option<SafeText> {
-        let line = self.ring.line(self.cursor)?;
+        self.text(self.cursor?)
+    }
+
+    /// The text of a line; `None` for a seam.
+    pub fn text(&self, key: Key) -> Option<SafeText> {
+        let line = self.rings.line(key)?;
         line.note
             .is_none()
             .then(|| SafeText::from_bytes(line.bytes))
     }
+
+    /// The selected lines from first to last; the line under the cursor where none are selected.
+    pub fn selected(&self) -> Option<(Key, Key)> {
+        let cursor = self.cursor?;
+        let anchor = self.anchor.unwrap_or(cursor);
+        Some((cursor.min(anchor), cursor.max(anchor)))
+    }
+
+    /// Whether a line is among the selected ones.
+    pub fn is_selected(&self, key: Key) -> bool {
+        self.anchor.is_some()
+            && self
+                .selected()
+                .is_some_and(|(from, to)| key >= from && key <= to)
+    }
+
+    /// The lines that are shown from one to another, seams left out.
+    pub fn lines_between(&self, from: Key, to: Key) -> impl Iterator<Item = (Key, &[u8])> {
+        let mut next = Some(from);
+        std::iter::from_fn(move || {
+            let key = next.filter(|key| *key <= to)?;
+            next = self.rings.next(key);
+            Some(key)
+        })
+        .filter_map(|key| {
+            let line = self.rings.line(key)?;
+            line.note.is_none().then_some((key, line.bytes))
+        })
+    }
+
+    /// Rows that the legend of the sources takes of a pane's height.
+    pub fn legend_rows(&self, height: usize) -> usize {
+        usize::from(self.sources.len() > 1 && height >= 5)
+    }
+
+    /// Rows that are left for lines.
+    pub fn body_height(&self, height: usize) -> usize {
+        height - self.legend_rows(height)
+    }
+}
+
+/// The rate is the mean of the last so many seconds.
+const RATE_WINDOW: Duration = Duration::from_secs(10);
+
+/// The shortest name of a service that tells it from the others beside it.
+pub fn short_name(id: &ServiceId, all: &[Followed]) -> String {
+    let is_unique = all
+        .iter()
+        .filter(|f| f.id().name == id.name)
+        .take(2)
+        .count()
+        < 2;
+    let name = if is_unique {
+        id.name.clone()
+    } else {
+        id.to_string()
+    };
+    format::cut(SafeText::from_text(&name).as_str(), 24)
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::domain::log::{Level, LogBlock, Stream};
-    use crate::store::ring::{LineFacts, PreparedBlock};
-
-    use super::*;
-
-    fn lines(texts: &[&str]) -> Vec<LogPiece> {
-        let mut block = LogBlock::default();
-        for text in texts {
-            block.push(None, Stream::Stdout, text.as_bytes(), 0);
-        }
-        let look = |text: &[u8]| LineFacts {
-            level: text.starts_with(b"ERROR").then_some(Level::Error),
-            ..LineFacts::default()
-        };
-        vec![LogPiece::Block(PreparedBlock::new(block, look))]
-    }
-
-    fn pane() -> LogsPane {
-        let mut pane = LogsPane::new(1 << 20);
-        pane.begin(Some(ServiceId::local("shop", "api")));
-        pane
-    }
-
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-
-    #[test]
-    fn it_follows_until_the_cursor_moves_and_again_on_demand() {
-        let mut pane = pane();
-        pane.push(lines(&["a", "b", "c"]), NOW);
-        assert_eq!(pane.cursor, 2);
-        pane.step(-1, 10);
-        pane.push(lines(&["d"]), NOW);
-        assert_eq!((pane.cursor, pane.is_following), (1, false));
-        pane.follow();
-        assert_eq!(pane.cursor, 3);
-    }
-
-    #[test]
-    fn e_from_the_followed_end_goes_to_the_last_error() {
-        let mut pane = pane();
-        pane.push(lines(&["ERROR 1", "a", "ERROR 2", "b"]), NOW);
-        assert!(pane.go_to_error(true, 10));
-        assert_eq!(pane.cursor, 2);
-        assert!(pane.go_to_error(false, 10));
-        assert_eq!(pane.cursor, 0);
-        assert!(!pane.go_to_error(false, 10));
-        assert!(pane.go_to_error(true, 10));
-        assert_eq!(pane.cursor, 2);
-    }
-
-    #[test]
-    fn the_rate_falls_to_nothing_when_nothing_comes() {
-        let mut pane = pane();
-        pane.push(lines(&["a"; 50]), NOW);
-        assert_eq!(pane.rate(NOW), 5);
-        let later = NOW + Duration::from_secs(11);
-        assert_eq!(pane.rate(later), 0);
-        assert!(!pane.is_busy(later));
-    }
-
-    #[test]
-    fn a_cursor_on_a_dropped_line_moves_to_the_oldest() {
-        let mut pane = LogsPane::new(300);
-        pane.begin(Some(ServiceId::local("shop", "api")));
-        pane.push(lines(&["a", "b", "c"]), NOW);
-        pane.go_top(10);
-        for _ in 0..20 {
-            pane.push(lines(&["d", "e"]), NOW);
-        }
-        assert_eq!(pane.cursor, pane.ring.range().start);
-        assert!(pane.cursor > 0);
-    }
-}
+mod tests;

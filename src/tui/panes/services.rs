@@ -11,6 +11,8 @@
 //! ╚════════════════════════════╝
 //! ```
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -36,6 +38,8 @@ pub struct ServicesPane {
     pub selected: Option<ServiceId>,
     /// What was last seen of it.
     last: Option<Service>,
+    /// Services whose logs are shown together; empty for that of the selected one alone.
+    marked: BTreeSet<ServiceId>,
 }
 
 impl ServicesPane {
@@ -65,6 +69,54 @@ impl ServicesPane {
                 .as_ref()
                 .filter(|s| Some(&s.id) == self.selected.as_ref())
         })
+    }
+
+    /// The services whose logs are shown: the marked ones that were found, else the selected one.
+    pub fn chosen(&self) -> impl Iterator<Item = &Service> {
+        let found = self.reading.value().map(|inventory| &inventory.services);
+        let alone = if self.marked.is_empty() {
+            self.selected()
+        } else {
+            None
+        };
+        found
+            .into_iter()
+            .flatten()
+            .filter(|service| self.marked.contains(&service.id))
+            .chain(alone)
+    }
+
+    /// Whether a service is marked.
+    pub fn is_marked(&self, id: &ServiceId) -> bool {
+        self.marked.contains(id)
+    }
+
+    /// Marks the selected service, or takes its mark away.
+    pub fn toggle_mark(&mut self) {
+        if let Some(id) = self.selected.clone()
+            && !self.marked.remove(&id)
+        {
+            self.marked.insert(id);
+        }
+    }
+
+    /// Marks every service of the selected one's group; where all are marked, none.
+    pub fn toggle_group(&mut self) {
+        let (Some(selected), Some(inventory)) = (&self.selected, self.reading.value()) else {
+            return;
+        };
+        let group: Vec<ServiceId> = inventory
+            .services
+            .iter()
+            .map(|service| &service.id)
+            .filter(|id| id.host == selected.host && id.group == selected.group)
+            .cloned()
+            .collect();
+        if group.iter().all(|id| self.marked.contains(id)) {
+            self.marked.retain(|id| !group.contains(id));
+        } else {
+            self.marked.extend(group);
+        }
     }
 
     /// Moves the selection by so many services; returns whether it moved.
@@ -368,10 +420,14 @@ fn draw_service<'a>(app: &App, service: &Service, width: usize) -> Line<'a> {
         .uptime_ms(service, app.now)
         .map_or_else(|| "-".to_owned(), format::span);
     let trouble = trouble(service);
-    let marker = if is_selected {
-        if theme.is_plain() { ">" } else { "▌" }
-    } else {
-        " "
+    let is_marked = app.services.is_marked(&service.id);
+    let marker = match (is_selected, is_marked, theme.is_plain()) {
+        (true, _, true) => ">",
+        (true, true, false) => "◆",
+        (true, false, false) => "▌",
+        (false, true, true) => "*",
+        (false, true, false) => "◇",
+        (false, false, _) => " ",
     };
     // marker, glyph, space, name …, release, uptime
     let uptime_width = 7;

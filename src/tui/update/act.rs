@@ -11,14 +11,11 @@ use crate::tui::overlays::confirm::{Operating, Stage, command_line};
 use crate::tui::overlays::menu::{self, Menu};
 use crate::tui::overlays::prompt::{Prompt, Purpose};
 use crate::tui::overlays::{Overlay, prompt};
-use crate::tui::panes::logs::Search;
 
-use super::motion::{
-    find, go, go_to_end, go_to_error, half_page, logs_height, scroll, toggle_follow,
-};
+use super::motion::{go, go_to_end, half_page, scroll};
 use super::operate::{accept_plan, plan};
 use super::runbook::{act_on_item, ask_about_item, plan_item, start_runbook};
-use super::{news, select};
+use super::{logs, news, select};
 
 /// Whether an action can do something right now. Footer and help are made from this.
 pub fn is_possible(app: &App, action: Action) -> bool {
@@ -36,15 +33,41 @@ pub fn is_possible(app: &App, action: Action) -> bool {
         | Action::FindText
         | Action::NextError
         | Action::PreviousError
+        | Action::NextWarning
+        | Action::PreviousWarning
         | Action::CopyLine
-        | Action::ToggleWrap => !app.logs.ring.is_empty(),
+        | Action::ToggleWrap
+        | Action::FilterIn
+        | Action::FilterOut
+        | Action::CycleLevel
+        | Action::JumpTime
+        | Action::CycleStamps
+        | Action::TogglePretty
+        | Action::ToggleColours
+        | Action::ToggleFold
+        | Action::FoldAll
+        | Action::ShowRecord
+        | Action::ToggleMark
+        | Action::NoteMark
+        | Action::ToggleSelect
+        | Action::ExportLines
+        | Action::OpenPager
+        | Action::OpenEditor => !app.logs.rings.is_empty(),
         Action::FindNext | Action::FindPrevious => app.logs.search.is_some(),
+        Action::ClearFilters | Action::MoreContext | Action::LessContext => {
+            !app.logs.rings.sieve().is_open()
+        }
+        Action::NextMark | Action::PreviousMark => !app.logs.marks.is_empty(),
+        Action::ShowSources => !app.logs.sources.is_empty(),
+        Action::MarkService | Action::MarkGroup => has_service,
         Action::CompareNow => app.checkpoint().is_some() && app.compare.running.is_none(),
         Action::CreateCheckpoint => app.saving.is_none(),
         Action::ShowExample => app.compare.pattern().is_some(),
         Action::ToggleUnchanged => app.compare.reading.value().is_some(),
         Action::ToggleLock => app.lock != Lock::ReadOnly,
-        Action::Close => app.overlay.is_some() || app.logs.search.is_some(),
+        Action::Close => {
+            app.overlay.is_some() || app.logs.search.is_some() || app.logs.anchor.is_some()
+        }
         Action::ToggleZoom => app.focus.panes.len() > 1,
         Action::StartRunbook => app.runbook.entry().is_some(),
         Action::ToggleList => app.runbook.run.is_some(),
@@ -92,7 +115,7 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         Action::ToggleLock => toggle_lock(app),
         Action::ToggleZoom => app.focus.is_zoomed = !app.focus.is_zoomed,
         Action::Refresh => return refresh(app),
-        Action::Close => close(app),
+        Action::Close => return close(app),
         Action::FocusNext => app.focus.step(true),
         Action::FocusPrevious => app.focus.step(false),
         Action::FocusServices => app.focus.set(Pane::Services),
@@ -115,29 +138,46 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
             return select(app);
         }
         Action::OpenLogs => app.focus.set(Pane::Logs),
-        Action::ToggleFollow => toggle_follow(app),
-        Action::FindText => {
-            let before = app.logs.search.as_ref().map_or("", |s| &s.text).to_owned();
-            app.overlay = Some(Overlay::Prompt(Box::new(Prompt::new(
-                Purpose::Find,
-                &before,
-            ))));
+        Action::MarkService => {
+            app.services.toggle_mark();
+            return select(app);
         }
-        Action::FindNext => find(app, true),
-        Action::FindPrevious => find(app, false),
-        Action::NextError | Action::PreviousError => go_to_error(app, action == Action::NextError),
-        Action::ToggleWrap => {
-            app.logs.is_wrapped = !app.logs.is_wrapped;
-            app.logs.column = 0;
+        Action::MarkGroup => {
+            app.services.toggle_group();
+            return select(app);
         }
-        Action::CopyLine => {
-            return app
-                .logs
-                .line_under_cursor()
-                .map(Effect::Copy)
-                .into_iter()
-                .collect();
-        }
+        Action::ToggleFollow
+        | Action::FindText
+        | Action::FindNext
+        | Action::FindPrevious
+        | Action::NextError
+        | Action::PreviousError
+        | Action::NextWarning
+        | Action::PreviousWarning
+        | Action::FilterIn
+        | Action::FilterOut
+        | Action::ClearFilters
+        | Action::MoreContext
+        | Action::LessContext
+        | Action::CycleLevel
+        | Action::JumpTime
+        | Action::ToggleWrap
+        | Action::CycleStamps
+        | Action::TogglePretty
+        | Action::ToggleColours
+        | Action::ToggleFold
+        | Action::FoldAll
+        | Action::ShowRecord
+        | Action::ShowSources
+        | Action::ToggleMark
+        | Action::NoteMark
+        | Action::NextMark
+        | Action::PreviousMark
+        | Action::ToggleSelect
+        | Action::CopyLine
+        | Action::ExportLines
+        | Action::OpenPager
+        | Action::OpenEditor => return logs::perform(app, action),
         Action::CompareNow => {
             close_menu(app);
             return news::compare_now(app, std::time::Duration::ZERO);
@@ -174,7 +214,7 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         Action::AcceptPlan => return accept_plan(app),
         Action::CopyPlan => {
             return command_line(app)
-                .map(|line| Effect::Copy(SafeText::from_text(&line)))
+                .map(|line| Effect::Copy(vec![SafeText::from_text(&line)]))
                 .into_iter()
                 .collect();
         }
@@ -275,17 +315,17 @@ fn refresh(app: &mut App) -> Vec<Effect> {
     let mut effects = super::begin();
     app.signals.next_at = None;
     app.signals.is_sampling = false;
-    if let Some(service) = app.selected().cloned() {
-        let id = service.id.clone();
-        app.logs.begin(Some(id));
-        effects.push(Effect::Follow(Box::new(service)));
-    }
+    let slots: Vec<u32> = app.logs.sources.iter().map(|f| f.slot).collect();
+    effects.extend(logs::reopen(app, &slots));
     app.tell(Grade::Ok, "Reading everything again.", None);
     effects
 }
 
-pub(super) fn close(app: &mut App) {
+pub(super) fn close(app: &mut App) -> Vec<Effect> {
     match app.overlay.take() {
+        Some(Overlay::Prompt(prompt)) if prompt.purpose == Purpose::Find => {
+            return logs::untype(app);
+        }
         Some(Overlay::Confirm) => {
             let is_over = app.operating.as_ref().is_some_and(|o| !o.is_executing());
             if is_over {
@@ -293,8 +333,10 @@ pub(super) fn close(app: &mut App) {
             }
         }
         Some(_) => {}
-        None => app.logs.search = None,
+        None if app.logs.anchor.is_some() => app.logs.anchor = None,
+        None => app.logs.set_search(None),
     }
+    Vec::new()
 }
 
 fn accept_text(app: &mut App) -> Vec<Effect> {
@@ -304,7 +346,7 @@ fn accept_text(app: &mut App) -> Vec<Effect> {
     let line = prompt.line().trim_end().to_owned();
     if line.is_empty() {
         if prompt.purpose == Purpose::Find {
-            app.logs.search = None;
+            app.logs.set_search(None);
         }
         return Vec::new();
     }
@@ -313,6 +355,7 @@ fn accept_text(app: &mut App) -> Vec<Effect> {
         Purpose::Fail => act_on_item(app, ItemAction::Fail { reason: Some(text) }),
         Purpose::Skip => act_on_item(app, ItemAction::Skip { reason: text }),
         Purpose::Comment => act_on_item(app, ItemAction::Comment { text }),
+        Purpose::Command if logs::command(&line) => logs::run(app, &line),
         Purpose::Command => match prompt::resolve(&line) {
             Ok(action) => perform(app, action),
             Err(text) => {
@@ -320,30 +363,7 @@ fn accept_text(app: &mut App) -> Vec<Effect> {
                 Vec::new()
             }
         },
-        Purpose::Find => {
-            let mut search = Search::new(&line);
-            search.restart(app.logs.ring.range().start);
-            let has_more = search.go_on(&app.logs.ring);
-            let height = logs_height(app);
-            // The newest match at or above the cursor: what is read is the end of the log.
-            let hit = search.next_hit(app.logs.cursor + 1, false);
-            app.logs.search = Some(search);
-            match hit {
-                Some(hit) => {
-                    app.logs.go_to(hit, height);
-                    app.focus.set(Pane::Logs);
-                }
-                None if !has_more => {
-                    app.tell(Grade::Unknown, format!("Not found: {line}"), None);
-                }
-                None => {}
-            }
-            if has_more {
-                vec![Effect::SearchOn]
-            } else {
-                Vec::new()
-            }
-        }
+        purpose => logs::accept(app, purpose, &line),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::tui::keymap::{Chord, Resolution};
 use crate::tui::layout::Pane;
 use crate::tui::overlays::Overlay;
 
-use super::act;
+use super::{act, logs};
 
 /// A key was pressed.
 pub(super) fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
@@ -30,8 +30,7 @@ pub(super) fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
         Resolution::Pending => Vec::new(),
         Resolution::Unbound => {
             app.typed.clear();
-            text(app, place, event);
-            Vec::new()
+            text(app, place, event)
         }
     }
 }
@@ -58,17 +57,19 @@ fn resolve(app: &mut App, place: Place) -> Resolution {
 }
 
 /// A key that means no action can be text.
-fn text(app: &mut App, place: Place, event: &KeyEvent) {
+fn text(app: &mut App, place: Place, event: &KeyEvent) -> Vec<Effect> {
     match (place, &mut app.overlay) {
         (Place::Prompt, Some(Overlay::Prompt(prompt))) => {
             prompt.text.input(*event);
+            let (purpose, line) = (prompt.purpose, prompt.line().to_owned());
+            return logs::typing(app, purpose, &line);
         }
         (Place::Confirm, _) => {
             let Some(operating) = &mut app.operating else {
-                return;
+                return Vec::new();
             };
             if operating.name_to_type().is_none() {
-                return;
+                return Vec::new();
             }
             match event.code {
                 KeyCode::Backspace => {
@@ -85,13 +86,18 @@ fn text(app: &mut App, place: Place, event: &KeyEvent) {
         }
         _ => {}
     }
+    Vec::new()
 }
 
 /// Text was pasted. A name that confirms a plan has to be typed: pasting it proves nothing.
 pub(super) fn paste(app: &mut App, text: &str) -> Vec<Effect> {
     app.flash = None;
     match &mut app.overlay {
-        Some(Overlay::Prompt(prompt)) => prompt.paste(text),
+        Some(Overlay::Prompt(prompt)) => {
+            prompt.paste(text);
+            let (purpose, line) = (prompt.purpose, prompt.line().to_owned());
+            return logs::typing(app, purpose, &line);
+        }
         Some(Overlay::Confirm) => {
             app.tell(
                 Grade::Warning,

@@ -1,6 +1,5 @@
 //! Moves what has the keys: cursors, views, the window of the log.
 
-use crate::domain::signal::Grade;
 use crate::tui::action::Place;
 use crate::tui::app::App;
 use crate::tui::effect::Effect;
@@ -46,6 +45,9 @@ pub(super) fn go(app: &mut App, by: i64) -> Vec<Effect> {
         Some(Overlay::Example { first }) => {
             *first = first.saturating_add_signed(amount).min(200);
         }
+        Some(Overlay::Record { first, .. } | Overlay::Sources { first }) => {
+            *first = first.saturating_add_signed(amount).min(5000);
+        }
         Some(Overlay::Confirm) => {
             if let Some(operating) = &mut app.operating {
                 operating.first = operating.first.saturating_add_signed(amount).min(200);
@@ -66,7 +68,10 @@ pub(super) fn go_in_pane(app: &mut App, by: i64) -> Vec<Effect> {
                 return select(app);
             }
         }
-        Pane::Logs => app.logs.step(by, height),
+        Pane::Logs => {
+            let height = super::logs::height(app);
+            app.logs.step(by, height);
+        }
         Pane::Compare => app.compare.step(amount),
         Pane::Signals => {
             app.signals.first = app.signals.first.saturating_add_signed(amount).min(200);
@@ -81,7 +86,7 @@ pub(super) fn go_to_end(app: &mut App, is_top: bool) -> Vec<Effect> {
     let far = if is_top { -1_000_000 } else { 1_000_000 };
     if app.overlay.is_none() && app.focus.pane == Pane::Logs {
         if is_top {
-            let height = app.places().inner(Pane::Logs).height as usize;
+            let height = super::logs::height(app);
             app.logs.go_top(height);
         } else {
             app.logs.follow();
@@ -96,55 +101,10 @@ pub(super) fn scroll(app: &mut App, by: isize) {
         (None, Pane::Compare) => {
             app.compare.column = app.compare.column.saturating_add_signed(by).min(10_000);
         }
-        (None, Pane::Logs) if !app.logs.is_wrapped => {
-            app.logs.column = app.logs.column.saturating_add_signed(by).min(60_000);
+        (None, Pane::Logs) if !app.logs.look.is_wrapped => {
+            let column = &mut app.logs.look.column;
+            *column = column.saturating_add_signed(by).min(60_000);
         }
         _ => {}
-    }
-}
-
-pub(super) fn logs_height(app: &App) -> usize {
-    (app.places().inner(Pane::Logs).height as usize).max(1)
-}
-
-pub(super) fn toggle_follow(app: &mut App) {
-    if app.logs.is_following {
-        let height = logs_height(app);
-        app.logs.stand_still(height);
-    } else {
-        app.logs.follow();
-    }
-}
-
-pub(super) fn go_to_error(app: &mut App, is_forward: bool) {
-    let height = logs_height(app);
-    if app.logs.go_to_error(is_forward, height) {
-        app.focus.set(Pane::Logs);
-    } else {
-        let side = if is_forward { "below" } else { "above" };
-        app.tell(
-            Grade::Ok,
-            format!("No error {side} in the lines that are held."),
-            None,
-        );
-    }
-}
-
-pub(super) fn find(app: &mut App, is_forward: bool) {
-    let height = logs_height(app);
-    let from = app.logs.cursor;
-    let Some(search) = &app.logs.search else {
-        app.tell(Grade::Unknown, "Nothing is searched for.", None);
-        return;
-    };
-    match search.next_hit(from, is_forward) {
-        Some(hit) => {
-            app.logs.go_to(hit, height);
-            app.focus.set(Pane::Logs);
-        }
-        None => {
-            let text = format!("Not found: {}", search.text);
-            app.tell(Grade::Unknown, text, None);
-        }
     }
 }

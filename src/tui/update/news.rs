@@ -20,12 +20,12 @@ use crate::tui::msg::{LogPiece, Problem};
 use crate::tui::overlays::Overlay;
 use crate::tui::overlays::confirm::{self, Stage};
 use crate::tui::panes::compare::{WATCH_EVERY, WATCH_FOR};
-use crate::tui::panes::logs::Source;
+use crate::tui::panes::logs::State;
 use crate::tui::panes::services::short_release;
 use crate::tui::panes::signals::SAMPLE_EVERY;
 use crate::tui::theme::{decision_grade, outcome_grade};
 
-use super::{has_card, operate, select};
+use super::{has_card, logs, operate, select};
 
 /// What runs was read: deploys are seen, the log of a service that came back is opened again.
 pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
@@ -35,7 +35,7 @@ pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
         .value()
         .map(|before| deploys(before, &inventory))
         .unwrap_or_default();
-    let was_running = is_running(app);
+    let ended = ended_logs(app);
     app.services.set(inventory, app.now);
     let mut effects = select(app);
     for (before, after) in &deployed {
@@ -63,21 +63,32 @@ pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
         app.compare.watch_until = Some(app.now + WATCH_FOR);
         effects.extend(compare_now(app, Duration::from_secs(5)));
     }
-    let has_no_log = matches!(app.logs.source, Source::Failed(_) | Source::Ended);
-    if has_no_log
-        && !was_running
-        && is_running(app)
-        && effects.is_empty()
-        && let Some(service) = app.selected()
-    {
-        effects.push(Effect::Follow(Box::new(service.clone())));
-    }
+    // A log that ended with its service is opened again when that runs again.
+    let back: Vec<u32> = ended
+        .into_iter()
+        .filter(|(_, id)| is_running(app, id))
+        .map(|(slot, _)| slot)
+        .collect();
+    effects.extend(logs::reopen(app, &back));
     effects
 }
 
-fn is_running(app: &App) -> bool {
-    app.selected()
-        .is_some_and(|s| s.state == ServiceState::Running)
+/// The logs that ended or failed and whose service does not run.
+fn ended_logs(app: &App) -> Vec<(u32, ServiceId)> {
+    app.logs
+        .sources
+        .iter()
+        .filter(|f| matches!(f.truth.state, State::Failed(_) | State::Ended))
+        .filter(|f| !is_running(app, f.id()))
+        .map(|f| (f.slot, f.id().clone()))
+        .collect()
+}
+
+fn is_running(app: &App, id: &ServiceId) -> bool {
+    let inventory = app.services.reading.value();
+    inventory
+        .and_then(|inventory| inventory.find(id))
+        .is_some_and(|service| service.state == ServiceState::Running)
 }
 
 /// Services that run another release than before, or the same in new containers: a changed environment file is
@@ -101,13 +112,9 @@ fn deploys(before: &Inventory, after: &Inventory) -> Vec<(Service, Service)> {
         .collect()
 }
 
-/// Pieces of a log came. Those of a service that is no longer selected were on their way already.
-pub(super) fn log(app: &mut App, service: &ServiceId, pieces: Vec<LogPiece>) -> Vec<Effect> {
-    if app.logs.service.as_ref() != Some(service) {
-        return Vec::new();
-    }
-    let notes = app.logs.push(pieces, app.now);
-    for note in notes {
+/// Pieces of a log came. Those of a log that was closed were on their way already.
+pub(super) fn log(app: &mut App, slot: u32, pieces: Vec<LogPiece>) -> Vec<Effect> {
+    for note in app.logs.push(slot, pieces, app.now) {
         let grade = match note.kind {
             LogNoteKind::Gap | LogNoteKind::Reconnecting | LogNoteKind::Ended => Grade::Warning,
             _ => Grade::Unknown,
@@ -124,13 +131,13 @@ pub(super) fn log(app: &mut App, service: &ServiceId, pieces: Vec<LogPiece>) -> 
             text: SafeText::from_text(&format!("log {} {}", note.kind.as_str(), note.detail)),
         });
     }
-    super::search_on(app)
+    logs::look_on(app)
 }
 
 /// A log ended by itself.
-pub(super) fn log_ended(app: &mut App, service: &ServiceId) -> Vec<Effect> {
-    if app.logs.service.as_ref() == Some(service) {
-        app.logs.source = Source::Ended;
+pub(super) fn log_ended(app: &mut App, slot: u32) -> Vec<Effect> {
+    if let Some(followed) = app.logs.source_mut(slot) {
+        followed.truth.state = State::Ended;
     }
     Vec::new()
 }
@@ -328,7 +335,16 @@ pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effec
             app.signals.next_at = Some(now + SAMPLE_EVERY);
             fail(&mut app.signals.reading, &cause, now);
         }
-        TaskKey::Follow => app.logs.source = Source::Failed(problem.clone()),
+        TaskKey::Follow(slot) => {
+            if let Some(followed) = app.logs.source_mut(slot) {
+                followed.truth.state = State::Failed(problem.clone());
+            }
+        }
+        // The pane says so where older lines would stand.
+        TaskKey::Page(slot) => {
+            app.logs.no_page(slot, &problem);
+            return Vec::new();
+        }
         TaskKey::CreateCheckpoint => app.saving = None,
         TaskKey::Plan | TaskKey::Execute => {
             if let Some(operating) = &mut app.operating {

@@ -13,14 +13,14 @@ use crate::ops::{Confirmation, ErrorKind};
 use crate::tui::app::{App, Lock};
 use crate::tui::effect::{Effect, TaskKey};
 use crate::tui::fixtures::{
-    bad_comparison, block, broken, checkpoints, empty, id, inventory, later, log_lines, plan, safe,
-    screen, service, setup,
+    bad_comparison, broken, checkpoints, empty, id, inventory, later, log, log_lines, plan, safe,
+    screen, service, setup, slot,
 };
 use crate::tui::layout::Pane;
 use crate::tui::msg::{Interrupt, LogPiece, Msg, Problem};
 use crate::tui::overlays::Overlay;
 use crate::tui::overlays::confirm::Stage;
-use crate::tui::panes::logs::Source;
+use crate::tui::panes::logs::State;
 use crate::tui::panes::signals::SAMPLE_EVERY;
 
 use super::update;
@@ -224,7 +224,7 @@ fn a_cyrillic_layout_reaches_the_same_actions() {
     type_in(&mut app, "Дя");
     assert!(app.is_armed() && app.focus.is_zoomed);
     type_in(&mut app, "пп");
-    assert_eq!(app.logs.cursor, 0);
+    assert_eq!(under_cursor(&app), "INFO GET /api/orders/88001");
     // In a prompt they are letters.
     type_in(&mut app, "/ошибка");
     let Some(Overlay::Prompt(prompt)) = &app.overlay else {
@@ -236,31 +236,33 @@ fn a_cyrillic_layout_reaches_the_same_actions() {
 #[test]
 fn selecting_another_service_opens_its_log_and_forgets_the_old_one() {
     let mut app = broken(120, 40);
+    let old = slot(&app);
     let effects = type_in(&mut app, "j");
     let followed = effects.iter().any(|e| match e {
-        Effect::Follow(service) => service.id == id("db"),
+        Effect::Follow { service, .. } => service.id == id("db"),
         _ => false,
     });
-    assert!(followed && app.logs.ring.is_empty());
+    assert!(followed && app.logs.rings.is_empty());
     // What was on its way from the old one is not shown as the new one's.
     update(
         &mut app,
         Msg::Log {
-            service: id("backend"),
+            slot: old,
             pieces: log_lines(),
         },
     );
-    assert!(app.logs.ring.is_empty());
+    assert!(app.logs.rings.is_empty());
 }
 
 #[test]
 fn skipped_lines_are_counted_in_the_title() {
     let mut app = broken(120, 40);
+    let slot = slot(&app);
     update(
         &mut app,
         Msg::Log {
-            service: id("backend"),
-            pieces: vec![LogPiece::Skipped(1204), block(&[("15:31:06", None, "x")])],
+            slot,
+            pieces: vec![LogPiece::Skipped(1204), log().1.block(&[("15:31:06", "x")])],
         },
     );
     assert!(screen(&app).contains("1,204 skipped"));
@@ -308,7 +310,7 @@ fn a_recreated_service_stays_selected_while_it_is_gone() {
     update(&mut app, Msg::Inventory(without));
     assert_eq!(app.services.selected, Some(id("backend")));
     assert_eq!(app.selected().unwrap().id, id("backend"));
-    assert_eq!(app.logs.service, Some(id("backend")));
+    assert_eq!(app.logs.sources[0].id(), &id("backend"));
 }
 
 #[test]
@@ -328,15 +330,16 @@ fn a_failure_keeps_what_was_known_and_says_that_it_is_old() {
     assert!(matches!(app.services.reading, Reading::Stale { .. }));
     assert!(matches!(app.compare.reading, Reading::Stale { .. }));
     assert!(matches!(app.signals.reading, Reading::Stale { .. }));
+    let slot = slot(&app);
     update(
         &mut app,
         Msg::Failed {
-            key: TaskKey::Follow,
+            key: TaskKey::Follow(slot),
             problem,
         },
     );
-    assert!(matches!(app.logs.source, Source::Failed(_)));
-    assert!(!app.logs.ring.is_empty());
+    assert!(matches!(app.logs.sources[0].truth.state, State::Failed(_)));
+    assert!(!app.logs.rings.is_empty());
     // The same failure again and again is one message.
     let count = app.notices.len();
     for _ in 0..5 {
@@ -414,17 +417,24 @@ fn signals_are_measured_only_while_they_can_be_seen_and_not_faster_than_planned(
     assert!(samples(&effects).is_empty());
 }
 
+/// The first three words of the line under the cursor.
+fn under_cursor(app: &App) -> String {
+    let line = app.logs.line_under_cursor().unwrap();
+    let words: Vec<&str> = line.as_str().split(' ').take(3).collect();
+    words.join(" ")
+}
+
 #[test]
 fn a_search_jumps_to_the_newest_match_and_n_goes_round() {
     let mut app = broken(120, 40);
     type_in(&mut app, "/payment");
     press(&mut app, KeyCode::Enter);
-    assert_eq!(app.logs.cursor, 7);
-    assert!(screen(&app).contains("2 of 2"));
+    assert_eq!(under_cursor(&app), "ERROR Invalid JSON");
+    assert!(screen(&app).contains("2 of 2"), "{}", screen(&app));
     type_in(&mut app, "n");
-    assert_eq!(app.logs.cursor, 6);
+    assert_eq!(under_cursor(&app), "WARN payment service");
     type_in(&mut app, "N");
-    assert_eq!(app.logs.cursor, 7);
+    assert_eq!(under_cursor(&app), "ERROR Invalid JSON");
     press(&mut app, KeyCode::Esc);
     assert!(app.logs.search.is_none());
 }
@@ -433,9 +443,10 @@ fn a_search_jumps_to_the_newest_match_and_n_goes_round() {
 fn e_goes_through_the_errors() {
     let mut app = broken(120, 40);
     type_in(&mut app, "e");
-    assert_eq!((app.logs.cursor, app.focus.pane), (7, Pane::Logs));
+    assert_eq!(under_cursor(&app), "ERROR Invalid JSON");
+    assert_eq!(app.focus.pane, Pane::Logs);
     type_in(&mut app, "E");
-    assert_eq!(app.logs.cursor, 4);
+    assert_eq!(under_cursor(&app), "ERROR NoneType has");
     type_in(&mut app, "E");
     assert!(says(&app, "No error above"));
 }

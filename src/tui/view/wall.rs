@@ -244,13 +244,10 @@ fn freshness(app: &App, width: usize) -> Line<'static> {
         }
         // Whatever changes is told by the runtimes at once, so what stands here is how things are.
         Reading::Fresh { .. } => {
-            let text = app
-                .logs
-                .service
-                .as_ref()
-                .map_or_else(String::new, |service| {
-                    format!(" {}  {}/s lines", service.name, app.logs.rate(app.now))
-                });
+            let text = app.logs.sources.first().map_or_else(String::new, |first| {
+                let name = &first.id().name;
+                format!(" {name}  {}/s lines", app.logs.rate(app.now))
+            });
             Line::styled(format::cut(&text, width), theme.style(Role::Dim))
         }
     }

@@ -1,28 +1,29 @@
-//! Draws the log: what is on screen is made safe here, line by line, so that lines nobody sees cost nothing.
+//! Draws the logs: what is on screen is made safe here, line by line, so that lines nobody sees cost nothing.
 
-use std::ops::Range;
+mod row;
+mod text;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthStr;
 
-use super::{LogsPane, Source};
-use crate::domain::log::{Level, LogNote, LogNoteKind};
+use super::{LogsPane, State, histogram, short_name};
 use crate::domain::safe_text::SafeText;
 use crate::domain::signal::Grade;
-use crate::store::ring::RingLine;
+use crate::store::ring::{Key, Totals};
 use crate::tui::action::{Action, Place};
 use crate::tui::app::App;
 use crate::tui::format;
 use crate::tui::layout::Pane;
 use crate::tui::panes::services;
-use crate::tui::theme::{Role, Theme};
+use crate::tui::theme::Role;
 
-/// Columns before the text of a line: marker, time, level.
-const HEAD: usize = 1 + 13 + 6;
+use row::Columns;
+
+/// Columns of the histogram of matches.
+const BARS: usize = 16;
 
 /// Draws the pane.
 pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
@@ -35,7 +36,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         frame,
         area,
     );
-    if let Some(bottom) = bottom(app) {
+    if let Some(bottom) = bottom(app, area.width.saturating_sub(4) as usize) {
         let at = Rect {
             y: area.bottom().saturating_sub(1),
             x: area.x + 2,
@@ -44,84 +45,111 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         };
         frame.render_widget(bottom, at);
     }
-    if pane.ring.is_empty() {
-        draw_empty(app, frame, inner);
+    let body = Rect {
+        y: inner.y + pane.legend_rows(inner.height as usize) as u16,
+        height: pane.body_height(inner.height as usize) as u16,
+        ..inner
+    };
+    if body.height < inner.height {
+        frame.render_widget(
+            legend(app, inner.width as usize),
+            Rect { height: 1, ..inner },
+        );
+    }
+    if pane.cursor.is_none() {
+        draw_empty(app, frame, body);
         return;
     }
-    let rows = window(app, inner.width as usize, inner.height as usize);
-    frame.render_widget(Paragraph::new(rows), inner);
-    if let Source::Failed(problem) = &pane.source {
+    let rows = window(app, body.width as usize, body.height as usize);
+    frame.render_widget(Paragraph::new(rows), body);
+    let failed = pane.sources.iter().find_map(|f| match &f.truth.state {
+        State::Failed(problem) => Some((f, problem)),
+        _ => None,
+    });
+    if let Some((followed, problem)) = failed {
         // What was read stays on screen; that no more comes must not be overlooked.
+        let name = short_name(followed.id(), &pane.sources);
         let text = format!(
-            " {} {} ",
+            " {} {name}: {} ",
             theme.grade_glyph(Grade::Unknown),
             problem.text.as_str()
         );
         let at = Rect {
-            y: inner.bottom().saturating_sub(1),
+            y: body.bottom().saturating_sub(1),
             height: 1,
-            ..inner
+            ..body
         };
         let line = Line::styled(
-            format::left(&text, inner.width as usize),
+            format::left(&text, body.width as usize),
             theme.style(Role::Critical),
         );
         frame.render_widget(line, at);
     }
 }
 
+/// The word for where the view stands, and the role it is drawn in.
+fn mode(pane: &LogsPane) -> (&'static str, Role) {
+    let all = |is: fn(&State) -> bool| pane.sources.iter().all(|f| is(&f.truth.state));
+    if all(|s| matches!(s, State::Failed(_))) {
+        ("NO CONNECTION", Role::Critical)
+    } else if all(|s| matches!(s, State::Ended)) {
+        ("ENDED", Role::Warning)
+    } else if pane.is_following {
+        ("FOLLOW", Role::Ok)
+    } else {
+        ("PAUSED", Role::Warning)
+    }
+}
+
 fn title(app: &App, width: usize) -> Vec<Span<'static>> {
     let pane = &app.logs;
     let theme = app.setup.theme;
-    let Some(service) = &pane.service else {
+    let Some(first) = pane.sources.first() else {
         return Vec::new();
     };
+    let mut names = short_name(first.id(), &pane.sources);
+    for (n, followed) in pane.sources.iter().enumerate().skip(1) {
+        let name = short_name(followed.id(), &pane.sources);
+        if names.width() + name.width() > width / 4 {
+            names.push_str(&format!(" +{}", pane.sources.len() - n));
+            break;
+        }
+        names.push(' ');
+        names.push_str(&name);
+    }
     let mut spans = vec![
-        Span::styled(format!(" {} ", service.name), theme.style(Role::Strong)),
+        Span::styled(format!(" {names} "), theme.style(Role::Strong)),
         Span::raw(theme.rule()),
     ];
-    let (word, role) = match (&pane.source, pane.is_following) {
-        (Source::Failed(_), _) => ("NO CONNECTION", Role::Critical),
-        (Source::Ended, _) => ("ENDED", Role::Warning),
-        (_, true) => ("FOLLOW", Role::Ok),
-        (_, false) => ("PAUSED", Role::Warning),
-    };
+    let (word, role) = mode(pane);
     spans.push(Span::styled(format!(" {word} "), theme.style(role)));
-    if matches!(pane.source, Source::Waiting | Source::None) {
+    if pane.sources.iter().all(|f| f.truth.state == State::Waiting) {
         return spans;
     }
-    let held = pane.ring.held();
-    let received = pane.ring.received();
-    let live = format!("live {}/s", format::count(pane.rate(app.now)));
-    let skipped = format!("{} skipped ", format::count(pane.skipped));
-    let oldest = pane
-        .ring
-        .oldest_at()
-        .map_or_else(String::new, |at| format!(", oldest {}", app.time(at)));
-    let held_of = if held == received {
-        format!("held {}", format::count(held))
-    } else {
-        format!(
-            "held {} of {}",
-            format::count(held),
-            format::count(received)
-        )
+    // One source has no legend: its truth stands here.
+    let (live, grade) = match pane.sources.as_slice() {
+        [only] => only.truth.words(app),
+        _ => (
+            format!("live {}/s", format::count(pane.rate(app.now))),
+            Grade::Ok,
+        ),
     };
-    // As much of it as there is room for; what was skipped is never left out.
+    let live = format::cut(&live, (width / 3).max(12));
+    let skipped = format!("{} skipped ", format::count(pane.skipped()));
     let used: usize = 12 + spans.iter().map(Span::width).sum::<usize>();
     let room = width.saturating_sub(used + live.width() + skipped.width() + 8);
-    let mut facts = vec![live];
-    if held != received && held_of.width() + oldest.width() <= room {
-        facts.push(format!("{held_of}{oldest}"));
-    } else if held_of.width() <= room {
-        facts.push(held_of);
-    }
     spans.push(Span::raw(theme.rule()));
-    spans.push(Span::styled(
-        format!(" {} · ", facts.join(" · ")),
-        theme.style(Role::Dim),
-    ));
-    let role = if pane.skipped > 0 {
+    let live_role = match grade {
+        Grade::Ok | Grade::Unknown => Role::Dim,
+        Grade::Warning => Role::Warning,
+        Grade::Critical => Role::Critical,
+    };
+    spans.push(Span::styled(format!(" {live} "), theme.style(live_role)));
+    if let Some(held) = held(app, room) {
+        spans.push(Span::styled(format!("· {held} "), theme.style(Role::Dim)));
+    }
+    spans.push(Span::styled("· ", theme.style(Role::Dim)));
+    let role = if pane.skipped() > 0 {
         Role::Warning
     } else {
         Role::Dim
@@ -130,97 +158,290 @@ fn title(app: &App, width: usize) -> Vec<Span<'static>> {
     spans
 }
 
+/// What is held of how much, as much of it as there is room for.
+fn held(app: &App, room: usize) -> Option<String> {
+    let pane = &app.logs;
+    let (held, received) = pane.counts();
+    let oldest = pane.rings.iter().filter_map(|ring| ring.oldest_at()).min();
+    let oldest = oldest.map_or_else(String::new, |at| format!(", oldest {}", app.time(at)));
+    let late: u64 = pane.rings.iter().map(|ring| ring.late()).sum();
+    let late = match late {
+        0 => String::new(),
+        n => format!(", {} late", format::count(n)),
+    };
+    let short = if held == received {
+        format!("held {}", format::count(held))
+    } else {
+        format!(
+            "held {} of {}",
+            format::count(held),
+            format::count(received.max(held))
+        )
+    };
+    let forms = [
+        format!("{short}{oldest}{late}"),
+        format!("{short}{oldest}"),
+        short,
+    ];
+    forms.into_iter().find(|form| form.width() <= room)
+}
+
+/// Where each source stands: `● backend live 310/s   ● worker ended (exit 137)`.
+fn legend(app: &App, width: usize) -> Line<'static> {
+    let pane = &app.logs;
+    let theme = app.setup.theme;
+    let mut spans = vec![Span::raw(" ")];
+    let mut left = width.saturating_sub(1);
+    // The worst stand first where there is no room for all.
+    let mut order: Vec<usize> = (0..pane.sources.len()).collect();
+    let grade_of = |at: &usize| pane.sources[*at].truth.words(app).1;
+    order.sort_by_key(|at| std::cmp::Reverse(grade_of(at)));
+    let total: usize = pane
+        .sources
+        .iter()
+        .map(|f| short_name(f.id(), &pane.sources).width() + f.truth.words(app).0.width() + 6)
+        .sum();
+    if total <= width {
+        order.sort_unstable();
+    }
+    for (n, at) in order.iter().enumerate() {
+        let followed = &pane.sources[*at];
+        let name = short_name(followed.id(), &pane.sources);
+        let (words, grade) = followed.truth.words(app);
+        let used = name.width() + words.width() + 6;
+        if used > left && n > 0 {
+            let rest = format!("+{} more", order.len() - n);
+            spans.push(Span::styled(
+                format::cut(&rest, left),
+                theme.style(Role::Dim),
+            ));
+            break;
+        }
+        left = left.saturating_sub(used);
+        let dot = if grade == Grade::Ok || grade == Grade::Unknown {
+            theme.bullet()
+        } else {
+            theme.grade_glyph(grade)
+        };
+        let role = match grade {
+            Grade::Ok | Grade::Unknown => Role::Dim,
+            Grade::Warning => Role::Warning,
+            Grade::Critical => Role::Critical,
+        };
+        spans.push(Span::styled(format!("{dot} {name} "), theme.series(*at)));
+        spans.push(Span::styled(format!("{words}   "), theme.style(role)));
+    }
+    Line::from(spans)
+}
+
 /// The search and what stands out of the ordinary, on the lower border.
-fn bottom(app: &App) -> Option<Line<'static>> {
+fn bottom(app: &App, width: usize) -> Option<Line<'static>> {
     let pane = &app.logs;
     let theme = app.setup.theme;
     let mut spans = Vec::new();
-    if let Some(search) = &pane.search {
-        let text = SafeText::from_text(&search.text);
-        let count = format::count(search.count() as u64);
-        let counter = match search.position(pane.cursor) {
-            Some(i) if !pane.is_following => format!("{} of {count}", format::count(i as u64)),
-            _ if search.count() == 0 => "not found".to_owned(),
-            _ => format!("{count} lines"),
-        };
+    let dim = |text: String| Span::styled(text, theme.style(Role::Dim));
+    spans.extend(filter_words(pane).map(|words| {
+        Span::styled(
+            format!(" {} ", format::cut(&words, width / 2)),
+            theme.style(Role::Warning),
+        )
+    }));
+    spans.extend(search_words(app, width));
+    if let Some((from, to)) = pane.anchor.and_then(|_| pane.selected()) {
+        let count = pane.lines_between(from, to).take(10_000).count();
+        let count = format::count(count as u64);
         spans.push(Span::styled(
-            format!(" /{} ", format::cut(text.as_str(), 30)),
+            format!(" {count} selected "),
             theme.style(Role::Accent),
         ));
-        spans.push(Span::styled(
-            format!(" {counter} "),
-            theme.style(Role::Text),
-        ));
     }
-    if pane.is_wrapped {
-        spans.push(Span::styled(" wrap ", theme.style(Role::Dim)));
+    if pane.look.is_wrapped {
+        spans.push(dim(" wrap ".to_owned()));
     }
-    if pane.column > 0 {
-        spans.push(Span::styled(
-            format!(" from column {} ", pane.column + 1),
-            theme.style(Role::Dim),
-        ));
+    if let Some(word) = pane.look.stamps.word() {
+        spans.push(dim(format!(" {word} ")));
     }
-    if !pane.is_following && !pane.ring.is_empty() {
-        let below = pane.ring.range().end.saturating_sub(pane.cursor + 1);
-        if below > 0 {
-            let key = app
-                .setup
-                .keymap
-                .key(Action::ToggleFollow, Place::Pane(Pane::Logs));
-            let hint = key.map_or_else(String::new, |key| format!(", {key} follows"));
-            spans.push(Span::styled(
-                format!(" {} below{hint} ", format::count(below)),
-                theme.style(Role::Dim),
-            ));
-        }
+    if pane.look.column > 0 {
+        spans.push(dim(format!(" from column {} ", pane.look.column + 1)));
+    }
+    if pane.is_paging() {
+        spans.push(dim(" reading more… ".to_owned()));
+    } else if !pane.is_following
+        && let Some(why) = pane.sources.iter().find_map(|f| f.no_pages.as_ref())
+    {
+        spans.push(dim(format!(
+            " no older lines: {} ",
+            format::cut(why.as_str(), 50)
+        )));
+    }
+    if !pane.is_following && pane.cursor != pane.rings.last() {
+        let key = app
+            .setup
+            .keymap
+            .key(Action::ToggleFollow, Place::Pane(Pane::Logs));
+        let hint = key.map_or_else(String::new, |key| format!(", {key} follows"));
+        spans.push(dim(format!(" more below{hint} ")));
     }
     (!spans.is_empty()).then(|| Line::from(spans))
 }
 
+/// What is shown, where that is not everything: `&timeout !health ≥warn ±2`.
+fn filter_words(pane: &LogsPane) -> Option<String> {
+    let sieve = pane.rings.sieve();
+    if sieve.is_open() {
+        return None;
+    }
+    let mut words = Vec::new();
+    let safe = |text: &str| SafeText::from_text(text).to_string();
+    words.extend(sieve.level.map(|level| format!("from {}", level.as_str())));
+    words.extend(
+        sieve
+            .include
+            .iter()
+            .map(|p| format!("&{}", safe(p.as_str()))),
+    );
+    words.extend(
+        sieve
+            .exclude
+            .iter()
+            .map(|p| format!("!{}", safe(p.as_str()))),
+    );
+    if sieve.before > 0 || sieve.after > 0 {
+        words.push(format!("+{} around", sieve.before.max(sieve.after)));
+    }
+    Some(format!("only {}", words.join(" ")))
+}
+
+fn search_words(app: &App, width: usize) -> Vec<Span<'static>> {
+    let pane = &app.logs;
+    let theme = app.setup.theme;
+    let Some(search) = &pane.search else {
+        return Vec::new();
+    };
+    let totals: Vec<(u32, Totals)> = pane
+        .sources
+        .iter()
+        .map(|f| (f.slot, pane.rings.totals(f.slot, pane.cursor, 0)))
+        .collect();
+    let found: u64 = totals.iter().map(|(_, t)| t.found).sum();
+    let before: u64 = totals.iter().map(|(_, t)| t.before).sum();
+    let is_complete = totals.iter().all(|(_, t)| t.is_complete);
+    let is_on_match = pane.cursor.is_some_and(|key| is_match(pane, key));
+    let count = format::count(found);
+    let mut counter = match (is_on_match && !pane.is_following, found) {
+        (true, _) => format!("{} of {count}", format::count(before + 1)),
+        (false, 0) if is_complete => "not found".to_owned(),
+        (false, _) => format!("{count} lines"),
+    };
+    if !is_complete {
+        counter.push('…');
+    }
+    let text = SafeText::from_text(&search.text);
+    let sign = if search.is_literal { " /text " } else { " /" };
+    let mut spans = vec![
+        Span::styled(
+            format!("{sign}{} ", format::cut(text.as_str(), 30)),
+            theme.style(Role::Accent),
+        ),
+        Span::styled(format!(" {counter} "), theme.style(Role::Text)),
+    ];
+    if found > 0 && totals.len() > 1 && width >= 80 {
+        let counts: Vec<String> = pane
+            .sources
+            .iter()
+            .zip(&totals)
+            .filter(|(_, (_, t))| t.found > 0)
+            .map(|(f, (_, t))| {
+                format!(
+                    "{} {}",
+                    short_name(f.id(), &pane.sources),
+                    format::count(t.found)
+                )
+            })
+            .collect();
+        let counts = format::cut(&counts.join(", "), width / 4);
+        spans.push(Span::styled(format!(" {counts} "), theme.style(Role::Dim)));
+    }
+    if width >= 70
+        && let Some(histogram) = histogram::of(pane, BARS, theme)
+    {
+        spans.push(Span::styled(
+            format!(" {} ", histogram.bars),
+            theme.style(Role::Accent),
+        ));
+        let (from, to) = (app.time(histogram.from), app.time(histogram.to));
+        spans.push(Span::styled(
+            format!("{from}–{to} "),
+            theme.style(Role::Dim),
+        ));
+    }
+    spans
+}
+
+fn is_match(pane: &LogsPane, key: Key) -> bool {
+    match (&pane.search, pane.rings.line(key)) {
+        (Some(search), Some(line)) => {
+            line.note.is_none() && search.finder.pattern().is_match(line.bytes)
+        }
+        _ => false,
+    }
+}
+
 fn draw_empty(app: &App, frame: &mut Frame<'_>, inner: Rect) {
     let pane = &app.logs;
-    let name = pane
-        .service
-        .as_ref()
-        .map_or_else(String::new, |id| id.name.clone());
-    if pane.service.is_none()
-        && let Some(lines) = services::nothing_found(app, inner.width.saturating_sub(2) as usize)
-    {
-        let area = super::super::inset(inner);
-        frame.render_widget(Paragraph::new(lines), area);
-        return;
-    }
-    match &pane.source {
-        Source::None => super::super::empty(
+    let Some(first) = pane.sources.first() else {
+        if let Some(lines) = services::nothing_found(app, inner.width.saturating_sub(2) as usize) {
+            frame.render_widget(Paragraph::new(lines), super::super::inset(inner));
+            return;
+        }
+        super::super::empty(
             app,
             "No service is selected.",
             &["Its log stands here as soon as one is found.".to_owned()],
             frame,
             inner,
-        ),
-        Source::Waiting => super::super::empty(
+        );
+        return;
+    };
+    let names: Vec<String> = pane
+        .sources
+        .iter()
+        .map(|f| short_name(f.id(), &pane.sources))
+        .collect();
+    let name = format::cut(&names.join(", "), 60);
+    if !pane.rings.is_empty() {
+        super::super::empty(
+            app,
+            "No line passes the filter.",
+            &[filter_words(pane).unwrap_or_default(), filter_hint(app)],
+            frame,
+            inner,
+        );
+        return;
+    }
+    match &first.truth.state {
+        State::Waiting => super::super::empty(
             app,
             &format!("Opening the log of {name}…"),
             &[],
             frame,
             inner,
         ),
-        Source::Live => super::super::empty(
+        State::Live | State::Stopped(_) | State::Reconnecting(_) => super::super::empty(
             app,
             &format!("{name} has written nothing yet."),
             &["New lines appear here as they come.".to_owned()],
             frame,
             inner,
         ),
-        Source::Ended => super::super::empty(
+        State::Ended => super::super::empty(
             app,
             &format!("The log of {name} is empty and ended."),
             &[],
             frame,
             inner,
         ),
-        Source::Failed(problem) => super::super::failed(
+        State::Failed(problem) => super::super::failed(
             app,
             &format!("The log of {name} could not be read"),
             &match &problem.fix {
@@ -233,37 +454,50 @@ fn draw_empty(app: &App, frame: &mut Frame<'_>, inner: Rect) {
     }
 }
 
+fn filter_hint(app: &App) -> String {
+    let key = app
+        .setup
+        .keymap
+        .key(Action::ClearFilters, Place::Pane(Pane::Logs));
+    key.map_or_else(String::new, |key| format!("{key} shows every line again."))
+}
+
 /// The screen rows around the cursor.
 fn window(app: &App, width: usize, height: usize) -> Vec<Line<'static>> {
     let pane = &app.logs;
-    let range = pane.ring.range();
+    let Some(cursor) = pane.cursor else {
+        return Vec::new();
+    };
+    let columns = Columns::of(app, width);
     let above = if pane.is_following {
         height.saturating_sub(1)
     } else {
         pane.above.min(height.saturating_sub(1))
     };
-    let at_cursor = rows_of(app, pane.cursor, width);
-    let mut rows: Vec<Line<'static>> = Vec::with_capacity(height);
     // Upwards from the cursor until the rows above it are filled …
     let mut upper: Vec<Vec<Line<'static>>> = Vec::new();
     let mut count = 0;
-    let mut number = pane.cursor;
-    while number > range.start && count < above {
-        number -= 1;
-        let lines = rows_of(app, number, width);
+    let mut key = cursor;
+    while count < above
+        && let Some(previous) = pane.rings.previous(key)
+    {
+        key = previous;
+        let lines = row::rows_of(app, key, &columns);
         count += lines.len();
         upper.push(lines);
     }
-    rows.extend(upper.into_iter().rev().flatten());
+    let mut rows: Vec<Line<'static>> = upper.into_iter().rev().flatten().collect();
     if count > above {
         rows.drain(..count - above);
     }
-    rows.extend(at_cursor);
+    rows.extend(row::rows_of(app, cursor, &columns));
     // … and downwards until the window is.
-    let mut number = pane.cursor + 1;
-    while number < range.end && rows.len() < height {
-        rows.extend(rows_of(app, number, width));
-        number += 1;
+    let mut key = cursor;
+    while rows.len() < height
+        && let Some(next) = pane.rings.next(key)
+    {
+        key = next;
+        rows.extend(row::rows_of(app, key, &columns));
     }
     // While following, the end stays at the bottom even when its last line takes several rows.
     if rows.len() > height {
@@ -274,196 +508,4 @@ fn window(app: &App, width: usize, height: usize) -> Vec<Line<'static>> {
         }
     }
     rows
-}
-
-/// The rows of one line: one, or several where lines are wrapped.
-fn rows_of(app: &App, number: u64, width: usize) -> Vec<Line<'static>> {
-    let pane = &app.logs;
-    let theme = app.setup.theme;
-    let Some(line) = pane.ring.line(number) else {
-        return Vec::new();
-    };
-    if let Some(note) = line.note {
-        return vec![seam(app, note, width)];
-    }
-    let is_cursor = number == pane.cursor && !pane.is_following && app.focus.pane == Pane::Logs;
-    let has_head = width >= 60 && (line.at.is_some() || line.level.is_some());
-    // Time and level stand in columns of their own, where there is room for these.
-    let from = if has_head { line.text_from } else { 0 };
-    let text = SafeText::from_bytes(line.bytes.get(from..).unwrap_or_default());
-    let text = if line.cut_bytes > 0 {
-        SafeText::from_text(&format!("{text}… {} more bytes", line.cut_bytes))
-    } else {
-        text
-    };
-    let text = text.as_str();
-    let head_width = if has_head { HEAD } else { 1 };
-    let room = width.saturating_sub(head_width).max(1);
-    let style = text_style(theme, &line);
-    let marks = marks(pane, text, number);
-    let mut rows = Vec::new();
-    if pane.is_wrapped {
-        let mut at = 0;
-        while rows.is_empty() || at < text.len() {
-            let part = format::columns(&text[at..], 0, room);
-            if part.is_empty() && !rows.is_empty() {
-                break;
-            }
-            let head = head(app, &line, has_head, rows.is_empty(), is_cursor);
-            let end = at + part.len();
-            rows.push(assemble(theme, head, text, at..end, &marks, style));
-            if part.is_empty() {
-                break;
-            }
-            at = end;
-        }
-        return rows;
-    }
-    let part = format::columns(text, pane.column, room);
-    let start = if part.is_empty() {
-        text.len()
-    } else {
-        part.as_ptr() as usize - text.as_ptr() as usize
-    };
-    let mut end = start + part.len();
-    let is_cut = end < text.len();
-    if is_cut {
-        end = start + format::columns(&text[start..], 0, room.saturating_sub(1)).len();
-    }
-    let head = head(app, &line, has_head, true, is_cursor);
-    let mut row = assemble(theme, head, text, start..end, &marks, style);
-    if is_cut {
-        row.push_span(Span::styled("…", theme.style(Role::Dim)));
-    }
-    vec![row]
-}
-
-fn text_style(theme: Theme, line: &RingLine<'_>) -> Style {
-    match line.level {
-        Some(Level::Error | Level::Fatal | Level::Warn) => Style::new(),
-        Some(Level::Debug | Level::Trace) => theme.style(Role::Dim),
-        Some(Level::Info) | None => Style::new(),
-    }
-}
-
-/// Marker, time and level of a line; on the further rows of a wrapped one, the room they take.
-fn head(
-    app: &App,
-    line: &RingLine<'_>,
-    has_head: bool,
-    is_first: bool,
-    is_cursor: bool,
-) -> Vec<Span<'static>> {
-    let theme = app.setup.theme;
-    let marker = match (is_cursor, theme.is_plain()) {
-        (true, true) => ">",
-        (true, false) => "▌",
-        (false, _) => " ",
-    };
-    let mut spans = vec![Span::styled(marker, theme.style(Role::Accent))];
-    if !has_head {
-        return spans;
-    }
-    if !is_first {
-        spans.push(Span::raw(" ".repeat(HEAD - 1)));
-        return spans;
-    }
-    let time = line.at.map_or_else(String::new, |at| {
-        format::time_with_millis(at, &app.setup.zone)
-    });
-    spans.push(Span::styled(
-        format::left(&time, 13),
-        theme.style(if is_cursor { Role::Text } else { Role::Dim }),
-    ));
-    let (word, style) = match line.level {
-        Some(level @ (Level::Error | Level::Fatal | Level::Warn)) => {
-            (level.as_str().to_uppercase(), theme.level(line.level))
-        }
-        Some(level) => (level.as_str().to_owned(), theme.style(Role::Dim)),
-        None => (String::new(), Style::new()),
-    };
-    spans.push(Span::styled(format::left(&word, 6), style));
-    spans
-}
-
-fn marks(pane: &LogsPane, text: &str, number: u64) -> Vec<(Range<usize>, Role)> {
-    let Some(search) = &pane.search else {
-        return Vec::new();
-    };
-    let role = if number == pane.cursor && !pane.is_following {
-        Role::CurrentMatch
-    } else {
-        Role::Match
-    };
-    search
-        .ranges(text)
-        .into_iter()
-        .map(|range| (range, role))
-        .collect()
-}
-
-/// One row: its head, then a part of the text with the matches in it marked.
-fn assemble(
-    theme: Theme,
-    head: Vec<Span<'static>>,
-    text: &str,
-    part: Range<usize>,
-    marks: &[(Range<usize>, Role)],
-    style: Style,
-) -> Line<'static> {
-    let mut spans = head;
-    let mut at = part.start;
-    for (range, role) in marks {
-        let from = range.start.clamp(at, part.end);
-        let to = range.end.clamp(from, part.end);
-        if from == to {
-            continue;
-        }
-        if from > at {
-            spans.push(Span::styled(text[at..from].to_owned(), style));
-        }
-        spans.push(Span::styled(
-            text[from..to].to_owned(),
-            style.patch(theme.style(*role)),
-        ));
-        at = to;
-    }
-    if at < part.end {
-        spans.push(Span::styled(text[at..part.end].to_owned(), style));
-    }
-    Line::from(spans)
-}
-
-/// `── recreated 15:00:12  api:1.4 → api:1.5 ─────`
-fn seam(app: &App, note: &LogNote, width: usize) -> Line<'static> {
-    let theme = app.setup.theme;
-    let rule = theme.rule();
-    let mut text = format!("{rule}{rule} {}", note.kind.as_str());
-    let at = note.to.or(note.from);
-    if let Some(at) = at {
-        text.push_str(&format!(" {}", app.time(at)));
-    }
-    if let (LogNoteKind::Gap | LogNoteKind::Reconnected, Some(from), Some(to)) =
-        (note.kind, note.from, note.to)
-    {
-        text.push_str(&format!(
-            ", gap {}",
-            format::span(format::elapsed_ms(from, to))
-        ));
-    }
-    if let Some(lines) = note.lines {
-        text.push_str(&format!(", {} lines", format::count(lines)));
-    }
-    if !note.detail.is_empty() {
-        text.push_str(&format!("  {}", note.detail));
-    }
-    text.push(' ');
-    let text = format::cut(&text, width.saturating_sub(2));
-    let fill = width.saturating_sub(text.width() + 2);
-    let role = match note.kind {
-        LogNoteKind::Gap | LogNoteKind::Skipped | LogNoteKind::Reconnecting => Role::Warning,
-        LogNoteKind::Ended => Role::Stale,
-        _ => Role::Seam,
-    };
-    Line::styled(format!(" {text}{}", rule.repeat(fill)), theme.style(role))
 }

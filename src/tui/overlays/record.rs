@@ -1,0 +1,112 @@
+//! One record of a log, whole: every line of it, long lines wrapped, its fields one below the other.
+
+use ratatui::Frame;
+use ratatui::text::{Line, Span};
+
+use crate::analysis::parse::fields;
+use crate::domain::safe_text::SafeText;
+use crate::store::ring::Key;
+use crate::tui::app::App;
+use crate::tui::format;
+use crate::tui::panes::services::wrap;
+use crate::tui::theme::Role;
+
+/// At most so many rows are made: a line of 64 KiB has a thousand on a narrow screen.
+const MOST_ROWS: usize = 5000;
+
+fn lines(app: &App, key: Key, width: usize) -> Vec<Line<'static>> {
+    let theme = app.setup.theme;
+    let keys = app.logs.rings.record(key);
+    let Some(first) = keys.first().and_then(|key| app.logs.rings.line(*key)) else {
+        return vec![Line::raw("The line is not held any more.")];
+    };
+    let service = app
+        .logs
+        .source(key.source)
+        .map_or_else(String::new, |f| f.id().to_string());
+    let at = first.at.map_or_else(
+        || "no time".to_owned(),
+        |at| {
+            at.to_zoned(app.setup.zone.clone())
+                .strftime("%Y-%m-%d %H:%M:%S%.3f %:z")
+                .to_string()
+        },
+    );
+    let level = first.level.map_or("no level", |level| level.as_str());
+    let mut rows = vec![Line::styled(
+        format!(
+            "{}  {at}  {level}  {}{}",
+            SafeText::from_text(&service),
+            first.stream.as_str(),
+            if first.is_late { "  late" } else { "" }
+        ),
+        theme.style(Role::Dim),
+    )];
+    for key in &keys {
+        let Some(line) = app.logs.rings.line(*key) else {
+            continue;
+        };
+        if let Some(note) = line.note {
+            rows.push(Line::raw(format!("{} {}", note.kind.as_str(), note.detail)));
+            continue;
+        }
+        let text = SafeText::from_bytes(line.bytes);
+        rows.extend(wrap(text.as_str(), width).into_iter().map(Line::raw));
+        if line.cut_bytes > 0 {
+            rows.push(Line::styled(
+                format!(
+                    "… {} more bytes were cut off",
+                    format::count(u64::from(line.cut_bytes))
+                ),
+                theme.style(Role::Warning),
+            ));
+        }
+        if rows.len() > MOST_ROWS {
+            rows.truncate(MOST_ROWS);
+            rows.push(Line::styled(
+                "… more rows than are shown here; V opens them all",
+                theme.style(Role::Warning),
+            ));
+            return rows;
+        }
+    }
+    let bytes = first.bytes.get(first.text_from..).unwrap_or_default();
+    if let Some(fields) = fields::read(bytes) {
+        rows.push(Line::default());
+        let name_width = fields
+            .others
+            .iter()
+            .map(|(key, _)| key.chars().count())
+            .max()
+            .unwrap_or(0)
+            .min(24);
+        rows.push(Line::styled(
+            SafeText::from_text(&fields.message).to_string(),
+            theme.style(Role::Strong),
+        ));
+        for (key, value) in &fields.others {
+            let name = format::left(SafeText::from_text(key).as_str(), name_width);
+            let value = SafeText::from_text(value);
+            let room = width.saturating_sub(name_width + 2).max(8);
+            for (n, part) in wrap(value.as_str(), room).into_iter().enumerate() {
+                let name = if n == 0 {
+                    name.clone()
+                } else {
+                    " ".repeat(name_width)
+                };
+                rows.push(Line::from(vec![
+                    Span::styled(format!("{name}  "), theme.style(Role::Dim)),
+                    Span::raw(part),
+                ]));
+            }
+        }
+    }
+    rows
+}
+
+/// Draws the overlay.
+pub fn draw(app: &App, key: Key, first: usize, frame: &mut Frame<'_>) {
+    let width = frame.area().width.min(150);
+    let rows = lines(app, key, width.saturating_sub(4) as usize);
+    super::scrolled(app, "Record", width, rows, first, frame);
+}

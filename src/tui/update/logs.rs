@@ -1,0 +1,448 @@
+//! What is done to the logs: searching, filtering, jumping, marking, taking lines out.
+
+use crate::domain::log::{Level, PageBorder};
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::Service;
+use crate::domain::signal::Grade;
+use crate::domain::time;
+use crate::domain::timeline::{TimelineEvent, TimelineKind};
+use crate::store::ring::{Key, Sieve};
+use crate::tui::action::Action;
+use crate::tui::app::App;
+use crate::tui::effect::{Effect, TaskKey};
+use crate::tui::format;
+use crate::tui::layout::Pane;
+use crate::tui::overlays::Overlay;
+use crate::tui::overlays::prompt::{Prompt, Purpose};
+use crate::tui::panes::logs::Search;
+
+/// At most so many lines are copied at once; more than that is saved to a file.
+const MOST_COPIED: usize = 5000;
+
+/// Rows of lines in the logs pane.
+pub(super) fn height(app: &App) -> usize {
+    let inner = app.places().inner(Pane::Logs).height as usize;
+    app.logs.body_height(inner).max(1)
+}
+
+/// Opens and closes logs, so that those of the chosen services are shown: the marked ones, else the selected one.
+pub(super) fn choose(app: &mut App) -> Vec<Effect> {
+    let services: Vec<Service> = app.services.chosen().cloned().collect();
+    let (opened, closed) = app.logs.choose(&services);
+    let close = closed.into_iter().flat_map(|slot| {
+        [
+            Effect::Cancel(TaskKey::Follow(slot)),
+            Effect::Cancel(TaskKey::Page(slot)),
+        ]
+    });
+    let open = opened.into_iter().map(|(slot, service)| Effect::Follow {
+        slot,
+        service: Box::new(service),
+    });
+    close.chain(open).collect()
+}
+
+/// Opens the logs of these slots again from the start.
+pub(super) fn reopen(app: &mut App, slots: &[u32]) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for slot in slots {
+        if let Some((new, service)) = app.logs.reopen(*slot) {
+            effects.push(Effect::Cancel(TaskKey::Follow(*slot)));
+            effects.push(Effect::Cancel(TaskKey::Page(*slot)));
+            effects.push(Effect::Follow {
+                slot: new,
+                service: Box::new(service),
+            });
+        }
+    }
+    effects
+}
+
+/// Does what an action of the logs means.
+pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
+    let height = height(app);
+    match action {
+        Action::FindText => {
+            app.logs.search_before = app.logs.search.as_ref().map(|s| s.text.clone());
+            let before = app.logs.search_before.clone().unwrap_or_default();
+            ask(app, Purpose::Find, &before);
+        }
+        Action::FilterIn => ask(app, Purpose::FilterIn, ""),
+        Action::FilterOut => ask(app, Purpose::FilterOut, ""),
+        Action::JumpTime => ask(app, Purpose::Time, ""),
+        Action::NoteMark => ask(app, Purpose::Mark, ""),
+        Action::ExportLines => ask(app, Purpose::Export, ""),
+        Action::FindNext => find(app, true),
+        Action::FindPrevious => find(app, false),
+        Action::NextError => go_to_level(app, Level::Error, true),
+        Action::PreviousError => go_to_level(app, Level::Error, false),
+        Action::NextWarning => go_to_level(app, Level::Warn, true),
+        Action::PreviousWarning => go_to_level(app, Level::Warn, false),
+        Action::ClearFilters => return sieve(app, |sieve| *sieve = Sieve::default()),
+        Action::MoreContext => return context(app, 1),
+        Action::LessContext => return context(app, -1),
+        Action::CycleLevel => {
+            return sieve(app, |sieve| {
+                sieve.level = match sieve.level {
+                    None => Some(Level::Info),
+                    Some(Level::Info) => Some(Level::Warn),
+                    Some(Level::Warn) => Some(Level::Error),
+                    Some(_) => None,
+                };
+            });
+        }
+        Action::ToggleFollow if app.logs.is_following => app.logs.stand_still(height),
+        Action::ToggleFollow => app.logs.follow(),
+        Action::ToggleWrap => {
+            app.logs.look.is_wrapped = !app.logs.look.is_wrapped;
+            app.logs.look.column = 0;
+        }
+        Action::CycleStamps => app.logs.look.stamps = app.logs.look.stamps.next(),
+        Action::TogglePretty => app.logs.look.is_pretty = !app.logs.look.is_pretty,
+        Action::ToggleColours => app.logs.look.has_colours = !app.logs.look.has_colours,
+        Action::FoldAll => {
+            app.logs.stand_still(height);
+            let is_on = !app.logs.rings.is_folding();
+            app.logs.rings.set_folding(is_on);
+            app.logs.settle();
+        }
+        Action::ToggleFold => {
+            if let Some(head) = app
+                .logs
+                .cursor
+                .and_then(|key| app.logs.rings.toggle_fold(key))
+            {
+                app.logs.go_to(head, height);
+            }
+        }
+        Action::ShowRecord => {
+            if let Some(key) = app.logs.cursor {
+                app.logs.stand_still(height);
+                app.overlay = Some(Overlay::Record { key, first: 0 });
+            }
+        }
+        Action::ShowSources => app.overlay = Some(Overlay::Sources { first: 0 }),
+        Action::ToggleMark => {
+            if let Some(key) = app.logs.cursor {
+                app.logs.stand_still(height);
+                app.logs.marks.toggle(key);
+            }
+        }
+        Action::NextMark => go_to_mark(app, true),
+        Action::PreviousMark => go_to_mark(app, false),
+        Action::ToggleSelect => {
+            app.logs.stand_still(height);
+            app.logs.anchor = match app.logs.anchor {
+                Some(_) => None,
+                None => app.logs.cursor,
+            };
+        }
+        Action::CopyLine => return copy(app),
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn ask(app: &mut App, purpose: Purpose, text: &str) {
+    app.overlay = Some(Overlay::Prompt(Box::new(Prompt::new(purpose, text))));
+}
+
+/// The text of a search changed while it is typed: its matches show at once.
+pub(super) fn typing(app: &mut App, purpose: Purpose, line: &str) -> Vec<Effect> {
+    if purpose != Purpose::Find {
+        return Vec::new();
+    }
+    app.logs.set_search((!line.is_empty()).then_some(line));
+    look_on(app)
+}
+
+/// A search was left without taking it: the one before holds again.
+pub(super) fn untype(app: &mut App) -> Vec<Effect> {
+    let before = app.logs.search_before.take();
+    app.logs.set_search(before.as_deref());
+    look_on(app)
+}
+
+/// A text for the logs was typed and taken.
+pub(super) fn accept(app: &mut App, purpose: Purpose, line: &str) -> Vec<Effect> {
+    match purpose {
+        Purpose::Find => return accept_find(app, line),
+        Purpose::FilterIn | Purpose::FilterOut => {
+            let (pattern, _) = crate::tui::panes::logs::pattern(line);
+            return sieve(app, |sieve| {
+                if purpose == Purpose::FilterIn {
+                    sieve.include.push(pattern);
+                } else {
+                    sieve.exclude.push(pattern);
+                }
+            });
+        }
+        Purpose::Time => {
+            if !jump(app, line) {
+                app.tell(
+                    Grade::Warning,
+                    format!("No time: {line:?}; 15:02, \"2025-12-27 14:50\" or -5m"),
+                    None,
+                );
+            }
+        }
+        Purpose::Mark => mark(app, line),
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn accept_find(app: &mut App, line: &str) -> Vec<Effect> {
+    app.logs.search_before = None;
+    app.logs.set_search(Some(line));
+    let has_more = app.logs.look_on();
+    let height = height(app);
+    // The newest match at or above the cursor: what is read is the end of the log.
+    let cursor = app.logs.cursor;
+    let is_here = cursor.is_some_and(|key| is_match(app, key));
+    let hit = cursor.filter(|_| is_here).or_else(|| {
+        let key = cursor?;
+        let above = app.logs.rings.next_match(key, false);
+        above.or_else(|| app.logs.rings.next_match(key, true))
+    });
+    match hit {
+        Some(hit) => {
+            app.logs.go_to(hit, height);
+            app.focus.set(Pane::Logs);
+        }
+        None if !has_more => {
+            app.tell(Grade::Unknown, format!("Not found: {line}"), None);
+        }
+        None => app.logs.is_jump_due = true,
+    }
+    if has_more {
+        vec![Effect::SearchOn]
+    } else {
+        Vec::new()
+    }
+}
+
+fn is_match(app: &App, key: Key) -> bool {
+    let pattern = |search: &Search| {
+        let line = app.logs.rings.line(key);
+        line.is_some_and(|line| search.finder.pattern().is_match(line.bytes))
+    };
+    app.logs.search.as_ref().is_some_and(pattern)
+}
+
+/// Looks at some more lines, then lets keys through.
+pub(super) fn look_on(app: &mut App) -> Vec<Effect> {
+    let has_more = app.logs.look_on();
+    if app.logs.is_jump_due
+        && let Some(cursor) = app.logs.cursor
+        && let Some(hit) = app.logs.rings.next_match(cursor, false)
+    {
+        app.logs.is_jump_due = false;
+        let height = height(app);
+        app.logs.go_to(hit, height);
+    }
+    if has_more {
+        vec![Effect::SearchOn]
+    } else {
+        Vec::new()
+    }
+}
+
+/// To the match behind the cursor, or the one in front of it; at the end it goes round.
+fn find(app: &mut App, is_forward: bool) {
+    let height = height(app);
+    let (Some(search), Some(cursor)) = (&app.logs.search, app.logs.cursor) else {
+        app.tell(Grade::Unknown, "Nothing is searched for.", None);
+        return;
+    };
+    let text = search.text.clone();
+    let rings = &app.logs.rings;
+    let around = if is_forward { Key::FIRST } else { Key::LAST };
+    let hit = rings
+        .next_match(cursor, is_forward)
+        .or_else(|| rings.next_match(around, is_forward));
+    match hit {
+        Some(hit) => {
+            app.logs.go_to(hit, height);
+            app.focus.set(Pane::Logs);
+        }
+        None => app.tell(Grade::Unknown, format!("Not found: {text}"), None),
+    }
+}
+
+fn go_to_level(app: &mut App, level: Level, is_forward: bool) {
+    let height = height(app);
+    if app.logs.go_to_level(level, is_forward, height) {
+        app.focus.set(Pane::Logs);
+    } else {
+        let side = if is_forward { "below" } else { "above" };
+        let what = if level == Level::Warn {
+            "warning"
+        } else {
+            "error"
+        };
+        app.tell(
+            Grade::Ok,
+            format!("No {what} {side} in the lines that are held."),
+            None,
+        );
+    }
+}
+
+fn go_to_mark(app: &mut App, is_forward: bool) {
+    let height = height(app);
+    let Some(cursor) = app.logs.cursor else {
+        return;
+    };
+    match app.logs.marks.next(cursor, is_forward) {
+        Some(key) if app.logs.rings.line(key).is_some() => app.logs.go_to(key, height),
+        Some(_) => app.tell(
+            Grade::Unknown,
+            "The marked line is not held any more.",
+            None,
+        ),
+        None => {
+            let side = if is_forward { "below" } else { "above" };
+            app.tell(Grade::Unknown, format!("No mark {side}."), None);
+        }
+    }
+}
+
+/// Marks the line under the cursor with a note, and tells the timeline.
+fn mark(app: &mut App, note: &str) {
+    let Some(key) = app.logs.cursor else {
+        return;
+    };
+    let note = SafeText::from_text(note);
+    app.logs.marks.set_note(key, note.clone());
+    let line = app.logs.text(key).unwrap_or_default();
+    let service = app.logs.source(key.source).map(|f| f.id().clone());
+    app.timeline.push(TimelineEvent {
+        at: key.instant().unwrap_or(app.now),
+        kind: TimelineKind::Note,
+        service,
+        grade: Grade::Unknown,
+        text: SafeText::from_text(&format!("{note}: {}", format::cut(line.as_str(), 200))),
+    });
+}
+
+/// Whether a typed command is one of the logs': a time to go to, or `export FILE`.
+pub(super) fn command(line: &str) -> bool {
+    let line = line.trim();
+    line.starts_with("export ") || line.starts_with(|c: char| c.is_ascii_digit() || c == '-')
+}
+
+/// Does what a typed command of the logs says.
+pub(super) fn run(app: &mut App, line: &str) -> Vec<Effect> {
+    match line.trim().strip_prefix("export ") {
+        Some(file) => accept(app, Purpose::Export, file.trim()),
+        None => accept(app, Purpose::Time, line),
+    }
+}
+
+/// Goes to the time that a text says; `false` where it says none.
+pub(super) fn jump(app: &mut App, text: &str) -> bool {
+    let text = text.trim().trim_matches('"');
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let now = app.now.to_zoned(app.setup.zone.clone());
+    let Ok(at) = time::parse(text, &now) else {
+        return false;
+    };
+    let height = height(app);
+    if app.logs.go_to_time(at, height) {
+        app.focus.set(Pane::Logs);
+        let is_before_all = app.logs.cursor == app.logs.rings.first();
+        if is_before_all
+            && app
+                .logs
+                .cursor
+                .and_then(|k| k.instant())
+                .is_some_and(|t| t > at)
+        {
+            let text = format!("The lines that are held begin after {}.", app.time(at));
+            app.tell(Grade::Unknown, text, None);
+        }
+    } else {
+        app.tell(Grade::Unknown, "No line is held.", None);
+    }
+    true
+}
+
+fn context(app: &mut App, by: isize) -> Vec<Effect> {
+    sieve(app, |sieve| {
+        sieve.before = sieve.before.saturating_add_signed(by).min(100);
+        sieve.after = sieve.before;
+    })
+}
+
+/// Changes which records are shown; the cursor stays where it is, or goes to the nearest record that is shown.
+fn sieve(app: &mut App, change: impl FnOnce(&mut Sieve)) -> Vec<Effect> {
+    let mut sieve = app.logs.rings.sieve().clone();
+    change(&mut sieve);
+    app.logs.set_sieve(sieve);
+    look_on(app)
+}
+
+fn copy(app: &mut App) -> Vec<Effect> {
+    if let Some(Overlay::Record { key, .. }) = app.overlay {
+        let lines = app.logs.rings.record(key);
+        let lines = lines.into_iter().filter_map(|key| app.logs.text(key));
+        return vec![Effect::Copy(lines.collect())];
+    }
+    let Some((from, to)) = app.logs.selected() else {
+        return Vec::new();
+    };
+    let lines: Vec<SafeText> = app
+        .logs
+        .lines_between(from, to)
+        .take(MOST_COPIED + 1)
+        .map(|(_, bytes)| SafeText::from_bytes(bytes))
+        .collect();
+    if lines.len() > MOST_COPIED {
+        app.tell(
+            Grade::Warning,
+            format!("More than {MOST_COPIED} lines are selected: nothing was copied."),
+            Some(SafeText::from_text("save them to a file: S")),
+        );
+        return Vec::new();
+    }
+    app.logs.anchor = None;
+    if lines.is_empty() {
+        return Vec::new();
+    }
+    vec![Effect::Copy(lines)]
+}
+
+/// Lines that the cursor comes near to and that are not held are read again.
+pub(super) fn keep_paging(app: &mut App) -> Option<Effect> {
+    if !app.is_visible(Pane::Logs) {
+        return None;
+    }
+    let height = height(app);
+    let wanted = app.logs.wanted_page(height)?;
+    let followed = app.logs.source(wanted.slot)?;
+    let ring = app.logs.rings.ring(wanted.slot)?;
+    let border = ring.border(wanted.border.number, followed.truth.skipped);
+    let file = ring.file(wanted.border.number).cloned();
+    let service = Box::new(followed.service.clone());
+    let Some(border) = border else {
+        let why = SafeText::from_text("these lines have no time to ask for");
+        app.logs.source_mut(wanted.slot)?.stop_paging(why);
+        return None;
+    };
+    // A place in a file is that of a line that is held: forwards it comes once more, and is left out.
+    let border = match border {
+        PageBorder::Time { .. } if !wanted.is_backward => {
+            let why = SafeText::from_text("go on to the newest lines with G");
+            app.logs.source_mut(wanted.slot)?.stop_paging(why);
+            return None;
+        }
+        border => border,
+    };
+    Some(Effect::ReadPage {
+        wanted,
+        service,
+        border,
+        file,
+    })
+}
