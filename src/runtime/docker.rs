@@ -10,6 +10,7 @@ mod events;
 mod follow;
 mod inspect;
 mod logs;
+mod page;
 mod stats;
 
 pub use change::{restart_container, start_container, stop_container, tag_image};
@@ -17,4 +18,5 @@ pub use connect::{DEFAULT_ADDRESS, Engine};
 pub use events::watch;
 pub use inspect::{discover, image_id, inspect_container};
 pub use logs::read_logs;
+pub use page::read_page;
 pub use stats::saturation;

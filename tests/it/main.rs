@@ -20,6 +20,7 @@ mod demo;
 mod files;
 mod follow;
 mod logs;
+mod pages;
 mod refusals;
 mod roll_back;
 mod runbook;

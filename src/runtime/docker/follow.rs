@@ -193,7 +193,6 @@ impl Follower {
         let resume = self.known.get(&id).map(|k| k.position);
         let mut ask = Ask::window(container, self.request.window);
         ask.follow = true;
-        ask.resume = resume.filter(|p| p.newest.is_some());
         if is_first {
             ask.tail = self.request.tail;
         }
@@ -203,7 +202,9 @@ impl Follower {
                 since: None,
                 ..ask.window
             };
+            ask.since = None;
         }
+        ask.resume(resume);
         let source = Source::open(&self.engine, &ask).await?;
         self.known.insert(
             id,
@@ -306,7 +307,7 @@ impl Reader {
             if self.to.is_closed() {
                 return self.ended(position, None, false);
             }
-            self.ask.resume = position.newest.is_some().then_some(position);
+            self.ask.resume(Some(position));
             match self.reopen(position).await {
                 Ok(resumed) => source = resumed,
                 Err(mut ended) => {

@@ -28,7 +28,9 @@ const BLOCK_AGE: Duration = Duration::from_millis(50);
 /// The engine flushes the head of its answer before it looks into the files.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Asked for beyond a tail: the engine counts the fragments of long lines, we count lines.
-const TAIL_SLACK: u64 = 64;
+pub(super) const TAIL_SLACK: u64 = 64;
+/// The engine stops at the first line after `until`, and lines of two streams may be a little out of order.
+const OUT_OF_ORDER: Duration = Duration::from_secs(1);
 
 /// Reads what `request` asks for of every container of the service, replicas merged by time (closed window) or by
 /// arrival (follow). Returns when the window is read or, following, when nobody listens.
@@ -133,7 +135,13 @@ async fn read_tail(
 pub(super) struct Ask {
     pub(super) id: String,
     pub(super) is_tty: bool,
+    /// What the engine is asked for: from this instant …
+    pub(super) since: Option<Timestamp>,
+    /// … up to the first line after this one, where it stops.
+    pub(super) until: Option<Timestamp>,
+    /// What is kept of it.
     pub(super) window: Window,
+    /// Only the last so many messages of the log, counted from its end whatever `until` says.
     pub(super) tail: Option<u64>,
     pub(super) follow: bool,
     /// Where an earlier stream of the same container ended.
@@ -145,6 +153,8 @@ impl Ask {
         Self {
             id: container.id.clone().unwrap_or_default(),
             is_tty: is_tty(container),
+            since: window.since,
+            until: window.until.map(|until| later(until, OUT_OF_ORDER)),
             window,
             tail: None,
             follow: false,
@@ -152,26 +162,38 @@ impl Ask {
         }
     }
 
+    /// The same from where an earlier stream ended.
+    pub(super) fn resume(&mut self, position: Option<Position>) {
+        self.resume = position.filter(|p| p.newest.is_some());
+        if let Some(second) = self.resume.and_then(|p| p.since()) {
+            self.since = Timestamp::from_second(second).ok();
+            self.tail = None;
+        }
+    }
+
     fn path(&self) -> String {
-        let resume = self.resume.and_then(|p| p.since());
-        let since = resume.or_else(|| self.window.since.map(Timestamp::as_second));
         let mut path = format!(
             "/containers/{}/logs?stdout=1&stderr=1&timestamps=1&follow={}",
             self.id,
             u8::from(self.follow)
         );
-        if let Some(since) = since {
-            path.push_str(&format!("&since={since}"));
+        let bounds = [("since", self.since), ("until", self.until)];
+        for (name, at) in bounds {
+            if let Some(at) = at {
+                let (second, nanos) = (at.as_second(), at.subsec_nanosecond().max(0));
+                path.push_str(&format!("&{name}={second}.{nanos:09}"));
+            }
         }
-        if let Some(until) = self.window.until {
-            // The engine stops at the first line after it, and lines may be a little out of order.
-            path.push_str(&format!("&until={}", until.as_second().saturating_add(2)));
-        }
-        if let (Some(tail), None) = (self.tail, resume) {
+        if let Some(tail) = self.tail {
             path.push_str(&format!("&tail={tail}"));
         }
         path
     }
+}
+
+/// So much later, or the end of time.
+pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 pub(super) fn is_tty(container: &ContainerInspectResponse) -> bool {
@@ -192,6 +214,8 @@ pub(super) struct Source {
     skip: u64,
     resumed: Option<Position>,
     position: Position,
+    /// The time of the first line of the stream, wanted or not.
+    first: Option<Timestamp>,
 }
 
 impl Source {
@@ -209,7 +233,13 @@ impl Source {
             skip: ask.resume.map_or(0, |p| p.again()),
             resumed: ask.resume,
             position: ask.resume.unwrap_or_default(),
+            first: None,
         })
+    }
+
+    /// The time of the first line that the engine gave, wanted or not.
+    pub(super) fn first(&self) -> Option<Timestamp> {
+        self.first
     }
 
     /// Where a later stream would have to go on.
@@ -278,6 +308,7 @@ impl Source {
         let mut keep = from;
         for at in from..self.block.lines.len() {
             let line = self.block.lines[at];
+            self.first = self.first.or(line.at);
             if is_wanted(
                 &line,
                 &mut self.skip,
@@ -396,26 +427,23 @@ mod tests {
     }
 
     #[test]
-    fn the_engine_is_asked_in_whole_seconds_around_the_window() {
+    fn the_engine_is_asked_for_a_little_more_than_the_window() {
         let mut ask = Ask {
-            id: "abc".into(),
-            is_tty: false,
-            window: Window {
-                since: Some(at(1_700)),
-                until: Some(at(3_200)),
-            },
             tail: Some(10),
-            follow: false,
-            resume: None,
+            ..Ask::window(
+                &ContainerInspectResponse::default(),
+                Window {
+                    since: Some(at(1_700)),
+                    until: Some(at(3_200)),
+                },
+            )
         };
-        assert!(
-            ask.path().ends_with("&since=1&until=5&tail=10"),
-            "{}",
-            ask.path()
-        );
+        let asked = "&since=1.700000000&until=4.200000000&tail=10";
+        assert!(ask.path().ends_with(asked), "{}", ask.path());
         let mut position = Position::default();
         position.note(at(2_900));
-        ask.resume = Some(position);
-        assert!(ask.path().ends_with("&since=1&until=5"), "{}", ask.path());
+        ask.resume(Some(position));
+        let asked = "&since=1.000000000&until=4.200000000";
+        assert!(ask.path().ends_with(asked), "{}", ask.path());
     }
 }
