@@ -3,6 +3,7 @@
 //! `bollard` carries the API; log bodies are read over a connection of our own, because only the raw stream
 //! can be decoded without loss (see [`decode`]).
 
+mod body;
 mod change;
 mod connect;
 pub mod decode;
