@@ -19,6 +19,7 @@ mod crash;
 mod demo;
 mod files;
 mod follow;
+mod follow_scale;
 mod logs;
 mod pages;
 mod refusals;

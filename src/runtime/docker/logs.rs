@@ -1,4 +1,11 @@
 //! Reads the logs of a service's containers: closed windows here, open-ended ones in [`super::follow`].
+//!
+//! `attach` would cost the engine a twentieth of what its logs API does, and is never used: it hands out the
+//! container's own output, so whoever reads it slowly stops the container. Measured with Engine 20.10: a container
+//! that writes 56 MB took 5.0 s with nobody reading, 6.9 s with an `attach` that was read, and 4.8 s with a stopped
+//! reader of `logs --follow`; with an `attach` that was not read it stood still after 1 to 2 MB for as long as the
+//! connection was open (45 s, then the test ended it), and went on when it was closed. A stopped `docker attach` does
+//! the same. The logs API reads what the logging driver keeps, and no reader of it can touch the container.
 
 use std::time::Duration;
 
