@@ -180,16 +180,23 @@ pub async fn read_logs(
 /// # Errors
 /// The source is away, or cannot be asked for a part.
 pub async fn read_page(
-    _host: &Host,
+    host: &Host,
     service: &Service,
     _settings: &ServiceSettings,
-    _request: &PageRequest,
+    request: &PageRequest,
 ) -> Result<LogPage, RuntimeError> {
-    Err(RuntimeError::Unsupported {
-        what: "reading older lines again",
-        service: service.id.clone(),
-        runtime: service.runtime,
-    })
+    match service.runtime {
+        Runtime::Compose | Runtime::Docker | Runtime::Swarm => {
+            docker::read_page(host, service, request).await
+        }
+        runtime @ (Runtime::Exec | Runtime::Pm2 | Runtime::File) => {
+            Err(RuntimeError::Unsupported {
+                what: "reading older lines again",
+                service: service.id.clone(),
+                runtime,
+            })
+        }
+    }
 }
 
 /// Where the configured log files of a service end now, so that "after" can start exactly there. Empty where none

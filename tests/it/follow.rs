@@ -1,6 +1,6 @@
 //! A follow outlives its daemon and its container, and shows the seam.
 
-use crate::harness::{PrivateDocker, Project, Sandbox, missing, unique};
+use crate::harness::{Docker, PrivateDocker, Project, Sandbox, missing, unique, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::time::Duration;
@@ -131,6 +131,186 @@ fn a_follow_ends_by_its_signal() {
         });
         assert_eq!(following.end_with(signal), code, "{signal:?}");
     }
+}
+
+#[test]
+fn a_burst_comes_once_and_in_order() {
+    if missing(&["docker", "busybox"]) {
+        return;
+    }
+    const LAST: usize = 200_000;
+    let sandbox = Sandbox::new("flood");
+    let (docker, service) = crate::checkpoint::one_container(
+        "flood",
+        &format!(
+            "echo done; while [ ! -e /tmp/go ]; do usleep 20000; done; seq 1 {LAST}; echo over; sleep 600"
+        ),
+    );
+    let mut following = sandbox.follow(&["logs", &service, "--follow", "--format", "json"]);
+    following.until("the first line", Duration::from_secs(20), is_line("done"));
+    let container = service.trim_start_matches("docker/");
+    docker.must(&["exec", container, "/bin/touch", "/tmp/go"]);
+    following.until("the last line", Duration::from_secs(60), is_line("over"));
+    assert_numbers(&following.json(), LAST);
+}
+
+#[test]
+fn a_restart_is_told_and_costs_no_line() {
+    if missing(&["docker", "busybox"]) {
+        return;
+    }
+    let sandbox = Sandbox::new("again");
+    let mut docker = Docker::default();
+    let image = format!("{}:1", unique("again"));
+    docker.image(&image, "echo begin; i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo line $i; echo line $i >&2; usleep 2000; done; echo over; sleep 600");
+    let container = docker.start("again", &image, &[]);
+    let service = format!("docker/{container}");
+    let mut following = sandbox.follow(&["logs", &service, "--follow", "--format", "json"]);
+    for _ in 0..3 {
+        following.until("a line", Duration::from_secs(20), is_line("line 100"));
+        docker.must(&["restart", "-t", "0", &container]);
+        following.until("the seam", Duration::from_secs(20), |line| {
+            line.contains("\"restarted\"")
+        });
+    }
+    following.until("the last line", Duration::from_secs(20), is_line("over"));
+    let lines = following.json();
+    let texts: Vec<&str> = lines.iter().filter_map(|l| l["text"].as_str()).collect();
+    // In the order of the driver's file, which the client tells for each stream only.
+    for (stream, flag) in [("stdout", true), ("stderr", false)] {
+        let output = docker.command(&["logs", &container]).output().unwrap();
+        let all = if flag { output.stdout } else { output.stderr };
+        let all = String::from_utf8(all).unwrap();
+        let read: Vec<&str> = lines
+            .iter()
+            .filter(|l| l["stream"] == stream)
+            .filter_map(|l| l["text"].as_str())
+            .collect();
+        assert_eq!(read, all.lines().collect::<Vec<_>>(), "{stream}");
+    }
+    // The seam stands where one run ends and the next begins.
+    let seams = lines.iter().enumerate();
+    let seams: Vec<usize> = seams
+        .filter(|(_, l)| l["event"] == "restarted")
+        .map(|(i, _)| i)
+        .collect();
+    assert_eq!(seams.len(), 3, "{texts:?}");
+    for seam in seams {
+        let next = lines[seam..].iter().find_map(|l| l["text"].as_str());
+        assert_eq!(next, Some("begin"), "the first line of a run");
+    }
+}
+
+/// The logs API, unlike `attach`, lets a reader be as slow as it likes: it reads the driver's file.
+#[test]
+fn a_slow_reader_never_slows_the_container() {
+    if missing(&["docker", "busybox"]) {
+        return;
+    }
+    const LAST: usize = 300_000;
+    let sandbox = Sandbox::new("slow");
+    let shared = sandbox.path("shared");
+    std::fs::create_dir(&shared).unwrap();
+    let mut docker = Docker::default();
+    let image = format!("{}:1", unique("slow"));
+    let script = format!(
+        "echo ready; while [ ! -e /shared/go ]; do usleep 20000; done; seq 1 {LAST} | awk '{{print $1, \"{}\"}}'; touch /shared/written; echo over; sleep 600",
+        "x".repeat(100)
+    );
+    docker.image(&image, &script);
+    let mount = format!("{}:/shared", shared.display());
+    let container = docker.start("slow", &image, &["-v", &mount]);
+    let service = format!("docker/{container}");
+    let mut following = sandbox.follow(&["logs", &service, "--follow", "--format", "json"]);
+    following.until("the first line", Duration::from_secs(20), is_line("ready"));
+
+    following.signal(Signal::STOP);
+    std::fs::write(shared.join("go"), "").unwrap();
+    // 30 MB are many times what pipes and sockets hold.
+    wait_for("the container's own work", Duration::from_secs(60), || {
+        shared.join("written").exists().then_some(())
+    });
+    following.signal(Signal::CONT);
+    following.until("the last line", Duration::from_secs(90), is_line("over"));
+    assert_numbers(&following.json(), LAST);
+}
+
+#[test]
+fn lines_that_the_driver_dropped_meanwhile_are_a_gap() {
+    if missing(&["docker", "busybox", "root", "dockerd"]) {
+        return;
+    }
+    let mut private = PrivateDocker::start("gap");
+    let mut docker = private.docker();
+    let sandbox = Sandbox::new("gap").with("DOCKER_HOST", &private.host());
+    let shared = sandbox.path("shared");
+    std::fs::create_dir(&shared).unwrap();
+    let image = format!("{}:1", unique("gap"));
+    // 60 KB wait in the pipe while there is no daemon, and are several times what its driver keeps.
+    let script = format!(
+        "seq 1 100; while [ ! -e /shared/go ]; do usleep 20000; done; seq 101 600 | awk '{{print $1, \"{}\"}}'; touch /shared/written; echo over; sleep 600",
+        "x".repeat(100)
+    );
+    docker.image(&image, &script);
+    let mount = format!("{}:/shared", shared.display());
+    let limits = ["--log-opt", "max-size=10k", "--log-opt", "max-file=2"];
+    let options = [&["-v", mount.as_str()], limits.as_slice()].concat();
+    let container = docker.start("gap", &image, &options);
+    let service = format!("docker/{container}");
+    let mut following = sandbox.follow(&["logs", &service, "--follow", "--format", "json"]);
+    following.until("line 100", Duration::from_secs(20), is_line("100"));
+
+    private.kill();
+    std::fs::write(shared.join("go"), "").unwrap();
+    following.until("the second try", Duration::from_secs(20), |line| {
+        line.contains("\"reconnecting\"") && line.contains("\"2/5: ")
+    });
+    private.revive();
+    following.until("the last line", Duration::from_secs(60), is_line("over"));
+    let lines = following.json();
+    let numbers: Vec<(usize, usize)> = lines
+        .iter()
+        .enumerate()
+        .filter_map(|(i, l)| Some((i, number_of(l)?)))
+        .collect();
+    let jumps: Vec<_> = numbers
+        .windows(2)
+        .filter(|pair| pair[1].1 != pair[0].1 + 1)
+        .collect();
+    let [jump] = jumps.as_slice() else {
+        panic!("one gap, not {jumps:?}");
+    };
+    let between = &lines[jump[0].0..jump[1].0];
+    let gap = between
+        .iter()
+        .find(|l| l["event"] == "gap")
+        .unwrap_or_else(|| panic!("no gap is told: {between:#?}"));
+    assert_eq!(gap["from"], between[0]["at"], "from the last line before");
+    assert_eq!(gap["to"], lines[jump[1].0]["at"], "to the first line after");
+    assert!(between.iter().any(|l| l["event"] == "reconnected"));
+}
+
+pub(crate) fn is_line(text: &str) -> impl Fn(&str) -> bool {
+    let wanted = format!("\"text\":\"{text}\"");
+    move |line| line.contains(&wanted)
+}
+
+/// The number that a line's text begins with.
+fn number_of(line: &Value) -> Option<usize> {
+    line["text"].as_str()?.split(' ').next()?.parse().ok()
+}
+
+/// Every number from 1 to `last` came once and in order, and nothing was told to be missing.
+fn assert_numbers(lines: &[Value], last: usize) {
+    let numbers: Vec<usize> = lines.iter().filter_map(number_of).collect();
+    let mut pairs = numbers.iter().zip(1..);
+    let wrong = pairs.find(|(got, wanted)| **got != *wanted);
+    assert_eq!(
+        (numbers.len(), wrong),
+        (last, None),
+        "lines lost or doubled"
+    );
+    assert!(lines.iter().all(|l| l["event"] != "gap"));
 }
 
 fn number_line(number: usize) -> String {

@@ -5,12 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::Docker;
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
-use tokio_util::task::AbortOnDropHandle;
 
+use super::body::{Io, RawBody};
 use crate::domain::safe_text::SafeText;
 use crate::host::Host;
 use crate::runtime::RuntimeError;
@@ -38,31 +35,6 @@ enum Address {
 pub struct Engine {
     pub(super) docker: Docker,
     address: Address,
-}
-
-/// The body of a streaming answer; dropping it closes the connection.
-pub(super) struct RawBody {
-    body: Incoming,
-    _connection: AbortOnDropHandle<()>,
-}
-
-impl RawBody {
-    /// The next piece; `None` at a proper end.
-    ///
-    /// # Errors
-    /// The connection broke in the middle.
-    pub(super) async fn chunk(&mut self) -> Option<Result<Bytes, hyper::Error>> {
-        loop {
-            match self.body.frame().await? {
-                Ok(frame) => match frame.into_data() {
-                    Ok(data) if data.is_empty() => {}
-                    Ok(data) => return Some(Ok(data)),
-                    Err(_trailers) => {}
-                },
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
 }
 
 impl Engine {
@@ -124,61 +96,35 @@ impl Engine {
             "/v{}.{}{path}",
             version.major_version, version.minor_version
         );
-        let asking = async {
-            match &self.address {
-                Address::Unix(socket) => {
-                    let stream = UnixStream::connect(socket)
-                        .await
-                        .map_err(|e| explain_socket(socket, &e))?;
-                    send(TokioIo::new(stream), &uri).await
-                }
-                Address::Tcp(address) => {
-                    let stream = TcpStream::connect(address)
-                        .await
-                        .map_err(|e| explain_tcp(address, &e))?;
-                    send(TokioIo::new(stream), &uri).await
-                }
-            }
+        let io = match &self.address {
+            Address::Unix(socket) => UnixStream::connect(socket)
+                .await
+                .map(Io::Unix)
+                .map_err(|e| explain_socket(socket, &e))?,
+            Address::Tcp(address) => TcpStream::connect(address)
+                .await
+                .map(Io::Tcp)
+                .map_err(|e| explain_tcp(address, &e))?,
         };
-        asking.await
+        let (status, mut body) = RawBody::get(io, &uri)
+            .await
+            .map_err(|e| unreachable_because("the Docker engine closed the connection", &e))?;
+        if (200..300).contains(&status) {
+            return Ok(body);
+        }
+        let text = tokio::time::timeout(ANSWER_TIMEOUT, body.rest())
+            .await
+            .unwrap_or_default();
+        Err(refusal(status, &text))
     }
 }
 
-async fn send<S>(io: S, uri: &str) -> Result<RawBody, RuntimeError>
-where
-    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let lost = |e: hyper::Error| unreachable_because("the Docker engine closed the connection", &e);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
-        .await
-        .map_err(lost)?;
-    let connection = AbortOnDropHandle::new(tokio::spawn(async move {
-        // Its error reaches the reader through the body.
-        let _ = connection.await;
-    }));
-    let request = hyper::Request::get(uri)
-        .header(hyper::header::HOST, "docker")
-        .body(Empty::<Bytes>::new())
-        .map_err(|e| RuntimeError::failed(format!("cannot ask for {uri}"), e))?;
-    let response = sender.send_request(request).await.map_err(lost)?;
-    let status = response.status();
-    if status.is_success() {
-        return Ok(RawBody {
-            body: response.into_body(),
-            _connection: connection,
-        });
-    }
-    let message = tokio::time::timeout(ANSWER_TIMEOUT, response.into_body().collect())
-        .await
-        .ok()
-        .and_then(Result::ok)
-        .map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned())
-        .unwrap_or_default();
-    let message = serde_json::from_str::<serde_json::Value>(&message)
+fn refusal(status: u16, body: &[u8]) -> RuntimeError {
+    let message = serde_json::from_slice::<serde_json::Value>(body)
         .ok()
         .and_then(|v| v.get("message").and_then(|m| m.as_str().map(str::to_owned)))
-        .unwrap_or(message);
-    Err(match status.as_u16() {
+        .unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+    match status {
         404 => RuntimeError::NotFound(message),
         code => RuntimeError::Failed {
             what: format!(
@@ -187,7 +133,7 @@ where
             ),
             source: None,
         },
-    })
+    }
 }
 
 async fn address_of(host: &Host) -> Result<Address, RuntimeError> {

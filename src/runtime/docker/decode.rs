@@ -11,7 +11,10 @@
 
 use jiff::Timestamp;
 
+use self::stamp::{STAMP, StampReader};
 use crate::domain::log::{LogBlock, Stream};
+
+mod stamp;
 
 /// A longer line is cut, and the number of bytes cut is kept with it.
 pub const MAX_LINE: usize = 1024 * 1024;
@@ -19,8 +22,8 @@ pub const MAX_LINE: usize = 1024 * 1024;
 const FRAGMENT: usize = 16 * 1024;
 /// No RFC 3339 time is longer, so a longer first word is text.
 const MAX_STAMP: usize = 40;
-/// The engine always writes nine digits and `Z`.
-const STAMP: usize = "2026-01-01T00:00:00.000000000Z".len();
+/// The header of a frame: stream, three zeros, length.
+const HEADER: usize = 8;
 
 /// An incremental decoder: bytes in, in any pieces, whole lines out. Memory stays under two times [`MAX_LINE`]
 /// besides what the block holds.
@@ -35,7 +38,7 @@ pub struct Decoder {
 #[derive(Debug)]
 enum Framing {
     Tty,
-    Header { bytes: [u8; 8], have: usize },
+    Header { bytes: [u8; HEADER], have: usize },
     Payload { stream: Stream, left: usize },
 }
 
@@ -59,25 +62,24 @@ impl Decoder {
     /// Takes the next piece of the body and appends every line that is whole now.
     pub fn feed(&mut self, mut bytes: &[u8], to: &mut LogBlock) {
         while !bytes.is_empty() {
+            let is_start = matches!(self.framing, Framing::Header { have: 0, .. });
+            if is_start && self.take_message(&mut bytes, to) {
+                continue;
+            }
             match &mut self.framing {
                 Framing::Tty => {
                     self.out.text(bytes, to);
                     return;
                 }
                 Framing::Header { bytes: head, have } => {
-                    let take = (8 - *have).min(bytes.len());
+                    let take = (HEADER - *have).min(bytes.len());
                     head[*have..*have + take].copy_from_slice(&bytes[..take]);
                     *have += take;
                     bytes = &bytes[take..];
-                    if *have < 8 {
+                    if *have < HEADER {
                         return;
                     }
-                    let stream = if head[0] == 2 {
-                        Stream::Stderr
-                    } else {
-                        Stream::Stdout
-                    };
-                    let left = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
+                    let (stream, left) = read_header(*head);
                     self.messages += 1;
                     self.framing = if left == 0 {
                         header()
@@ -102,6 +104,24 @@ impl Decoder {
         }
     }
 
+    /// Nearly every message is one whole line and stands whole in the piece: it goes into the block without a detour
+    /// through the states. Takes nothing of any other.
+    fn take_message(&mut self, bytes: &mut &[u8], to: &mut LogBlock) -> bool {
+        let Some((head, rest)) = bytes.split_first_chunk::<HEADER>() else {
+            return false;
+        };
+        let (stream, length) = read_header(*head);
+        let Some((payload, rest)) = rest.split_at_checked(length) else {
+            return false;
+        };
+        if !self.assembler(stream).take_whole(payload, to) {
+            return false;
+        }
+        self.messages += 1;
+        *bytes = rest;
+        true
+    }
+
     /// The body is over: what is left without a `\n` (a prompt, a last word) is a line too.
     pub fn finish(&mut self, to: &mut LogBlock) {
         self.out.finish(to);
@@ -116,9 +136,18 @@ impl Decoder {
     }
 }
 
+fn read_header(head: [u8; HEADER]) -> (Stream, usize) {
+    let [stream, _, _, _, length @ ..] = head;
+    let stream = match stream {
+        2 => Stream::Stderr,
+        _ => Stream::Stdout,
+    };
+    (stream, u32::from_be_bytes(length) as usize)
+}
+
 fn header() -> Framing {
     Framing::Header {
-        bytes: [0; 8],
+        bytes: [0; HEADER],
         have: 0,
     }
 }
@@ -129,6 +158,7 @@ struct Assembler {
     stream: Stream,
     is_tty: bool,
     state: State,
+    stamps: StampReader,
     /// The time in front of the current message, as it was written.
     stamp: Vec<u8>,
     /// The time of the line that is being put together.
@@ -159,6 +189,7 @@ impl Assembler {
             stream,
             is_tty,
             state: State::Stamp,
+            stamps: StampReader::default(),
             stamp: Vec::with_capacity(MAX_STAMP + 1),
             at: None,
             text: Vec::new(),
@@ -173,6 +204,28 @@ impl Assembler {
     fn begin_message(&mut self) {
         self.state = State::Stamp;
         self.stamp.clear();
+    }
+
+    /// Takes a message that is one line with a time and its `\n`, while no line is open.
+    fn take_whole(&mut self, message: &[u8], to: &mut LogBlock) -> bool {
+        let Some((stamp, [b' ', line @ ..])) = message.split_at_checked(STAMP) else {
+            return false;
+        };
+        let Some((text, [])) =
+            memchr::memchr(b'\n', line).map(|end| (&line[..end], &line[end + 1..]))
+        else {
+            return false;
+        };
+        if self.length > 0 || text.len() > MAX_LINE {
+            return false;
+        }
+        let Some(at) = self.stamps.read(stamp) else {
+            return false;
+        };
+        to.push(Some(at), self.stream, text, 0);
+        // A message without text may have begun a line.
+        self.has_line = false;
+        true
     }
 
     fn text(&mut self, mut bytes: &[u8], to: &mut LogBlock) {
@@ -205,7 +258,7 @@ impl Assembler {
         // Nearly always the stamp is whole in this piece.
         if self.stamp.is_empty()
             && bytes.get(STAMP) == Some(&b' ')
-            && let Some(at) = parse_stamp(&bytes[..STAMP])
+            && let Some(at) = self.stamps.read(&bytes[..STAMP])
         {
             if self.is_tty {
                 self.stamp.extend_from_slice(&bytes[..=STAMP]);
@@ -347,47 +400,6 @@ impl Assembler {
         self.start_over();
         self.begin_message();
     }
-}
-
-/// Reads `2026-01-01T00:00:00.000000000Z` without allocating; `None` for any other form.
-fn parse_stamp(bytes: &[u8]) -> Option<Timestamp> {
-    let number = |from: usize, to: usize| -> Option<i64> {
-        bytes.get(from..to)?.iter().try_fold(0i64, |n, b| {
-            b.is_ascii_digit().then(|| n * 10 + i64::from(b - b'0'))
-        })
-    };
-    let marks = [
-        (4, b'-'),
-        (7, b'-'),
-        (10, b'T'),
-        (13, b':'),
-        (16, b':'),
-        (19, b'.'),
-        (29, b'Z'),
-    ];
-    if bytes.len() != STAMP || marks.iter().any(|&(at, mark)| bytes[at] != mark) {
-        return None;
-    }
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    if hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    jiff::civil::Date::new(
-        i16::try_from(year).ok()?,
-        i8::try_from(month).ok()?,
-        i8::try_from(day).ok()?,
-    )
-    .ok()?;
-    // Days since 1970 of a civil date (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-    let y = if month <= 2 { year - 1 } else { year };
-    let era = y.div_euclid(400);
-    let year_of_era = y - era * 400;
-    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
-    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
-    Timestamp::new(seconds, i32::try_from(number(20, 29)?).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -1,55 +1,47 @@
-//! Follows a service, not a container: through restarts, recreation and a daemon that goes away.
+//! Follows a service, not a container: through restarts, recreation, scaling and a daemon that goes away.
 //!
-//! One task reads each container and ends with it; the loop here watches the engine's events, starts a reader for
-//! every container that begins to run, and draws a seam where a new container takes over.
+//! One task reads each container's stream and gives it back when it ends, however it ends: a dead link ends like a
+//! normal end. What the end means is found out by the loop here, which asks the engine, reads what the stream did
+//! not give, tells what happened, and goes on. It is woken by the engine's events.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::models::ContainerInspectResponse;
 use futures_util::StreamExt;
-use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use self::known::{Known, KnownContainers, Life};
+use self::notes::Notes;
 use super::connect::{Engine, quick};
 use super::events::container_events;
-use super::inspect::{container_name, containers_of, inspect_container};
-use super::logs::{Ask, Position, Source};
-use crate::domain::log::{LogEvent, LogNote, LogNoteKind, LogRequest, Window};
+use super::inspect::{containers_of, inspect_container};
+use super::logs::{Ask, Position, Source, read_closed};
+use crate::domain::log::{LogEvent, LogNoteKind, LogRequest, Window};
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Service, ServiceId, short_id};
+use crate::domain::service::{Runtime, Service};
 use crate::host::Host;
 use crate::runtime::RuntimeError;
 
-/// The first wait before trying a lost engine again; it doubles up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// The old container's last lines stand before the seam; a reader that hangs does not hold it for ever.
+mod known;
+mod notes;
+
+/// The first wait before trying a lost engine again; it doubles with each try …
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// … for so many tries, each of which is told …
+const TOLD_TRIES: u32 = 5;
+/// … and stays like this then, for ever.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// The old container's last lines stand before the seam; a stream that hangs does not hold it for ever.
 const LAST_LINES: Duration = Duration::from_secs(2);
 /// Looked again without an event, in case one was lost …
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// … which is likeliest while the events are being subscribed to.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
-
-/// What is known of a container whose log is or was read.
-struct Known {
-    started_at: Option<String>,
-    image: String,
-    position: Position,
-    is_read: bool,
-    is_gone: bool,
-}
-
-/// How the reader of a container ended.
-struct Ended {
-    id: String,
-    position: Position,
-    started_at: Option<String>,
-    /// The note to draw; `None` where the container was removed while it ran.
-    exit_code: Option<i64>,
-    is_gone: bool,
-}
+/// The engine ends a stream a moment before it says that the container ended.
+const SETTLING: Duration = Duration::from_millis(500);
+const SETTLING_STEP: Duration = Duration::from_millis(25);
 
 /// Follows until nobody listens.
 ///
@@ -65,363 +57,416 @@ pub(super) async fn follow(
 ) -> Result<(), RuntimeError> {
     let mut follower = Follower {
         host: host.clone(),
-        service: service.id.clone(),
+        service: service.clone(),
         request: request.clone(),
-        known: HashMap::new(),
-        readers: JoinSet::new(),
+        known: KnownContainers::default(),
+        streams: JoinSet::new(),
+        notes: Notes::new(service.id.clone(), to.clone()),
         to: to.clone(),
         engine,
     };
-    for container in &containers {
-        follower.begin(container, true).await?;
-    }
-    let mut wait = FIRST_WAIT;
-    loop {
-        let mut events = container_events(&follower.engine);
-        let mut is_connected = true;
-        let mut look_again = FIRST_LOOK;
-        while is_connected {
-            tokio::select! {
-                () = to.closed() => return Ok(()),
-                Some(ended) = follower.readers.join_next() => {
-                    if let Ok(ended) = ended {
-                        follower.end(ended).await;
-                    }
-                }
-                event = events.next() => is_connected = event.is_some(),
-                () = tokio::time::sleep(look_again) => look_again = LOOK_AGAIN,
-            }
-            if to.is_closed() {
-                return Ok(());
-            }
-            match follower.look(service).await {
-                Ok(()) => wait = FIRST_WAIT,
-                Err(_) => is_connected = false,
-            }
-        }
-        tokio::select! {
-            () = to.closed() => return Ok(()),
-            () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
-        }
-        if let Ok(engine) = Engine::connect(host).await {
-            follower.engine = engine;
+    follower.begin_all(&containers).await?;
+    while !to.is_closed() {
+        if let Err(error) = follower.watch().await {
+            follower.reconnect(error).await;
         }
     }
+    Ok(())
 }
+
+/// A stream that ended, and whose it was.
+type Ended = (String, Source);
 
 struct Follower {
     host: Host,
     engine: Engine,
-    service: ServiceId,
+    service: Service,
     request: LogRequest,
-    known: HashMap<String, Known>,
-    readers: JoinSet<Ended>,
+    known: KnownContainers,
+    streams: JoinSet<Ended>,
+    notes: Notes,
     to: mpsc::Sender<LogEvent>,
 }
 
 impl Follower {
-    /// Compares what runs with what is read, and begins to read what is new.
-    async fn look(&mut self, service: &Service) -> Result<(), RuntimeError> {
-        let containers = containers_of(&self.engine, service).await?;
-        for (id, known) in &mut self.known {
-            known.is_gone = !containers.iter().any(|c| c.id.as_deref() == Some(id));
+    async fn begin_all(
+        &mut self,
+        containers: &[ContainerInspectResponse],
+    ) -> Result<(), RuntimeError> {
+        self.known.count(containers);
+        let started: Vec<_> = containers
+            .iter()
+            .filter(|c| known::has_started(c))
+            .collect();
+        // The past of several logs is merged by time; from there on lines come as they arrive.
+        let mut positions = vec![Position::default(); started.len()];
+        if started.len() > 1 || self.request.tail.is_some() {
+            let past: Vec<_> = started.iter().map(|c| (*c).clone()).collect();
+            positions = read_closed(&self.engine, &past, &self.request, &self.to).await?;
         }
-        for container in &containers {
-            let Some(id) = container.id.as_deref() else {
-                continue;
-            };
-            if !has_started(container) {
-                continue;
-            }
-            match self.known.get(id) {
-                Some(known) if known.is_read => {}
-                Some(known) if known.started_at == started_at(container) => {}
-                Some(known) => {
-                    let from = known.position.newest;
-                    self.note(
-                        LogNoteKind::Restarted,
-                        from,
-                        SafeText::from_text(&container_name(container)),
-                    )
-                    .await;
-                    self.begin(container, false).await?;
-                }
-                None => {
-                    self.take_over(container).await;
-                    self.begin(container, false).await?;
-                }
-            }
+        for (container, position) in started.into_iter().zip(positions) {
+            let mut ask = Ask::window(container, self.request.window);
+            ask.follow = true;
+            self.begin(container, ask, position).await?;
         }
         Ok(())
     }
 
+    /// Follows while the engine is there. Returns when nobody listens.
+    async fn watch(&mut self) -> Result<(), RuntimeError> {
+        loop {
+            let mut events = container_events(&self.engine);
+            let mut look_again = FIRST_LOOK;
+            let mut is_connected = true;
+            while is_connected {
+                let to = self.to.clone();
+                tokio::select! {
+                    () = to.closed() => return Ok(()),
+                    Some(ended) = self.streams.join_next() => self.keep(ended),
+                    event = events.next() => match event {
+                        Some(event) if self.known.concerns(&event, &self.service) => {}
+                        Some(_) => continue,
+                        None => is_connected = false,
+                    },
+                    () = tokio::time::sleep(look_again) => look_again = LOOK_AGAIN,
+                }
+                self.look().await?;
+            }
+        }
+    }
+
+    /// Tries until the engine answers again. Tells each of the first tries, if a stream broke: without one nothing
+    /// is missed.
+    async fn reconnect(&mut self, mut error: RuntimeError) {
+        let mut wait = FIRST_WAIT;
+        let mut tried = 0;
+        let to = self.to.clone();
+        loop {
+            let deadline = Instant::now() + wait;
+            if self.known.has_broken() && tried < TOLD_TRIES {
+                tried += 1;
+                let rest = match tried {
+                    TOLD_TRIES => format!("; from now on every {} s", LONGEST_WAIT.as_secs()),
+                    _ => String::new(),
+                };
+                let cause = SafeText::from_error(&error);
+                let detail = format!("{tried}/{TOLD_TRIES}: {cause}{rest}");
+                let from = self.known.newest();
+                self.notes
+                    .tell(LogNoteKind::Reconnecting, from, &detail)
+                    .await;
+            }
+            loop {
+                tokio::select! {
+                    () = to.closed() => return,
+                    Some(ended) = self.streams.join_next() => self.keep(ended),
+                    () = tokio::time::sleep_until(deadline) => break,
+                }
+            }
+            let is_told = tried >= TOLD_TRIES;
+            wait = if is_told {
+                LONGEST_WAIT
+            } else {
+                (wait * 2).min(LONGEST_WAIT)
+            };
+            match self.come_back(tried).await {
+                Ok(()) => return,
+                Err(next) => error = next,
+            }
+        }
+    }
+
+    async fn come_back(&mut self, tried: u32) -> Result<(), RuntimeError> {
+        self.engine = Engine::connect(&self.host).await?;
+        let containers = self.containers().await?;
+        if tried > 0 {
+            let from = self.known.newest();
+            self.notes.tell(LogNoteKind::Reconnected, from, "").await;
+        }
+        self.compare(&containers, true).await
+    }
+
+    async fn look(&mut self) -> Result<(), RuntimeError> {
+        let containers = self.containers().await?;
+        self.compare(&containers, false).await
+    }
+
+    /// The service's containers, and those that were renamed since they are followed.
+    async fn containers(&self) -> Result<Vec<ContainerInspectResponse>, RuntimeError> {
+        let mut containers = containers_of(&self.engine, &self.service).await?;
+        if self.service.runtime != Runtime::Docker || !containers.is_empty() {
+            return Ok(containers);
+        }
+        for id in self.known.living() {
+            match quick(inspect_container(&self.engine, &id)).await {
+                Ok(container) => containers.push(container),
+                Err(RuntimeError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(containers)
+    }
+
+    /// Compares what there is with what is read.
+    async fn compare(
+        &mut self,
+        containers: &[ContainerInspectResponse],
+        was_lost: bool,
+    ) -> Result<(), RuntimeError> {
+        self.known.count(containers);
+        for id in self.known.ids() {
+            let container = containers.iter().find(|c| c.id.as_deref() == Some(&*id));
+            match container {
+                Some(container) => {
+                    let settled = self.settle(&id, container, was_lost).await;
+                    self.unless_removed(&id, settled).await?;
+                }
+                None => self.bury(&id).await,
+            }
+        }
+        for container in containers {
+            if known::has_started(container) && !self.known.has(container) {
+                self.take_over(container).await;
+                // It is read from its own beginning, whatever was asked of the first one.
+                let until = self.request.window.until;
+                let mut ask = Ask::window(container, Window { since: None, until });
+                ask.follow = true;
+                let id = ask.id.clone();
+                let begun = self.begin(container, ask, Position::default()).await;
+                self.unless_removed(&id, begun).await?;
+            }
+        }
+        if self.known.is_forsaken() {
+            let detail = "no container is left: waiting for a new one";
+            self.notes.tell(LogNoteKind::Ended, None, detail).await;
+        }
+        Ok(())
+    }
+
+    /// A container may be removed while it is being asked for: the next event tells that, and it is no failure.
+    async fn unless_removed(
+        &self,
+        id: &str,
+        result: Result<(), RuntimeError>,
+    ) -> Result<(), RuntimeError> {
+        match result {
+            Err(error) if !error.is_unreachable() => {
+                match quick(inspect_container(&self.engine, id)).await {
+                    Err(RuntimeError::NotFound(_)) => Ok(()),
+                    Ok(container) if known::is_going(&container) => Ok(()),
+                    _ => Err(error),
+                }
+            }
+            result => result,
+        }
+    }
+
+    /// Goes on with a container that is there, where its stream ended or it was started again.
+    async fn settle(
+        &mut self,
+        id: &str,
+        container: &ContainerInspectResponse,
+        was_lost: bool,
+    ) -> Result<(), RuntimeError> {
+        let Some(known) = self.known.get(id) else {
+            return Ok(());
+        };
+        let is_restarted = known.started_at != known::started_at(container);
+        match known.life {
+            Life::Read | Life::Gone => Ok(()),
+            Life::Ended if !is_restarted => Ok(()),
+            Life::Ended => self.restart(id, container).await,
+            Life::Broken(_) if known::is_running(container) && !is_restarted => {
+                let settled = match was_lost {
+                    true => container.clone(),
+                    false => self.wait_for_end(id, container).await?,
+                };
+                if !known::is_running(&settled) || known::started_at(&settled) != known.started_at {
+                    // The next look tells the rest.
+                    return Box::pin(self.settle(id, &settled, was_lost)).await;
+                }
+                let (ask, position) = (known.ask.clone(), known.position);
+                self.begin(container, ask, position).await
+            }
+            Life::Broken(_) => {
+                self.read_rest(id, container).await?;
+                if is_restarted {
+                    return self.restart(id, container).await;
+                }
+                let detail = self.known.how_it_ended(id, Some(container));
+                let Some(known) = self.known.get_mut(id) else {
+                    return Ok(());
+                };
+                known.life = Life::Ended;
+                let from = known.position.newest;
+                self.notes.tell(LogNoteKind::Ended, from, &detail).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// The stream ended. Gives the container's state once that is explained, or when it is not explained in time.
+    async fn wait_for_end(
+        &self,
+        id: &str,
+        container: &ContainerInspectResponse,
+    ) -> Result<ContainerInspectResponse, RuntimeError> {
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            let now = match quick(inspect_container(&self.engine, id)).await {
+                Err(RuntimeError::NotFound(_)) => return Ok(container.clone()),
+                now => now?,
+            };
+            let is_same = known::started_at(&now) == known::started_at(container);
+            if !known::is_running(&now) || !is_same || Instant::now() >= deadline {
+                return Ok(now);
+            }
+            tokio::time::sleep(SETTLING_STEP).await;
+        }
+    }
+
+    /// What the container wrote until it ended and the stream did not give: the engine may end a stream before its
+    /// last lines, and a broken one lacks them anyway.
+    async fn read_rest(
+        &mut self,
+        id: &str,
+        container: &ContainerInspectResponse,
+    ) -> Result<(), RuntimeError> {
+        let Some(known) = self.known.get_mut(id) else {
+            return Ok(());
+        };
+        let mut ask = known.ask.clone();
+        ask.follow = false;
+        if known.started_at != known::started_at(container) {
+            // The lines of the new run stand behind the seam.
+            let until = known::between_runs(container);
+            ask.window.until = ask.window.until.into_iter().chain(until).min();
+        }
+        let mut rest = Source::resume(&self.engine, &ask, known.position).await?;
+        let sent = send_all(&mut rest, &self.notes, &self.to).await;
+        known.position = rest.position();
+        sent
+    }
+
+    async fn restart(
+        &mut self,
+        id: &str,
+        container: &ContainerInspectResponse,
+    ) -> Result<(), RuntimeError> {
+        let Some(known) = self.known.get(id) else {
+            return Ok(());
+        };
+        let (ask, position) = (known.ask.clone(), known.position);
+        let mut detail = known.name.clone();
+        if !matches!(known.life, Life::Ended)
+            && let Some(code) = known.exit_code
+        {
+            detail.push_str(&format!(", after exit {code}"));
+        }
+        let kind = LogNoteKind::Restarted;
+        self.notes.tell(kind, position.newest, &detail).await;
+        self.begin(container, ask, position).await
+    }
+
+    /// The container is not there any more.
+    async fn bury(&mut self, id: &str) {
+        let detail = self.known.how_it_ended(id, None);
+        let Some(known) = self.known.get_mut(id) else {
+            return;
+        };
+        match std::mem::replace(&mut known.life, Life::Gone) {
+            // Its stream will end, and then it is buried.
+            Life::Read => known.life = Life::Read,
+            Life::Ended | Life::Gone => {}
+            Life::Broken(mut source) => {
+                if let Some(last) = source.rest() {
+                    // Nobody listening is found out by the loop.
+                    let _ = self.to.send(LogEvent::Block(last)).await;
+                }
+                let from = source.position().newest;
+                self.notes.tell(LogNoteKind::Ended, from, &detail).await;
+            }
+        }
+    }
+
     /// Draws the seam before a new container's first line, after the last line of the one it replaces.
     async fn take_over(&mut self, container: &ContainerInspectResponse) {
-        let is_replaced = |k: &Known| k.is_gone;
-        if !self.known.values().any(is_replaced) {
-            let detail = format!("new instance {}", container_name(container));
-            self.note(LogNoteKind::Recreated, None, SafeText::from_text(&detail))
-                .await;
+        let Some(replaced) = self.known.replaced_by(container) else {
+            if !self.known.is_empty() {
+                let detail = format!("new instance {}", known::name(container));
+                let kind = LogNoteKind::Recreated;
+                self.notes.tell(kind, None, &detail).await;
+            }
             return;
-        }
-        let deadline = tokio::time::Instant::now() + LAST_LINES;
-        while self.known.values().any(|k| k.is_gone && k.is_read) {
-            match tokio::time::timeout_at(deadline, self.readers.join_next()).await {
-                Ok(Some(Ok(ended))) => self.end(ended).await,
+        };
+        let deadline = Instant::now() + LAST_LINES;
+        while self.known.is_read(&replaced) && !self.known.is_alive(&replaced) {
+            match tokio::time::timeout_at(deadline, self.streams.join_next()).await {
+                Ok(Some(ended)) => self.keep(ended),
                 _ => break,
             }
         }
-        let gone = self
-            .known
-            .iter()
-            .find(|(_, k)| k.is_gone)
-            .map(|(id, k)| (id.clone(), k.image.clone(), k.position.newest));
-        if let Some((id, image, from)) = gone {
-            self.known.remove(&id);
-            let detail = format!("{image} → {}", image_of(container));
-            self.note(LogNoteKind::Recreated, from, SafeText::from_text(&detail))
-                .await;
+        self.bury(&replaced).await;
+        if let Some(old) = self.known.remove(&replaced) {
+            let image = known::image(container);
+            let detail = match self.known.is_several() && old.image == image {
+                true => format!("new instance {}", known::name(container)),
+                false => format!("{} → {image}", old.image),
+            };
+            let kind = LogNoteKind::Recreated;
+            self.notes.tell(kind, old.position.newest, &detail).await;
         }
     }
 
     async fn begin(
         &mut self,
         container: &ContainerInspectResponse,
-        is_first: bool,
+        ask: Ask,
+        position: Position,
     ) -> Result<(), RuntimeError> {
-        let id = container.id.clone().unwrap_or_default();
-        let resume = self.known.get(&id).map(|k| k.position);
-        let mut ask = Ask::window(container, self.request.window);
-        ask.follow = true;
-        ask.resume = resume.filter(|p| p.newest.is_some());
-        if is_first {
-            ask.tail = self.request.tail;
-        }
-        if !is_first && !self.known.contains_key(&id) {
-            // A container that took over is read from its own beginning.
-            ask.window = Window {
-                since: None,
-                ..ask.window
-            };
-        }
-        let source = Source::open(&self.engine, &ask).await?;
-        self.known.insert(
-            id,
-            Known {
-                started_at: started_at(container),
-                image: image_of(container),
-                position: resume.unwrap_or_default(),
-                is_read: true,
-                is_gone: false,
-            },
-        );
-        let reader = Reader {
-            host: self.host.clone(),
-            service: self.service.clone(),
-            name: container_name(container),
-            started_at: started_at(container),
-            ask,
-            to: self.to.clone(),
-        };
-        self.readers.spawn(reader.run(source));
+        let mut source = Source::resume(&self.engine, &ask, position).await?;
+        let id = ask.id.clone();
+        let (notes, to) = (self.notes.clone(), self.to.clone());
+        let stream = self.streams.spawn(async move {
+            // How it ended is asked of the engine.
+            let _ = send_all(&mut source, &notes, &to).await;
+            (id, source)
+        });
+        let known = Known::new(container, ask, position, stream);
+        self.known.insert(known);
         Ok(())
     }
 
-    async fn end(&mut self, ended: Ended) {
-        let mut from = None;
-        if let Some(known) = self.known.get_mut(&ended.id) {
-            known.position = ended.position;
-            known.started_at = ended.started_at;
-            known.is_read = false;
-            known.is_gone = known.is_gone || ended.is_gone;
-            from = known.position.newest;
+    fn keep(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        // A stream that was given up has nothing to keep.
+        if let Ok((id, source)) = ended
+            && let Some(known) = self.known.get_mut(&id)
+        {
+            known.position = source.position();
+            known.life = Life::Broken(Box::new(source));
         }
-        let detail = match ended.exit_code {
-            Some(code) => format!("exit {code}"),
-            None => "the container was removed".to_owned(),
+    }
+}
+
+/// Sends what a stream gives until it ends, or nobody listens.
+async fn send_all(
+    source: &mut Source,
+    notes: &Notes,
+    to: &mpsc::Sender<LogEvent>,
+) -> Result<(), RuntimeError> {
+    loop {
+        let block = tokio::select! {
+            () = to.closed() => return Ok(()),
+            block = source.next() => block?,
         };
-        self.note(LogNoteKind::Ended, from, SafeText::from_text(&detail))
-            .await;
-    }
-
-    async fn note(&self, kind: LogNoteKind, from: Option<Timestamp>, detail: SafeText) {
-        let note = note(&self.service, kind, from, detail);
-        // Nobody listening is found out by the loop.
-        let _ = self.to.send(note).await;
-    }
-}
-
-fn note(
-    service: &ServiceId,
-    kind: LogNoteKind,
-    from: Option<Timestamp>,
-    detail: SafeText,
-) -> LogEvent {
-    LogEvent::Note(LogNote {
-        kind,
-        service: service.clone(),
-        from,
-        to: Some(Timestamp::now()),
-        lines: None,
-        detail,
-    })
-}
-
-fn started_at(container: &ContainerInspectResponse) -> Option<String> {
-    container.state.as_ref()?.started_at.clone()
-}
-
-fn has_started(container: &ContainerInspectResponse) -> bool {
-    started_at(container)
-        .as_deref()
-        .and_then(super::inspect::instant)
-        .is_some()
-}
-
-fn image_of(container: &ContainerInspectResponse) -> String {
-    let name = container.config.as_ref().and_then(|c| c.image.as_deref());
-    let id = container.image.as_deref().unwrap_or("?");
-    match name {
-        // A tag is often the same before and after: only the id tells the releases apart.
-        Some(name) if !name.starts_with("sha256:") => format!("{name} ({})", short_id(id)),
-        _ => short_id(id).to_owned(),
-    }
-}
-
-/// Reads one container until it ends, through losses of the connection.
-struct Reader {
-    host: Host,
-    service: ServiceId,
-    name: String,
-    started_at: Option<String>,
-    ask: Ask,
-    to: mpsc::Sender<LogEvent>,
-}
-
-impl Reader {
-    async fn run(mut self, mut source: Source) -> Ended {
-        loop {
-            self.drain(&mut source).await;
-            let position = source.position();
-            if self.to.is_closed() {
-                return self.ended(position, None, false);
-            }
-            self.ask.resume = position.newest.is_some().then_some(position);
-            match self.reopen(position).await {
-                Ok(resumed) => source = resumed,
-                Err(mut ended) => {
-                    if let Some(last) = source.rest().filter(|_| ended.position == position) {
-                        // Nobody listening is found out by the loop that follows.
-                        let _ = self.to.send(LogEvent::Block(last)).await;
-                        ended.position = source.position();
-                    }
-                    return ended;
-                }
-            }
+        if let Some((from, until)) = source.take_gap() {
+            notes.tell_gap(from, until).await;
         }
-    }
-
-    /// Sends what the stream gives until it ends, however it ends.
-    async fn drain(&self, source: &mut Source) {
-        loop {
-            let block = tokio::select! {
-                () = self.to.closed() => return,
-                block = source.next() => block,
-            };
-            match block {
-                Ok(Some(block)) => {
-                    if self.to.send(LogEvent::Block(block)).await.is_err() {
-                        return;
-                    }
-                }
-                Ok(None) | Err(_) => return,
-            }
-        }
-    }
-
-    /// The stream ended: because the container did, or was restarted, or because the engine is away. A dead link
-    /// ends like a normal end, so the engine is asked which it was.
-    async fn reopen(&mut self, position: Position) -> Result<Source, Ended> {
-        let mut wait = FIRST_WAIT;
-        let mut is_lost = false;
-        loop {
-            if self.to.is_closed() {
-                return Err(self.ended(position, None, false));
-            }
-            match self.try_reopen(position, is_lost).await {
-                Ok(result) => return result,
-                Err(error) => {
-                    if !is_lost {
-                        is_lost = true;
-                        let detail = SafeText::from_error(&error);
-                        let lost = note(
-                            &self.service,
-                            LogNoteKind::Reconnecting,
-                            position.newest,
-                            detail,
-                        );
-                        let _ = self.to.send(lost).await;
-                    }
-                }
-            }
-            tokio::select! {
-                () = self.to.closed() => {}
-                () = tokio::time::sleep(wait) => {}
-            }
-            wait = (wait * 2).min(LONGEST_WAIT);
-        }
-    }
-
-    async fn try_reopen(
-        &mut self,
-        position: Position,
-        was_lost: bool,
-    ) -> Result<Result<Source, Ended>, RuntimeError> {
-        let engine = Engine::connect(&self.host).await?;
-        let container = match quick(inspect_container(&engine, &self.ask.id)).await {
-            Ok(container) => container,
-            Err(RuntimeError::NotFound(_)) => return Ok(Err(self.ended(position, None, true))),
-            Err(error) => return Err(error),
+        let Some(block) = block else {
+            return Ok(());
         };
-        let state = container.state.clone().unwrap_or_default();
-        let started = started_at(&container);
-        let is_restarted = started != self.started_at;
-        if state.running != Some(true) || state.restarting == Some(true) {
-            if was_lost {
-                // Lines written before the end while the engine was away are still to be read.
-                let mut ask = self.ask.clone();
-                ask.follow = false;
-                let mut rest = Source::open(&engine, &ask).await?;
-                self.drain(&mut rest).await;
-                let position = rest.position();
-                return Ok(Err(self.ended(position, state.exit_code, false)));
-            }
-            return Ok(Err(self.ended(position, state.exit_code, false)));
-        }
-        let source = Source::open(&engine, &self.ask).await?;
-        let (kind, detail) = if is_restarted {
-            (LogNoteKind::Restarted, self.name.clone())
-        } else {
-            (LogNoteKind::Reconnected, "no line is missing".to_owned())
-        };
-        self.started_at = started;
-        let back = note(
-            &self.service,
-            kind,
-            position.newest,
-            SafeText::from_text(&detail),
-        );
-        let _ = self.to.send(back).await;
-        Ok(Ok(source))
-    }
-
-    fn ended(&self, position: Position, exit_code: Option<i64>, is_gone: bool) -> Ended {
-        Ended {
-            id: self.ask.id.clone(),
-            position,
-            started_at: self.started_at.clone(),
-            exit_code,
-            is_gone,
+        if to.send(LogEvent::Block(block)).await.is_err() {
+            return Ok(());
         }
     }
 }

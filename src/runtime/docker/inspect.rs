@@ -20,13 +20,13 @@ use crate::domain::service::{
 use crate::host::Host;
 use crate::runtime::RuntimeError;
 
-const PROJECT: &str = "com.docker.compose.project";
-const SERVICE: &str = "com.docker.compose.service";
+pub(super) const PROJECT: &str = "com.docker.compose.project";
+pub(super) const SERVICE: &str = "com.docker.compose.service";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
 const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
 const VERSION: &str = "com.docker.compose.version";
-const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
+pub(super) const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
 const SWARM_STACK: &str = "com.docker.stack.namespace";
 /// So many containers are inspected at a time.
 const AT_ONCE: usize = 16;
@@ -146,7 +146,7 @@ pub async fn image_id(host: &Host, reference: &str) -> Result<Option<String>, Ru
     }
 }
 
-fn label<'a>(container: &'a ContainerInspectResponse, name: &str) -> Option<&'a str> {
+pub(super) fn label<'a>(container: &'a ContainerInspectResponse, name: &str) -> Option<&'a str> {
     container
         .config
         .as_ref()?

@@ -233,10 +233,15 @@ impl Following {
             .collect()
     }
 
-    /// Sends `signal` and gives the exit code (128 + signal when it died by one).
-    pub(crate) fn end_with(mut self, signal: rustix::process::Signal) -> i32 {
+    /// Sends `signal` and goes on.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)
             .unwrap();
+    }
+
+    /// Sends `signal` and gives the exit code (128 + signal when it died by one).
+    pub(crate) fn end_with(mut self, signal: rustix::process::Signal) -> i32 {
+        self.signal(signal);
         wait(&mut self.child, Duration::from_secs(10))
             .expect("the follower ends within 10 s of a signal")
     }

@@ -1,6 +1,6 @@
 //! Several containers' lines as one stream, and the last lines of it.
 
-use super::{BLOCK_BYTES, Source};
+use super::{BLOCK_BYTES, Position, Source};
 use crate::domain::log::LogBlock;
 use crate::runtime::RuntimeError;
 
@@ -25,6 +25,11 @@ impl Merge {
             merge.refill(at).await?;
         }
         Ok(merge)
+    }
+
+    /// Where each source was read to.
+    pub(super) fn positions(&self) -> Vec<Position> {
+        self.sources.iter().map(Source::position).collect()
     }
 
     async fn refill(&mut self, at: usize) -> Result<(), RuntimeError> {

@@ -20,7 +20,7 @@ pub(in crate::runtime::docker) struct Position {
     /// The newest instant seen: a later line is new whatever was counted.
     pub(in crate::runtime::docker) newest: Option<Timestamp>,
     /// The oldest instant seen: what lies before was not asked for.
-    oldest: Option<Timestamp>,
+    pub(super) oldest: Option<Timestamp>,
 }
 
 impl Position {
@@ -42,12 +42,12 @@ impl Position {
     }
 
     /// The second to ask from.
-    pub(super) fn since(&self) -> Option<i64> {
+    pub(in crate::runtime::docker) fn since(&self) -> Option<i64> {
         self.second.map(|s| s - 1)
     }
 
     /// How many lines come again from there.
-    pub(super) fn again(&self) -> u64 {
+    pub(in crate::runtime::docker) fn again(&self) -> u64 {
         self.seen + self.seen_before
     }
 }
@@ -64,6 +64,9 @@ pub(super) fn is_wanted(
         return true;
     };
     if let Some(resumed) = resumed {
+        if resumed.since().is_some_and(|since| at.as_second() < since) {
+            return false;
+        }
         if resumed.oldest.is_some_and(|oldest| at < oldest) {
             return false;
         }
@@ -72,6 +75,9 @@ pub(super) fn is_wanted(
             return false;
         }
     }
-    position.note(at);
-    window.contains(at)
+    let is_inside = window.contains(at);
+    if is_inside {
+        position.note(at);
+    }
+    is_inside
 }
