@@ -10,7 +10,8 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
 use crate::domain::settings::ServiceSettings;
 use crate::domain::signal::Saturation;
-use crate::host::{Host, tail};
+use crate::host::Host;
+use crate::host::tail::{self, TailError};
 
 pub mod compose;
 pub mod docker;
@@ -182,14 +183,26 @@ pub async fn read_logs(
 pub async fn read_page(
     _host: &Host,
     service: &Service,
-    _settings: &ServiceSettings,
-    _request: &PageRequest,
+    settings: &ServiceSettings,
+    request: &PageRequest,
 ) -> Result<LogPage, RuntimeError> {
-    Err(RuntimeError::Unsupported {
-        what: "reading older lines again",
-        service: service.id.clone(),
-        runtime: service.runtime,
-    })
+    match service.runtime {
+        Runtime::Exec | Runtime::File if !settings.log_files.is_empty() => {
+            tail::read_page(&settings.log_files, request)
+                .await
+                .map_err(|error| log_failed(&service.id, error))
+        }
+        runtime => Err(RuntimeError::Unsupported {
+            what: "reading older lines again",
+            service: service.id.clone(),
+            runtime,
+        }),
+    }
+}
+
+/// Says whose log files could not be read.
+fn log_failed(service: &ServiceId, error: TailError) -> RuntimeError {
+    RuntimeError::failed(format!("cannot read the log files of {service}"), error)
 }
 
 /// Where the configured log files of a service end now, so that "after" can start exactly there. Empty where none
@@ -201,12 +214,9 @@ pub async fn positions(
     service: &Service,
     settings: &ServiceSettings,
 ) -> Result<Vec<LogPosition>, RuntimeError> {
-    tail::positions(&settings.log_files).await.map_err(|error| {
-        RuntimeError::failed(
-            format!("cannot read the log files of {}", service.id),
-            error,
-        )
-    })
+    tail::positions(&settings.log_files)
+        .await
+        .map_err(|error| log_failed(&service.id, error))
 }
 
 /// Measures what a service uses of what it may use.

@@ -13,6 +13,7 @@ mod lines;
 mod names;
 mod one_file;
 mod outlet;
+mod page;
 mod rotated;
 mod source;
 mod stream;
@@ -37,6 +38,7 @@ pub use lines::{BLOCK_BYTES, LineSplitter, MAX_LINE, start_of_last};
 pub use names::{is_pattern, matching};
 use one_file::Tail;
 use outlet::Outlet;
+pub use page::read_page;
 use source::{Closed, ReadEnd};
 use watch::Watch;
 
