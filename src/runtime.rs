@@ -3,9 +3,13 @@
 //! Each runtime has its own module; the functions here only choose one by the service's [`Runtime`]. Reading
 //! functions never change a machine; what changes one takes a [`crate::audit::Permit`].
 
+use std::ops::Range;
+use std::path::PathBuf;
+
+use regex::bytes::Regex;
 use tokio::sync::mpsc;
 
-use crate::domain::log::{LogEvent, LogPage, LogPosition, LogRequest, PageRequest};
+use crate::domain::log::{FileHits, LogEvent, LogPage, LogPosition, LogRequest, PageRequest};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
 use crate::domain::settings::ServiceSettings;
@@ -198,6 +202,43 @@ pub async fn read_page(
             runtime,
         }),
     }
+}
+
+/// Searches a part of a log file in place, from its end or from its start; without an expression it counts lines. See
+/// [`tail::search`].
+///
+/// # Errors
+/// The file is gone or cannot be read in place.
+pub async fn search_file(
+    service: &ServiceId,
+    search: FileSearch,
+    to: mpsc::Sender<FileHits>,
+) -> Result<(), RuntimeError> {
+    let FileSearch {
+        path,
+        inode,
+        pattern,
+        range,
+        is_backward,
+    } = search;
+    tail::search(&path, inode, pattern, range, is_backward, to)
+        .await
+        .map_err(|error| log_failed(service, error))
+}
+
+/// What to search for in a log file, and where.
+#[derive(Debug, Clone)]
+pub struct FileSearch {
+    /// The file's path when it was opened.
+    pub path: PathBuf,
+    /// Its inode: it is found again after rotation.
+    pub inode: u64,
+    /// What to search for, flags in its text (`(?i)timeout`); `None` only counts lines.
+    pub pattern: Option<Regex>,
+    /// The bytes to look at, from the start of a line to the end of one.
+    pub range: Range<u64>,
+    /// From the end, so that the newest hits are there at once.
+    pub is_backward: bool,
 }
 
 /// Says whose log files could not be read.

@@ -15,6 +15,7 @@ mod one_file;
 mod outlet;
 mod page;
 mod rotated;
+mod search;
 mod source;
 mod stream;
 mod watch;
@@ -39,6 +40,7 @@ pub use names::{is_pattern, matching};
 use one_file::Tail;
 use outlet::Outlet;
 pub use page::read_page;
+pub use search::search;
 use source::{Closed, ReadEnd};
 use watch::Watch;
 

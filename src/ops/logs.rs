@@ -6,9 +6,11 @@ use super::services::{failed, host_of};
 use super::{Context, OpsError};
 use crate::analysis::parse::time::TimeReader;
 use crate::analysis::parse::{self, frame, header};
-use crate::domain::log::{Level, LogEvent, LogPage, LogRequest, PageRequest, Stream};
-use crate::domain::service::Service;
+use crate::domain::log::{FileHits, Level, LogEvent, LogPage, LogRequest, PageRequest, Stream};
+use crate::domain::service::{Service, ServiceId};
 use crate::runtime;
+
+pub use crate::runtime::FileSearch;
 
 /// Sends what was asked for, in the order of the source. With `follow` it goes on through restarts, recreation
 /// and lost links, telling each as a note, until nobody listens. Back-pressure: a full channel makes the source
@@ -43,6 +45,23 @@ pub async fn page(
     runtime::read_page(host, service, &settings, request)
         .await
         .map_err(|e| failed(format!("cannot read more of the log of {}", service.id), e))
+}
+
+/// Searches a part of a log file in place, block by block, and sends where lines match; without an expression it counts
+/// lines. Ends at once when nobody listens any more. Files are those that [`LogEvent::Opened`] names.
+///
+/// # Errors
+/// The file is gone, is compressed, was truncated meanwhile, or cannot be read.
+pub async fn search_file(
+    ctx: &Context,
+    service: &ServiceId,
+    search: FileSearch,
+    to: mpsc::Sender<FileHits>,
+) -> Result<(), OpsError> {
+    host_of(ctx, service)?;
+    runtime::search_file(service, search, to)
+        .await
+        .map_err(|e| failed(format!("cannot search the log of {service}"), e))
 }
 
 /// Reads the level of each line of one service, in order: the lines of a stack trace have that of their record.

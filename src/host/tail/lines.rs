@@ -171,6 +171,27 @@ pub(super) fn end_of_last_line(file: &File, end: u64) -> io::Result<u64> {
     Ok(0)
 }
 
+/// The first line start after an offset and not after `end`.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn next_line(file: &File, offset: u64, end: u64) -> io::Result<Option<u64>> {
+    let mut buffer = vec![0; READ_BYTES];
+    let mut at = offset;
+    while at < end {
+        let wanted = (end - at).min(READ_BYTES as u64) as usize;
+        let read = read_at(file, &mut buffer[..wanted], at)?;
+        if let Some(found) = memchr(b'\n', &buffer[..read]) {
+            return Ok(Some(at + found as u64 + 1));
+        }
+        if read == 0 {
+            break;
+        }
+        at += read as u64;
+    }
+    Ok(None)
+}
+
 /// Fills the buffer from an offset as far as the file goes; returns how many bytes that were.
 pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;

@@ -4,10 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use memchr::memchr;
-
 use super::last::LastLines;
-use super::lines::{LineSplitter, READ_BYTES, read_at, start_of_last};
+use super::lines::{LineSplitter, READ_BYTES, next_line, read_at, start_of_last};
 use super::rotated::open_inode;
 use super::source::Closed;
 use super::stream::is_packed;
@@ -77,24 +75,6 @@ fn before(file: &File, border: u64, lines: u64) -> io::Result<LogPage> {
     let mut page = Collector::new(u64::MAX, u64::MAX);
     page.read(From { file, at: start }.take(border - start), start)?;
     Ok(page.finish(start == 0))
-}
-
-/// The first line start after an offset and not after `end`.
-fn next_line(file: &File, offset: u64, end: u64) -> io::Result<Option<u64>> {
-    let mut buffer = vec![0; READ_BYTES];
-    let mut at = offset;
-    while at < end {
-        let wanted = (end - at).min(READ_BYTES as u64) as usize;
-        let read = read_at(file, &mut buffer[..wanted], at)?;
-        if let Some(found) = memchr(b'\n', &buffer[..read]) {
-            return Ok(Some(at + found as u64 + 1));
-        }
-        if read == 0 {
-            break;
-        }
-        at += read as u64;
-    }
-    Ok(None)
 }
 
 fn after(file: &File, border: u64, lines: u64) -> io::Result<LogPage> {
