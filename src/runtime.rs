@@ -1,4 +1,4 @@
-//! What supervises services on a host: Docker, Compose, configured commands.
+//! What supervises services on a host: Docker, Compose, configured commands, or nothing but their log files.
 //!
 //! Each runtime has its own module; the functions here only choose one by the service's [`Runtime`]. Reading
 //! functions never change a machine; what changes one takes a [`crate::audit::Permit`].
@@ -20,6 +20,7 @@ use crate::host::tail::{self, TailError};
 pub mod compose;
 pub mod docker;
 pub mod exec;
+pub mod file;
 
 /// Why a runtime could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -118,8 +119,15 @@ pub async fn discover(
             false => Vec::new(),
         }
     };
-    let (docker, exec) = tokio::join!(docker, exec);
+    let file = async {
+        match asks(Runtime::File) {
+            true => file::discover(host, configured).await,
+            false => Vec::new(),
+        }
+    };
+    let (docker, exec, files) = tokio::join!(docker, exec, file);
     inventory.services.extend(exec);
+    inventory.services.extend(files);
     match docker {
         Ok(services) => inventory.services.extend(services),
         Err(RuntimeError::Unreachable {
@@ -172,7 +180,10 @@ pub async fn read_logs(
             docker::read_logs(host, service, request, to).await
         }
         Runtime::Exec => exec::read_logs(&service.id, settings, request, to).await,
-        runtime @ (Runtime::Pm2 | Runtime::File) => Err(RuntimeError::Unsupported {
+        Runtime::File => tail::read_files(&service.id, &settings.log_files, request, to)
+            .await
+            .map_err(|error| log_failed(&service.id, error)),
+        runtime @ Runtime::Pm2 => Err(RuntimeError::Unsupported {
             what: "reading logs",
             service: service.id.clone(),
             runtime,

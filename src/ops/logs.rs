@@ -1,5 +1,6 @@
 //! Reads the logs of a service.
 
+use jiff::{Timestamp, Zoned};
 use tokio::sync::mpsc;
 
 use super::services::{failed, host_of};
@@ -62,6 +63,32 @@ pub async fn search_file(
     runtime::search_file(service, search, to)
         .await
         .map_err(|e| failed(format!("cannot search the log of {service}"), e))
+}
+
+/// Reads the time of each line of one service, in order: the runtime's, else the one that the line says, else that of
+/// the line before.
+#[derive(Debug)]
+pub struct Clock {
+    times: TimeReader,
+    last: Option<Timestamp>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self {
+            times: TimeReader::new(&Zoned::now()),
+            last: None,
+        }
+    }
+}
+
+impl Clock {
+    /// The time of the next line; `None` where no line has said one yet.
+    pub fn read(&mut self, at: Option<Timestamp>, text: &[u8]) -> Option<Timestamp> {
+        let at = at.or_else(|| parse::read_line(text, &mut self.times).at);
+        self.last = at.or(self.last);
+        self.last
+    }
 }
 
 /// Reads the level of each line of one service, in order: the lines of a stack trace have that of their record.
