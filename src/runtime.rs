@@ -191,6 +191,29 @@ pub async fn read_logs(
     }
 }
 
+/// Reads as [`read_logs`] does, closed, and may leave out lines that do not match: see [`tail::read_matching`]. Only
+/// services whose log is in files read faster so; the others send everything.
+///
+/// # Errors
+/// See [`read_logs`].
+pub async fn read_matching(
+    host: &Host,
+    service: &Service,
+    settings: &ServiceSettings,
+    request: &LogRequest,
+    pattern: &Regex,
+    to: mpsc::Sender<LogEvent>,
+) -> Result<(), RuntimeError> {
+    match service.runtime {
+        Runtime::Exec | Runtime::File if !settings.log_files.is_empty() => {
+            tail::read_matching(&service.id, &settings.log_files, request, pattern, to)
+                .await
+                .map_err(|error| log_failed(&service.id, error))
+        }
+        _ => read_logs(host, service, settings, request, to).await,
+    }
+}
+
 /// Reads a part of a service's log again: lines that the screen no longer holds, or never did.
 ///
 /// # Errors

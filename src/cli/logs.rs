@@ -68,6 +68,9 @@ pub async fn run(args: &LogsArgs, ctx: &Arc<Context>, out: &mut Output) -> Ended
         before: args.before,
         after: args.after,
     };
+    // Where lines that do not match are shown never, they need not even be looked at one by one.
+    let is_bare = !args.follow && args.level.is_none() && args.before == 0 && args.after == 0;
+    let only = filter.grep.clone().filter(|_| is_bare);
     let inventory = services::discover(ctx).await;
     let chosen = files::choose(ctx, &inventory, &args.services)?;
     let mut readers = JoinSet::new();
@@ -76,7 +79,13 @@ pub async fn run(args: &LogsArgs, ctx: &Arc<Context>, out: &mut Output) -> Ended
         let (to, from) = mpsc::channel(WAITING);
         streams.push(from);
         let (ctx, service, request) = (Arc::clone(ctx), service.clone(), request.clone());
-        readers.spawn(async move { logs::read(&ctx, &service, &request, to).await });
+        let pattern = only.clone();
+        readers.spawn(async move {
+            match pattern {
+                Some(re) => logs::read_matching(&ctx, &service, &request, &re, to).await,
+                None => logs::read(&ctx, &service, &request, to).await,
+            }
+        });
     }
     let redactor = match args.raw {
         true => None,

@@ -8,6 +8,7 @@
 //! Every line knows its place, and [`LogEvent::Opened`] says in which file: what the screen has let go of is read
 //! again from there ([`read_page`]), and a search runs over the file itself ([`search`]), not over a copy.
 
+mod grep;
 mod last;
 mod lines;
 mod names;
@@ -29,8 +30,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use regex::bytes::Regex;
 use tokio::sync::{Notify, mpsc};
 
+use crate::analysis::line_pattern::LinePattern;
 use crate::domain::log::{LogEvent, LogNoteKind, LogPosition, LogRequest};
 use crate::domain::service::ServiceId;
 
@@ -103,7 +106,30 @@ pub async fn read_files(
     if request.follow {
         return follow(entries, request, out, to).await;
     }
-    on_blocking_thread(move || read_closed(&entries, &request, out)).await
+    on_blocking_thread(move || read_closed(&entries, &request, None, out)).await
+}
+
+/// Reads as [`read_files`] does, closed, and leaves out lines that do not match wherever it can do so without looking at
+/// each: in plain files, and where times do not matter. Whoever wants the matching lines only looks at what comes once
+/// more: there are others among them, such as the head of the record that a matching line belongs to.
+///
+/// # Errors
+/// See [`read_files`].
+pub async fn read_matching(
+    service: &ServiceId,
+    paths: &[PathBuf],
+    request: &LogRequest,
+    pattern: &Regex,
+    to: mpsc::Sender<LogEvent>,
+) -> Result<(), TailError> {
+    let out = Outlet::new(service.clone(), to);
+    let entries = paths.to_vec();
+    let request = LogRequest {
+        follow: false,
+        ..request.clone()
+    };
+    let pattern = Arc::new(LinePattern::new(pattern));
+    on_blocking_thread(move || read_closed(&entries, &request, Some(&pattern), out)).await
 }
 
 /// Where each file that can be read ends now: after its last line break, so that "after" starts with a whole
@@ -211,12 +237,14 @@ fn tails_of(entries: &[PathBuf], request: &LogRequest) -> Result<Vec<Tail>, Tail
 fn read_closed(
     entries: &[PathBuf],
     request: &LogRequest,
+    pattern: Option<&Arc<LinePattern>>,
     mut out: Outlet,
 ) -> Result<(), TailError> {
     let tails = tails_of(entries, request)?;
     let mut failures = Vec::new();
     let count = tails.len();
     for mut tail in tails {
+        tail.pattern = pattern.cloned();
         match tail.read_closed(&mut out) {
             Ok(()) => {}
             Err(ReadEnd::Closed) => return Ok(()),

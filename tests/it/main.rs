@@ -19,6 +19,7 @@ mod crash;
 mod demo;
 mod files;
 mod follow;
+mod log_files;
 mod logs;
 mod refusals;
 mod roll_back;

@@ -34,6 +34,8 @@ pub(super) struct Printer {
     name_width: usize,
     /// Whether any service's lines have times of its runtime: files have none, and no column for them.
     has_times: bool,
+    /// Whether levels are printed, in words or in colour, or chosen by.
+    has_levels: bool,
     /// Unprinted lines that may yet stand before a match.
     before: VecDeque<Kept>,
     /// Lines still to print after a match.
@@ -72,6 +74,7 @@ impl Printer {
                 schema: "lastgood.logs/1",
             })?;
         }
+        let has_levels = is_json || out.color || filter.level.is_some();
         let has_times = services
             .iter()
             .any(|s| !matches!(s.runtime, Runtime::File | Runtime::Exec));
@@ -103,6 +106,7 @@ impl Printer {
             zone: TimeZone::system(),
             name_width,
             has_times,
+            has_levels,
             before: VecDeque::new(),
             after: 0,
             buffer: Vec::new(),
@@ -134,7 +138,10 @@ impl Printer {
         text: &[u8],
         out: &mut Output,
     ) -> Result<(), Stop> {
-        let level = self.services[service].levels.read(line.stream, text);
+        let level = match self.has_levels {
+            true => self.services[service].levels.read(line.stream, text),
+            false => None,
+        };
         let is_match = self.filter.grep.as_ref().is_none_or(|re| re.is_match(text))
             && self
                 .filter

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::grep;
 use super::lines::start_of_last;
 use super::outlet::Outlet;
 use super::rotated;
 use super::source::{Closed, Look, Origin, ReadEnd, Source};
 use super::stream::{Once, is_once};
 use super::window::Filter;
+use crate::analysis::line_pattern::LinePattern;
 use crate::domain::log::{LogBlock, LogNoteKind, LogPosition, LogRequest};
 
 /// A program may write to the renamed file until it is told to reopen its log; so long the old file is read on.
@@ -33,6 +35,8 @@ pub(super) struct Tail {
     is_started: bool,
     /// All of it is read: it was one that ends.
     pub(super) is_done: bool,
+    /// Lines of a closed read that do not match may be left out.
+    pub(super) pattern: Option<Arc<LinePattern>>,
 }
 
 impl Tail {
@@ -49,6 +53,7 @@ impl Tail {
             told: None,
             is_started: false,
             is_done: false,
+            pattern: None,
         }
     }
 
@@ -74,6 +79,12 @@ impl Tail {
         let mut source = self.start(out)?;
         let length = source.length()?;
         let end = self.end.unwrap_or(length);
+        if let Some(pattern) = &self.pattern
+            && self.filter.is_none()
+        {
+            let range = source.offset()..end;
+            return grep::read(source.file(), source.origin(), range, pattern, out);
+        }
         let mut emit = emitter(&mut self.filter, out);
         source.read_to(end, &mut emit)?;
         source.finish(&mut emit)

@@ -21,7 +21,7 @@ use crate::analysis::line_pattern::LinePattern;
 use crate::domain::log::FileHits;
 
 /// How much is read and searched at once.
-const SEARCH_BYTES: usize = 256 * 1024;
+pub(super) const SEARCH_BYTES: usize = 256 * 1024;
 /// A message holds at most so many hits.
 const MAX_HITS: usize = 65_536;
 
@@ -62,10 +62,110 @@ pub async fn search(
 /// Where hits go; an error means that nobody listens.
 type Emit<'a> = dyn FnMut(FileHits) -> Result<(), Closed> + 'a;
 
-/// A search and its buffer.
+/// A part of a file that is looked at: whole lines, or one line that is longer than a block.
+pub(super) enum Part<'a> {
+    /// Lines, the first of which stands at this place.
+    Lines(&'a [u8], u64),
+    /// Where the line stands, its line break included.
+    LongLine(Range<u64>),
+}
+
+/// Hands out a range of a file from its start, a buffer's length at a time.
+pub(super) fn forward(
+    file: &File,
+    range: Range<u64>,
+    buffer: &mut [u8],
+    each: &mut dyn FnMut(Part<'_>) -> Result<(), ReadEnd>,
+) -> Result<(), ReadEnd> {
+    let mut at = range.start;
+    while at < range.end {
+        let length = (range.end - at).min(buffer.len() as u64) as usize;
+        let text = &mut buffer[..length];
+        fill(file, text, at)?;
+        let is_last = at + length as u64 == range.end;
+        match memrchr(b'\n', text) {
+            _ if is_last => {
+                each(Part::Lines(text, at))?;
+                at = range.end;
+            }
+            Some(end) => {
+                each(Part::Lines(&text[..=end], at))?;
+                at += end as u64 + 1;
+            }
+            None => {
+                let next = next_line(file, at, range.end)?.unwrap_or(range.end);
+                each(Part::LongLine(at..next))?;
+                at = next;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Hands out a range of a file from its end.
+fn backward(
+    file: &File,
+    range: Range<u64>,
+    buffer: &mut [u8],
+    each: &mut dyn FnMut(Part<'_>) -> Result<(), ReadEnd>,
+) -> Result<(), ReadEnd> {
+    let mut upper = range.end;
+    while upper > range.start {
+        let from = upper.saturating_sub(buffer.len() as u64).max(range.start);
+        let length = (upper - from) as usize;
+        let text = &mut buffer[..length];
+        fill(file, text, from)?;
+        // The line that the block begins in belongs to the block before.
+        upper = match memchr(b'\n', &text[..length - 1]) {
+            _ if from == range.start => {
+                each(Part::Lines(text, from))?;
+                from
+            }
+            Some(end) => {
+                let place = from + end as u64 + 1;
+                each(Part::Lines(&text[end + 1..], place))?;
+                place
+            }
+            None => {
+                let line = end_of_last_line(file, upper - 1)?.max(range.start);
+                each(Part::LongLine(line..upper))?;
+                line
+            }
+        };
+    }
+    Ok(())
+}
+
+/// The text of a line that is longer than a block, as far as it is kept, and how many bytes of it are not.
+pub(super) fn long_line(
+    file: &File,
+    line: &Range<u64>,
+    max_line: usize,
+) -> io::Result<(Vec<u8>, u64)> {
+    let length = (line.end - line.start).min(max_line as u64 + 2) as usize;
+    let mut text = vec![0; length];
+    fill(file, &mut text, line.start)?;
+    let mut rest = (line.end - line.start) - length as u64;
+    if rest > 0 {
+        let mut last = [0];
+        fill(file, &mut last, line.end - 1)?;
+        rest -= u64::from(last == *b"\n");
+    } else if text.last() == Some(&b'\n') {
+        text.pop();
+    }
+    if text.len() > max_line {
+        let cut = rest + (text.len() - max_line) as u64;
+        text.truncate(max_line);
+        return Ok((text, cut));
+    }
+    let kept = trim_return(&text).len();
+    text.truncate(kept);
+    Ok((text, 0))
+}
+
+/// A search, and its limits.
 struct Search<'a> {
     pattern: Option<&'a LinePattern>,
-    buffer: Vec<u8>,
     block: usize,
     max_line: usize,
     max_hits: usize,
@@ -75,7 +175,6 @@ impl<'a> Search<'a> {
     fn new(pattern: Option<&'a LinePattern>) -> Self {
         Self {
             pattern,
-            buffer: Vec::new(),
             block: SEARCH_BYTES,
             max_line: MAX_LINE,
             max_hits: MAX_HITS,
@@ -83,84 +182,32 @@ impl<'a> Search<'a> {
     }
 
     fn run(
-        &mut self,
+        &self,
         file: &File,
         range: Range<u64>,
         is_backward: bool,
         emit: &mut Emit<'_>,
     ) -> Result<(), ReadEnd> {
-        self.buffer.resize(self.block, 0);
+        let mut buffer = vec![0; self.block];
+        let mut look = |part: Part<'_>| match part {
+            Part::Lines(text, place) => Ok(self.lines(text, place, is_backward, emit)?),
+            Part::LongLine(line) => self.long_line(file, line, emit),
+        };
         if is_backward {
-            self.backward(file, range, emit)
+            backward(file, range, &mut buffer, &mut look)
         } else {
-            self.forward(file, range, emit)
+            forward(file, range, &mut buffer, &mut look)
         }
     }
 
-    fn forward(
-        &mut self,
-        file: &File,
-        range: Range<u64>,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), ReadEnd> {
-        let mut at = range.start;
-        while at < range.end {
-            let length = (range.end - at).min(self.block as u64) as usize;
-            fill(file, &mut self.buffer[..length], at)?;
-            let is_last = at + length as u64 == range.end;
-            let whole = match memrchr(b'\n', &self.buffer[..length]) {
-                _ if is_last => length,
-                Some(end) => end + 1,
-                None => {
-                    let next = next_line(file, at, range.end)?.unwrap_or(range.end);
-                    self.long_line(file, at..next, emit)?;
-                    at = next;
-                    continue;
-                }
-            };
-            self.lines(0..whole, at, false, emit)?;
-            at += whole as u64;
-        }
-        Ok(())
-    }
-
-    fn backward(
-        &mut self,
-        file: &File,
-        range: Range<u64>,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), ReadEnd> {
-        let mut upper = range.end;
-        while upper > range.start {
-            let from = upper.saturating_sub(self.block as u64).max(range.start);
-            let length = (upper - from) as usize;
-            fill(file, &mut self.buffer[..length], from)?;
-            // The line that the block begins in belongs to the block before.
-            let start = match memchr(b'\n', &self.buffer[..length - 1]) {
-                _ if from == range.start => 0,
-                Some(end) => end + 1,
-                None => {
-                    let line = end_of_last_line(file, upper - 1)?.max(range.start);
-                    self.long_line(file, line..upper, emit)?;
-                    upper = line;
-                    continue;
-                }
-            };
-            self.lines(start..length, from + start as u64, true, emit)?;
-            upper = from + start as u64;
-        }
-        Ok(())
-    }
-
-    /// Searches whole lines in the buffer, the first of which stands at `place` in the file.
+    /// Searches whole lines, the first of which stands at `place` in the file.
     fn lines(
         &self,
-        part: Range<usize>,
+        text: &[u8],
         place: u64,
         is_backward: bool,
         emit: &mut Emit<'_>,
     ) -> Result<(), Closed> {
-        let text = &self.buffer[part];
         let mut hits: Vec<u64> = Vec::new();
         if let Some(pattern) = self.pattern {
             pattern.find_lines(text, |start| hits.push(place + start as u64));
@@ -194,26 +241,9 @@ impl<'a> Search<'a> {
     }
 
     /// Searches a line that is longer than a block.
-    fn long_line(
-        &mut self,
-        file: &File,
-        line: Range<u64>,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), ReadEnd> {
+    fn long_line(&self, file: &File, line: Range<u64>, emit: &mut Emit<'_>) -> Result<(), ReadEnd> {
         let is_hit = match self.pattern {
-            Some(pattern) => {
-                let length = (line.end - line.start).min(self.max_line as u64 + 2) as usize;
-                let mut text = vec![0; length];
-                fill(file, &mut text, line.start)?;
-                if text.last() == Some(&b'\n') {
-                    text.pop();
-                }
-                let text = match text.len() > self.max_line {
-                    true => &text[..self.max_line],
-                    false => trim_return(&text),
-                };
-                pattern.is_match(text)
-            }
+            Some(pattern) => pattern.is_match(&long_line(file, &line, self.max_line)?.0),
             None => false,
         };
         emit(FileHits {
@@ -226,7 +256,7 @@ impl<'a> Search<'a> {
 }
 
 /// Reads a part of a file that was there.
-fn fill(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
+pub(super) fn fill(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
     if read_at(file, buffer, at)? < buffer.len() {
         return Err(io::Error::new(
             io::ErrorKind::UnexpectedEof,
@@ -288,7 +318,7 @@ mod tests {
             let regex = Regex::new(pattern).unwrap();
             let lines = LinePattern::new(&regex);
             let max_line = block + extra;
-            let mut search = Search { block, max_line, max_hits, ..Search::new(Some(&lines)) };
+            let search = Search { block, max_line, max_hits, ..Search::new(Some(&lines)) };
             let mut found = Vec::new();
             search
                 .run(&file, 0..text.len() as u64, is_backward, &mut |hits| {

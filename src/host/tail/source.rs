@@ -109,6 +109,16 @@ impl Source {
         &self.file
     }
 
+    /// What the lines that are read from here on come from.
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    /// Where reading goes on.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Its device and inode.
     pub(super) fn identity(&self) -> (u64, u64) {
         self.identity
