@@ -4,6 +4,7 @@ pub mod align;
 pub mod compare;
 pub mod judge;
 pub mod latency;
+pub mod line_pattern;
 pub mod parse;
 pub mod pattern;
 pub mod redact;

@@ -190,6 +190,9 @@ pub enum Command {
 /// Options of the console.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TuiArgs {
+    /// Log files to open instead of services: paths, quoted patterns
+    #[arg(value_name = "LOG")]
+    pub logs: Vec<String>,
     /// Show only these panes
     #[arg(long, value_delimiter = ',', value_name = "PANE")]
     pub only: Vec<String>,

@@ -18,6 +18,7 @@ mod local;
 pub mod probe;
 pub mod ssh;
 pub mod tail;
+pub mod unpack;
 
 /// A machine.
 #[derive(Debug, Clone)]

@@ -8,6 +8,7 @@ use lastgood::cli::keys::{KeymapText, KeysArgs, KeysCommand};
 use lastgood::cli::output::{Ended, Output, Stop, talk, talk_error};
 use lastgood::cli::{Cli, Command, Global, TuiArgs, completions, exit::Exit, keys};
 use lastgood::demo;
+use lastgood::domain::service::Runtime;
 use lastgood::ops::{Context, Options};
 use lastgood::tui;
 
@@ -68,8 +69,9 @@ fn finish(ended: Ended, out: &mut Output) -> u8 {
     }
 }
 
-fn options(global: &Global, via: &str) -> Options {
+fn options(global: &Global, via: &str, files: &[String]) -> Options {
     Options {
+        files: files.to_vec(),
         config: global.config.clone(),
         state_dir: global.state_dir.clone(),
         hosts: global.host.clone(),
@@ -98,14 +100,23 @@ fn keymap(args: &KeysArgs) -> KeymapText {
 }
 
 async fn console(global: &Global, args: TuiArgs) -> u8 {
-    let ctx = match Context::open(&options(global, "console")) {
-        Ok(ctx) => Arc::new(ctx),
+    let opened = Context::open(&options(global, "console", &args.logs)).and_then(|ctx| {
+        let ids = args.logs.iter().map(|log| ctx.file(log).cloned());
+        let open = ids.collect::<Result<Vec<_>, _>>()?;
+        Ok(match open.is_empty() {
+            true => (ctx, open),
+            false => (ctx.only(Runtime::File), open),
+        })
+    });
+    let (ctx, open) = match opened {
+        Ok((ctx, open)) => (Arc::new(ctx), open),
         Err(error) => {
             talk_error(&error);
             return Exit::from(error.kind).code();
         }
     };
     let options = tui::ConsoleOptions {
+        open,
         only: args.only,
         wall: args.wall,
         plain: args.plain,
@@ -156,7 +167,11 @@ async fn play_demo(global: &Global, args: &DemoArgs, out: &mut Output) -> u8 {
 
 async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended {
     use lastgood::cli;
-    let ctx = Arc::new(Context::open(&options(global, "cli"))?);
+    let files = match &command {
+        Command::Logs(args) => args.services.as_slice(),
+        _ => &[],
+    };
+    let ctx = Arc::new(Context::open(&options(global, "cli", files))?);
     match command {
         Command::Services(args) => cli::services::run(&args, &ctx, out).await,
         Command::Logs(args) => cli::logs::run(&args, &ctx, out).await,

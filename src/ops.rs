@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod compare;
 pub mod error;
 pub mod errors;
+pub mod files;
 pub mod health;
 pub mod input;
 pub mod logs;
@@ -22,12 +23,13 @@ pub mod signals;
 pub mod slow;
 pub mod timeline;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::audit::Audit;
 use crate::domain::outcome::Actor;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::Runtime;
+use crate::domain::service::{Runtime, ServiceId};
 use crate::host::Host;
 use crate::store::config::{self, Config};
 use crate::store::paths::StateDir;
@@ -49,6 +51,8 @@ pub struct Options {
     pub read_only: bool,
     /// `console` or `cli`, for the audit log.
     pub via: String,
+    /// Arguments that may be log files: paths, patterns, `-`. What is none may be the name of a service.
+    pub files: Vec<String>,
 }
 
 /// Everything a use case needs: configuration, state folder, machines, and who acts.
@@ -66,6 +70,8 @@ pub struct Context {
     pub(crate) hosts: Vec<Host>,
     /// The only runtime that is asked; `None` for every one.
     pub(crate) only: Option<Runtime>,
+    /// The services that files on the command line became, by argument.
+    pub(crate) opened: BTreeMap<String, ServiceId>,
 }
 
 impl Context {
@@ -82,7 +88,8 @@ impl Context {
             .fix(format!("ssh {host} lastgood …")));
         }
         let places = config::Places::usual(options.config.as_deref());
-        let config = config::load(&places)?;
+        let mut config = config::load(&places)?;
+        let opened = files::open(&options.files, &mut config.services);
         let state = StateDir::find(options.state_dir.as_deref())
             .map_err(|error| OpsError::new(ErrorKind::Usage, "no state folder").because(error))?;
         let access = if options.read_only {
@@ -90,7 +97,15 @@ impl Context {
         } else {
             Access::Full
         };
-        Ok(Self::with(config, state, actor(&options.via), access))
+        let mut ctx = Self::with(config, state, actor(&options.via), access);
+        ctx.opened = opened;
+        let is_files_only =
+            !options.files.is_empty() && options.files.iter().all(|f| files::is_path_only(f));
+        Ok(match is_files_only {
+            // Whoever reads a file does not wait for Docker.
+            true => ctx.only(Runtime::File),
+            false => ctx,
+        })
     }
 
     /// A context over a given configuration and state folder, as the demo needs it.
@@ -102,10 +117,12 @@ impl Context {
             access,
             hosts: vec![Host::Local],
             only: None,
+            opened: BTreeMap::new(),
         }
     }
 
-    /// Asks no other runtime than this: the demo shows its own shop and nothing else of the machine.
+    /// Asks no other runtime than this: the demo shows its own shop and nothing else of the machine, and whoever opens
+    /// files waits for no daemon.
     #[must_use]
     pub fn only(mut self, runtime: Runtime) -> Self {
         self.only = Some(runtime);

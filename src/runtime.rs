@@ -1,20 +1,26 @@
-//! What supervises services on a host: Docker, Compose, configured commands.
+//! What supervises services on a host: Docker, Compose, configured commands, or nothing but their log files.
 //!
 //! Each runtime has its own module; the functions here only choose one by the service's [`Runtime`]. Reading
 //! functions never change a machine; what changes one takes a [`crate::audit::Permit`].
 
+use std::ops::Range;
+use std::path::PathBuf;
+
+use regex::bytes::Regex;
 use tokio::sync::mpsc;
 
-use crate::domain::log::{LogEvent, LogPage, LogPosition, LogRequest, PageRequest};
+use crate::domain::log::{FileHits, LogEvent, LogPage, LogPosition, LogRequest, PageRequest};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
 use crate::domain::settings::ServiceSettings;
 use crate::domain::signal::Saturation;
-use crate::host::{Host, tail};
+use crate::host::Host;
+use crate::host::tail::{self, TailError};
 
 pub mod compose;
 pub mod docker;
 pub mod exec;
+pub mod file;
 
 /// Why a runtime could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -113,8 +119,15 @@ pub async fn discover(
             false => Vec::new(),
         }
     };
-    let (docker, exec) = tokio::join!(docker, exec);
+    let file = async {
+        match asks(Runtime::File) {
+            true => file::discover(host, configured).await,
+            false => Vec::new(),
+        }
+    };
+    let (docker, exec, files) = tokio::join!(docker, exec, file);
     inventory.services.extend(exec);
+    inventory.services.extend(files);
     match docker {
         Ok(services) => inventory.services.extend(services),
         Err(RuntimeError::Unreachable {
@@ -167,11 +180,37 @@ pub async fn read_logs(
             docker::read_logs(host, service, request, to).await
         }
         Runtime::Exec => exec::read_logs(&service.id, settings, request, to).await,
-        runtime @ (Runtime::Pm2 | Runtime::File) => Err(RuntimeError::Unsupported {
+        Runtime::File => tail::read_files(&service.id, &settings.log_files, request, to)
+            .await
+            .map_err(|error| log_failed(&service.id, error)),
+        runtime @ Runtime::Pm2 => Err(RuntimeError::Unsupported {
             what: "reading logs",
             service: service.id.clone(),
             runtime,
         }),
+    }
+}
+
+/// Reads as [`read_logs`] does, closed, and may leave out lines that do not match: see [`tail::read_matching`]. Only
+/// services whose log is in files read faster so; the others send everything.
+///
+/// # Errors
+/// See [`read_logs`].
+pub async fn read_matching(
+    host: &Host,
+    service: &Service,
+    settings: &ServiceSettings,
+    request: &LogRequest,
+    pattern: &Regex,
+    to: mpsc::Sender<LogEvent>,
+) -> Result<(), RuntimeError> {
+    match service.runtime {
+        Runtime::Exec | Runtime::File if !settings.log_files.is_empty() => {
+            tail::read_matching(&service.id, &settings.log_files, request, pattern, to)
+                .await
+                .map_err(|error| log_failed(&service.id, error))
+        }
+        _ => read_logs(host, service, settings, request, to).await,
     }
 }
 
@@ -182,21 +221,66 @@ pub async fn read_logs(
 pub async fn read_page(
     host: &Host,
     service: &Service,
-    _settings: &ServiceSettings,
+    settings: &ServiceSettings,
     request: &PageRequest,
 ) -> Result<LogPage, RuntimeError> {
     match service.runtime {
         Runtime::Compose | Runtime::Docker | Runtime::Swarm => {
             docker::read_page(host, service, request).await
         }
-        runtime @ (Runtime::Exec | Runtime::Pm2 | Runtime::File) => {
-            Err(RuntimeError::Unsupported {
-                what: "reading older lines again",
-                service: service.id.clone(),
-                runtime,
-            })
+        Runtime::Exec | Runtime::File if !settings.log_files.is_empty() => {
+            tail::read_page(&settings.log_files, request)
+                .await
+                .map_err(|error| log_failed(&service.id, error))
         }
+        runtime => Err(RuntimeError::Unsupported {
+            what: "reading older lines again",
+            service: service.id.clone(),
+            runtime,
+        }),
     }
+}
+
+/// Searches a part of a log file in place, from its end or from its start; without an expression it counts lines. See
+/// [`tail::search`].
+///
+/// # Errors
+/// The file is gone or cannot be read in place.
+pub async fn search_file(
+    service: &ServiceId,
+    search: FileSearch,
+    to: mpsc::Sender<FileHits>,
+) -> Result<(), RuntimeError> {
+    let FileSearch {
+        path,
+        inode,
+        pattern,
+        range,
+        is_backward,
+    } = search;
+    tail::search(&path, inode, pattern, range, is_backward, to)
+        .await
+        .map_err(|error| log_failed(service, error))
+}
+
+/// What to search for in a log file, and where.
+#[derive(Debug, Clone)]
+pub struct FileSearch {
+    /// The file's path when it was opened.
+    pub path: PathBuf,
+    /// Its inode: it is found again after rotation.
+    pub inode: u64,
+    /// What to search for, flags in its text (`(?i)timeout`); `None` only counts lines.
+    pub pattern: Option<Regex>,
+    /// The bytes to look at, from the start of a line to the end of one.
+    pub range: Range<u64>,
+    /// From the end, so that the newest hits are there at once.
+    pub is_backward: bool,
+}
+
+/// Says whose log files could not be read.
+fn log_failed(service: &ServiceId, error: TailError) -> RuntimeError {
+    RuntimeError::failed(format!("cannot read the log files of {service}"), error)
 }
 
 /// Where the configured log files of a service end now, so that "after" can start exactly there. Empty where none
@@ -208,12 +292,9 @@ pub async fn positions(
     service: &Service,
     settings: &ServiceSettings,
 ) -> Result<Vec<LogPosition>, RuntimeError> {
-    tail::positions(&settings.log_files).await.map_err(|error| {
-        RuntimeError::failed(
-            format!("cannot read the log files of {}", service.id),
-            error,
-        )
-    })
+    tail::positions(&settings.log_files)
+        .await
+        .map_err(|error| log_failed(&service.id, error))
 }
 
 /// Measures what a service uses of what it may use.

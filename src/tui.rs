@@ -38,6 +38,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::domain::safe_text::SafeText;
+use crate::domain::service::ServiceId;
 use crate::ops::{Access, Context};
 
 use app::{App, Setup};
@@ -66,6 +67,8 @@ pub struct ConsoleOptions {
     pub plain: bool,
     /// A line for the header, such as the demo's next step.
     pub banner: Option<String>,
+    /// Services whose logs to open at once: the files that were named on the command line.
+    pub open: Vec<ServiceId>,
 }
 
 /// Why the console could not open or had to end.

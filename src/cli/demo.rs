@@ -6,7 +6,6 @@
 use std::io::{self, IsTerminal};
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Exit;
 use super::output::{Ended, Output, Paint, Stop, talk, talk_error};
@@ -70,18 +69,7 @@ fn told(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> u8
 
 /// Waits for a signal that ends the program; the exit code that belongs to it.
 pub async fn interrupted() -> u8 {
-    let (Ok(mut hup), Ok(mut int), Ok(mut term)) = (
-        signal(SignalKind::hangup()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = hup.recv() => 129,
-        _ = int.recv() => 130,
-        _ = term.recv() => 143,
-    }
+    Exit::by_signal().await.code()
 }
 
 /// Plays the story on a running shop and prints it. Exits 0 when it ends as it should, 1 when anything differs,

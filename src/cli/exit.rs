@@ -1,5 +1,7 @@
 //! Exit codes: one table, printed by `lastgood help exit-codes`.
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::domain::health::HealthState;
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::verdict::Decision;
@@ -63,6 +65,22 @@ pub const TABLE: &[(u8, &str)] = &[
 ];
 
 impl Exit {
+    /// Waits for a signal that ends the program, and gives the code that belongs to it.
+    pub async fn by_signal() -> Self {
+        let (Ok(mut hup), Ok(mut int), Ok(mut term)) = (
+            signal(SignalKind::hangup()),
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::terminate()),
+        ) else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = hup.recv() => Self::Hangup,
+            _ = int.recv() => Self::Interrupted,
+            _ = term.recv() => Self::Terminated,
+        }
+    }
+
     /// The number.
     pub fn code(self) -> u8 {
         match self {

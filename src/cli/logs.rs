@@ -1,4 +1,4 @@
-//! `lastgood logs`: logs of services, merged by time.
+//! `lastgood logs`: logs of services and of files, merged by time.
 
 use std::sync::Arc;
 
@@ -7,14 +7,15 @@ use jiff::Zoned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use self::merge::Merge;
 use self::print::Printer;
 use super::exit::Exit;
-use super::output::{Ended, Output, Stop, talk_error};
-use crate::domain::log::{Level, LogBlock, LogEvent, LogRequest, Window};
-use crate::domain::service::Service;
+use super::output::{Ended, Output, talk, talk_error};
+use crate::domain::log::{Level, LogRequest, Window};
 use crate::domain::time;
-use crate::ops::{Context, ErrorKind, OpsError, logs, secrets, services};
+use crate::ops::{Context, ErrorKind, OpsError, files, logs, secrets, services};
 
+mod merge;
 mod print;
 
 /// Events of one service that may wait for the printer.
@@ -23,7 +24,7 @@ const WAITING: usize = 16;
 /// `lastgood logs`: logs of services, merged by time.
 #[derive(Debug, Clone, Args)]
 pub struct LogsArgs {
-    /// Names of services
+    /// Names of services; or log files: paths, quoted patterns ('logs/*.log'), - for standard input
     #[arg(required = true, value_name = "SERVICE")]
     pub services: Vec<String>,
     /// From this time on: 30m (ago), 15:00, "2025-12-27 14:50", or RFC 3339
@@ -67,29 +68,45 @@ pub async fn run(args: &LogsArgs, ctx: &Arc<Context>, out: &mut Output) -> Ended
         before: args.before,
         after: args.after,
     };
+    // Where lines that do not match are shown never, they need not even be looked at one by one.
+    let is_bare = !args.follow && args.level.is_none() && args.before == 0 && args.after == 0;
+    let only = filter.grep.clone().filter(|_| is_bare);
     let inventory = services::discover(ctx).await;
-    let chosen = services::choose(&inventory, &args.services)?;
+    let chosen = files::choose(ctx, &inventory, &args.services)?;
     let mut readers = JoinSet::new();
     let mut streams = Vec::new();
     for service in &chosen {
         let (to, from) = mpsc::channel(WAITING);
         streams.push(from);
         let (ctx, service, request) = (Arc::clone(ctx), service.clone(), request.clone());
-        readers.spawn(async move { logs::read(&ctx, &service, &request, to).await });
+        let pattern = only.clone();
+        readers.spawn(async move {
+            match pattern {
+                Some(re) => logs::read_matching(&ctx, &service, &request, &re, to).await,
+                None => logs::read(&ctx, &service, &request, to).await,
+            }
+        });
     }
     let redactor = match args.raw {
         true => None,
         false => Some(secrets::redactor(ctx, &chosen)?),
     };
     let mut printer = Printer::new(&chosen, filter, redactor, out)?;
-    if args.follow {
-        by_arrival(streams, &mut printer, out).await?;
-    } else if let [one] = streams.as_mut_slice() {
-        while let Some(event) = one.recv().await {
-            printer.event(0, &event, out)?;
-        }
-    } else {
-        by_time(streams, &chosen, &mut printer, out).await?;
+    let mut merge = Merge::new(streams, args.follow);
+    let ended = tokio::select! {
+        ended = merge.run(&mut printer, out) => ended.map(|()| None),
+        exit = Exit::by_signal(), if args.follow => Ok(Some(exit)),
+    };
+    if merge.late > 0 {
+        talk(format_args!(
+            "{} lines came too late to be printed in the order of their times",
+            merge.late
+        ));
+    }
+    if let Some(exit) = ended? {
+        printer.finish(out)?;
+        out.flush()?;
+        return Ok(exit);
     }
     printer.finish(out)?;
     out.flush()?;
@@ -150,82 +167,4 @@ fn level(text: &str) -> Result<Level, OpsError> {
                 format!("unknown level {text:?}: use one of {known}"),
             )
         })
-}
-
-/// Prints what comes as it comes; hands it to the reader whenever nothing more waits.
-async fn by_arrival(
-    streams: Vec<mpsc::Receiver<LogEvent>>,
-    printer: &mut Printer,
-    out: &mut Output,
-) -> Result<(), Stop> {
-    let (to, mut all) = mpsc::channel(WAITING);
-    let mut forwards = JoinSet::new();
-    for (index, mut stream) in streams.into_iter().enumerate() {
-        let to = to.clone();
-        forwards.spawn(async move {
-            while let Some(event) = stream.recv().await {
-                if to.send((index, event)).await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
-    drop(to);
-    while let Some((index, event)) = all.recv().await {
-        printer.event(index, &event, out)?;
-        if all.is_empty() {
-            printer.hand_over(out)?;
-            out.flush()?;
-        }
-    }
-    Ok(())
-}
-
-/// Merges closed windows by time. A line without a time follows the one before it.
-async fn by_time(
-    mut streams: Vec<mpsc::Receiver<LogEvent>>,
-    services: &[Service],
-    printer: &mut Printer,
-    out: &mut Output,
-) -> Result<(), Stop> {
-    let mut heads: Vec<Option<(LogBlock, usize)>> = Vec::new();
-    for (index, stream) in streams.iter_mut().enumerate() {
-        heads.push(next_block(index, stream, printer, out).await?);
-    }
-    debug_assert_eq!(heads.len(), services.len());
-    loop {
-        let first = heads
-            .iter()
-            .enumerate()
-            .filter_map(|(i, head)| head.as_ref().map(|(block, at)| (block.lines[*at].at, i)))
-            .min();
-        let Some((_, index)) = first else {
-            return Ok(());
-        };
-        if let Some((block, at)) = &mut heads[index] {
-            let line = block.lines[*at];
-            printer.line(index, &line, block.text(&line), out)?;
-            *at += 1;
-            if *at == block.lines.len() {
-                heads[index] = next_block(index, &mut streams[index], printer, out).await?;
-            }
-        }
-    }
-}
-
-async fn next_block(
-    index: usize,
-    stream: &mut mpsc::Receiver<LogEvent>,
-    printer: &mut Printer,
-    out: &mut Output,
-) -> Result<Option<(LogBlock, usize)>, Stop> {
-    while let Some(event) = stream.recv().await {
-        match event {
-            LogEvent::Block(block) if block.is_empty() => {}
-            LogEvent::Opened(_) => {}
-            LogEvent::Block(block) => return Ok(Some((block, 0))),
-            note @ LogEvent::Note(_) => printer.event(index, &note, out)?,
-        }
-    }
-    Ok(None)
 }

@@ -1,5 +1,6 @@
 //! Log lines on their way from a source to the screen, to a checkpoint and to the analysis.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -293,6 +294,17 @@ pub struct LogPage {
     pub blocks: Vec<LogBlock>,
     /// Whether nothing lies beyond them: the log begins (or, forwards, ends) here.
     pub is_edge: bool,
+}
+
+/// What a search of a log file has looked at, and found there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileHits {
+    /// The bytes that were looked at, from the start of a line to the start of another.
+    pub looked: Range<u64>,
+    /// How many lines begin there.
+    pub lines: u64,
+    /// The places of the lines that match, ascending.
+    pub hits: Vec<u64>,
 }
 
 /// What a source sends, in order.

@@ -64,14 +64,18 @@ impl ServiceId {
         }
     }
 
-    /// Reads the full form `[host:]group/name`; `None` where the group is missing.
+    /// Reads the full form `[host:]group/name`; `None` where the group is missing. A file's name may have folders in
+    /// front (`file/logs/app.log`); what would lead out of the folder of a checkpoint is no name.
     pub fn parse(text: &str) -> Option<Self> {
-        let (head, name) = text.rsplit_once('/')?;
+        let (head, name) = text.split_once('/')?;
         let (host, group) = match head.rsplit_once(':') {
             Some((host, group)) => (HostName::parse(host).ok()?, group),
             None => (HostName::local(), head),
         };
-        (!group.is_empty() && !name.is_empty()).then(|| Self {
+        let is_name = std::iter::once(group)
+            .chain(name.split('/'))
+            .all(|part| !matches!(part, "" | "." | ".."));
+        is_name.then(|| Self {
             host,
             group: group.to_owned(),
             name: name.to_owned(),
@@ -98,10 +102,7 @@ impl ServiceId {
         if host.is_some_and(|h| h != self.host.as_str()) {
             return false;
         }
-        match rest.split_once('/') {
-            Some((group, name)) => group == self.group && name == self.name,
-            None => rest == self.name,
-        }
+        rest == self.name || rest.split_once('/') == Some((self.group.as_str(), self.name.as_str()))
     }
 }
 
@@ -405,6 +406,11 @@ impl Inventory {
         }
     }
 
+    /// Whether several services have this name.
+    pub fn is_ambiguous(&self, name: &str) -> bool {
+        matches!(self.resolve(name), Err(ResolveError::Ambiguous { .. }))
+    }
+
     /// The service with exactly this id.
     pub fn find(&self, id: &ServiceId) -> Option<&Service> {
         self.services.iter().find(|s| &s.id == id)
@@ -455,6 +461,21 @@ mod tests {
             inventory().resolve("local:blog/db").unwrap().id.to_string(),
             "blog/db"
         );
+    }
+
+    #[test]
+    fn a_name_may_have_folders_and_none_that_lead_out() {
+        let id = ServiceId::parse("prod-1:file/logs/app.log").unwrap();
+        assert_eq!(
+            (id.group.as_str(), id.name.as_str()),
+            ("file", "logs/app.log")
+        );
+        assert_eq!(id.to_string(), "prod-1:file/logs/app.log");
+        assert!(id.matches("logs/app.log") && id.matches("file/logs/app.log"));
+        assert!(!id.matches("app.log"));
+        for text in ["file/../x", "../x", "file//x", "file/x/", "/x", "x"] {
+            assert_eq!(ServiceId::parse(text), None, "{text}");
+        }
     }
 
     #[test]

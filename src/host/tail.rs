@@ -4,36 +4,58 @@
 //! The kernel tells of changes (`notify` on the folder, so that a file that is renamed away or not there yet is
 //! noticed too). Where it cannot (network file systems, no watches left) a slow poll sees the same a little
 //! later, so a missed event delays lines and never loses them. Between changes nothing runs but that poll.
+//!
+//! Every line knows its place, and [`LogEvent::Opened`] says in which file: what the screen has let go of is read
+//! again from there ([`read_page`]), and a search runs over the file itself ([`search`]), not over a copy.
 
+mod grep;
+mod last;
 mod lines;
+mod names;
+mod one_file;
+mod outlet;
+mod page;
+mod rotated;
+mod search;
 mod source;
+mod stream;
+mod watch;
 mod window;
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use notify::{RecursiveMode, Watcher};
+use regex::bytes::Regex;
 use tokio::sync::{Notify, mpsc};
 
-use crate::domain::log::{LogBlock, LogEvent, LogNote, LogNoteKind, LogPosition, LogRequest};
-use crate::domain::safe_text::SafeText;
+use crate::analysis::line_pattern::LinePattern;
+use crate::domain::log::{LogEvent, LogNoteKind, LogPosition, LogRequest};
 use crate::domain::service::ServiceId;
 
+pub use last::LastLines;
 pub use lines::{BLOCK_BYTES, LineSplitter, MAX_LINE, start_of_last};
-use source::{Closed, Look, ReadEnd, Source};
-use window::Filter;
+pub use names::{is_pattern, matching};
+use one_file::Tail;
+use outlet::Outlet;
+pub use page::read_page;
+pub use search::search;
+use source::{Closed, ReadEnd};
+use watch::Watch;
+
+/// The path that means standard input.
+pub const STDIN: &str = "-";
 
 /// How often files are looked at when the kernel tells of changes: only what it failed to tell is found so.
 const POLL_WATCHED: Duration = Duration::from_secs(2);
 /// How often files are looked at when nobody tells of changes.
 const POLL_BLIND: Duration = Duration::from_millis(250);
-/// A program may write to the renamed file until it is told to reopen its log; so long the old file is read on.
-const DRAIN: Duration = Duration::from_secs(60);
+/// Between two looks for new files that match a pattern: a busy log must not have its folder listed all the time.
+const LOOK_FOR_NEW: Duration = Duration::from_millis(500);
 
 /// A log file that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -46,15 +68,29 @@ pub struct TailError {
     pub source: io::Error,
 }
 
+impl TailError {
+    fn new(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self {
+            path: path.into(),
+            source,
+        }
+    }
+}
+
 /// Sends the lines of the files, one file after the other in a closed read, interleaved as they grow in a
-/// follow. Lines carry no time of the runtime's; [`LogRequest::window`] is held against what they say themselves.
+/// follow. An entry may be a pattern (`/var/log/app/*.log`) or [`STDIN`]. Lines carry no time of the runtime's;
+/// [`LogRequest::window`] is held against what they say themselves.
 ///
 /// - [`LogRequest::from`] starts each file at its position, reading rotated files first; what is gone is told as
 ///   a gap.
 /// - [`LogRequest::tail`] starts each file at its last so many lines.
+/// - A window that begins before the file does reads its rotated files first, compressed ones too; where they do
+///   not go back far enough either, a gap says so.
 /// - A closed read ends at the size that the file has when its turn comes, and sends an unterminated last line
-///   too. A follow ends when nobody listens.
+///   too. A follow ends when nobody listens, or with the last of its sources where all of them end (standard
+///   input, compressed files).
 /// - A file that is missing is told as a gap, in a follow as a lost link that comes back when the file appears.
+///   A file that appears and matches a pattern is followed from its start.
 ///
 /// # Errors
 /// No file could be read; the first cause. In a follow a missing file is waited for instead.
@@ -64,29 +100,52 @@ pub async fn read_files(
     request: &LogRequest,
     to: mpsc::Sender<LogEvent>,
 ) -> Result<(), TailError> {
-    let tails: Vec<Tail> = paths
-        .iter()
-        .map(|path| Tail::new(service.clone(), path.clone(), request))
-        .collect();
+    let out = Outlet::new(service.clone(), to.clone());
+    let entries = paths.to_vec();
+    let request = request.clone();
     if request.follow {
-        follow(tails, to).await;
-        return Ok(());
+        return follow(entries, request, out, to).await;
     }
-    on_blocking_thread(move || read_closed(tails, &to)).await
+    on_blocking_thread(move || read_closed(&entries, &request, None, out)).await
+}
+
+/// Reads as [`read_files`] does, closed, and leaves out lines that do not match wherever it can do so without looking at
+/// each: in plain files, and where times do not matter. Whoever wants the matching lines only looks at what comes once
+/// more: there are others among them, such as the head of the record that a matching line belongs to.
+///
+/// # Errors
+/// See [`read_files`].
+pub async fn read_matching(
+    service: &ServiceId,
+    paths: &[PathBuf],
+    request: &LogRequest,
+    pattern: &Regex,
+    to: mpsc::Sender<LogEvent>,
+) -> Result<(), TailError> {
+    let out = Outlet::new(service.clone(), to);
+    let entries = paths.to_vec();
+    let request = LogRequest {
+        follow: false,
+        ..request.clone()
+    };
+    let pattern = Arc::new(LinePattern::new(pattern));
+    on_blocking_thread(move || read_closed(&entries, &request, Some(&pattern), out)).await
 }
 
 /// Where each file that can be read ends now: after its last line break, so that "after" starts with a whole
-/// line. A file that is missing has no position: all that it will hold comes after.
+/// line. A file that is missing has no position: all that it will hold comes after. What can only be read from its
+/// start (standard input, compressed files) has none either.
 ///
 /// # Errors
 /// A file is there and cannot be read.
 pub async fn positions(paths: &[PathBuf]) -> Result<Vec<LogPosition>, TailError> {
-    let paths = paths.to_vec();
+    let entries = paths.to_vec();
     on_blocking_thread(move || {
+        let paths = resolve(&entries, false)?;
         let mut all = Vec::new();
         for path in paths {
             match position(&path) {
-                Ok(found) => all.push(found),
+                Ok(found) => all.extend(found),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(TailError { path, source }),
             }
@@ -96,14 +155,57 @@ pub async fn positions(paths: &[PathBuf]) -> Result<Vec<LogPosition>, TailError>
     .await
 }
 
-fn position(path: &Path) -> io::Result<LogPosition> {
+fn position(path: &Path) -> io::Result<Option<LogPosition>> {
+    if stream::is_once(path)? {
+        return Ok(None);
+    }
     let file = File::open(path)?;
     let meta = file.metadata()?;
-    Ok(LogPosition {
+    Ok(Some(LogPosition {
         path: path.to_owned(),
         inode: meta.ino(),
         offset: lines::end_of_last_line(&file, meta.len())?,
+    }))
+}
+
+/// Which of the entries can be read now, each with why not. A pattern that matches nothing cannot; standard input
+/// can. Only looks: no byte is read.
+pub async fn check(paths: &[PathBuf]) -> Vec<(PathBuf, io::Result<()>)> {
+    let entries = paths.to_vec();
+    on_blocking_thread(move || {
+        let look = |entry: &PathBuf| {
+            if names::is_stdin(entry) {
+                return Ok(());
+            }
+            if is_pattern(entry) {
+                return match matching(entry)?.is_empty() {
+                    true => Err(io::Error::new(io::ErrorKind::NotFound, "no file matches")),
+                    false => Ok(()),
+                };
+            }
+            let meta = fs::metadata(entry)?;
+            if meta.is_dir() {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "a folder"));
+            }
+            // A pipe that is opened is used up.
+            if meta.is_file() {
+                File::open(entry)?;
+            }
+            Ok(())
+        };
+        entries
+            .into_iter()
+            .map(|entry| {
+                let found = look(&entry);
+                (entry, found)
+            })
+            .collect()
     })
+    .await
+}
+
+fn resolve(entries: &[PathBuf], with_rotated: bool) -> Result<Vec<PathBuf>, TailError> {
+    names::resolve(entries, with_rotated).map_err(|(path, source)| TailError { path, source })
 }
 
 async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -113,307 +215,159 @@ async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send +
     }
 }
 
-fn read_closed(tails: Vec<Tail>, to: &mpsc::Sender<LogEvent>) -> Result<(), TailError> {
+/// The files of a closed read. A window that reaches back reads rotated files as the past of their log, and so does
+/// a position; else whoever asks for `app.log*` gets all of them.
+fn tails_of(entries: &[PathBuf], request: &LogRequest) -> Result<Vec<Tail>, TailError> {
+    let is_whole = !request.follow && request.from.is_empty() && request.window.since.is_none();
+    let paths = resolve(entries, is_whole)?;
+    let is_nothing = paths.is_empty();
+    if is_nothing
+        && !request.follow
+        && let Some(pattern) = entries.first()
+    {
+        let none = io::Error::new(io::ErrorKind::NotFound, "no file matches");
+        return Err(TailError::new(pattern, none));
+    }
+    Ok(paths
+        .into_iter()
+        .map(|path| Tail::new(path, request))
+        .collect())
+}
+
+fn read_closed(
+    entries: &[PathBuf],
+    request: &LogRequest,
+    pattern: Option<&Arc<LinePattern>>,
+    mut out: Outlet,
+) -> Result<(), TailError> {
+    let tails = tails_of(entries, request)?;
     let mut failures = Vec::new();
     let count = tails.len();
     for mut tail in tails {
-        match tail.read_closed(to) {
+        tail.pattern = pattern.cloned();
+        match tail.read_closed(&mut out) {
             Ok(()) => {}
             Err(ReadEnd::Closed) => return Ok(()),
-            Err(ReadEnd::Io(source)) => failures.push((tail, source)),
+            Err(ReadEnd::Io(source)) => failures.push(TailError::new(tail.path, source)),
         }
     }
     if failures.len() == count
-        && let Some((tail, source)) = failures.pop()
+        && let Some(failure) = failures.pop()
     {
-        return Err(TailError {
-            path: tail.path,
-            source,
-        });
+        return Err(failure);
     }
-    for (tail, source) in failures {
-        let detail = format!("{}: {source}", tail.path.display());
-        if tail.note(LogNoteKind::Gap, &detail, to).is_err() {
+    for failure in failures {
+        let detail = format!("{}: {}", failure.path.display(), failure.source);
+        if out.note(LogNoteKind::Gap, &detail).is_err() {
             break;
         }
     }
     Ok(())
 }
 
-/// One file of a read.
-#[derive(Debug)]
-struct Tail {
-    service: ServiceId,
-    path: PathBuf,
-    from: Option<LogPosition>,
-    last_lines: Option<u64>,
-    filter: Option<Filter>,
-    /// Where a closed read ends, if before the end of the file.
-    end: Option<u64>,
-    source: Option<Source>,
-    /// A renamed file that may still be written to.
-    previous: Option<(Source, Instant)>,
-    /// Why the file cannot be read now, once that was told.
-    told: Option<String>,
-    is_started: bool,
+/// The files of a follow, and the patterns that new ones are looked for by.
+struct Follow {
+    tails: Vec<Tail>,
+    entries: Vec<PathBuf>,
+    out: Outlet,
 }
 
-impl Tail {
-    fn new(service: ServiceId, path: PathBuf, request: &LogRequest) -> Self {
-        let from = request.from.iter().find(|p| p.path == path).cloned();
-        Self {
-            service,
-            path,
-            from,
-            last_lines: request.tail,
-            filter: Filter::new(request.window),
-            end: None,
-            source: None,
-            previous: None,
-            told: None,
-            is_started: false,
-        }
+impl Follow {
+    /// Reads whatever is new in every file.
+    fn advance(&mut self) -> Result<(), Closed> {
+        let Self { tails, out, .. } = self;
+        tails
+            .iter_mut()
+            .filter(|tail| !tail.is_done)
+            .try_for_each(|tail| tail.advance(out))
     }
 
-    fn note(
-        &self,
-        kind: LogNoteKind,
-        detail: &str,
-        to: &mpsc::Sender<LogEvent>,
-    ) -> Result<(), Closed> {
-        send(
-            to,
-            LogEvent::Note(LogNote {
-                kind,
-                service: self.service.clone(),
-                from: None,
-                to: None,
-                lines: None,
-                detail: SafeText::from_text(detail),
-            }),
+    /// Takes up files that appeared and match a pattern; says whether there were any. One that is read already
+    /// under the name it had before is the same file.
+    fn look_for_new(&mut self) -> bool {
+        let Ok(paths) = names::resolve(&self.entries, false) else {
+            return false;
+        };
+        let before = self.tails.len();
+        for path in paths {
+            let is_known = self.tails.iter().any(|tail| tail.path == path)
+                || fs::metadata(&path).is_ok_and(|meta| {
+                    let identity = (meta.dev(), meta.ino());
+                    self.tails.iter().any(|tail| tail.reads(identity))
+                });
+            if !is_known {
+                self.tails.push(Tail::appeared(path));
+            }
+        }
+        self.tails.len() > before
+    }
+
+    fn watch(&self, patterns: &BTreeSet<PathBuf>, changed: &Arc<Notify>) -> Watch {
+        Watch::start(
+            self.tails.iter().map(|t| t.path.as_path()),
+            patterns,
+            changed,
         )
     }
-
-    fn read_closed(&mut self, to: &mpsc::Sender<LogEvent>) -> Result<(), ReadEnd> {
-        let mut source = self.start(to)?;
-        let length = source.length()?;
-        let end = self.end.unwrap_or(length);
-        let mut emit = emitter(&mut self.filter, to);
-        source.read_to(end, &mut emit)?;
-        source.finish(&mut emit)
-    }
-
-    /// Opens the file where the request starts. What lies in rotated files is sent on the way.
-    fn start(&mut self, to: &mpsc::Sender<LogEvent>) -> Result<Source, ReadEnd> {
-        let mut offset = 0;
-        if let Some(position) = self.from.clone() {
-            let resumed = source::resume(&self.path, &position)?;
-            if let Some(gap) = &resumed.gap {
-                self.note(LogNoteKind::Gap, gap, to)?;
-            }
-            for (path, start) in &resumed.rotated {
-                let mut emit = emitter(&mut self.filter, to);
-                let mut old = Source::open(path)?;
-                old.seek(*start)?;
-                old.read_to(old.length()?, &mut emit)?;
-                old.finish(&mut emit)?;
-                drop(emit);
-                let detail = format!("{} goes on in {}", path.display(), self.path.display());
-                self.note(LogNoteKind::Rotated, &detail, to)?;
-            }
-            // The rotated files are sent: whatever happens next must not send them again.
-            self.from = None;
-            offset = resumed.offset;
-        }
-        let mut source = Source::open(&self.path)?;
-        let mut end = source.length()?;
-        if let Some(filter) = &self.filter
-            && offset < end
-        {
-            let whole = end;
-            (offset, end) = filter.range(source.file(), offset, end)?;
-            self.end = (end < whole).then_some(end);
-        }
-        if let Some(lines) = self.last_lines {
-            offset = start_of_last(source.file(), lines, offset, end)?;
-        }
-        source.seek(offset)?;
-        self.is_started = true;
-        Ok(source)
-    }
-
-    /// Reads whatever is new. Failures are told once each and tried again at the next look.
-    fn advance(&mut self, to: &mpsc::Sender<LogEvent>) -> Result<(), Closed> {
-        match self.try_advance(to) {
-            Ok(()) => Ok(()),
-            Err(ReadEnd::Closed) => Err(Closed),
-            Err(ReadEnd::Io(error)) => {
-                let cause = match error.kind() {
-                    io::ErrorKind::NotFound => {
-                        format!("waiting for {}: no such file", self.path.display())
-                    }
-                    _ => format!("{}: {error}", self.path.display()),
-                };
-                if self.told.as_deref() != Some(&cause) {
-                    self.note(LogNoteKind::Reconnecting, &cause, to)?;
-                    self.told = Some(cause);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn try_advance(&mut self, to: &mpsc::Sender<LogEvent>) -> Result<(), ReadEnd> {
-        if let Some((previous, since)) = &mut self.previous {
-            let mut emit = emitter(&mut self.filter, to);
-            previous.read_to(previous.length()?, &mut emit)?;
-            if since.elapsed() > DRAIN {
-                previous.finish(&mut emit)?;
-                self.previous = None;
-            }
-        }
-        if self.source.is_none() {
-            let source = if self.is_started {
-                Source::open(&self.path)?
-            } else {
-                // A file that appears later is read from its start: nothing of it was there before.
-                let is_late = self.told.is_some();
-                if is_late {
-                    self.last_lines = None;
-                }
-                self.start(to)?
-            };
-            if self.told.take().is_some() {
-                let detail = format!("{} is there", self.path.display());
-                self.note(LogNoteKind::Reconnected, &detail, to)?;
-            }
-            self.source = Some(source);
-        }
-        let Some(source) = &mut self.source else {
-            return Ok(());
-        };
-        let mut look = source.look(&self.path)?;
-        if look == Look::Truncated {
-            source.finish(&mut emitter(&mut self.filter, to))?;
-            source.seek(0)?;
-            let detail = format!("{} was truncated", self.path.display());
-            self.note(LogNoteKind::Rotated, &detail, to)?;
-            look = Look::Same;
-        }
-        let Some(source) = &mut self.source else {
-            return Ok(());
-        };
-        source.read_to(source.length()?, &mut emitter(&mut self.filter, to))?;
-        if look == Look::Replaced {
-            let next = Source::open(&self.path)?;
-            if let Some(old) = self.source.replace(next)
-                && let Some((mut older, _)) = self.previous.replace((old, Instant::now()))
-            {
-                older.finish(&mut emitter(&mut self.filter, to))?;
-            }
-            let detail = format!("{} was replaced by a new file", self.path.display());
-            self.note(LogNoteKind::Rotated, &detail, to)?;
-            if let Some(source) = &mut self.source {
-                source.read_to(source.length()?, &mut emitter(&mut self.filter, to))?;
-            }
-        }
-        Ok(())
-    }
 }
 
-/// Sends what the filter lets through.
-fn emitter<'a>(
-    filter: &'a mut Option<Filter>,
-    to: &'a mpsc::Sender<LogEvent>,
-) -> impl FnMut(LogBlock) -> Result<(), Closed> + 'a {
-    move |mut block| {
-        if let Some(filter) = filter {
-            filter.apply(&mut block);
-            if block.is_empty() {
-                return Ok(());
-            }
-        }
-        send(to, LogEvent::Block(block))
-    }
-}
-
-/// Waits for room: back-pressure, not loss. Runs on a blocking thread.
-fn send(to: &mpsc::Sender<LogEvent>, event: LogEvent) -> Result<(), Closed> {
-    to.blocking_send(event).map_err(|_| Closed)
-}
-
-async fn follow(mut tails: Vec<Tail>, to: mpsc::Sender<LogEvent>) {
+async fn follow(
+    entries: Vec<PathBuf>,
+    request: LogRequest,
+    out: Outlet,
+    to: mpsc::Sender<LogEvent>,
+) -> Result<(), TailError> {
     let changed = Arc::new(Notify::new());
-    let watch = Watch::start(tails.iter().map(|t| t.path.as_path()), &changed);
-    let period = if watch.is_complete {
-        POLL_WATCHED
-    } else {
-        POLL_BLIND
+    let folders: BTreeSet<PathBuf> = entries
+        .iter()
+        .filter(|entry| is_pattern(entry))
+        .map(|entry| names::folder_of(entry))
+        .collect();
+    let has_patterns = !folders.is_empty();
+    let mut all = Follow {
+        tails: tails_of(&entries, &request)?,
+        entries,
+        out,
     };
+    let mut watch = all.watch(&folders, &changed);
+    let mut looked_at = Instant::now();
+    // Whether something changed since new files were last looked for.
+    let mut is_owed = false;
     loop {
         // Registered before reading, so that a change during the read is not missed.
         let notified = changed.notified();
-        let sender = to.clone();
-        let (read, ended) = on_blocking_thread(move || {
-            let ended = tails.iter_mut().try_for_each(|tail| tail.advance(&sender));
-            (tails, ended)
-        })
-        .await;
-        tails = read;
-        if ended.is_err() {
-            return;
-        }
-        tokio::select! {
-            () = to.closed() => return,
-            () = notified => {}
-            () = tokio::time::sleep(period) => {}
-        }
-    }
-}
-
-/// Watches on the folders of the files; ended when dropped.
-struct Watch {
-    _watcher: Option<notify::RecommendedWatcher>,
-    /// Whether every folder is watched.
-    is_complete: bool,
-}
-
-impl Watch {
-    fn start<'a>(paths: impl Iterator<Item = &'a Path>, changed: &Arc<Notify>) -> Self {
-        let mut names = BTreeSet::new();
-        let mut folders = BTreeSet::new();
-        for path in paths {
-            names.extend(path.file_name().map(ToOwned::to_owned));
-            folders.extend(path.parent().map(ToOwned::to_owned));
-        }
-        let tell = Arc::clone(changed);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let concerns = match &event {
-                // Reading a file is an event as well, and our own reads would wake us for ever.
-                Ok(event) if event.kind.is_access() => false,
-                Ok(event) => event
-                    .paths
-                    .iter()
-                    .any(|p| p.file_name().is_some_and(|n| names.contains(n))),
-                Err(_) => true,
-            };
-            if concerns {
-                tell.notify_one();
-            }
+        let is_look_due = has_patterns && looked_at.elapsed() >= LOOK_FOR_NEW;
+        let reading = on_blocking_thread(move || {
+            let has_new = is_look_due && all.look_for_new();
+            let ended = all.advance();
+            (all, has_new, ended)
         });
-        let Ok(mut watcher) = watcher else {
-            return Self {
-                _watcher: None,
-                is_complete: false,
-            };
+        // Reading may wait for ever on a pipe that nobody writes to.
+        let (read, has_new, ended) = tokio::select! {
+            done = reading => done,
+            () = to.closed() => return Ok(()),
         };
-        let mut is_complete = true;
-        for folder in &folders {
-            is_complete &= watcher.watch(folder, RecursiveMode::NonRecursive).is_ok();
+        all = read;
+        if is_look_due {
+            looked_at = Instant::now();
+            is_owed = false;
         }
-        Self {
-            _watcher: Some(watcher),
-            is_complete,
+        if has_new {
+            watch = all.watch(&folders, &changed);
+        }
+        let is_over = !has_patterns && all.tails.iter().all(|tail| tail.is_done);
+        if ended.is_err() || is_over {
+            return Ok(());
+        }
+        let period = match watch.is_complete {
+            _ if is_owed => LOOK_FOR_NEW.saturating_sub(looked_at.elapsed()),
+            true => POLL_WATCHED,
+            false => POLL_BLIND,
+        };
+        tokio::select! {
+            () = to.closed() => return Ok(()),
+            () = notified => is_owed = has_patterns,
+            () = tokio::time::sleep(period) => {}
         }
     }
 }

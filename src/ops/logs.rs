@@ -1,14 +1,18 @@
 //! Reads the logs of a service.
 
+use jiff::{Timestamp, Zoned};
+use regex::bytes::Regex;
 use tokio::sync::mpsc;
 
 use super::services::{failed, host_of};
 use super::{Context, OpsError};
 use crate::analysis::parse::time::TimeReader;
 use crate::analysis::parse::{self, frame, header};
-use crate::domain::log::{Level, LogEvent, LogPage, LogRequest, PageRequest, Stream};
-use crate::domain::service::Service;
+use crate::domain::log::{FileHits, Level, LogEvent, LogPage, LogRequest, PageRequest, Stream};
+use crate::domain::service::{Service, ServiceId};
 use crate::runtime;
+
+pub use crate::runtime::FileSearch;
 
 /// Sends what was asked for, in the order of the source. With `follow` it goes on through restarts, recreation
 /// and lost links, telling each as a note, until nobody listens. Back-pressure: a full channel makes the source
@@ -29,6 +33,26 @@ pub async fn read(
         .map_err(|e| failed(format!("cannot read the log of {}", service.id), e))
 }
 
+/// Reads a closed log whose lines are only wanted where they match. What comes may hold others too, such as the lines
+/// above a line of a stack trace, which tell its level; none that matches is left out. On a plain file this costs little
+/// more than reading it.
+///
+/// # Errors
+/// The source could not be opened at all.
+pub async fn read_matching(
+    ctx: &Context,
+    service: &Service,
+    request: &LogRequest,
+    pattern: &Regex,
+    to: mpsc::Sender<LogEvent>,
+) -> Result<(), OpsError> {
+    let host = host_of(ctx, &service.id)?;
+    let settings = ctx.config.service(&service.id);
+    runtime::read_matching(host, service, &settings, request, pattern, to)
+        .await
+        .map_err(|e| failed(format!("cannot read the log of {}", service.id), e))
+}
+
 /// Reads a part of a service's log again.
 ///
 /// # Errors
@@ -43,6 +67,49 @@ pub async fn page(
     runtime::read_page(host, service, &settings, request)
         .await
         .map_err(|e| failed(format!("cannot read more of the log of {}", service.id), e))
+}
+
+/// Searches a part of a log file in place, block by block, and sends where lines match; without an expression it counts
+/// lines. Ends at once when nobody listens any more. Files are those that [`LogEvent::Opened`] names.
+///
+/// # Errors
+/// The file is gone, is compressed, was truncated meanwhile, or cannot be read.
+pub async fn search_file(
+    ctx: &Context,
+    service: &ServiceId,
+    search: FileSearch,
+    to: mpsc::Sender<FileHits>,
+) -> Result<(), OpsError> {
+    host_of(ctx, service)?;
+    runtime::search_file(service, search, to)
+        .await
+        .map_err(|e| failed(format!("cannot search the log of {service}"), e))
+}
+
+/// Reads the time of each line of one service, in order: the runtime's, else the one that the line says, else that of
+/// the line before.
+#[derive(Debug)]
+pub struct Clock {
+    times: TimeReader,
+    last: Option<Timestamp>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self {
+            times: TimeReader::new(&Zoned::now()),
+            last: None,
+        }
+    }
+}
+
+impl Clock {
+    /// The time of the next line; `None` where no line has said one yet.
+    pub fn read(&mut self, at: Option<Timestamp>, text: &[u8]) -> Option<Timestamp> {
+        let at = at.or_else(|| parse::read_line(text, &mut self.times).at);
+        self.last = at.or(self.last);
+        self.last
+    }
 }
 
 /// Reads the level of each line of one service, in order: the lines of a stack trace have that of their record.

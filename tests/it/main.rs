@@ -20,6 +20,7 @@ mod demo;
 mod files;
 mod follow;
 mod follow_scale;
+mod log_files;
 mod logs;
 mod pages;
 mod refusals;

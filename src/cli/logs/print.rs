@@ -12,7 +12,7 @@ use crate::analysis::redact::Redactor;
 use crate::cli::output::{Output, Paint, Stop};
 use crate::domain::log::{Level, LogEvent, LogNote, RawLine};
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::Service;
+use crate::domain::service::{Runtime, Service};
 use crate::ops::logs::LevelReader;
 
 /// Which lines are printed.
@@ -32,6 +32,10 @@ pub(super) struct Printer {
     is_json: bool,
     zone: TimeZone,
     name_width: usize,
+    /// Whether any service's lines have times of its runtime: files have none, and no column for them.
+    has_times: bool,
+    /// Whether levels are printed, in words or in colour, or chosen by.
+    has_levels: bool,
     /// Unprinted lines that may yet stand before a match.
     before: VecDeque<Kept>,
     /// Lines still to print after a match.
@@ -70,6 +74,10 @@ impl Printer {
                 schema: "lastgood.logs/1",
             })?;
         }
+        let has_levels = is_json || out.color || filter.level.is_some();
+        let has_times = services
+            .iter()
+            .any(|s| !matches!(s.runtime, Runtime::File | Runtime::Exec));
         let services: Vec<Named> = services
             .iter()
             .map(|s| {
@@ -97,6 +105,8 @@ impl Printer {
             is_json,
             zone: TimeZone::system(),
             name_width,
+            has_times,
+            has_levels,
             before: VecDeque::new(),
             after: 0,
             buffer: Vec::new(),
@@ -128,7 +138,10 @@ impl Printer {
         text: &[u8],
         out: &mut Output,
     ) -> Result<(), Stop> {
-        let level = self.services[service].levels.read(line.stream, text);
+        let level = match self.has_levels {
+            true => self.services[service].levels.read(line.stream, text),
+            false => None,
+        };
         let is_match = self.filter.grep.as_ref().is_none_or(|re| re.is_match(text))
             && self
                 .filter
@@ -213,8 +226,10 @@ impl Printer {
             to.push(b'\n');
         } else {
             let mut row = String::new();
-            let at = line.at.map(|at| local_time(at, &self.zone));
-            let _ = write!(row, "{:<12}  ", at.unwrap_or_default());
+            if self.has_times {
+                let at = line.at.map(|at| local_time(at, &self.zone));
+                let _ = write!(row, "{:<12}  ", at.unwrap_or_default());
+            }
             if self.name_width > 0 {
                 let _ = write!(row, "{:<1$}  ", named.name, self.name_width);
             }

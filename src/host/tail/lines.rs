@@ -24,6 +24,8 @@ pub struct LineSplitter {
     cut_bytes: u32,
     pending_bytes: u64,
     stream: Stream,
+    /// Where the unfinished line begins, or the next one if there is none; `None` in a source without places.
+    place: Option<u64>,
 }
 
 impl LineSplitter {
@@ -31,6 +33,14 @@ impl LineSplitter {
     pub fn new(stream: Stream) -> Self {
         Self {
             stream,
+            ..Self::default()
+        }
+    }
+
+    /// A splitter whose next byte stands at this offset of a file, and whose lines know their places.
+    pub fn at(offset: u64) -> Self {
+        Self {
+            place: Some(offset),
             ..Self::default()
         }
     }
@@ -48,10 +58,13 @@ impl LineSplitter {
     ) -> Result<(), E> {
         while let Some(end) = memchr(b'\n', bytes) {
             if self.pending_bytes == 0 && end <= MAX_LINE {
-                block.push(None, self.stream, trim_return(&bytes[..end]), 0);
+                let place = self.place.unwrap_or(0);
+                block.push_at(place, None, self.stream, trim_return(&bytes[..end]), 0);
+                self.advance(end as u64 + 1);
             } else {
                 self.keep(&bytes[..end]);
                 self.finish(block);
+                self.advance(1);
             }
             bytes = &bytes[end + 1..];
             if block.bytes.len() >= BLOCK_BYTES {
@@ -72,7 +85,9 @@ impl LineSplitter {
         } else {
             &self.partial
         };
-        block.push(None, self.stream, text, self.cut_bytes);
+        let place = self.place.unwrap_or(0);
+        block.push_at(place, None, self.stream, text, self.cut_bytes);
+        self.advance(self.pending_bytes);
         self.partial.clear();
         // A 1 MiB line is rare; its memory is not kept for the hours until the next one.
         self.partial.shrink_to(READ_BYTES);
@@ -85,6 +100,10 @@ impl LineSplitter {
         self.pending_bytes
     }
 
+    fn advance(&mut self, bytes: u64) {
+        self.place = self.place.map(|place| place + bytes);
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
         self.pending_bytes += bytes.len() as u64;
         let room = MAX_LINE.saturating_sub(self.partial.len());
@@ -95,7 +114,8 @@ impl LineSplitter {
     }
 }
 
-fn trim_return(line: &[u8]) -> &[u8] {
+/// A line's text without the `\r` of a `\r\n`.
+pub(super) fn trim_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
@@ -151,6 +171,27 @@ pub(super) fn end_of_last_line(file: &File, end: u64) -> io::Result<u64> {
     Ok(0)
 }
 
+/// The first line start after an offset and not after `end`.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn next_line(file: &File, offset: u64, end: u64) -> io::Result<Option<u64>> {
+    let mut buffer = vec![0; READ_BYTES];
+    let mut at = offset;
+    while at < end {
+        let wanted = (end - at).min(READ_BYTES as u64) as usize;
+        let read = read_at(file, &mut buffer[..wanted], at)?;
+        if let Some(found) = memchr(b'\n', &buffer[..read]) {
+            return Ok(Some(at + found as u64 + 1));
+        }
+        if read == 0 {
+            break;
+        }
+        at += read as u64;
+    }
+    Ok(None)
+}
+
 /// Fills the buffer from an offset as far as the file goes; returns how many bytes that were.
 pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
@@ -204,6 +245,16 @@ mod tests {
     }
 
     #[test]
+    fn a_source_without_places_has_none() {
+        let mut splitter = LineSplitter::new(Stream::Stderr);
+        let mut block = LogBlock::default();
+        splitter
+            .split(b"one\ntwo\n", &mut block, |_| Ok::<_, Infallible>(()))
+            .unwrap();
+        assert!(block.lines.iter().all(|line| line.place == 0));
+    }
+
+    #[test]
     fn blocks_are_handed_on_at_their_size() {
         let mut splitter = LineSplitter::default();
         let mut block = LogBlock::default();
@@ -239,6 +290,37 @@ mod tests {
                 rest = &rest[n..];
             }
             prop_assert_eq!(split(&chunks), split(&[&bytes]));
+        }
+
+        #[test]
+        fn a_line_stands_in_the_file_where_its_place_says(
+            lines in proptest::collection::vec((0usize..60, any::<bool>(), proptest::bool::weighted(0.02)), 1..30),
+            is_ended in any::<bool>(),
+            offset in 0u64..1000,
+            cut in 1usize..5000,
+        ) {
+            let mut bytes = Vec::new();
+            let mut expected = Vec::new();
+            for (length, has_return, is_long) in &lines {
+                expected.push(offset + bytes.len() as u64);
+                bytes.resize(bytes.len() + length + 1 + if *is_long { MAX_LINE } else { 0 }, b'x');
+                bytes.extend_from_slice(if *has_return { b"\r\n" } else { b"\n" });
+            }
+            if !is_ended { bytes.pop(); }
+            let mut splitter = LineSplitter::at(offset);
+            let mut block = LogBlock::default();
+            let mut places = Vec::new();
+            let mut emit = |block: &mut LogBlock| -> Result<(), Infallible> {
+                places.extend(block.lines.iter().map(|line| line.place));
+                block.clear();
+                Ok(())
+            };
+            for chunk in bytes.chunks(cut * if lines.iter().any(|l| l.2) { 1000 } else { 1 }) {
+                splitter.split(chunk, &mut block, &mut emit).unwrap();
+            }
+            splitter.finish(&mut block);
+            emit(&mut block).unwrap();
+            prop_assert_eq!(places, expected);
         }
 
         #[test]

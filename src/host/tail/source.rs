@@ -8,15 +8,25 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::lines::{LineSplitter, READ_BYTES, end_of_last_line, read_at};
-use crate::domain::log::{LogBlock, LogPosition};
+use super::lines::{LineSplitter, READ_BYTES, read_at};
+use crate::domain::log::LogBlock;
 
 /// How many bytes before the offset are remembered to notice truncation.
 const WITNESS: usize = 64;
 
 /// Where a [`Source`]'s lines go; an error means that nobody listens.
-pub(super) type Emit<'a> = dyn FnMut(LogBlock) -> Result<(), Closed> + 'a;
+pub(super) type Emit<'a> = dyn FnMut(&Arc<Origin>, LogBlock) -> Result<(), Closed> + 'a;
+
+/// The file that lines come from. A file that is read again from elsewhere is another origin: compared by address.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    /// Its path when it was opened.
+    pub(super) path: PathBuf,
+    /// Its inode.
+    pub(super) inode: u64,
+}
 
 /// Nobody listens any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +56,7 @@ impl From<Closed> for ReadEnd {
 /// A file open for reading at an offset.
 #[derive(Debug)]
 pub(super) struct Source {
+    origin: Arc<Origin>,
     file: File,
     identity: (u64, u64),
     offset: u64,
@@ -81,10 +92,14 @@ impl Source {
             ));
         }
         Ok(Self {
+            origin: Arc::new(Origin {
+                path: path.to_owned(),
+                inode: meta.ino(),
+            }),
             file,
             identity: identity(&meta),
             offset: 0,
-            splitter: LineSplitter::default(),
+            splitter: LineSplitter::at(0),
             witness: Vec::new(),
         })
     }
@@ -94,6 +109,21 @@ impl Source {
         &self.file
     }
 
+    /// What the lines that are read from here on come from.
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    /// Where reading goes on.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Its device and inode.
+    pub(super) fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
     /// Its length now.
     pub(super) fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
@@ -101,8 +131,9 @@ impl Source {
 
     /// Goes on from an offset.
     pub(super) fn seek(&mut self, offset: u64) -> io::Result<()> {
+        self.origin = Arc::new(Origin::clone(&self.origin));
         self.offset = offset;
-        self.splitter = LineSplitter::default();
+        self.splitter = LineSplitter::at(offset);
         let from = offset.saturating_sub(WITNESS as u64);
         self.witness.resize((offset - from) as usize, 0);
         let read = read_at(&self.file, &mut self.witness, from)?;
@@ -122,12 +153,13 @@ impl Source {
             }
             self.offset += read as u64;
             self.remember(&buffer[..read]);
+            let origin = &self.origin;
             self.splitter.split(&buffer[..read], &mut block, |block| {
-                emit(std::mem::take(block))
+                emit(origin, std::mem::take(block))
             })?;
         }
         if !block.is_empty() {
-            emit(block)?;
+            emit(&self.origin, block)?;
         }
         Ok(())
     }
@@ -137,9 +169,26 @@ impl Source {
         let mut block = LogBlock::default();
         self.splitter.finish(&mut block);
         if !block.is_empty() {
-            emit(block)?;
+            emit(&self.origin, block)?;
         }
         Ok(())
+    }
+
+    /// Goes on in a copy of this file: what was written between our last look and the truncation stands there. Says
+    /// whether the file at the path is such a copy: it holds the same bytes before our offset.
+    pub(super) fn go_on_in_copy(&mut self, path: &Path) -> io::Result<bool> {
+        let mut copy = Self::open(path)?;
+        copy.offset = self.offset;
+        std::mem::swap(&mut copy.witness, &mut self.witness);
+        let is_copy =
+            !copy.witness.is_empty() && copy.length()? >= self.offset && copy.is_witnessed()?;
+        std::mem::swap(&mut copy.witness, &mut self.witness);
+        if is_copy {
+            copy.splitter = std::mem::replace(&mut self.splitter, LineSplitter::at(0));
+            copy.witness = std::mem::take(&mut self.witness);
+            *self = copy;
+        }
+        Ok(is_copy)
     }
 
     /// Compares what stands at the path now with what is open.
@@ -177,113 +226,4 @@ impl Source {
 
 fn identity(meta: &Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
-}
-
-/// Where to go on from a remembered position.
-#[derive(Debug)]
-pub(super) struct Resumed {
-    /// Rotated files to read to their end first, oldest first, each from an offset.
-    pub(super) rotated: Vec<(PathBuf, u64)>,
-    /// The offset in the file that stands at the path now.
-    pub(super) offset: u64,
-    /// What may be missing, in words.
-    pub(super) gap: Option<String>,
-}
-
-/// Finds the bytes that came after a position, through rotation by rename: the file with that inode may stand
-/// under another name in the same folder by now (`app.log.1`). If it is gone or compressed, what it held after
-/// the position cannot be read, and [`Resumed::gap`] says so.
-///
-/// # Errors
-/// The folder or the file cannot be read.
-pub(super) fn resume(path: &Path, position: &LogPosition) -> io::Result<Resumed> {
-    let current = match fs::metadata(path) {
-        Ok(meta) => Some(meta),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    if let Some(meta) = &current
-        && meta.ino() == position.inode
-    {
-        let is_whole = meta.len() >= position.offset;
-        return Ok(Resumed {
-            rotated: Vec::new(),
-            offset: if is_whole { line_start(path, position.offset)? } else { 0 },
-            gap: (!is_whole).then(|| {
-                format!(
-                    "{} was truncated after the checkpoint: what it held in between is not there any more",
-                    path.display()
-                )
-            }),
-        });
-    }
-    let mut siblings = siblings(path)?;
-    siblings.sort_by_key(|(_, meta)| (meta.mtime(), meta.mtime_nsec()));
-    let found = siblings.iter().position(|(p, meta)| {
-        meta.ino() == position.inode && p.extension().is_none_or(|e| e != "gz")
-    });
-    Ok(match found {
-        Some(first) => Resumed {
-            rotated: siblings
-                .drain(first..)
-                .enumerate()
-                .map(|(n, (p, _))| {
-                    let start = if n == 0 {
-                        line_start(&p, position.offset)?
-                    } else {
-                        0
-                    };
-                    Ok((p, start))
-                })
-                .collect::<io::Result<_>>()?,
-            offset: 0,
-            gap: None,
-        },
-        None => Resumed {
-            rotated: Vec::new(),
-            offset: 0,
-            gap: Some(format!(
-                "{} was rotated after the checkpoint and the old file is not there any more: lines in between are missing",
-                path.display()
-            )),
-        },
-    })
-}
-
-/// The start of the line that an offset lies in: a position that was taken while a line was being written must
-/// not cut that line. It then stands on both sides, and none is lost.
-fn line_start(path: &Path, offset: u64) -> io::Result<u64> {
-    end_of_last_line(&File::open(path)?, offset)
-}
-
-/// Uncompressed rotated files of a log: `app.log.1`, `app.log-20251227`, beside `app.log`.
-fn siblings(path: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
-    else {
-        return Ok(Vec::new());
-    };
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let other = entry.file_name();
-        let Some(rest) = other.to_str().and_then(|o| o.strip_prefix(name)) else {
-            continue;
-        };
-        let is_rotated = rest.starts_with(['.', '-', '_'])
-            && ![".gz", ".zst", ".xz", ".bz2"]
-                .iter()
-                .any(|end| rest.ends_with(end));
-        if is_rotated
-            && let Ok(meta) = entry.metadata()
-            && meta.is_file()
-        {
-            found.push((entry.path(), meta));
-        }
-    }
-    Ok(found)
 }

@@ -6,6 +6,7 @@ use std::io::Write;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::safe_text::SafeText;
 
 fn service() -> ServiceId {
     ServiceId::local("file", "app")
@@ -45,9 +46,34 @@ fn collect(event: &LogEvent, seen: &mut Vec<String>) {
     }
 }
 
+/// The text that each line of the events has, read again from its place in the file that was opened last, and the
+/// files that were opened.
+fn read_again(events: &[LogEvent]) -> (Vec<String>, Vec<LogPosition>) {
+    let mut again = Vec::new();
+    let mut opened: Vec<LogPosition> = Vec::new();
+    for event in events {
+        match event {
+            LogEvent::Opened(position) => opened.push(position.clone()),
+            LogEvent::Note(_) => {}
+            LogEvent::Block(block) => {
+                let position = opened.last().unwrap();
+                let file = rotated::open_inode(&position.path, position.inode).unwrap();
+                for (line, text) in block.iter() {
+                    let mut found = vec![0; text.len()];
+                    lines::read_at(&file, &mut found, line.place).unwrap();
+                    assert_eq!(found, text, "at {} of {position:?}", line.place);
+                    again.push(String::from_utf8_lossy(&found).into_owned());
+                }
+            }
+        }
+    }
+    (again, opened)
+}
+
 struct Following {
     events: mpsc::Receiver<LogEvent>,
     seen: Vec<String>,
+    raw: Vec<LogEvent>,
     task: tokio::task::JoinHandle<Result<(), TailError>>,
 }
 
@@ -62,6 +88,7 @@ impl Following {
         Self {
             events,
             seen: Vec::new(),
+            raw: Vec::new(),
             task: tokio::spawn(async move { read_files(&service(), &paths, &request, to).await }),
         }
     }
@@ -74,6 +101,7 @@ impl Following {
                 .unwrap_or_else(|_| panic!("no {text:?} after {:?}", self.seen))
                 .unwrap();
             collect(&event, &mut self.seen);
+            self.raw.push(event);
         }
     }
 
@@ -242,11 +270,23 @@ async fn a_follow_goes_through_rename_and_truncation() {
     append(&dir.path().join("app.log.1"), "late\n");
     append(&path, "five\n");
     following.until("five").await;
+    let (again, opened) = read_again(&following.raw);
+    assert_eq!(again, ["one", "two", "three", "four", "late", "five"]);
+    assert_eq!(opened[0].offset, 4);
+    assert_eq!(
+        opened.len(),
+        4,
+        "there, the new one, back, and forth: {opened:?}"
+    );
     // Truncated and grown past the old offset before anybody looked.
     fs::write(&path, "six is longer than all that was there before\n").unwrap();
     following
         .until("six is longer than all that was there before")
         .await;
+    assert!(
+        matches!(&following.raw[following.raw.len() - 2], LogEvent::Opened(at) if at.offset == 0),
+        "truncated"
+    );
     let seen = following.end().await;
     let lines: Vec<&str> = seen.iter().map(String::as_str).collect();
     assert_eq!(
@@ -293,6 +333,108 @@ async fn a_follow_ends_when_nobody_listens() {
     let mut following = Following::start(&path, LogRequest::default());
     following.until("one").await;
     assert_eq!(following.end().await, ["one"]);
+}
+
+#[tokio::test]
+async fn what_was_written_before_a_truncation_is_read_from_the_copy() {
+    let dir = folder();
+    let path = dir.path().join("app.log");
+    append(&path, "one\nha");
+    let mut following = Following::start(&path, LogRequest::default());
+    following.until("one").await;
+    // Between two looks: more lines, the copy, the truncation.
+    append(&path, "lf\ntwo\n");
+    fs::copy(&path, dir.path().join("app.log.1")).unwrap();
+    fs::write(&path, "three is longer than what was there\n").unwrap();
+    following.until("three is longer than what was there").await;
+    assert_eq!(
+        following.end().await,
+        [
+            "one",
+            "half",
+            "two",
+            "[rotated]",
+            "three is longer than what was there"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_window_reaches_back_into_rotated_files() {
+    let dir = folder();
+    let path = dir.path().join("app.log");
+    let at = |second: i64| jiff::Timestamp::from_second(1_700_000_000 + second).unwrap();
+    let text = |from: i64| -> String {
+        (from..from + 10)
+            .map(|second| format!("{} INFO {second}\n", at(second)))
+            .collect()
+    };
+    let zstd = zstd::encode_all(text(0).as_bytes(), 1).unwrap();
+    fs::write(dir.path().join("app.log.2.zst"), zstd).unwrap();
+    append(&dir.path().join("app.log.1"), &text(10));
+    append(&path, &text(20));
+    let since = |second| LogRequest {
+        window: crate::domain::log::Window::since(at(second)),
+        ..LogRequest::default()
+    };
+    let paths = std::slice::from_ref(&path);
+    for (second, files) in [(25, 0), (15, 1), (5, 2)] {
+        let seen = read(paths, since(second)).await.unwrap();
+        let rotated = seen.iter().filter(|line| *line == "[rotated]").count();
+        assert_eq!(
+            (seen.len(), rotated),
+            (30 - second as usize + files, files),
+            "{seen:?}"
+        );
+        assert!(seen[0].ends_with(&format!(" {second}")));
+        assert!(!seen.contains(&"[gap]".to_owned()));
+    }
+    let seen = read(paths, since(-5)).await.unwrap();
+    assert_eq!((seen.len(), seen[0].as_str()), (33, "[gap]"));
+    let mut following = Following::start(&path, since(12));
+    append(&path, "END\n");
+    following.until("END").await;
+    assert_eq!(following.end().await.len(), 20);
+}
+
+#[tokio::test]
+async fn packed_files_and_patterns_are_read_and_new_files_taken_up() {
+    let dir = folder();
+    let path = |name: &str| dir.path().join(name);
+    append(&path("b.log"), "b1\n");
+    append(&path("b.log.1"), "b0\n");
+    fs::write(
+        path("a.log.zst"),
+        zstd::encode_all(&b"a1\na2\n"[..], 1).unwrap(),
+    )
+    .unwrap();
+    let pattern = path("*.log*");
+    let entries = std::slice::from_ref(&pattern);
+    assert_eq!(
+        read(entries, LogRequest::default()).await.unwrap(),
+        ["a1", "a2", "b1", "b0"]
+    );
+    let error = read(&[path("*.none")], LogRequest::default())
+        .await
+        .unwrap_err();
+    assert!(error.source.to_string().contains("no file matches"));
+    let from = positions(entries).await.unwrap();
+    assert_eq!(
+        from.len(),
+        1,
+        "a packed file has none, and b.log.1 is the past of b.log"
+    );
+    let mut following = Following::start(&pattern, LogRequest::default());
+    following.until("b1").await;
+    fs::rename(path("b.log"), path("b.log.1")).unwrap();
+    append(&path("b.log"), "b2\n");
+    following.until("b2").await;
+    append(&path("c.log"), "c1\n");
+    following.until("c1").await;
+    assert_eq!(
+        following.end().await,
+        ["a1", "a2", "b1", "[rotated]", "b2", "c1"]
+    );
 }
 
 proptest! {

@@ -41,16 +41,34 @@ impl Filter {
         })
     }
 
-    /// Takes the lines outside the window out of a block.
+    /// Takes the lines outside the window out of a block, their text too: a search runs over all of it at once.
     pub(super) fn apply(&mut self, block: &mut LogBlock) {
         let LogBlock { bytes, lines } = block;
-        lines.retain(|line| {
-            let text = &bytes[line.start as usize..line.end as usize];
-            if let Some(at) = read_line(text, &mut self.times).at {
+        let mut kept = 0;
+        lines.retain_mut(|line| {
+            let (start, end) = (line.start as usize, line.end as usize);
+            if let Some(at) = read_line(&bytes[start..end], &mut self.times).at {
                 self.is_inside = self.window.contains(at);
+            }
+            if self.is_inside {
+                bytes.copy_within(start..end + 1, kept);
+                line.start = kept as u32;
+                line.end = (kept + end - start) as u32;
+                kept += end - start + 1;
             }
             self.is_inside
         });
+        bytes.truncate(kept);
+    }
+
+    /// The first instant of the window.
+    pub(super) fn since(&self) -> Option<Timestamp> {
+        self.window.since
+    }
+
+    /// How it reads times.
+    pub(super) fn times(&self) -> &TimeReader {
+        &self.times
     }
 
     /// The bytes of a file, between two line starts, that can hold lines of the window. Found by bisection, so

@@ -9,6 +9,7 @@ use jiff::{Timestamp, Zoned};
 use tokio_util::sync::CancellationToken;
 
 use crate::analysis::scan::{Scan, Scanner};
+use crate::host::unpack;
 use crate::ops::{ErrorKind, OpsError};
 
 /// Bytes that are read at once.
@@ -64,22 +65,7 @@ pub(super) fn scan(
     is_text_only: bool,
     cancel: &CancellationToken,
 ) -> Result<Scan, OpsError> {
-    let mut source = source;
-    let mut head = [0u8; 4];
-    let got = fill(&mut source, &mut head).map_err(|e| failed(name, e))?;
-    // The mark that some editors put before UTF-8 would hide the time and the level of the first line.
-    let start = match head {
-        [0xef, 0xbb, 0xbf, _] => 3.min(got),
-        _ => 0,
-    };
-    let whole = io::Cursor::new(head[start..got].to_vec()).chain(source);
-    let mut reader: Box<dyn Read + Send> = match head {
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
-        [0x28, 0xb5, 0x2f, 0xfd] => {
-            Box::new(zstd::stream::read::Decoder::new(whole).map_err(|e| failed(name, e))?)
-        }
-        _ => Box::new(whole),
-    };
+    let mut reader = unpack::text(source).map_err(|e| failed(name, e))?;
     let mut chunk = vec![0u8; CHUNK];
     let mut looked = 0;
     loop {
@@ -116,19 +102,6 @@ fn is_binary(bytes: &[u8]) -> bool {
         .filter(|b| **b < 0x20 && !matches!(**b, b'\t' | b'\n' | b'\r' | 0x0c | 0x08 | 0x1b))
         .count();
     controls * 20 > bytes.len()
-}
-
-fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut at = 0;
-    while at < buffer.len() {
-        match source.read(&mut buffer[at..]) {
-            Ok(0) => break,
-            Ok(got) => at += got,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(at)
 }
 
 fn failed(name: &str, error: io::Error) -> OpsError {

@@ -1,6 +1,5 @@
 //! What a `logs` command prints, as log blocks.
 
-use std::collections::VecDeque;
 use std::io;
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::domain::log::{LogBlock, LogEvent, LogNote, LogNoteKind, LogRequest, Stream};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
-use crate::host::tail::LineSplitter;
+use crate::host::tail::{LastLines, LineSplitter};
 
 /// A closed read of a command that follows for ever ends when nothing came for so long.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -82,7 +81,7 @@ pub(super) async fn read(
             .map(|pipe| tokio::spawn(forward(pipe, Stream::Stderr, lines.clone()))),
     ];
     drop(lines);
-    let mut last = Last::new(request);
+    let mut last = LastLines::new(request);
     loop {
         let block = tokio::select! {
             () = to.closed() => return Ok(()),
@@ -157,55 +156,5 @@ async fn forward(
                 return Ok(());
             }
         }
-    }
-}
-
-/// Keeps only the last lines of a closed read that asked for so many; lets everything else through.
-struct Last {
-    wanted: Option<usize>,
-    kept: VecDeque<LogBlock>,
-    lines: usize,
-}
-
-impl Last {
-    fn new(request: &LogRequest) -> Self {
-        let wanted = if request.follow { None } else { request.tail };
-        Self {
-            wanted: wanted.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
-            kept: VecDeque::new(),
-            lines: 0,
-        }
-    }
-
-    fn take(&mut self, block: LogBlock) -> Option<LogBlock> {
-        let Some(wanted) = self.wanted else {
-            return Some(block);
-        };
-        self.lines += block.lines.len();
-        self.kept.push_back(block);
-        while let Some(first) = self.kept.front() {
-            if self.lines - first.lines.len() < wanted {
-                break;
-            }
-            self.lines -= first.lines.len();
-            self.kept.pop_front();
-        }
-        None
-    }
-
-    fn finish(self) -> Option<LogBlock> {
-        let wanted = self.wanted?;
-        let mut skip = self.lines.saturating_sub(wanted);
-        let mut all = LogBlock::default();
-        for block in &self.kept {
-            for (line, text) in block.iter() {
-                if skip > 0 {
-                    skip -= 1;
-                } else {
-                    all.push(line.at, line.stream, text, line.cut_bytes);
-                }
-            }
-        }
-        (!all.is_empty()).then_some(all)
     }
 }
