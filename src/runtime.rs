@@ -15,6 +15,7 @@ use crate::host::{Host, tail};
 pub mod compose;
 pub mod docker;
 pub mod exec;
+pub mod pm2;
 
 /// Why a runtime could not do what was asked.
 #[derive(Debug, thiserror::Error)]
