@@ -19,6 +19,8 @@ pub mod probe;
 pub mod ssh;
 pub mod tail;
 
+pub use local::user_name;
+
 /// A machine.
 #[derive(Debug, Clone)]
 pub enum Host {
