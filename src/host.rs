@@ -20,6 +20,8 @@ pub mod ssh;
 pub mod tail;
 pub mod unpack;
 
+pub use local::user_name;
+
 /// A machine.
 #[derive(Debug, Clone)]
 pub enum Host {

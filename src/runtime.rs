@@ -1,4 +1,4 @@
-//! What supervises services on a host: Docker, Compose, configured commands, or nothing but their log files.
+//! What supervises services on a host: Docker, Compose, PM2, configured commands, or nothing but their log files.
 //!
 //! Each runtime has its own module; the functions here only choose one by the service's [`Runtime`]. Reading
 //! functions never change a machine; what changes one takes a [`crate::audit::Permit`].
@@ -21,6 +21,8 @@ pub mod compose;
 pub mod docker;
 pub mod exec;
 pub mod file;
+pub mod pm2;
+mod process;
 
 /// Why a runtime could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -98,8 +100,8 @@ impl RuntimeError {
 }
 
 /// Looks at every runtime of a host once. What could not be read stands in [`Inventory::unreachable`].
-/// A host without Docker whose services are configured otherwise is not told of as unreachable. With `only`,
-/// no other runtime is asked.
+/// A host without Docker whose services are configured otherwise, or run by PM2, is not told of as unreachable. With
+/// `only`, no other runtime is asked.
 pub async fn discover(
     host: &Host,
     configured: &[(ServiceId, ServiceSettings)],
@@ -125,14 +127,25 @@ pub async fn discover(
             false => Vec::new(),
         }
     };
-    let (docker, exec, files) = tokio::join!(docker, exec, file);
+    let pm2 = async {
+        match asks(Runtime::Pm2) {
+            true => pm2::discover(host).await,
+            false => (Vec::new(), Vec::new()),
+        }
+    };
+    let (docker, exec, files, pm2) = tokio::join!(docker, exec, file, pm2);
     inventory.services.extend(exec);
     inventory.services.extend(files);
+    inventory.services.extend(pm2.0);
+    inventory.unreachable.extend(pm2.1);
+    let has_other = !inventory.services.is_empty()
+        || !inventory.unreachable.is_empty()
+        || configured.iter().any(|(id, _)| id.host == host.name());
     match docker {
         Ok(services) => inventory.services.extend(services),
         Err(RuntimeError::Unreachable {
             is_absent: true, ..
-        }) if configured.iter().any(|(id, _)| id.host == host.name()) => {}
+        }) if has_other => {}
         Err(error) => inventory
             .unreachable
             .push(error.to_unreachable(host, Runtime::Docker)),
@@ -160,7 +173,12 @@ pub async fn watch(
             exec::watch(host, configured, to.clone()).await;
         }
     };
-    tokio::join!(docker, exec);
+    let pm2 = async {
+        if asks(Runtime::Pm2) {
+            pm2::watch(host, to.clone()).await;
+        }
+    };
+    tokio::join!(docker, exec, pm2);
 }
 
 /// Reads what `request` asks for of a service's log, in the order of its source, until the window is read or, following,
@@ -183,11 +201,7 @@ pub async fn read_logs(
         Runtime::File => tail::read_files(&service.id, &settings.log_files, request, to)
             .await
             .map_err(|error| log_failed(&service.id, error)),
-        runtime @ Runtime::Pm2 => Err(RuntimeError::Unsupported {
-            what: "reading logs",
-            service: service.id.clone(),
-            runtime,
-        }),
+        Runtime::Pm2 => pm2::read_logs(service, settings, request, to).await,
     }
 }
 
@@ -283,8 +297,8 @@ fn log_failed(service: &ServiceId, error: TailError) -> RuntimeError {
     RuntimeError::failed(format!("cannot read the log files of {service}"), error)
 }
 
-/// Where the configured log files of a service end now, so that "after" can start exactly there. Empty where none
-/// are configured.
+/// Where the log files of a service end now, so that "after" can start exactly there: the configured ones and those
+/// of PM2. Empty where the log is not in files.
 ///
 /// # Errors
 /// A log file is there and cannot be read.
@@ -292,6 +306,9 @@ pub async fn positions(
     service: &Service,
     settings: &ServiceSettings,
 ) -> Result<Vec<LogPosition>, RuntimeError> {
+    if service.runtime == Runtime::Pm2 {
+        return pm2::positions(service, settings).await;
+    }
     tail::positions(&settings.log_files)
         .await
         .map_err(|error| log_failed(&service.id, error))
@@ -307,7 +324,8 @@ pub async fn saturation(host: &Host, service: &Service) -> Result<Saturation, Ru
             docker::saturation(host, service).await
         }
         Runtime::Exec => exec::saturation(service).await,
-        runtime @ (Runtime::Pm2 | Runtime::File) => Err(RuntimeError::Unsupported {
+        Runtime::Pm2 => pm2::saturation(service).await,
+        runtime @ Runtime::File => Err(RuntimeError::Unsupported {
             what: "measuring CPU and memory",
             service: service.id.clone(),
             runtime,

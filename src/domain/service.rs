@@ -177,7 +177,8 @@ pub struct Release {
     pub digest: Option<String>,
     /// The commit, where the code is a git checkout.
     pub git: Option<String>,
-    /// The release's path or, for exec services, what `release_command` printed.
+    /// The release's path or, for exec services, what `release_command` printed. For PM2 the script, and in
+    /// brackets the version that its package names: `/srv/shop/api.js (1.4.2)`.
     pub path: Option<SafeText>,
 }
 
@@ -190,24 +191,35 @@ impl Release {
             .or(self.path.as_ref().map(SafeText::as_str))
     }
 
-    /// Whether both are known to be the same release; unknown is never the same.
+    /// Whether both are known to be the same release; unknown is never the same. One commit can hold several
+    /// scripts, so the path has to agree too.
     pub fn is_same(&self, other: &Self) -> bool {
         matches!((self.identity(), other.identity()), (Some(a), Some(b)) if a == b)
+            && self.path == other.path
     }
 }
 
 impl fmt::Display for Release {
-    /// The short form for a row: the image's tag, `1.5`; else the start of the identity.
+    /// The short form for a row: the image's tag, `1.5`; else the start of the identity, or the end of a path,
+    /// `releases/42/api.js`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(image) = &self.image {
             let short = image.as_str().rsplit('/').next().unwrap_or(image.as_str());
             return f.write_str(short);
         }
         match self.identity() {
+            Some(path) if path.starts_with('/') => f.write_str(end_of_path(path)),
             Some(id) => f.write_str(short_id(id)),
             None => f.write_str("?"),
         }
     }
+}
+
+/// The last three parts of a path: a script's name alone is the same in every release.
+fn end_of_path(path: &str) -> &str {
+    path.rmatch_indices('/')
+        .nth(2)
+        .map_or(path, |(at, _)| &path[at + 1..])
 }
 
 /// The first 12 characters of an id without its `sha256:`, as Docker prints them.

@@ -313,6 +313,19 @@ fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     }
 }
 
+/// The name of a user of this machine, from the system's own list.
+pub fn user_name(uid: u32) -> Option<String> {
+    name_of(uid, &fs::read_to_string("/etc/passwd").ok()?)
+}
+
+fn name_of(uid: u32, passwd: &str) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -320,6 +333,13 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn names_come_from_the_list_of_users() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\nanna:x:1000:1000::/home/anna:/bin/sh\n";
+        assert_eq!(name_of(1000, passwd).as_deref(), Some("anna"));
+        assert_eq!(name_of(1, passwd), None);
+    }
 
     async fn sh(line: &str) -> CommandOutput {
         run(&Command::shell(line, &[], LONG)).await.unwrap()

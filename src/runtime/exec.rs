@@ -16,9 +16,8 @@ use crate::domain::service::{Instance, Release, Runtime, Service, ServiceId, Ser
 use crate::domain::settings::{ExecCommands, ServiceSettings};
 use crate::domain::signal::Saturation;
 use crate::host::{Command, CommandOutput, Host, tail};
-use crate::runtime::RuntimeError;
+use crate::runtime::{RuntimeError, process};
 
-mod process;
 mod stream;
 
 /// `status` and `release_command` answer within this time or count as failed.

@@ -1,0 +1,193 @@
+//! Services run by PM2: what its daemons supervise, and what the applications write.
+//!
+//! Each user has a daemon of its own. It is asked over its sockets ([`amp`]), which takes a millisecond; the `pm2`
+//! command takes half a second and starts a daemon where none runs, so that an outage would read as "no
+//! applications". What PM2 knows of an application includes its whole environment, so only named fields are ever
+//! read ([`list`]). This module only asks.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Runtime, Service, Unreachable};
+use crate::domain::signal::Saturation;
+use crate::host::{Command, Host};
+use crate::runtime::{RuntimeError, process};
+
+mod amp;
+mod bus;
+mod cli;
+mod daemon;
+mod list;
+mod logs;
+mod service;
+mod socket;
+
+pub use logs::{positions, read_logs};
+
+use bus::{Bus, BusEvent};
+use daemon::Daemon;
+use service::Origin;
+
+/// The CPU time of a process is counted over this moment.
+const MEASURED_OVER: Duration = Duration::from_millis(300);
+/// The first wait before connecting again; it doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How often daemons of other homes are looked for.
+const LOOK_FOR_DAEMONS: Duration = Duration::from_secs(30);
+/// Whether PM2 is used by the user of a session on another machine.
+const IS_USED: &str =
+    r#"home=${PM2_HOME:-$HOME/.pm2}; test -S "$home/rpc.sock" || test -e "$home/dump.pm2""#;
+const REMOTE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Asks every daemon of this machine once. A daemon that does not answer stands in the second list; a machine
+/// without PM2 gives nothing at all.
+pub async fn discover(host: &Host) -> (Vec<Service>, Vec<Unreachable>) {
+    if let Host::Ssh(_) = host {
+        return (Vec::new(), remote(host).await.into_iter().collect());
+    }
+    let daemons = daemon::find().await;
+    let answers = join_all(daemons.iter().map(Daemon::list)).await;
+    let mut lists = Vec::new();
+    let mut unreachable = Vec::new();
+    for (daemon, answer) in daemons.into_iter().zip(answers) {
+        match answer {
+            Ok(list) => lists.push((daemon, list)),
+            Err(error) => unreachable.extend(daemon.explain(error, &host.name()).await),
+        }
+    }
+    let services = service::services(&host.name(), &lists, Timestamp::now());
+    (services, unreachable)
+}
+
+/// Applications of another machine are not read yet: where there may be some, that is said.
+async fn remote(host: &Host) -> Option<Unreachable> {
+    let command = Command::shell(IS_USED, &[], REMOTE_LIMIT);
+    // A link that is lost is told by whoever else asks this host.
+    let is_used = host.query(&command).await.ok()?.is_success();
+    is_used.then(|| Unreachable {
+        host: host.name(),
+        runtime: Runtime::Pm2,
+        error: SafeText::from_text("PM2 of another machine cannot be read yet"),
+        fix: SafeText::from_text("run lastgood on that machine"),
+    })
+}
+
+/// Measures CPU, over a short moment, and memory of a service's processes. CPU is held against the machine, memory
+/// against the limit at which PM2 restarts a process, or the machine where there is none. A service of which
+/// nothing runs has no values.
+///
+/// # Errors
+/// Its daemon does not answer.
+pub async fn saturation(service: &Service) -> Result<Saturation, RuntimeError> {
+    let (daemon, origin) = daemon_of(service)?;
+    let list = daemon
+        .list()
+        .await
+        .map_err(|error| RuntimeError::failed(format!("cannot measure {}", service.id), error))?;
+    let running: Vec<(u32, Option<u64>)> = service::by_name(&list)
+        .remove(&origin.name)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|p| Some((p.pid()?, p.memory_limit())))
+        .collect();
+    let begun = Instant::now();
+    let before: Vec<_> = running.iter().map(|(pid, _)| process::look(*pid)).collect();
+    if before.iter().all(Option::is_none) {
+        return Ok(Saturation::default());
+    }
+    tokio::time::sleep(MEASURED_OVER).await;
+    let machine_memory = process::machine_memory();
+    let (mut seconds, mut bytes, mut memory) = (0.0, 0, None);
+    for ((pid, limit), before) in running.iter().zip(before) {
+        let (Some(before), Some(after)) = (before, process::look(*pid)) else {
+            continue;
+        };
+        seconds += (after.cpu_seconds - before.cpu_seconds).max(0.0);
+        bytes += after.memory_bytes;
+        if let Some(limit) = limit.or(machine_memory) {
+            let share = after.memory_bytes as f64 / limit as f64;
+            memory = Some(memory.map_or(share, |most: f64| most.max(share)));
+        }
+    }
+    let cores = seconds / begun.elapsed().as_secs_f64();
+    let machine = std::thread::available_parallelism().ok();
+    Ok(Saturation {
+        cpu_cores: Some(cores),
+        cpu: machine.map(|n| (cores / n.get() as f64).min(1.0)),
+        memory_bytes: Some(bytes),
+        memory,
+    })
+}
+
+fn daemon_of(service: &Service) -> Result<(Daemon, Origin), RuntimeError> {
+    let origin =
+        Origin::of(service).ok_or_else(|| RuntimeError::NotFound(service.id.to_string()))?;
+    Ok((Daemon::new(&origin.home, ""), origin))
+}
+
+/// Sends a signal for each change of a process, and one after each loss and each return of a daemon, since what
+/// happened meanwhile is not known. Daemons that appear later are found too. Signals that wait unread are one. Ends
+/// when nobody listens.
+pub async fn watch(host: &Host, to: mpsc::Sender<()>) {
+    if let Host::Ssh(_) = host {
+        return;
+    }
+    let mut known: Vec<Daemon> = Vec::new();
+    let mut watches = JoinSet::new();
+    loop {
+        // A home that is gone is not watched any more, and is found again when it is back.
+        known.retain(|daemon| daemon.home.exists());
+        for found in daemon::find().await {
+            if !known.iter().any(|d| d.home == found.home) {
+                known.push(found.clone());
+                watches.spawn(watch_one(found, to.clone()));
+            }
+        }
+        tokio::select! {
+            () = to.closed() => return,
+            () = tokio::time::sleep(LOOK_FOR_DAEMONS) => {}
+        }
+    }
+}
+
+async fn watch_one(daemon: Daemon, to: mpsc::Sender<()>) {
+    let mut wait = FIRST_WAIT;
+    while !to.is_closed() {
+        if let Ok(mut bus) = Bus::connect(&daemon).await {
+            wait = FIRST_WAIT;
+            // Subscribed before this signal, so that nothing falls between the look and the events.
+            signal(&to);
+            loop {
+                let event = tokio::select! {
+                    () = to.closed() => return,
+                    event = bus.next(false) => event,
+                };
+                match event {
+                    Ok(BusEvent::Changed(_)) => signal(&to),
+                    Ok(_) => {}
+                    Err(_) => break,
+                }
+            }
+            signal(&to);
+        }
+        tokio::select! {
+            () = to.closed() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        if !daemon.home.exists() {
+            return;
+        }
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+fn signal(to: &mpsc::Sender<()>) {
+    // A full channel holds a signal already.
+    let _ = to.try_send(());
+}

@@ -1,0 +1,454 @@
+//! The PM2 daemons of this machine: each user has a daemon of its own, known by its home folder.
+//!
+//! Homes are `$PM2_HOME`, `~/.pm2`, and whatever the running daemons name in their process titles. A home whose
+//! daemon does not answer is told as unreachable and never as "no applications": asking the `pm2` command instead
+//! would start an empty daemon there and say that all is well.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+
+use super::amp::{self, Argument};
+use super::cli;
+use super::list::{self, Process};
+use super::socket::{Messages, SocketError};
+use crate::domain::host::HostName;
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Runtime, Unreachable};
+use crate::host;
+use crate::runtime::process;
+
+/// The daemon answers within a few milliseconds; one that takes longer hangs.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// A dump of hundreds of applications with their environments is a few MiB.
+const MAX_DUMP: u64 = 64 * 1024 * 1024;
+/// What our only request on a connection is called.
+const REQUEST: &str = "lastgood";
+
+/// A daemon, or the place where one should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Daemon {
+    /// Its home folder, with the sockets.
+    pub(super) home: PathBuf,
+    /// Whose it is.
+    pub(super) user: String,
+    /// Its process, where the kernel shows one.
+    pub(super) pid: Option<u32>,
+    /// Whether its home was named in `$PM2_HOME`.
+    is_named: bool,
+}
+
+/// Why a daemon did not say what runs.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AskError {
+    /// Nothing listens: no socket, or one that a killed daemon left behind.
+    #[error("the PM2 daemon is not running")]
+    NotRunning,
+    /// It did not answer in time.
+    #[error("the PM2 daemon did not answer within {} s", ANSWER_LIMIT.as_secs())]
+    Silent,
+    /// The socket could not be used.
+    #[error("cannot ask the PM2 daemon")]
+    Socket(#[source] std::io::Error),
+    /// It answered something else than a list.
+    #[error("the PM2 daemon's answer cannot be read")]
+    Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<SocketError> for AskError {
+    fn from(error: SocketError) -> Self {
+        match error {
+            SocketError::Io(error) => Self::Socket(error),
+            SocketError::Amp(error) => Self::Answer(error.into()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    args: Option<Vec<Vec<Process>>>,
+    error: Option<serde_json::Value>,
+}
+
+impl Daemon {
+    /// A daemon of which only this is known.
+    pub(super) fn new(home: impl Into<PathBuf>, user: impl Into<String>) -> Self {
+        Self {
+            home: home.into(),
+            user: user.into(),
+            pid: None,
+            is_named: false,
+        }
+    }
+
+    /// The processes that it supervises: asked over its socket, and with the `pm2` command where the answer cannot
+    /// be read and the daemon is our own.
+    ///
+    /// # Errors
+    /// [`AskError`]; never an empty list for one.
+    pub(super) async fn list(&self) -> Result<Vec<Process>, AskError> {
+        let asked = tokio::time::timeout(ANSWER_LIMIT, self.ask())
+            .await
+            .unwrap_or(Err(AskError::Silent));
+        match asked {
+            Err(AskError::Answer(why)) => cli::list(self)
+                .await
+                .map_err(|also| AskError::Answer(format!("{why}; {also}").into())),
+            asked => asked,
+        }
+    }
+
+    async fn ask(&self) -> Result<Vec<Process>, AskError> {
+        let mut stream = self.connect("rpc.sock").await?;
+        let call =
+            Argument::Json(br#"{"type":"call","method":"getMonitorData","args":[{}]}"#.to_vec());
+        let id = Argument::Text(REQUEST.to_owned());
+        let request = amp::encode(&[call, id.clone()]).map_err(SocketError::Amp)?;
+        stream.write_all(&request).await.map_err(AskError::Socket)?;
+        let mut messages = Messages::new(stream);
+        loop {
+            let message = messages.next().await?;
+            let [Argument::Json(json), .., last] = message.as_slice() else {
+                continue;
+            };
+            if *last != id {
+                continue;
+            }
+            let answer: Answer =
+                serde_json::from_slice(json).map_err(|e| AskError::Answer(e.into()))?;
+            return match (
+                answer.args.and_then(|args| args.into_iter().next()),
+                answer.error,
+            ) {
+                (Some(list), _) => Ok(list),
+                (None, Some(error)) => Err(AskError::Answer(format!("it says {error}").into())),
+                (None, None) => Err(AskError::Answer("neither a list nor an error".into())),
+            };
+        }
+    }
+
+    /// Connects to one of its sockets.
+    ///
+    /// # Errors
+    /// [`AskError::NotRunning`] where nothing listens.
+    pub(super) async fn connect(&self, socket: &str) -> Result<UnixStream, AskError> {
+        use std::io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
+        UnixStream::connect(self.home.join(socket))
+            .await
+            .map_err(|error| match error.kind() {
+                NotFound | NotADirectory | ConnectionRefused => AskError::NotRunning,
+                _ => AskError::Socket(error),
+            })
+    }
+
+    /// How a failure to ask stands beside what could be read; `None` where it hides nothing: the daemon was seen
+    /// among the processes and has ended since, or its home never held an application.
+    pub(super) async fn explain(&self, error: AskError, host: &HostName) -> Option<Unreachable> {
+        let (what, fix) = match error {
+            AskError::NotRunning => self.explain_not_running().await?,
+            AskError::Socket(cause) if cause.kind() == std::io::ErrorKind::PermissionDenied => (
+                format!(
+                    "permission denied on the PM2 daemon of user {} ({})",
+                    self.user,
+                    self.home.display()
+                ),
+                format!("run lastgood as {} or as root", self.user),
+            ),
+            error => (
+                format!(
+                    "PM2 of user {} ({}): {}",
+                    self.user,
+                    self.home.display(),
+                    SafeText::from_error(&error)
+                ),
+                format!(
+                    "{} pm2 ping; pm2 update restarts a daemon that hangs",
+                    self.variable()
+                ),
+            ),
+        };
+        Some(Unreachable {
+            host: host.clone(),
+            runtime: Runtime::Pm2,
+            error: SafeText::from_text(&what),
+            fix: SafeText::from_text(&fix),
+        })
+    }
+
+    async fn explain_not_running(&self) -> Option<(String, String)> {
+        if let Some(pid) = self.pid
+            && process::look(pid).is_none()
+            && !self.is_own_home()
+        {
+            return None;
+        }
+        let home = self.home.clone();
+        let looked = tokio::task::spawn_blocking(move || (saved(&home), has_traces(&home))).await;
+        let (saved, has_traces) = looked.ok()?;
+        if !self.is_named && !has_traces {
+            return None;
+        }
+        let user = &self.user;
+        let fix = match saved {
+            Saved::Apps(1..) => format!("{} pm2 resurrect", self.variable()),
+            _ => format!("{} pm2 start ecosystem.config.js", self.variable()),
+        };
+        Some((
+            format!("PM2 daemon not running for user {user} ({saved})"),
+            fix.trim_start().to_owned(),
+        ))
+    }
+
+    /// What to set before a `pm2` command that is to reach this daemon; nothing for the default home of this user.
+    fn variable(&self) -> String {
+        match default_home() {
+            Some(home) if same(&home, &self.home) => String::new(),
+            _ => format!("PM2_HOME={}", self.home.display()),
+        }
+    }
+
+    fn is_own_home(&self) -> bool {
+        self.is_named || default_home().is_some_and(|home| same(&home, &self.home))
+    }
+}
+
+/// What a home's `dump.pm2` says.
+enum Saved {
+    Nothing,
+    Apps(usize),
+    Unreadable,
+}
+
+impl std::fmt::Display for Saved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("no dump.pm2: nothing was saved"),
+            Self::Apps(1) => f.write_str("dump.pm2 lists 1 app"),
+            Self::Apps(n) => write!(f, "dump.pm2 lists {n} apps"),
+            Self::Unreadable => f.write_str("dump.pm2 cannot be read"),
+        }
+    }
+}
+
+fn saved(home: &Path) -> Saved {
+    let path = home.join("dump.pm2");
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Saved::Nothing,
+        Ok(meta) if meta.is_file() && meta.len() <= MAX_DUMP => {}
+        _ => return Saved::Unreadable,
+    }
+    fs::read(&path)
+        .ok()
+        .and_then(|dump| list::count_saved(&dump).ok())
+        .map_or(Saved::Unreadable, Saved::Apps)
+}
+
+/// Whether an application ever ran under this home. `pm2 --version` alone makes a home, and that is no outage.
+fn has_traces(home: &Path) -> bool {
+    let has_entries = |name: &str| {
+        fs::read_dir(home.join(name)).is_ok_and(|mut entries| entries.next().is_some())
+    };
+    ["dump.pm2", "rpc.sock"]
+        .iter()
+        .any(|name| home.join(name).exists())
+        || has_entries("logs")
+        || has_entries("pids")
+}
+
+/// Every home that there is on this machine, with its daemon's process where one runs.
+pub(super) async fn find() -> Vec<Daemon> {
+    tokio::task::spawn_blocking(|| {
+        let named = std::env::var_os("PM2_HOME").map(PathBuf::from);
+        gather(named, default_home(), running())
+    })
+    .await
+    .unwrap_or_default()
+}
+
+fn default_home() -> Option<PathBuf> {
+    Some(PathBuf::from(std::env::var_os("HOME")?).join(".pm2"))
+}
+
+fn gather(named: Option<PathBuf>, default: Option<PathBuf>, running: Vec<Running>) -> Vec<Daemon> {
+    let mut found: Vec<Daemon> = Vec::new();
+    let named = named.filter(|home| !home.as_os_str().is_empty());
+    let homes = named
+        .into_iter()
+        .map(|home| (home, true))
+        .chain(default.into_iter().map(|home| (home, false)));
+    for (home, is_named) in homes {
+        if let Ok(meta) = fs::metadata(&home)
+            && !found.iter().any(|known| same(&known.home, &home))
+        {
+            found.push(Daemon {
+                user: name_of(meta.uid()),
+                home,
+                pid: None,
+                is_named,
+            });
+        }
+    }
+    for Running { pid, uid, home } in running {
+        match found.iter_mut().find(|known| same(&known.home, &home)) {
+            Some(known) => known.pid = known.pid.or(Some(pid)),
+            None => found.push(Daemon {
+                user: name_of(fs::metadata(&home).map_or(uid, |meta| meta.uid())),
+                home,
+                pid: Some(pid),
+                is_named: false,
+            }),
+        }
+    }
+    found
+}
+
+fn name_of(uid: u32) -> String {
+    host::user_name(uid).unwrap_or_else(|| uid.to_string())
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    a == b || matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// A daemon's process.
+struct Running {
+    pid: u32,
+    uid: u32,
+    home: PathBuf,
+}
+
+/// The daemons among the processes.
+fn running() -> Vec<Running> {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    processes
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let title = fs::read(entry.path().join("cmdline")).ok()?;
+            let home = home_in_title(&title)?;
+            let uid = entry.metadata().ok()?.uid();
+            // Anybody can call a process anything: only who owns a home, or root, speaks for it.
+            let speaks = match fs::metadata(&home) {
+                Ok(meta) => uid == 0 || meta.uid() == uid,
+                // A home that we may not look into: that is told when it is asked.
+                Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+            };
+            speaks.then_some(Running { pid, uid, home })
+        })
+        .collect()
+}
+
+/// `PM2 v7.0.4: God Daemon (/root/.pm2)`, filled up with blanks or zeros.
+fn home_in_title(title: &[u8]) -> Option<PathBuf> {
+    let title = str::from_utf8(title).ok()?;
+    let title = title.trim_end_matches(['\0', ' ']);
+    let (version, rest) = title.strip_prefix("PM2 v")?.split_once(": God Daemon (")?;
+    let home = rest.strip_suffix(')')?;
+    let is_version = version.bytes().all(|b| b.is_ascii_graphic());
+    (is_version && home.starts_with('/')).then(|| PathBuf::from(home))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_names_its_home_in_its_title() {
+        let home = |title: &[u8]| home_in_title(title);
+        assert_eq!(
+            home(b"PM2 v7.0.4: God Daemon (/root/.pm2)\0\0\0   \0"),
+            Some(PathBuf::from("/root/.pm2"))
+        );
+        assert_eq!(
+            home(b"PM2 v5.3.0: God Daemon (/srv/a (b)/.pm2)"),
+            Some(PathBuf::from("/srv/a (b)/.pm2"))
+        );
+        assert_eq!(home(b"grep\0PM2 v7: God Daemon (/x)"), None);
+        assert_eq!(home(b"PM2 v7.0.4: God Daemon (/srv/cut"), None);
+        assert_eq!(home(b"node\0/srv/app.js\0"), None);
+    }
+
+    #[test]
+    fn one_home_is_found_once_and_a_missing_one_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        fs::create_dir(&home).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&home, &link).unwrap();
+        let found = gather(
+            Some(link),
+            Some(dir.path().join("none")),
+            vec![Running {
+                pid: 7,
+                uid: 0,
+                home,
+            }],
+        );
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].pid, found[0].is_named), (Some(7), true));
+    }
+
+    async fn told(home: &Path, is_named: bool) -> Option<String> {
+        let daemon = Daemon {
+            home: home.to_owned(),
+            user: "anna".to_owned(),
+            pid: None,
+            is_named,
+        };
+        let error = daemon.list().await.unwrap_err();
+        let told = daemon.explain(error, &HostName::local()).await?;
+        Some(format!("{}; {}", told.error, told.fix))
+    }
+
+    #[tokio::test]
+    async fn a_home_without_a_daemon_is_unreachable_and_says_what_was_saved() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(
+            dir.path().join("dump.pm2"),
+            r#"[{"name":"api"},{"name":"web"}]"#,
+        )
+        .unwrap();
+        let text = told(dir.path(), false).await.unwrap();
+        assert!(
+            text.starts_with(
+                "PM2 daemon not running for user anna (dump.pm2 lists 2 apps); PM2_HOME="
+            ),
+            "{text}"
+        );
+        assert!(text.ends_with(" pm2 resurrect"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_home_in_which_nothing_ever_ran_is_no_outage_unless_it_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("logs")).unwrap();
+        assert_eq!(told(dir.path(), false).await, None);
+        assert!(
+            told(dir.path(), true)
+                .await
+                .unwrap()
+                .contains("nothing was saved")
+        );
+        fs::write(dir.path().join("logs/api-out.log"), "").unwrap();
+        assert!(told(dir.path(), false).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_nobody_listens_on_is_a_daemon_that_was_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(std::os::unix::net::UnixListener::bind(dir.path().join("rpc.sock")).unwrap());
+        assert!(
+            told(dir.path(), false)
+                .await
+                .unwrap()
+                .contains("not running")
+        );
+    }
+}

@@ -1,0 +1,505 @@
+//! From PM2's list of processes to services: the instances of one application are one service.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::daemon::Daemon;
+use super::list::{Process, Status};
+use crate::domain::host::HostName;
+use crate::domain::log::Stream;
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Instance, Release, Runtime, Service, ServiceId, ServiceState};
+
+/// The group of an application, where its name is unique on the host.
+const GROUP: &str = "pm2";
+/// The label that holds an [`Origin`].
+const LABEL: &str = "pm2";
+/// Younger processes that were restarted before may be in a crash loop: only a second look tells.
+const YOUNG_MS: u64 = 60_000;
+
+/// Where a service comes from: what has to be known to read its log and to ask for it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Origin {
+    /// The home of its daemon.
+    pub(super) home: PathBuf,
+    /// The application's name in PM2, which can hold what a service's name cannot.
+    pub(super) name: String,
+    /// Where its output goes.
+    pub(super) logs: Vec<LogFile>,
+}
+
+/// A file that PM2 writes one of an application's streams to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct LogFile {
+    /// Its path; `/dev/null` where nothing is kept.
+    pub(super) path: PathBuf,
+    /// What is written there; stdout where both streams share the file.
+    pub(super) stream: Stream,
+}
+
+impl LogFile {
+    /// Whether PM2 throws this stream away.
+    pub(super) fn is_null(&self) -> bool {
+        self.path == Path::new("/dev/null") || self.path == Path::new("NULL")
+    }
+}
+
+impl Origin {
+    /// Reads what [`services`] noted; `None` for a service that did not come from there.
+    pub(super) fn of(service: &Service) -> Option<Self> {
+        serde_json::from_str(service.labels.get(LABEL)?).ok()
+    }
+}
+
+/// The services of all daemons. An application has the group `pm2`, or `pm2@USER` where several daemons have one of
+/// its name.
+pub(super) fn services(
+    host: &HostName,
+    lists: &[(Daemon, Vec<Process>)],
+    now: Timestamp,
+) -> Vec<Service> {
+    let applications: Vec<(&Daemon, String, Vec<&Process>)> = lists
+        .iter()
+        .flat_map(|(daemon, list)| {
+            by_name(list)
+                .into_iter()
+                .map(move |(name, processes)| (daemon, name, processes))
+        })
+        .collect();
+    let mut services = Vec::new();
+    let mut taken = BTreeSet::new();
+    for (daemon, name, processes) in &applications {
+        let rivals: Vec<&Daemon> = applications
+            .iter()
+            .filter(|(other, its, _)| its == name && other.home != daemon.home)
+            .map(|(other, ..)| *other)
+            .collect();
+        let mut id = ServiceId {
+            host: host.clone(),
+            group: group(daemon, &rivals),
+            name: plain(name),
+        };
+        while !taken.insert(id.clone()) {
+            id.name.push('_');
+        }
+        services.push(service(id, daemon, name, processes, now));
+    }
+    services
+}
+
+/// The processes of each application, by their number in PM2.
+pub(super) fn by_name(list: &[Process]) -> BTreeMap<String, Vec<&Process>> {
+    let mut found: BTreeMap<String, Vec<&Process>> = BTreeMap::new();
+    for process in list.iter().filter(|p| p.is_of_an_application()) {
+        if let Some(name) = &process.name {
+            found.entry(name.clone()).or_default().push(process);
+        }
+    }
+    for processes in found.values_mut() {
+        processes.sort_by_key(|p| p.pm_id());
+    }
+    found
+}
+
+fn group(daemon: &Daemon, rivals: &[&Daemon]) -> String {
+    if rivals.is_empty() {
+        return GROUP.to_owned();
+    }
+    let user = plain(&daemon.user);
+    if rivals.iter().all(|rival| rival.user != daemon.user) {
+        return format!("{GROUP}@{user}");
+    }
+    // One user with several homes: the homes' own names tell them apart.
+    let home = daemon.home.file_name().unwrap_or_default();
+    let home = plain(home.to_string_lossy().trim_start_matches('.'));
+    format!("{GROUP}@{user}+{home}")
+}
+
+/// A name that can be part of a service's name and of a path: PM2 takes anything, `@org/api` and `../..` too.
+fn plain(name: &str) -> String {
+    let plain: String = SafeText::from_text(name)
+        .as_str()
+        .chars()
+        .map(|c| match c {
+            '/' | ':' | '\\' => '_',
+            c if c.is_control() || c.is_whitespace() => '_',
+            c => c,
+        })
+        .collect();
+    match plain.as_str() {
+        "" | "." | ".." => "_".to_owned(),
+        _ => plain,
+    }
+}
+
+fn service(
+    id: ServiceId,
+    daemon: &Daemon,
+    name: &str,
+    processes: &[&Process],
+    now: Timestamp,
+) -> Service {
+    let instances: Vec<Instance> = processes.iter().map(|p| instance(name, p)).collect();
+    let uptime_ms = processes
+        .iter()
+        .filter(|p| p.status() == Status::Online)
+        .filter_map(|p| p.started_ms())
+        .map(|ms| u64::try_from(now.as_millisecond() - ms).unwrap_or(0))
+        .min();
+    let mut problems: Vec<SafeText> = processes.iter().filter_map(|p| problem(name, p)).collect();
+    let newest = processes.iter().max_by_key(|p| p.started_ms());
+    let releases: BTreeSet<_> = processes.iter().map(|p| identity(p)).collect();
+    if releases.len() > 1 {
+        problems.push(SafeText::from_text(&format!(
+            "its {} instances run {} different releases",
+            processes.len(),
+            releases.len()
+        )));
+    }
+    let origin = Origin {
+        home: daemon.home.clone(),
+        name: name.to_owned(),
+        logs: log_files(processes),
+    };
+    // Paths that are not UTF-8 do not come through PM2's JSON, so this cannot fail.
+    let label = serde_json::to_string(&origin).unwrap_or_default();
+    Service {
+        id,
+        runtime: Runtime::Pm2,
+        state: sum_up(processes),
+        health: None,
+        release: newest.map(|p| release(p)).unwrap_or_default(),
+        restarts: processes.iter().map(|p| p.restarts()).sum(),
+        uptime_ms,
+        crash_loop: crash_loop(processes, uptime_ms),
+        cpu: sum(processes.iter().filter_map(|p| p.cpu())),
+        memory_bytes: sum(processes.iter().filter_map(|p| p.memory_bytes())),
+        problems,
+        compose: None,
+        labels: BTreeMap::from([(LABEL.to_owned(), label)]),
+        instances,
+    }
+}
+
+fn sum<T: std::ops::Add<Output = T>>(values: impl Iterator<Item = T>) -> Option<T> {
+    values.reduce(|a, b| a + b)
+}
+
+/// The instance's name, as PM2's own log writes it: `api:0`.
+pub(super) fn instance_name(name: &str, process: &Process) -> String {
+    match process.pm_id() {
+        Some(id) => format!("{name}:{id}"),
+        None => name.to_owned(),
+    }
+}
+
+fn instance(name: &str, process: &Process) -> Instance {
+    Instance {
+        id: process.pid().unwrap_or(0).to_string(),
+        name: SafeText::from_text(&instance_name(name, process)),
+        state: state_of(process),
+        health: None,
+        image_id: None,
+        // PM2 counts it anew at every restart by hand.
+        created_at: None,
+        started_at: process
+            .started_ms()
+            .and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+        restarts: process.restarts(),
+        exit_code: process.exit_code(),
+    }
+}
+
+fn state_of(process: &Process) -> ServiceState {
+    match process.status() {
+        Status::Online => ServiceState::Running,
+        Status::Launching | Status::Waiting => ServiceState::Starting,
+        Status::Stopped => ServiceState::Stopped,
+        Status::Crashed | Status::Errored | Status::Dead => ServiceState::Failed,
+        Status::Unknown => ServiceState::Unknown,
+    }
+}
+
+fn sum_up(processes: &[&Process]) -> ServiceState {
+    let states: Vec<ServiceState> = processes.iter().map(|p| state_of(p)).collect();
+    let has = |state| states.contains(&state);
+    match states.first() {
+        None => ServiceState::Unknown,
+        Some(first) if states.iter().all(|s| s == first) => *first,
+        _ if has(ServiceState::Running) => ServiceState::Partial,
+        _ if has(ServiceState::Failed) => ServiceState::Failed,
+        _ if has(ServiceState::Starting) => ServiceState::Starting,
+        _ => ServiceState::Unknown,
+    }
+}
+
+/// What one look can tell. Restarts by hand count as well, so a young process that was restarted before may be either.
+fn crash_loop(processes: &[&Process], uptime_ms: Option<u64>) -> Option<bool> {
+    let is = |status| processes.iter().any(|p| p.status() == status);
+    let was_restarted = processes.iter().any(|p| p.restarts() > 0);
+    if is(Status::Errored) || is(Status::Dead) {
+        return Some(true);
+    }
+    if is(Status::Waiting) {
+        return None;
+    }
+    match uptime_ms {
+        Some(up) if up < YOUNG_MS && was_restarted => None,
+        _ => Some(false),
+    }
+}
+
+fn problem(name: &str, process: &Process) -> Option<SafeText> {
+    let who = instance_name(name, process);
+    let after = match process.exit_code() {
+        Some(code) => format!("exit code {code}"),
+        None => "an unknown exit code".to_owned(),
+    };
+    let text = match process.status() {
+        Status::Errored => format!(
+            "{who}: errored, PM2 gave up after {} starts that did not last {} ms ({after})",
+            process.max_restarts(),
+            process.min_uptime_ms()
+        ),
+        Status::Dead => {
+            format!("{who}: `waiting restart` that never comes, PM2 gave up after {after}")
+        }
+        Status::Waiting => format!(
+            "{who}: waiting restart after {after} (delay {} ms)",
+            process.restart_delay_ms()
+        ),
+        Status::Crashed => format!("{who}: ended with {after} and is not started again"),
+        Status::Stopped => format!("{who}: stopped"),
+        Status::Unknown => format!("{who}: PM2 gives a state that is not known"),
+        Status::Online | Status::Launching => return None,
+    };
+    Some(SafeText::from_text(&text))
+}
+
+fn identity(process: &Process) -> (Option<&str>, Option<&str>, Option<&str>) {
+    (
+        process.revision(),
+        process.pm2_env.pm_exec_path.as_deref(),
+        process.version(),
+    )
+}
+
+/// What a process runs: the commit that PM2 found, the script and its package's version.
+pub(super) fn release(process: &Process) -> Release {
+    let (git, script, version) = identity(process);
+    let path = script.map(|script| match version {
+        Some(version) => SafeText::from_text(&format!("{script} ({version})")),
+        None => SafeText::from_text(script),
+    });
+    Release {
+        git: git.map(|g| SafeText::from_text(g).to_string()),
+        path,
+        ..Release::default()
+    }
+}
+
+/// The log files of an application, each once: instances can share a file, and so can the two streams.
+pub(super) fn log_files(processes: &[&Process]) -> Vec<LogFile> {
+    let of = |stream| {
+        processes.iter().filter_map(move |p| {
+            let path = match stream {
+                Stream::Stdout => p.pm2_env.pm_out_log_path.clone(),
+                Stream::Stderr => p.pm2_env.pm_err_log_path.clone(),
+            };
+            path.map(|path| LogFile { path, stream })
+        })
+    };
+    let mut files: Vec<LogFile> = Vec::new();
+    for file in of(Stream::Stdout).chain(of(Stream::Stderr)) {
+        let is_known = |known: &LogFile| {
+            known.path == file.path && (known.stream == file.stream || !file.is_null())
+        };
+        if !files.iter().any(is_known) {
+            files.push(file);
+        }
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::list::tests::process;
+    use super::*;
+
+    fn daemon(user: &str, home: &str) -> Daemon {
+        Daemon::new(home, user)
+    }
+
+    fn one(name: &str, processes: Vec<Process>) -> Service {
+        let lists = [(daemon("root", "/root/.pm2"), processes)];
+        let now = Timestamp::from_millisecond(1_795_556_181_776 + 90_000).unwrap();
+        let mut found = services(&HostName::local(), &lists, now);
+        assert_eq!(found.len(), 1, "{name}");
+        found.remove(0)
+    }
+
+    #[test]
+    fn instances_of_a_cluster_are_one_service() {
+        let cluster = one(
+            "web",
+            vec![
+                process("web", 7, json!({"restart_time": 2})),
+                process(
+                    "web",
+                    1,
+                    json!({"restart_time": 1, "pm_out_log_path": "/l/web-out-1.log"}),
+                ),
+                process("web", 0, json!({"pm_id": "_old_1"})),
+            ],
+        );
+        assert_eq!(cluster.id.to_string(), "pm2/web");
+        let names: Vec<&str> = cluster.instances.iter().map(|i| i.name.as_str()).collect();
+        assert_eq!(names, ["web:1", "web:7"]);
+        assert_eq!(
+            (cluster.restarts, cluster.state),
+            (3, ServiceState::Running)
+        );
+        assert_eq!((cluster.uptime_ms, cluster.cpu), (Some(90_000), Some(0.25)));
+        assert_eq!(cluster.crash_loop, Some(false));
+        let origin = Origin::of(&cluster).unwrap();
+        let paths: Vec<&Path> = origin.logs.iter().map(|f| f.path.as_path()).collect();
+        assert_eq!(
+            paths,
+            [
+                Path::new("/l/web-out-1.log"),
+                Path::new("/srv/logs/web-out.log"),
+                Path::new("/srv/logs/web-error.log")
+            ],
+            "a file that both share is one file"
+        );
+    }
+
+    #[test]
+    fn states_and_problems_are_what_they_are_and_not_what_pm2_calls_them() {
+        let look = |env: Value| one("api", vec![process("api", 0, env)]);
+        let gave_up = look(json!({"status": "errored", "exit_code": 1, "max_restarts": 2}));
+        assert_eq!(
+            (gave_up.state, gave_up.crash_loop, gave_up.uptime_ms),
+            (ServiceState::Failed, Some(true), None)
+        );
+        assert!(
+            gave_up.problems[0]
+                .as_str()
+                .contains("gave up after 2 starts")
+        );
+        let dead = look(
+            json!({"status": "waiting restart", "exit_code": 1, "created_at": null, "restart_delay": 5000}),
+        );
+        assert_eq!(
+            (dead.state, dead.crash_loop),
+            (ServiceState::Failed, Some(true))
+        );
+        let waiting =
+            look(json!({"status": "waiting restart", "exit_code": 1, "restart_delay": 5000}));
+        assert_eq!(
+            (waiting.state, waiting.crash_loop),
+            (ServiceState::Starting, None)
+        );
+        assert_eq!(
+            waiting.problems[0].as_str(),
+            "api:0: waiting restart after exit code 1 (delay 5000 ms)"
+        );
+        let ended = look(json!({"status": "stopped", "exit_code": 3, "autorestart": false}));
+        assert_eq!(ended.state, ServiceState::Failed);
+        let young = look(json!({"restart_time": 4, "pm_uptime": 1_795_556_181_776_i64 + 89_500}));
+        assert_eq!((young.uptime_ms, young.crash_loop), (Some(500), None));
+        let one_of_two = one(
+            "api",
+            vec![
+                process("api", 0, json!({})),
+                process("api", 1, json!({"status": "errored"})),
+            ],
+        );
+        assert_eq!(one_of_two.state, ServiceState::Partial);
+    }
+
+    #[test]
+    fn a_release_is_the_commit_the_script_and_the_version() {
+        let release = |env: Value| one("api", vec![process("api", 0, env)]).release;
+        let plain = release(json!({}));
+        assert_eq!(plain.identity(), Some("/srv/shop/api.js"));
+        assert_eq!(plain.to_string(), "srv/shop/api.js");
+        let packed = release(json!({"version": "1.4.2"}));
+        assert!(!packed.is_same(&plain), "another version at the same path");
+        assert_eq!(packed.to_string(), "srv/shop/api.js (1.4.2)");
+        let commit = "8d3f5a1c9e7b2d4f6a8c0e1f3b5d7a9c1e3f5b7d";
+        let git = release(json!({"versioning": {"type": "git", "revision": commit}}));
+        assert_eq!(git.identity(), Some(commit));
+        let other =
+            release(json!({"versioning": {"revision": commit}, "pm_exec_path": "/srv/shop/v2.js"}));
+        assert!(!git.is_same(&other), "another script of the same commit");
+    }
+
+    #[test]
+    fn a_name_that_two_daemons_have_names_the_user_too() {
+        let list = || vec![process("api", 0, json!({})), process("own", 1, json!({}))];
+        let ids = |lists: &[(Daemon, Vec<Process>)]| {
+            let found = services(&HostName::local(), lists, Timestamp::UNIX_EPOCH);
+            found.iter().map(|s| s.id.to_string()).collect::<Vec<_>>()
+        };
+        let root = daemon("root", "/root/.pm2");
+        let mut second = list();
+        second.pop();
+        assert_eq!(
+            ids(&[
+                (root.clone(), list()),
+                (daemon("anna", "/home/anna/.pm2"), second)
+            ]),
+            ["pm2@root/api", "pm2/own", "pm2@anna/api"]
+        );
+        assert_eq!(
+            ids(&[
+                (root, list()),
+                (
+                    daemon("root", "/srv/blue"),
+                    vec![process("api", 0, json!({}))]
+                )
+            ]),
+            ["pm2@root+pm2/api", "pm2/own", "pm2@root+blue/api"]
+        );
+    }
+
+    #[test]
+    fn a_name_can_hold_anything_and_is_a_plain_part_of_a_path() {
+        let ids: Vec<String> = ["@org/api", "../../etc", "..", "a b:c\u{1b}"]
+            .iter()
+            .map(|name| one(name, vec![process(name, 0, json!({}))]).id.name)
+            .collect();
+        assert_eq!(ids, ["@org_api", ".._.._etc", "_", "a_b_c_"]);
+        let twins = [(
+            daemon("root", "/root/.pm2"),
+            vec![process("a/b", 0, json!({})), process("a_b", 1, json!({}))],
+        )];
+        let found = services(&HostName::local(), &twins, Timestamp::UNIX_EPOCH);
+        assert_ne!(found[0].id, found[1].id);
+        assert_eq!(Origin::of(&found[0]).unwrap().name, "a/b");
+    }
+
+    #[test]
+    fn streams_that_share_a_file_are_read_once_and_streams_without_one_are_two() {
+        let shared = process(
+            "api",
+            0,
+            json!({"pm_out_log_path": "/l/api.log", "pm_err_log_path": "/l/api.log"}),
+        );
+        assert_eq!(log_files(&[&shared]).len(), 1);
+        let none = process(
+            "api",
+            0,
+            json!({"pm_out_log_path": "/dev/null", "pm_err_log_path": "/dev/null"}),
+        );
+        let files = log_files(&[&none]);
+        assert_eq!(files.len(), 2);
+        assert!(files.iter().all(LogFile::is_null));
+    }
+}
