@@ -99,29 +99,24 @@ impl Writer {
     /// until `limit` lines are written (0: for ever).
     pub(crate) fn start(work: &Work, name: &str, rate: u64, limit: u64) -> Fallible<Writer> {
         let name = work.name(name);
-        let folder = work.path(&name);
-        fs::create_dir_all(&folder)?;
+        // Made first, so that a container that was created and did not start is removed as well.
+        let writer = Writer {
+            folder: work.path(&name),
+            name,
+        };
+        fs::create_dir_all(&writer.folder)?;
         let label = format!("{LABEL}={}", std::process::id());
         let program = format!("{}:/bench/write:ro", std::env::current_exe()?.display());
-        let shared = format!("{}:/bench/shared", folder.display());
+        let shared = format!("{}:/bench/shared", writer.folder.display());
         let image = work.name("image");
         let (rate, limit) = (rate.to_string(), limit.to_string());
-        let mut arguments = vec!["run", "-d", "--name", &name, "--label", &label];
+        let mut arguments = vec!["run", "-d", "--name", &writer.name, "--label", &label];
         arguments.extend(["--network", "none", "--log-driver", "json-file"]);
-        arguments.extend(["-v", "/usr:/usr:ro", "-v", &program, "-v", &shared, &image]);
-        arguments.extend([
-            "/bench/write",
-            writer::SUBCOMMAND,
-            &rate,
-            &limit,
-            "/bench/shared",
-        ]);
-        let started = Writer {
-            name: name.clone(),
-            folder,
-        };
+        arguments.extend(["-v", "/usr:/usr:ro", "-v", &program, "-v", &shared]);
+        arguments.extend([&image, "/bench/write", writer::SUBCOMMAND]);
+        arguments.extend([&rate, &limit, "/bench/shared"]);
         docker(work, &arguments)?;
-        Ok(started)
+        Ok(writer)
     }
 
     /// Lets the writer begin.

@@ -11,6 +11,9 @@ use crate::Fallible;
 /// Stands in one line of about two million.
 pub(crate) const RARE: &str = "ledger checksum mismatch";
 
+/// Stands before the milliseconds since 1970 in a line that carries them.
+const AT: &str = "at=";
+
 /// A small generator of its own: the same numbers on every machine.
 struct Dice(u64);
 
@@ -51,11 +54,15 @@ pub(crate) struct Lines {
     stamp: Stamp,
     /// How many numbered lines were made; the number stands at the end of each as `n=`.
     pub(crate) count: u64,
+    /// Whether each line carries its time a second time, where no tool takes it for the line's time and shows it in
+    /// a way of its own.
+    is_timed: bool,
 }
 
 impl Lines {
-    pub(crate) fn new() -> Lines {
+    pub(crate) fn new(is_timed: bool) -> Lines {
         Lines {
+            is_timed,
             dice: Dice(0x9E37_79B9_7F4A_7C15),
             stamp: Stamp {
                 second: 0,
@@ -109,7 +116,10 @@ impl Lines {
                 dice.roll(9_999_999)
             ),
         };
-        let _ = writeln!(into, " n={number}");
+        let _ = match self.is_timed {
+            true => writeln!(into, " n={number} {AT}{milliseconds}"),
+            false => writeln!(into, " n={number}"),
+        };
     }
 
     /// Adds what an exception leaves behind, without numbers.
@@ -132,7 +142,7 @@ pub(crate) fn write_file(path: &Path, bytes: u64) -> Fallible<u64> {
     const BLOCK: usize = 1 << 20;
     const MORNING: i64 = 1_766_793_600_000;
     let mut file = File::create(path)?;
-    let mut lines = Lines::new();
+    let mut lines = Lines::new(false);
     let mut block = Vec::with_capacity(BLOCK + 4096);
     let (mut written, mut traces) = (0, 0);
     while written < bytes {
@@ -154,11 +164,14 @@ pub(crate) fn write_file(path: &Path, bytes: u64) -> Fallible<u64> {
 
 /// The newest time that a line on the screen carries, in seconds since 1970.
 pub(crate) fn newest_time(screen: &str) -> Option<f64> {
-    const LENGTH: usize = "2025-12-27T14:50:01.123Z".len();
     screen
-        .match_indices('T')
-        .filter_map(|(at, _)| screen.get(at.checked_sub(10)?..at - 10 + LENGTH))
-        .filter_map(|text| text.parse::<Timestamp>().ok())
+        .match_indices(AT)
+        .filter_map(|(at, _)| {
+            screen
+                .get(at + AT.len()..at + AT.len() + 13)?
+                .parse::<u64>()
+                .ok()
+        })
         .max()
-        .map(|time| time.as_millisecond() as f64 / 1e3)
+        .map(|milliseconds| milliseconds as f64 / 1e3)
 }

@@ -52,6 +52,44 @@ pub(crate) fn cpu_of_living(processes: &[u32]) -> f64 {
     nanoseconds as f64 / 1e9
 }
 
+/// CPU time at an instant, by both of the kernel's counts.
+pub(crate) struct Cpu {
+    fine: f64,
+    coarse: f64,
+}
+
+impl Cpu {
+    pub(crate) fn of(processes: &[u32]) -> Cpu {
+        Cpu {
+            fine: cpu_of_living(processes),
+            coarse: cpu_total(processes),
+        }
+    }
+
+    /// Seconds since `earlier`. The fine count forgets threads that ended in between; where both disagree by more
+    /// than the coarse one's steps, that one is right.
+    pub(crate) fn since(&self, earlier: &Cpu) -> f64 {
+        let (fine, coarse) = (self.fine - earlier.fine, self.coarse - earlier.coarse);
+        if (fine - coarse).abs() > 0.05 {
+            coarse
+        } else {
+            fine
+        }
+    }
+}
+
+/// Whether any thread wants a core or waits for a disk. On a busy machine a program can be at work and yet get no CPU.
+pub(crate) fn is_at_work(processes: &[u32]) -> bool {
+    processes
+        .iter()
+        .flat_map(|process| threads(*process))
+        .filter_map(|thread| fs::read_to_string(thread.join("stat")).ok())
+        .any(|stat| {
+            let after_name = stat.rsplit(')').next().unwrap_or_default();
+            after_name.trim_start().starts_with(['R', 'D'])
+        })
+}
+
 /// Resident memory in millions of bytes, pages of mapped files included.
 pub(crate) fn memory(processes: &[u32]) -> f64 {
     let kibibytes: u64 = processes

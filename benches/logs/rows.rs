@@ -1,6 +1,7 @@
 //! The rows of the table, one file a kind of work.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -181,19 +182,26 @@ fn write_big_log(work: &Work, options: &Options) -> Fallible<BigLog> {
 
 /// The console on the log of one container, whatever else runs on this machine.
 fn open_console(work: &Work, container: &str) -> Fallible<Program> {
-    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
     let console = Program::start(&work.lastgood(&["tui", "--only", "logs"]))?;
-    console.wait_for(PATIENCE, |text| text.contains("FOLLOW"))?;
+    console.wait_for(PATIENCE, |text| text.contains(" logs "))?;
+    choose(&console, "]", &format!(" {container} "))?;
+    Ok(console)
+}
+
+/// As long as a program may take for what a person would wait for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Presses `key` until `title` stands on the screen.
+fn choose(program: &Program, key: &str, title: &str) -> Fallible<()> {
     for _ in 0..100 {
-        let name = format!("{container} ");
-        let step = std::time::Duration::from_millis(300);
-        if console
-            .wait_for(step, move |text| text.contains(&name))
-            .is_ok()
-        {
-            return Ok(console);
+        let title = title.to_owned();
+        let is_there = program.wait_for(Duration::from_millis(300), move |text| {
+            text.contains(&title)
+        });
+        if is_there.is_ok() {
+            return Ok(());
         }
-        console.type_keys("]")?;
+        program.type_keys(key)?;
     }
-    Err(format!("the console does not show {container}").into())
+    Err(format!("it does not show {title}").into())
 }

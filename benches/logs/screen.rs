@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Fallible, process};
+use crate::Fallible;
+use crate::process::{self, Cpu};
 
 const COLUMNS: u16 = 200;
 const ROWS: u16 = 50;
@@ -192,7 +193,11 @@ impl Program {
             return Ok(at);
         }
         let text = seen.draw();
-        let last = text.lines().rev().find(|line| !line.trim().is_empty());
+        let mut lines = text.lines().rev().filter(|line| !line.trim().is_empty());
+        let last = lines
+            .clone()
+            .find(|line| line.contains("error"))
+            .or_else(|| lines.next());
         let how = if seen.has_ended {
             "it ended"
         } else {
@@ -221,7 +226,8 @@ impl Program {
             std::thread::sleep(LOOK);
             let is_quiet = self.shared.lock().last_at.elapsed() > LOOK;
             let used = process::cpu_of_living(&self.processes()) - before;
-            if used < if is_quiet { 0.06 } else { 0.03 } {
+            let is_idle = used < if is_quiet { 0.06 } else { 0.03 };
+            if is_idle && !process::is_at_work(&self.processes()) {
                 return Ok(());
             }
         }
@@ -240,7 +246,7 @@ impl Program {
 
     /// Watches for `time`; looks at the screen every half second and hands it to `look`.
     pub(crate) fn watch(&self, time: Duration, mut look: impl FnMut(&str)) -> Cost {
-        let cpu = process::cpu_of_living(&self.processes());
+        let cpu = Cpu::of(&self.processes());
         let bytes = self.shared.lock().bytes;
         let begun = Instant::now();
         while begun.elapsed() < time {
@@ -250,7 +256,7 @@ impl Program {
         }
         let seconds = begun.elapsed().as_secs_f64();
         Cost {
-            cpu_percent: (process::cpu_of_living(&self.processes()) - cpu) / seconds * 100.0,
+            cpu_percent: Cpu::of(&self.processes()).since(&cpu) / seconds * 100.0,
             bytes_per_second: (self.shared.lock().bytes - bytes) as f64 / seconds,
             memory: self.memory(),
         }

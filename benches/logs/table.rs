@@ -49,7 +49,8 @@ impl Unit {
     }
 }
 
-fn with_commas(number: &str) -> String {
+/// `900000` as `900,000`.
+pub(crate) fn with_commas(number: &str) -> String {
     let (whole, rest) = number
         .find('.')
         .map_or((number, ""), |at| number.split_at(at));
@@ -203,6 +204,8 @@ pub(crate) struct Setting {
     machine: String,
     date: String,
     versions: Vec<String>,
+    /// Others were at work on this machine when the run began.
+    is_busy: bool,
 }
 
 impl Setting {
@@ -223,13 +226,17 @@ impl Setting {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let kernel = read("/proc/sys/kernel/osrelease");
         let load = read("/proc/loadavg");
+        let load = load.split(' ').next().unwrap_or("?");
         Setting {
+            is_busy: load
+                .parse()
+                .is_ok_and(|load: f64| load > cores as f64 / 2.0),
             machine: format!(
                 "{} ({cores} cores), {:.0} GB, Linux {}; load before the run {}",
                 cpu.map_or("unknown processor", |(_, name)| name),
                 kibibytes.unwrap_or_default() / 1e6,
                 kernel.trim(),
-                load.split(' ').next().unwrap_or("?"),
+                load,
             ),
             date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
             versions,
@@ -251,6 +258,11 @@ pub(crate) fn markdown(setting: &Setting, lines: &[Line]) -> String {
     });
     let mut text = format!("{}, {}\n", setting.date, setting.machine);
     let _ = writeln!(text, "{}\n", setting.versions.join(" · "));
+    if setting.is_busy {
+        text.push_str(
+            "The machine was busy with other work: read no time and no rate from this table.\n\n",
+        );
+    }
     for (number, row) in rows.iter().enumerate() {
         for (cell, width) in row.iter().zip(widths) {
             let _ = write!(text, "| {cell:width$} ");

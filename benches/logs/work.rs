@@ -12,12 +12,15 @@ const PREFIX: &str = "lastgood-bench-";
 /// Its value is the process id of the run.
 pub(crate) const LABEL: &str = "lastgood-bench";
 
+/// The file that marks a folder as one to be kept.
+const KEPT: &str = "kept";
+
 /// A run's folder and the surroundings of every program that is measured.
 pub(crate) struct Work {
     folder: PathBuf,
     binary: PathBuf,
     is_kept: bool,
-    /// Nothing is removed twice, nor made again by a thread that is still busy at the end.
+    /// Nothing is removed twice.
     is_over: AtomicBool,
 }
 
@@ -92,6 +95,7 @@ impl Work {
         }
         remove_from_docker(&std::process::id().to_string());
         if self.is_kept {
+            let _ = fs::write(self.path(KEPT), "");
             eprintln!("kept: {}", self.folder.display());
         } else {
             let _ = fs::remove_dir_all(&self.folder);
@@ -146,11 +150,10 @@ fn remove_leftovers() {
         .flatten()
     {
         let name = entry.file_name();
-        if name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX))
-            .is_some_and(is_dead)
-        {
+        let run = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        // A folder that was kept for its log holds no image any more, and stays.
+        if let Some(run) = run.filter(|run| is_dead(run) && !entry.path().join(KEPT).exists()) {
+            remove_from_docker(run);
             let _ = fs::remove_dir_all(entry.path());
         }
     }

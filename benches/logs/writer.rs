@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Fallible<()> {
 }
 
 fn write(rate: u64, limit: u64, folder: &Path) -> Fallible<()> {
-    let mut lines = Lines::new();
+    let mut lines = Lines::new(true);
     let mut batch = Vec::new();
     let mut out = std::io::stdout().lock();
     let begun = Instant::now();

@@ -5,11 +5,11 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Bench, Fallible, Goal, Line, Unit, open_console, pick};
+use super::{Bench, Fallible, Goal, Line, PATIENCE, Unit, choose, open_console, pick};
 use crate::containers::Writer;
 use crate::lines::newest_time;
 use crate::screen::{Cost, Program};
-use crate::table::median;
+use crate::table::{median, with_commas};
 
 const RATE: u64 = 10_000;
 
@@ -43,9 +43,9 @@ pub(super) fn through_lnav(bench: &Bench<'_>, container: &str) -> Command {
 fn follow(bench: &Bench<'_>, open: impl Fn(&str) -> Fallible<Program>) -> Fallible<Flow> {
     let writer = Writer::start(bench.work, "follow", RATE, 0)?;
     writer.go()?;
-    writer.wait_for(RATE, Duration::from_secs(20))?;
+    writer.wait_for(RATE, PATIENCE)?;
     let program = open(&writer.name)?;
-    program.wait_for(Duration::from_secs(20), |text| newest_time(text).is_some())?;
+    program.wait_for(PATIENCE, |text| newest_time(text).is_some())?;
     std::thread::sleep(Duration::from_secs(3));
     watch(&program, Duration::from_secs(10))
 }
@@ -63,16 +63,22 @@ pub(super) fn measure(bench: &Bench<'_>) -> Fallible<Vec<Line>> {
         follow(bench, |name| Program::start(&through_lnav(bench, name)))
     });
     let oxker = bench.repeat_peer(&peers.oxker, 1, |program| {
-        follow(bench, |_| Program::start(&work.command(program, &[])))
+        follow(bench, |name| {
+            let oxker = Program::start(&work.command(program, &[]))?;
+            oxker.wait_for(PATIENCE, |text| text.contains("Logs"))?;
+            choose(&oxker, "\x1b[B", &format!(" - {name} - "))?;
+            Ok(oxker)
+        })
     });
     let all = [
         (&peers.docker, &docker),
         (&peers.lnav, &lnav),
         (&peers.oxker, &oxker),
     ];
+    let rate = with_commas(&RATE.to_string());
     let line = |what: &str, unit, goal, number: fn(&Flow) -> f64| Line {
         row: 'c',
-        work: format!("follow a container, {RATE} lines/s: {what}"),
+        work: format!("follow a container, {rate} lines/s: {what}"),
         unit,
         lastgood: pick(&lastgood, number),
         peers: all
