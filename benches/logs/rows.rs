@@ -158,6 +158,7 @@ pub(crate) fn measure(work: &Work, options: &Options) -> Fallible<()> {
             let about = about.as_ref().and_then(|value| value.get_help());
             vec![Line {
                 row: name.letter(),
+                is_sound: true,
                 work: about.map(ToString::to_string).unwrap_or_default(),
                 unit: Unit::Seconds,
                 lastgood: Err(format!("not measured: {error}")),

@@ -85,6 +85,8 @@ pub(crate) enum Goal {
 pub(crate) struct Line {
     /// The letter by which the row is chosen.
     pub(crate) row: char,
+    /// Whether the work was really done as it is described. Where not, the numbers are shown and prove nothing.
+    pub(crate) is_sound: bool,
     pub(crate) work: String,
     pub(crate) unit: Unit,
     pub(crate) lastgood: Reading,
@@ -138,6 +140,7 @@ impl Line {
             });
         match (self.goal, is_met) {
             (Goal::None, _) => "—",
+            _ if !self.is_sound => "not measured",
             (_, Some(true)) => "met",
             (_, Some(false)) => "not met",
             (_, None) => "not measured",

@@ -1,10 +1,10 @@
 //! Row d: a container that writes 100,000 lines a second; nothing may be lost, and keys still answer.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use regex::Regex;
 
-use super::follow::{Flow, through_lnav, watch};
+use super::follow::{Flow, has_come, through_lnav, watch};
 use super::{Bench, Fallible, Goal, Line, Unit, open_console, pick};
 use crate::containers::Writer;
 use crate::lines::newest_time;
@@ -19,8 +19,6 @@ const PRESSES: u64 = 100;
 struct Flooded {
     flow: Flow,
     lost: f64,
-    /// How many lines a second came in truth while it was watched.
-    rate: f64,
 }
 
 /// The program stands ready, then all lines come; what it has seen at the end is asked of `lost`.
@@ -34,15 +32,12 @@ fn flood(
     std::thread::sleep(Duration::from_secs(2));
     writer.go()?;
     std::thread::sleep(Duration::from_secs(2));
-    let (begun, before) = (Instant::now(), writer.written());
-    let flow = watch(&program, Duration::from_secs(5))?;
-    let rate = (writer.written() - before) as f64 / begun.elapsed().as_secs_f64();
+    let flow = watch(&writer, &program, Duration::from_secs(5))?;
     writer.wait_for(LINES, Duration::from_secs(60))?;
     program.wait_until_idle(Duration::from_secs(30))?;
     Ok(Flooded {
         flow,
         lost: lost(&program)? as f64,
-        rate,
     })
 }
 
@@ -108,14 +103,17 @@ pub(super) fn measure(bench: &Bench<'_>) -> Fallible<Vec<Line>> {
         flood(bench, open, |_| Ok(0))
     });
     let keys = bench.repeat(1, || key_to_frame(bench));
-    let rate = pick(&lastgood, |flooded| flooded.rate);
+    let rate = pick(&lastgood, |flooded| flooded.flow.rate);
     let came = rate.map_or_else(
         |_| String::new(),
         |rate| format!(" ({} came)", commas(rate as u64)),
     );
     let (asked, all) = (commas(RATE), commas(LINES));
+    let runs = [&lastgood, &lnav].into_iter().flatten().flatten();
+    let is_sound = has_come(runs.map(|flooded| &flooded.flow), RATE);
     let both = |what: &str, unit, goal, number: fn(&Flooded) -> f64| Line {
         row: 'd',
+        is_sound,
         work: format!("{asked} lines/s: {what}"),
         unit,
         lastgood: pick(&lastgood, number),
@@ -145,6 +143,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Fallible<Vec<Line>> {
         }),
         Line {
             row: 'd',
+            is_sound,
             work: format!("{asked} lines/s: key to frame, p99 of {PRESSES}"),
             unit: Unit::Milliseconds,
             lastgood: pick(&keys, |p99| *p99),

@@ -3,7 +3,7 @@
 //! Lag is the time between what the newest line on the screen says and now, the median of looks twice a second.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Bench, Fallible, Goal, Line, PATIENCE, Unit, choose, open_console, pick};
 use crate::containers::Writer;
@@ -17,20 +17,33 @@ const RATE: u64 = 10_000;
 pub(super) struct Flow {
     pub(super) cost: Cost,
     pub(super) lag_seconds: f64,
+    /// How many lines a second the container wrote meanwhile: on a busy machine fewer than asked for.
+    pub(super) rate: f64,
+}
+
+/// Whether lines came at the rate asked for, for every program that was watched.
+pub(super) fn has_come<'a>(flows: impl IntoIterator<Item = &'a Flow>, rate: u64) -> bool {
+    flows.into_iter().all(|flow| flow.rate > 0.95 * rate as f64)
 }
 
 /// Watches a program that is showing a flow of lines.
 ///
 /// # Errors
 /// No line with a time stands on the screen.
-pub(super) fn watch(program: &Program, time: Duration) -> Fallible<Flow> {
+pub(super) fn watch(writer: &Writer, program: &Program, time: Duration) -> Fallible<Flow> {
     let mut lags = Vec::new();
+    let (begun, before) = (Instant::now(), writer.written());
     let cost = program.watch(time, |screen| {
         let now = jiff::Timestamp::now().as_microsecond() as f64 / 1e6;
         lags.extend(newest_time(screen).map(|newest| now - newest));
     });
     let lag_seconds = median(lags).ok_or("no time on its screen")?;
-    Ok(Flow { cost, lag_seconds })
+    let lines = writer.written() - before;
+    Ok(Flow {
+        cost,
+        lag_seconds,
+        rate: lines as f64 / begun.elapsed().as_secs_f64(),
+    })
 }
 
 /// The shell's line that pages a container's log with lnav.
@@ -47,7 +60,7 @@ fn follow(bench: &Bench<'_>, open: impl Fn(&str) -> Fallible<Program>) -> Fallib
     let program = open(&writer.name)?;
     program.wait_for(PATIENCE, |text| newest_time(text).is_some())?;
     std::thread::sleep(Duration::from_secs(3));
-    watch(&program, Duration::from_secs(10))
+    watch(&writer, &program, Duration::from_secs(10))
 }
 
 pub(super) fn measure(bench: &Bench<'_>) -> Fallible<Vec<Line>> {
@@ -75,9 +88,12 @@ pub(super) fn measure(bench: &Bench<'_>) -> Fallible<Vec<Line>> {
         (&peers.lnav, &lnav),
         (&peers.oxker, &oxker),
     ];
+    let flows = [&lastgood, &docker, &lnav, &oxker];
+    let is_sound = has_come(flows.into_iter().flatten().flatten(), RATE);
     let rate = with_commas(&RATE.to_string());
     let line = |what: &str, unit, goal, number: fn(&Flow) -> f64| Line {
         row: 'c',
+        is_sound,
         work: format!("follow a container, {rate} lines/s: {what}"),
         unit,
         lastgood: pick(&lastgood, number),

@@ -31,6 +31,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Fallible<Vec<Line>> {
     });
     let line = |what: &str, unit, goal, number: fn(&Cost) -> f64| Line {
         row: 'e',
+        is_sound: true,
         work: format!("300,000 lines held, quiet: {what}"),
         unit,
         lastgood: pick(&lastgood, number),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Bench, Fallible, Goal, Line, Unit, pick};
 use crate::process;
 use crate::screen::Program;
+use crate::table::with_commas;
 
 /// How the console is opened on a file, which comes last.
 const OPEN: &[&str] = &["tui", "--only", "logs"];
@@ -42,13 +43,14 @@ pub(super) fn measure(bench: &Bench<'_>) -> Fallible<Vec<Line>> {
     });
     let what = format!(
         "open {} MB, {:.1} million lines",
-        bench.options.megabytes,
+        with_commas(&bench.options.megabytes.to_string()),
         log.lines as f64 / 1e6
     );
     let (lnav_is, less_is, wc_is) = (peers.lnav.name, peers.less.name, peers.wc.name);
     Ok(vec![
         Line {
             row: 'a',
+            is_sound: true,
             work: format!("{what}: first screen"),
             unit: Unit::Milliseconds,
             lastgood: pick(&lastgood, |o| o.first_screen_ms),
@@ -60,6 +62,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Fallible<Vec<Line>> {
         },
         Line {
             row: 'a',
+            is_sound: true,
             work: "CPU until it is indexed (less has no index)".to_owned(),
             unit: Unit::Seconds,
             lastgood: pick(&lastgood, |o| o.cpu_seconds),
@@ -71,6 +74,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Fallible<Vec<Line>> {
         },
         Line {
             row: 'a',
+            is_sound: true,
             work: "memory then".to_owned(),
             unit: Unit::Megabytes,
             lastgood: pick(&lastgood, |o| o.memory),

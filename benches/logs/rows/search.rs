@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{Bench, Fallible, Goal, Line, Unit, pick};
+use crate::table::with_commas;
 use crate::{lines, process};
 
 /// `(what, expression, whether small letters find capitals)`.
@@ -67,10 +68,11 @@ pub(super) fn measure(bench: &Bench<'_>) -> Fallible<Vec<Line>> {
         });
         rows.push(Line {
             row: 'b',
+            is_sound: true,
             work: format!(
                 "search {} MB, {what}: CPU ({} lines found)",
-                bench.options.megabytes,
-                expected.unwrap_or_default()
+                with_commas(&bench.options.megabytes.to_string()),
+                with_commas(&expected.unwrap_or_default().to_string())
             ),
             unit: Unit::Seconds,
             lastgood: pick(&lastgood, |ran| ran.cpu_seconds),
