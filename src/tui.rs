@@ -53,8 +53,6 @@ const FRAME: Duration = Duration::from_millis(100);
 const WALL_FRAME: Duration = Duration::from_millis(250);
 /// Messages that wait for the loop; whoever sends more waits.
 const INBOX: usize = 64;
-/// Log lines kept in memory for the screen.
-const LOG_BYTES: usize = 64 * 1024 * 1024;
 
 /// What the console was asked to show.
 #[derive(Debug, Clone, Default)]
@@ -115,9 +113,10 @@ pub async fn run(ctx: Arc<Context>, options: ConsoleOptions) -> Result<u8, Conso
         is_wall: options.wall,
         is_read_only: ctx.access == Access::ReadOnly,
         banner: options.banner.as_deref().map(SafeText::from_text),
-        log_bytes: LOG_BYTES,
-        log_fields: Vec::new(),
-        highlights: Vec::new(),
+        open: options.open.clone(),
+        log_bytes: ctx.config.logs.memory_bytes,
+        log_fields: ctx.config.logs.fields.clone(),
+        highlights: ctx.config.logs.highlights.clone(),
     };
     let signals = interrupts()?;
     let guard = terminal::Guard::take(ctx.config.mouse)?;

@@ -22,6 +22,8 @@ pub const DEFAULT_TEXT: &str = include_str!("../../assets/config.toml");
 
 /// Checkpoints that `prune` keeps where nothing is said.
 const KEEP_LAST: usize = 20;
+/// Memory for the lines of logs where nothing is said, in MiB.
+const MEMORY_MIB: usize = 64;
 
 /// The configuration in force. Nothing in it is needed: what is found is used.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +36,8 @@ pub struct Config {
     pub mouse: bool,
     /// `auto`, or the name of a keyboard layout whose letters are mapped to Latin ones.
     pub layout_map: String,
+    /// How logs are kept and drawn by the console.
+    pub logs: LogsConfig,
     /// The user's keymap, layered on the default one.
     pub keymap: Option<PathBuf>,
     /// Checkpoints to keep when pruning.
@@ -53,6 +57,7 @@ impl Default for Config {
             services: BTreeMap::new(),
             mouse: false,
             layout_map: "auto".to_owned(),
+            logs: LogsConfig::default(),
             keymap: None,
             keep_last: KEEP_LAST,
             save_images: false,
@@ -60,6 +65,59 @@ impl Default for Config {
             raw: toml::Table::new(),
         }
     }
+}
+
+/// How logs are kept and drawn by the console.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogsConfig {
+    /// Bytes of lines that are kept in memory, over all sources.
+    pub memory_bytes: usize,
+    /// The fields that are shown of structured lines beside their message; all where empty.
+    pub fields: Vec<String>,
+    /// What is drawn in a way of its own.
+    pub highlights: Vec<Highlight>,
+}
+
+impl Default for LogsConfig {
+    fn default() -> Self {
+        Self {
+            memory_bytes: MEMORY_MIB * 1024 * 1024,
+            fields: Vec::new(),
+            highlights: Vec::new(),
+        }
+    }
+}
+
+/// A pattern that is drawn in a way of its own wherever it stands in a log.
+#[derive(Debug, Clone)]
+pub struct Highlight {
+    /// The pattern.
+    pub pattern: regex::bytes::Regex,
+    /// How it is drawn.
+    pub style: HighlightStyle,
+}
+
+impl PartialEq for Highlight {
+    fn eq(&self, other: &Self) -> bool {
+        self.pattern.as_str() == other.pattern.as_str() && self.style == other.style
+    }
+}
+
+/// How a highlight is drawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HighlightStyle {
+    /// As what can be acted on.
+    #[default]
+    Accent,
+    /// As over a warning limit.
+    Warning,
+    /// As over a critical limit.
+    Critical,
+    /// As under every limit.
+    Ok,
+    /// As less important.
+    Dim,
 }
 
 /// A configured host.

@@ -353,6 +353,16 @@ impl Ring {
         })
     }
 
+    /// The place of a line that is held.
+    pub fn key_of(&self, number: u64) -> Option<Key> {
+        self.find(number).map(|spot| self.key(self.row(spot)))
+    }
+
+    /// The newest line of the source that is held.
+    pub fn last_number(&self) -> Option<u64> {
+        Some(self.chunks.back()?.rows.last()?.number)
+    }
+
     /// Whether that is the oldest line that is held.
     pub fn is_first(&self, number: u64) -> bool {
         self.first_number() == Some(number)
@@ -499,7 +509,8 @@ impl Ring {
 
 impl Ring {
     /// Puts lines of a file in that do not lie beside any that are held, such as those around a match.
-    pub fn insert_apart(&mut self, page: PreparedPage) {
+    /// Returns how many were new.
+    pub fn insert_apart(&mut self, page: PreparedPage) -> u64 {
         let Some(first) = page
             .blocks
             .iter()
@@ -507,7 +518,7 @@ impl Ring {
             .map(|r| r.number)
             .next()
         else {
-            return;
+            return 0;
         };
         let at = self
             .chunks
@@ -523,10 +534,11 @@ impl Ring {
             .map(|r| r.order);
         if ceiling.is_some_and(|(number, _)| number <= first) {
             // The first line is held: so is the rest, or it is read from there on.
-            return;
+            return 0;
         }
         let mut meets = false;
         let mut put = 0;
+        let mut lines = 0;
         for mut block in page.blocks {
             let count = block.rows.len();
             block
@@ -543,6 +555,7 @@ impl Ring {
             let chunk = Chunk::new(block, if put == 0 { Gap::Unread } else { Gap::None });
             self.size += chunk.size();
             self.held += chunk.lines();
+            lines += chunk.lines();
             self.chunks.insert(at + put, chunk);
             put += 1;
         }
@@ -551,6 +564,7 @@ impl Ring {
         {
             next.gap = if meets { Gap::None } else { Gap::Unread };
         }
+        lines
     }
 }
 

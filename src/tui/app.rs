@@ -10,8 +10,9 @@ use ratatui::layout::Size;
 use crate::domain::checkpoint::{Checkpoint, Manifest};
 use crate::domain::reading::Reading;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::Service;
+use crate::domain::service::{Service, ServiceId};
 use crate::domain::signal::Grade;
+use crate::store::config::Highlight;
 
 use super::action::Place;
 use super::format;
@@ -70,15 +71,6 @@ pub struct Saving {
     pub doing: SafeText,
 }
 
-/// A pattern that is drawn in a role of its own wherever it stands in a log.
-#[derive(Debug, Clone)]
-pub struct Highlight {
-    /// The pattern.
-    pub pattern: regex::bytes::Regex,
-    /// How it is drawn.
-    pub role: super::theme::Role,
-}
-
 /// What does not change while the console runs.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -96,6 +88,8 @@ pub struct Setup {
     pub is_read_only: bool,
     /// A line for the header.
     pub banner: Option<SafeText>,
+    /// Services whose logs are opened as soon as they are found.
+    pub open: Vec<ServiceId>,
     /// How many bytes of log lines are kept.
     pub log_bytes: usize,
     /// The fields that are shown of structured lines; all where empty.

@@ -13,15 +13,16 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::log::{LogEvent, LogRequest, PageBorder, PageRequest, Window};
+use crate::domain::log::{FileHits, LogEvent, LogRequest, PageBorder, PageRequest, Window};
 use crate::domain::operation::{Operation, Plan};
 use crate::domain::outcome::Progress;
 use crate::domain::runbook::RunState;
 use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Inventory, Service};
+use crate::domain::service::{Inventory, Service, ServiceId};
 use crate::ops::checkpoint::CreateCheckpoint;
 use crate::ops::input::Input;
+use crate::ops::logs::FileSearch;
 use crate::ops::{self, Confirmation, Context, ErrorKind};
 use crate::store::ring::{LineReader, OpenedFile, PreparedPage};
 
@@ -33,6 +34,8 @@ use super::terminal;
 
 /// Lines of the past that are read before a log is followed.
 const TAIL: u64 = 1000;
+/// How often the progress of a search without hits is told.
+const TELL_EVERY: Duration = Duration::from_millis(100);
 /// Lines that are read again at once.
 const PAGE: u64 = 2000;
 /// Moving through the services quickly opens the log of the last one only.
@@ -51,6 +54,10 @@ pub enum TaskKey {
     Follow(u32),
     /// Reading lines of a log again.
     Page(u32),
+    /// Searching the file of a log.
+    SearchFile(u32),
+    /// Counting the lines of the file of a log.
+    CountLines(u32),
     /// Measuring the signals of the selected service.
     Sample,
     /// Reading the list of checkpoints.
@@ -88,6 +95,8 @@ pub enum Effect {
         slot: u32,
         /// The service.
         service: Box<Service>,
+        /// Whether others may be chosen in a moment, while the selection moves.
+        is_moving: bool,
     },
     /// Read lines of a log again.
     ReadPage {
@@ -150,6 +159,21 @@ pub enum Effect {
     Execute(Box<Plan>, Confirmation),
     /// End the task of a key.
     Cancel(TaskKey),
+    /// Search the file of a log in place, from its end.
+    SearchFile {
+        /// Whose log.
+        slot: u32,
+        /// Which search.
+        generation: u32,
+        /// The service.
+        service: Box<ServiceId>,
+        /// The file.
+        file: OpenedFile,
+        /// What is searched for; nothing: lines are counted.
+        pattern: Option<FilePattern>,
+        /// Up to this byte.
+        until: u64,
+    },
     /// Go on with the search after keys were answered.
     SearchOn,
     /// Copy lines to the clipboard.
@@ -158,6 +182,16 @@ pub enum Effect {
     Suspend,
     /// Draw everything again.
     Redraw,
+}
+
+/// A regular expression; two are the same if their text is.
+#[derive(Debug, Clone)]
+pub struct FilePattern(pub regex::bytes::Regex);
+
+impl PartialEq for FilePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
 }
 
 type Ended = Result<Option<Msg>, Problem>;
@@ -193,8 +227,14 @@ impl Effects {
         let inbox = self.inbox.clone();
         match effect {
             Effect::Watch => self.start(TaskKey::Watch, watch(ctx, inbox)),
-            Effect::Follow { slot, service } => {
-                self.start(TaskKey::Follow(slot), follow(ctx, slot, service, inbox));
+            Effect::Follow {
+                slot,
+                service,
+                is_moving,
+            } => {
+                let after = if is_moving { SETTLE } else { Duration::ZERO };
+                let following = follow(ctx, slot, service, after, inbox);
+                self.start(TaskKey::Follow(slot), following);
             }
             Effect::ReadPage {
                 wanted,
@@ -273,6 +313,39 @@ impl Effects {
                 if let Some(task) = self.running.remove(&key) {
                     task.abort();
                 }
+            }
+            Effect::SearchFile {
+                slot,
+                generation,
+                service,
+                file,
+                pattern,
+                until,
+            } => {
+                let key = match &pattern {
+                    Some(_) => TaskKey::SearchFile(slot),
+                    None => TaskKey::CountLines(slot),
+                };
+                let search = FileSearch {
+                    path: file.position.path.clone(),
+                    inode: file.position.inode,
+                    pattern: pattern.map(|pattern| pattern.0),
+                    range: 0..until,
+                    is_backward: true,
+                };
+                let tell = move |hits: FileHits| match key {
+                    TaskKey::CountLines(_) => Msg::LinesCounted {
+                        slot,
+                        lines: hits.lines,
+                    },
+                    _ => Msg::FileHits {
+                        slot,
+                        generation,
+                        file: file.clone(),
+                        hits,
+                    },
+                };
+                self.start(key, search_file(ctx, service, search, tell, inbox));
             }
             Effect::SearchOn => self.start(TaskKey::Search, async { Ok(Some(Msg::SearchOn)) }),
             Effect::Copy(lines) if terminal::is_in_tmux() => {
@@ -441,9 +514,10 @@ async fn follow(
     ctx: Arc<Context>,
     slot: u32,
     service: Box<Service>,
+    after: Duration,
     inbox: mpsc::Sender<Msg>,
 ) -> Ended {
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(after).await;
     let request = LogRequest {
         window: Window::ALL,
         tail: Some(TAIL),
@@ -474,6 +548,55 @@ async fn read_page(
     let page = ops::logs::page(&ctx, &service, &request).await?;
     let page = PreparedPage::read(page, file.as_ref(), &jiff::Zoned::now());
     Ok(Some(Msg::LogPage { wanted, page }))
+}
+
+/// Searches a file, or counts its lines, and tells the loop as it goes.
+async fn search_file(
+    ctx: Arc<Context>,
+    service: Box<ServiceId>,
+    search: FileSearch,
+    tell: impl Fn(FileHits) -> Msg + Send + 'static,
+    inbox: mpsc::Sender<Msg>,
+) -> Ended {
+    // While a text is typed, only its last form is worth reading a file for.
+    if search.pattern.is_some() {
+        tokio::time::sleep(SETTLE).await;
+    }
+    let (to, mut from) = mpsc::channel(4);
+    let forward = async {
+        // What was looked at without a hit is told with the next one, or once in a while.
+        let mut waiting: Option<FileHits> = None;
+        let mut told = tokio::time::Instant::now();
+        while let Some(hits) = from.recv().await {
+            let hits = match waiting.take() {
+                Some(before) => with(before, hits),
+                None => hits,
+            };
+            if hits.hits.is_empty() && told.elapsed() < TELL_EVERY {
+                waiting = Some(hits);
+                continue;
+            }
+            told = tokio::time::Instant::now();
+            if inbox.send(tell(hits)).await.is_err() {
+                return;
+            }
+        }
+        if let Some(hits) = waiting {
+            let _ = inbox.send(tell(hits)).await;
+        }
+    };
+    let (searched, ()) = tokio::join!(ops::logs::search_file(&ctx, &service, search, to), forward);
+    searched?;
+    Ok(None)
+}
+
+/// Two looks at a file, the later one at what stands before.
+fn with(before: FileHits, after: FileHits) -> FileHits {
+    FileHits {
+        looked: after.looked.start..before.looked.end,
+        lines: before.lines + after.lines,
+        hits: after.hits.into_iter().chain(before.hits).collect(),
+    }
 }
 
 /// Brings log events to the loop. The past waits until it is taken; what comes live is skipped, and counted,

@@ -53,6 +53,7 @@ pub(crate) fn setup() -> Setup {
         is_wall: false,
         is_read_only: false,
         banner: None,
+        open: Vec::new(),
         log_bytes: 1 << 20,
         log_fields: Vec::new(),
         highlights: Vec::new(),

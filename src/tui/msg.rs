@@ -5,6 +5,7 @@ use ratatui::layout::Size;
 
 use crate::domain::checkpoint::{Checkpoint, Manifest};
 use crate::domain::comparison::Comparison;
+use crate::domain::log::FileHits;
 use crate::domain::operation::Plan;
 use crate::domain::outcome::{Outcome, Progress};
 use crate::domain::runbook::RunState;
@@ -148,6 +149,24 @@ pub enum Msg {
         key: TaskKey,
         /// What it said.
         progress: Progress,
+    },
+    /// A search of a file in place has looked at some more of it.
+    FileHits {
+        /// Whose log.
+        slot: u32,
+        /// Which search.
+        generation: u32,
+        /// The file.
+        file: OpenedFile,
+        /// What it looked at and found.
+        hits: FileHits,
+    },
+    /// Some more lines of a file were counted that stand before those that were read.
+    LinesCounted {
+        /// Whose log.
+        slot: u32,
+        /// How many.
+        lines: u64,
     },
     /// Text was copied, and by which route.
     Copied(SafeText),

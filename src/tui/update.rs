@@ -47,7 +47,8 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Log { slot, pieces } => news::log(app, slot, pieces),
         Msg::LogEnded(slot) => news::log_ended(app, slot),
         Msg::LogPage { wanted, page } => {
-            app.logs.put_page(wanted, page);
+            let height = logs::height(app);
+            app.logs.put_page(wanted, page, height);
             logs::look_on(app)
         }
         Msg::Sampled(signals) => {
@@ -88,6 +89,18 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Progress { key, progress } => news::progress(app, key, progress),
         Msg::Copied(text) => {
             app.tell(Grade::Ok, text, None);
+            Vec::new()
+        }
+        Msg::FileHits {
+            slot,
+            generation,
+            file,
+            hits,
+        } => logs::file_hits(app, slot, generation, &file, &hits),
+        Msg::LinesCounted { slot, lines } => {
+            if let Some(followed) = app.logs.source_mut(slot) {
+                followed.lines_before += lines;
+            }
             Vec::new()
         }
         Msg::SearchOn => logs::look_on(app),

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::error::ConfigError;
-use super::raw::RawConfig;
-use super::{Config, HostConfig};
+use super::raw::{RawConfig, RawLogs};
+use super::{Config, Highlight, HostConfig, LogsConfig};
 use crate::domain::settings::ServiceSettings;
 use crate::store::paths;
 
@@ -47,6 +47,7 @@ const VARIABLES: &[(&str, &str, &str)] = &[
     ("LASTGOOD_INPUT_MOUSE", "input", "mouse"),
     ("LASTGOOD_INPUT_LAYOUT_MAP", "input", "layout_map"),
     ("LASTGOOD_INPUT_KEYMAP", "input", "keymap"),
+    ("LASTGOOD_LOGS_MEMORY_MIB", "logs", "memory_mib"),
     ("LASTGOOD_CHECKPOINT_KEEP_LAST", "checkpoint", "keep_last"),
     (
         "LASTGOOD_CHECKPOINT_SAVE_IMAGES",
@@ -200,10 +201,33 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
         services,
         mouse: raw.input.mouse.unwrap_or(defaults.mouse),
         layout_map: raw.input.layout_map.unwrap_or(defaults.layout_map),
+        logs: logs(raw.logs),
         keymap: raw.input.keymap,
         keep_last: raw.checkpoint.keep_last.unwrap_or(defaults.keep_last),
         save_images: raw.checkpoint.save_images.unwrap_or(defaults.save_images),
         sources,
         raw: table,
+    }
+}
+
+fn logs(raw: RawLogs) -> LogsConfig {
+    let defaults = LogsConfig::default();
+    LogsConfig {
+        memory_bytes: raw
+            .memory_mib
+            .map_or(defaults.memory_bytes, |size| size.0 as usize * 1024 * 1024),
+        fields: raw.fields,
+        highlights: raw
+            .highlights
+            .into_iter()
+            .filter_map(|highlight| {
+                // It was compiled when it was read, for text; bytes take the same expressions.
+                let pattern = regex::bytes::Regex::new(&highlight.pattern.0).ok()?;
+                Some(Highlight {
+                    pattern,
+                    style: highlight.style,
+                })
+            })
+            .collect(),
     }
 }

@@ -17,6 +17,7 @@ use crate::domain::service::ServiceId;
 use crate::domain::settings::{ExecCommands, Probe, ProbeKind, RequestRules, ServiceSettings};
 use crate::domain::signal::{Limits, SignalName, Threshold};
 use crate::domain::time::parse_span;
+use crate::store::config::HighlightStyle;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -25,6 +26,7 @@ pub(super) struct RawConfig {
     pub(super) hosts: BTreeMap<HostKey, RawHost>,
     pub(super) services: BTreeMap<ServiceKey, RawService>,
     pub(super) input: RawInput,
+    pub(super) logs: RawLogs,
     pub(super) checkpoint: RawCheckpoint,
     signals: BTreeMap<String, RawSignal>,
     rules: Vec<RawRule>,
@@ -51,6 +53,22 @@ pub(super) struct RawInput {
     pub(super) layout_map: Option<String>,
     pub(super) mouse: Option<bool>,
     pub(super) keymap: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawLogs {
+    pub(super) memory_mib: Option<Mebibytes>,
+    pub(super) fields: Vec<String>,
+    pub(super) highlights: Vec<RawHighlight>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHighlight {
+    pub(super) pattern: Pattern,
+    #[serde(default)]
+    pub(super) style: HighlightStyle,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -196,7 +214,7 @@ impl fmt::Display for ServiceKey {
 
 /// A regular expression that compiles.
 #[derive(Debug)]
-struct Pattern(String);
+pub(super) struct Pattern(pub(super) String);
 from_text!(Pattern, |text| match regex::Regex::new(&text) {
     Ok(_) => Ok(Self(text)),
     Err(error) => {
@@ -207,6 +225,23 @@ from_text!(Pattern, |text| match regex::Regex::new(&text) {
         Err(format!("not a regular expression: {cause}"))
     }
 });
+
+/// A size in MiB that a machine has and a log needs.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct Mebibytes(pub(super) u32);
+
+impl TryFrom<u32> for Mebibytes {
+    type Error = String;
+
+    fn try_from(size: u32) -> Result<Self, String> {
+        if (1..=4096).contains(&size) {
+            Ok(Self(size))
+        } else {
+            Err(format!("{size} MiB is not from 1 to 4096"))
+        }
+    }
+}
 
 /// A length of time: `500ms`, `2m`, `1h30m`.
 #[derive(Debug, Clone, Copy)]

@@ -34,6 +34,15 @@ impl Key {
         }
     }
 
+    /// A line of a source that is not held: its time is not known.
+    pub fn of(source: u32, number: u64) -> Self {
+        Self {
+            order: i64::MIN,
+            source,
+            number,
+        }
+    }
+
     /// In front of every line.
     pub const FIRST: Self = Self {
         order: i64::MIN,
@@ -372,6 +381,12 @@ impl Rings {
                 }
             }
         }
+    }
+
+    /// The last line of a source at or in front of a place.
+    pub fn at_or_before(&self, source: u32, key: Key) -> Option<u64> {
+        let ring = self.ring(source)?;
+        ring.in_front(key, true).map(|spot| ring.row(spot).number)
     }
 
     /// Whether stack traces are folded to their first line.

@@ -5,6 +5,7 @@ use regex::bytes::Regex;
 
 use super::Chunk;
 use super::prepared::{CONTINUATION, NOTE, Row, level_number};
+use crate::analysis::line_pattern::LinePattern;
 use crate::domain::log::Level;
 
 /// Rows of a block that match, up to the row that was looked at last.
@@ -57,19 +58,16 @@ pub struct Finder {
     /// Another one than before; matches that were found for an older one do not hold.
     pub(super) generation: u32,
     pattern: Regex,
-    /// `\A` and `\z` mean the start and end of a line here, which a search over many lines cannot tell.
-    is_line_by_line: bool,
+    lines: LinePattern,
 }
 
 impl Finder {
-    /// Looks for a pattern that was built with `multi_line(true)`.
+    /// Looks for a pattern whose flags stand in its text (`(?i)timeout`).
     pub fn new(generation: u32, pattern: Regex) -> Self {
-        let text = pattern.as_str();
-        let is_line_by_line = text.contains("\\A") || text.contains("\\z");
         Self {
             generation,
+            lines: LinePattern::new(&pattern),
             pattern,
-            is_line_by_line,
         }
     }
 
@@ -81,51 +79,23 @@ impl Finder {
     /// Looks at the rows of a block that were not looked at yet; returns how many bytes that were.
     pub(super) fn look(&self, chunk: &mut Chunk) -> usize {
         let from = chunk.found.begin(self.generation);
-        let Some(first) = chunk.rows.get(from) else {
+        let rows = &chunk.rows[from..];
+        let Some(start) = rows.iter().map(|row| row.start as usize).min() else {
             return 0;
         };
-        let bytes = chunk.bytes.len() - first.start as usize;
-        self.rows(&chunk.bytes, &chunk.rows, from, &mut chunk.found.rows);
+        // The pattern runs over all lines at once; rows may stand in another order than their bytes.
+        let mut starts: Vec<usize> = Vec::new();
+        self.lines
+            .find_lines(&chunk.bytes[start..], |at| starts.push(start + at));
+        if !starts.is_empty() {
+            let is_found =
+                |row: &Row| !row.has(NOTE) && starts.binary_search(&(row.start as usize)).is_ok();
+            let found = rows.iter().enumerate().filter(|(_, row)| is_found(row));
+            let found: Vec<u32> = found.map(|(at, _)| (from + at) as u32).collect();
+            chunk.found.rows.extend(found);
+        }
         chunk.found.looked = chunk.rows.len();
-        bytes
-    }
-
-    /// Appends the rows from `from` on that match. Lines stand one behind the other, so the pattern runs over all of
-    /// them at once: the finder of literals inside of it is then never interrupted.
-    fn rows(&self, bytes: &[u8], rows: &[Row], from: usize, to: &mut Vec<u32>) {
-        // Sorted blocks keep their bytes where they came: then only a line by line look tells the row.
-        let is_in_order = rows[from..].is_sorted_by_key(|row| row.start);
-        if self.is_line_by_line || !is_in_order {
-            for (at, row) in rows.iter().enumerate().skip(from) {
-                if !row.has(NOTE) && self.pattern.is_match(text(bytes, row)) {
-                    to.push(at as u32);
-                }
-            }
-            return;
-        }
-        let mut at = from;
-        let mut place = rows[from].start as usize;
-        while at < rows.len()
-            && let Some(found) = self.pattern.find_at(bytes, place)
-        {
-            // The row in which the match begins, or the first one behind bytes that belong to no row.
-            at +=
-                rows[at..].partition_point(|row| ((row.start + row.len) as usize) < found.start());
-            let Some(row) = rows.get(at) else {
-                return;
-            };
-            let end = (row.start + row.len) as usize;
-            let is_inside = row.start as usize <= found.start() && found.end() <= end;
-            // A match over a line break proves nothing: `\s` takes those too.
-            if !row.has(NOTE) && (is_inside || self.pattern.is_match(text(bytes, row))) {
-                to.push(at as u32);
-            }
-            at += 1;
-            place = end + 1;
-            if place > bytes.len() {
-                return;
-            }
-        }
+        chunk.bytes.len() - start
     }
 }
 

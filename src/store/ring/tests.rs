@@ -1,6 +1,6 @@
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-use regex::bytes::RegexBuilder;
+use regex::bytes::Regex;
 
 use crate::domain::log::{LogBlock, LogNoteKind, LogPage};
 use crate::domain::safe_text::SafeText;
@@ -39,8 +39,7 @@ fn note(detail: &str, at: i64) -> LogNote {
 }
 
 fn finder(generation: u32, text: &str) -> Finder {
-    let pattern = RegexBuilder::new(text).multi_line(true).build().unwrap();
-    Finder::new(generation, pattern)
+    Finder::new(generation, Regex::new(text).unwrap())
 }
 
 fn texts(rings: &Rings) -> Vec<String> {
@@ -352,8 +351,8 @@ proptest! {
             _ => format!("other {n} {}", "x".repeat(*length)),
         }).collect();
         let sieve = Sieve {
-            include: vec![regex::bytes::Regex::new("hit").unwrap()],
-            exclude: vec![regex::bytes::Regex::new("bad").unwrap()],
+            include: vec![Regex::new("hit").unwrap()],
+            exclude: vec![Regex::new("bad").unwrap()],
             before, after,
             ..Sieve::default()
         };

@@ -30,14 +30,14 @@ use jiff::Timestamp;
 use crate::domain::log::{Level, LogNote};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId};
-use crate::store::ring::{Key, PreparedPage, Rings, Sieve};
+use crate::store::ring::{Key, OpenedFile, PreparedPage, Rings, Sieve, Totals};
 use crate::tui::format;
 use crate::tui::msg::{LogPiece, Problem};
 
 pub use draw::draw;
 pub use look::{Look, Stamps};
 pub use marks::{Mark, Marks};
-pub use search::{Search, pattern};
+pub use search::{FileFinds, Search, pattern};
 pub use truth::{State, Truth};
 
 /// Bytes that one step of a search looks at: a few milliseconds.
@@ -58,6 +58,14 @@ pub struct Followed {
     is_paging: bool,
     /// Why lines cannot be read again, once that was tried.
     pub no_pages: Option<SafeText>,
+    /// Matches in the part of the file that was there when the search began; `None` for a source that is no file.
+    pub finds: Option<FileFinds>,
+    /// Lines of the file before the first that was read.
+    pub lines_before: u64,
+    /// The file whose lines before the first that was read are to be counted.
+    pub count_due: Option<OpenedFile>,
+    /// The line to go to once what is around it was read.
+    jump: Option<u64>,
 }
 
 impl Followed {
@@ -82,6 +90,8 @@ pub struct WantedPage {
     pub border: Key,
     /// Whether the lines in front of it are wanted, not those behind.
     pub is_backward: bool,
+    /// Whether the border itself is not held: the lines from it on are wanted.
+    pub is_apart: bool,
 }
 
 /// The logs of the chosen services.
@@ -189,6 +199,10 @@ impl LogsPane {
                 truth: Truth::default(),
                 is_paging: false,
                 no_pages: None,
+                finds: None,
+                lines_before: 0,
+                count_due: None,
+                jump: None,
             },
         );
         slot
@@ -226,7 +240,11 @@ impl LogsPane {
                     notes.push(note.note.clone());
                     ring.push_note(note);
                 }
-                LogPiece::Opened(file) => ring.opened(file),
+                LogPiece::Opened(file) => {
+                    let is_first = ring.is_empty();
+                    followed.count_due = file.clone().filter(|f| is_first && f.position.offset > 0);
+                    ring.opened(file);
+                }
                 LogPiece::Skipped(lines) => truth.skipped += lines,
             }
         }
@@ -402,10 +420,18 @@ impl LogsPane {
     /// Searches for a text, or for nothing.
     pub fn set_search(&mut self, text: Option<&str>) {
         self.generation += 1;
+        for followed in &mut self.sources {
+            followed.finds = None;
+        }
         self.is_jump_due = false;
         self.search = text.map(|text| Search::new(text, self.generation));
         self.rings
             .search(self.search.as_ref().map(|search| search.finder.clone()));
+    }
+
+    /// Which search is the last one; what was found for an older one does not hold.
+    pub fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// Shows other records.
@@ -436,22 +462,97 @@ impl LogsPane {
             slot: border.source,
             border,
             is_backward,
+            is_apart: false,
         })
     }
 
     /// Lines were read again. Returns how many were new.
-    pub fn put_page(&mut self, wanted: WantedPage, page: PreparedPage) -> u64 {
-        let Some(followed) = self.source_mut(wanted.slot) else {
+    pub fn put_page(&mut self, wanted: WantedPage, page: PreparedPage, height: usize) -> u64 {
+        let Some(followed) = self.sources.iter_mut().find(|f| f.slot == wanted.slot) else {
             return 0;
         };
         followed.is_paging = false;
         let Some(ring) = self.rings.ring_mut(wanted.slot) else {
             return 0;
         };
-        let lines = ring.insert(page, wanted.border.number, wanted.is_backward);
+        let lines = if wanted.is_apart {
+            ring.insert_apart(page)
+        } else {
+            ring.insert(page, wanted.border.number, wanted.is_backward)
+        };
+        let goal = followed.jump.take_if(|_| wanted.is_apart);
+        let goal = goal.and_then(|number| ring.key_of(number));
+        if let Some(key) = goal {
+            self.rings.pin(Some(key));
+        }
         self.rings.settle();
-        self.settle();
+        match goal {
+            Some(key) => self.go_to(key, height),
+            None => self.settle(),
+        }
         lines
+    }
+
+    /// Goes to a line of a source by its number; what has to be read for it, if it is not held.
+    pub fn go_to_number(&mut self, slot: u32, number: u64, height: usize) -> Option<WantedPage> {
+        let ring = self.rings.ring(slot)?;
+        if let Some(key) = ring.key_of(number) {
+            self.go_to(key, height);
+            return None;
+        }
+        let key = Key::of(slot, number);
+        let followed = self.source_mut(slot)?;
+        followed.jump = Some(number);
+        followed.is_paging = true;
+        Some(WantedPage {
+            slot,
+            border: key,
+            is_backward: false,
+            is_apart: true,
+        })
+    }
+
+    /// The next match, also where lines are not held: the source and number of its line.
+    pub fn next_match(&self, from: Key, is_forward: bool) -> Option<(u32, u64)> {
+        let held = self.rings.next_match(from, is_forward);
+        // A file's lines that are not held have no time yet: they are found from a line of the same file only.
+        let (slot, number) = (from.source, from.number);
+        let unheld = self
+            .source(slot)
+            .and_then(|f| f.finds.as_ref())
+            .filter(|_| self.rings.sieve().is_open())
+            .and_then(|finds| finds.next(number, is_forward));
+        match (held, unheld) {
+            (Some(held), Some(number)) if held.source == slot => {
+                let is_nearer = (number < held.number) == is_forward && number != held.number;
+                Some(if is_nearer {
+                    (slot, number)
+                } else {
+                    (slot, held.number)
+                })
+            }
+            (Some(held), _) => Some((held.source, held.number)),
+            (None, number) => number.map(|number| (slot, number)),
+        }
+    }
+
+    /// How many lines of a source match, how many of them stand before the cursor, and whether all were looked at.
+    pub fn totals(&self, followed: &Followed) -> Totals {
+        let floor = followed.finds.as_ref().map_or(0, |finds| finds.floor);
+        let mut totals = self.rings.totals(followed.slot, self.cursor, floor);
+        if let Some(finds) = &followed.finds {
+            totals.found += finds.total;
+            totals.is_complete &= finds.is_complete();
+            let at = self.cursor.and_then(|key| {
+                if key.source == followed.slot {
+                    Some(key.number)
+                } else {
+                    self.rings.at_or_before(followed.slot, key)
+                }
+            });
+            totals.before += at.map_or(0, |number| finds.before(number));
+        }
+        totals
     }
 
     /// Lines could not be read again.
@@ -468,9 +569,12 @@ impl LogsPane {
 
     /// Lines that are held, and that came, over all sources; seams not counted.
     pub fn counts(&self) -> (u64, u64) {
-        self.rings.iter().fold((0, 0), |(held, received), ring| {
-            (held + ring.held(), received + ring.received())
-        })
+        let before: u64 = self.sources.iter().map(|f| f.lines_before).sum();
+        self.rings
+            .iter()
+            .fold((0, before), |(held, received), ring| {
+                (held + ring.held(), received + ring.received())
+            })
     }
 
     /// Lines that came faster than they could be taken over.

@@ -91,6 +91,14 @@ impl ServicesPane {
         self.marked.contains(id)
     }
 
+    /// Shows the logs of these services.
+    pub fn open(&mut self, services: Vec<ServiceId>) {
+        self.selected = services.first().cloned();
+        if services.len() > 1 {
+            self.marked = services.into_iter().collect();
+        }
+    }
+
     /// Marks the selected service, or takes its mark away.
     pub fn toggle_mark(&mut self) {
         if let Some(id) = self.selected.clone()

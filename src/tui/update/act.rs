@@ -334,7 +334,7 @@ pub(super) fn close(app: &mut App) -> Vec<Effect> {
         }
         Some(_) => {}
         None if app.logs.anchor.is_some() => app.logs.anchor = None,
-        None => app.logs.set_search(None),
+        None => return logs::search(app, None),
     }
     Vec::new()
 }
@@ -346,7 +346,7 @@ fn accept_text(app: &mut App) -> Vec<Effect> {
     let line = prompt.line().trim_end().to_owned();
     if line.is_empty() {
         if prompt.purpose == Purpose::Find {
-            app.logs.set_search(None);
+            return logs::search(app, None);
         }
         return Vec::new();
     }

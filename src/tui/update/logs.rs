@@ -1,20 +1,20 @@
 //! What is done to the logs: searching, filtering, jumping, marking, taking lines out.
 
-use crate::domain::log::{Level, PageBorder};
+use crate::domain::log::{FileHits, Level, LogPosition, PageBorder};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
 use crate::domain::signal::Grade;
 use crate::domain::time;
 use crate::domain::timeline::{TimelineEvent, TimelineKind};
-use crate::store::ring::{Key, Sieve};
+use crate::store::ring::{Key, OpenedFile, Sieve};
 use crate::tui::action::Action;
 use crate::tui::app::App;
-use crate::tui::effect::{Effect, TaskKey};
+use crate::tui::effect::{Effect, FilePattern, TaskKey};
 use crate::tui::format;
 use crate::tui::layout::Pane;
 use crate::tui::overlays::Overlay;
 use crate::tui::overlays::prompt::{Prompt, Purpose};
-use crate::tui::panes::logs::Search;
+use crate::tui::panes::logs::{FileFinds, Search};
 
 /// At most so many lines are copied at once; more than that is saved to a file.
 const MOST_COPIED: usize = 5000;
@@ -28,18 +28,26 @@ pub(super) fn height(app: &App) -> usize {
 /// Opens and closes logs, so that those of the chosen services are shown: the marked ones, else the selected one.
 pub(super) fn choose(app: &mut App) -> Vec<Effect> {
     let services: Vec<Service> = app.services.chosen().cloned().collect();
+    let is_moving = !app.logs.sources.is_empty();
     let (opened, closed) = app.logs.choose(&services);
-    let close = closed.into_iter().flat_map(|slot| {
-        [
-            Effect::Cancel(TaskKey::Follow(slot)),
-            Effect::Cancel(TaskKey::Page(slot)),
-        ]
-    });
+    let close = closed.into_iter().flat_map(close);
     let open = opened.into_iter().map(|(slot, service)| Effect::Follow {
         slot,
         service: Box::new(service),
+        is_moving,
     });
     close.chain(open).collect()
+}
+
+/// Ends everything that is read for a slot.
+fn close(slot: u32) -> [Effect; 4] {
+    [
+        TaskKey::Follow(slot),
+        TaskKey::Page(slot),
+        TaskKey::SearchFile(slot),
+        TaskKey::CountLines(slot),
+    ]
+    .map(Effect::Cancel)
 }
 
 /// Opens the logs of these slots again from the start.
@@ -47,11 +55,11 @@ pub(super) fn reopen(app: &mut App, slots: &[u32]) -> Vec<Effect> {
     let mut effects = Vec::new();
     for slot in slots {
         if let Some((new, service)) = app.logs.reopen(*slot) {
-            effects.push(Effect::Cancel(TaskKey::Follow(*slot)));
-            effects.push(Effect::Cancel(TaskKey::Page(*slot)));
+            effects.extend(close(*slot));
             effects.push(Effect::Follow {
                 slot: new,
                 service: Box::new(service),
+                is_moving: false,
             });
         }
     }
@@ -72,8 +80,8 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         Action::JumpTime => ask(app, Purpose::Time, ""),
         Action::NoteMark => ask(app, Purpose::Mark, ""),
         Action::ExportLines => ask(app, Purpose::Export, ""),
-        Action::FindNext => find(app, true),
-        Action::FindPrevious => find(app, false),
+        Action::FindNext => return find(app, true),
+        Action::FindPrevious => return find(app, false),
         Action::NextError => go_to_level(app, Level::Error, true),
         Action::PreviousError => go_to_level(app, Level::Error, false),
         Action::NextWarning => go_to_level(app, Level::Warn, true),
@@ -152,15 +160,96 @@ pub(super) fn typing(app: &mut App, purpose: Purpose, line: &str) -> Vec<Effect>
     if purpose != Purpose::Find {
         return Vec::new();
     }
-    app.logs.set_search((!line.is_empty()).then_some(line));
-    look_on(app)
+    search(app, (!line.is_empty()).then_some(line))
+}
+
+/// Searches for a text, or for nothing: in the lines that are held now, in files in the background.
+pub(super) fn search(app: &mut App, text: Option<&str>) -> Vec<Effect> {
+    app.logs.set_search(text);
+    let mut effects: Vec<Effect> = app
+        .logs
+        .sources
+        .iter()
+        .map(|f| Effect::Cancel(TaskKey::SearchFile(f.slot)))
+        .collect();
+    if let Some(search) = &app.logs.search {
+        let pattern = search.finder.pattern().clone();
+        let generation = app.logs.generation();
+        for followed in &mut app.logs.sources {
+            let ring = app.logs.rings.ring(followed.slot);
+            let last = ring.and_then(|ring| ring.last_number());
+            let file = last.and_then(|number| ring?.file(number));
+            let (Some(floor), Some(file)) = (last, file) else {
+                continue;
+            };
+            let until = file.place(floor);
+            followed.finds = Some(FileFinds::new(floor, until));
+            effects.push(Effect::SearchFile {
+                slot: followed.slot,
+                generation,
+                service: Box::new(followed.id().clone()),
+                file: file.clone(),
+                pattern: Some(FilePattern(pattern.clone())),
+                until,
+            });
+        }
+    }
+    effects.extend(look_on(app));
+    effects
+}
+
+/// A search of a file has looked at some more of it.
+pub(super) fn file_hits(
+    app: &mut App,
+    slot: u32,
+    generation: u32,
+    file: &OpenedFile,
+    hits: &FileHits,
+) -> Vec<Effect> {
+    if generation != app.logs.generation() {
+        return Vec::new();
+    }
+    if let Some(finds) = app.logs.source_mut(slot).and_then(|f| f.finds.as_mut()) {
+        let bytes = hits.looked.end - hits.looked.start;
+        finds.put(hits.hits.iter().map(|place| file.number(*place)), bytes);
+    }
+    jump_if_due(app).into_iter().collect()
+}
+
+/// Goes to the first match once there is one, where the search was taken before it had any.
+fn jump_if_due(app: &mut App) -> Option<Effect> {
+    if !app.logs.is_jump_due {
+        return None;
+    }
+    let (slot, number) = app.logs.next_match(app.logs.cursor?, false)?;
+    app.logs.is_jump_due = false;
+    go_to_number(app, slot, number)
+}
+
+/// Goes to a line by its number; lines around it are read where it is not held.
+fn go_to_number(app: &mut App, slot: u32, number: u64) -> Option<Effect> {
+    app.focus.set(Pane::Logs);
+    let height = height(app);
+    let wanted = app.logs.go_to_number(slot, number, height)?;
+    let ring = app.logs.rings.ring(slot)?;
+    let file = ring.file(number)?.clone();
+    let border = PageBorder::Place(LogPosition {
+        offset: file.place(number),
+        ..file.position.clone()
+    });
+    let service = Box::new(app.logs.source(slot)?.service.clone());
+    Some(Effect::ReadPage {
+        wanted,
+        service,
+        border,
+        file: Some(file),
+    })
 }
 
 /// A search was left without taking it: the one before holds again.
 pub(super) fn untype(app: &mut App) -> Vec<Effect> {
     let before = app.logs.search_before.take();
-    app.logs.set_search(before.as_deref());
-    look_on(app)
+    search(app, before.as_deref())
 }
 
 /// A text for the logs was typed and taken.
@@ -194,32 +283,35 @@ pub(super) fn accept(app: &mut App, purpose: Purpose, line: &str) -> Vec<Effect>
 
 fn accept_find(app: &mut App, line: &str) -> Vec<Effect> {
     app.logs.search_before = None;
-    app.logs.set_search(Some(line));
-    let has_more = app.logs.look_on();
-    let height = height(app);
+    // While it was typed the search began already: what it found is kept.
+    let mut effects = match &app.logs.search {
+        Some(search) if search.text == line => look_on(app),
+        _ => search(app, Some(line)),
+    };
+    let Some(cursor) = app.logs.cursor else {
+        return effects;
+    };
     // The newest match at or above the cursor: what is read is the end of the log.
-    let cursor = app.logs.cursor;
-    let is_here = cursor.is_some_and(|key| is_match(app, key));
-    let hit = cursor.filter(|_| is_here).or_else(|| {
-        let key = cursor?;
-        let above = app.logs.rings.next_match(key, false);
-        above.or_else(|| app.logs.rings.next_match(key, true))
-    });
+    let hit = if is_match(app, cursor) {
+        Some((cursor.source, cursor.number))
+    } else {
+        let above = app.logs.next_match(cursor, false);
+        above.or_else(|| app.logs.next_match(cursor, true))
+    };
     match hit {
-        Some(hit) => {
-            app.logs.go_to(hit, height);
-            app.focus.set(Pane::Logs);
-        }
-        None if !has_more => {
+        Some((slot, number)) => effects.extend(go_to_number(app, slot, number)),
+        None if is_searched(app) => {
             app.tell(Grade::Unknown, format!("Not found: {line}"), None);
         }
         None => app.logs.is_jump_due = true,
     }
-    if has_more {
-        vec![Effect::SearchOn]
-    } else {
-        Vec::new()
-    }
+    effects
+}
+
+/// Whether every line was looked at.
+fn is_searched(app: &App) -> bool {
+    let logs = &app.logs;
+    logs.sources.iter().all(|f| logs.totals(f).is_complete)
 }
 
 fn is_match(app: &App, key: Key) -> bool {
@@ -233,40 +325,33 @@ fn is_match(app: &App, key: Key) -> bool {
 /// Looks at some more lines, then lets keys through.
 pub(super) fn look_on(app: &mut App) -> Vec<Effect> {
     let has_more = app.logs.look_on();
-    if app.logs.is_jump_due
-        && let Some(cursor) = app.logs.cursor
-        && let Some(hit) = app.logs.rings.next_match(cursor, false)
-    {
-        app.logs.is_jump_due = false;
-        let height = height(app);
-        app.logs.go_to(hit, height);
-    }
+    let mut effects: Vec<Effect> = jump_if_due(app).into_iter().collect();
     if has_more {
-        vec![Effect::SearchOn]
-    } else {
-        Vec::new()
+        effects.push(Effect::SearchOn);
     }
+    effects
 }
 
 /// To the match behind the cursor, or the one in front of it; at the end it goes round.
-fn find(app: &mut App, is_forward: bool) {
-    let height = height(app);
+fn find(app: &mut App, is_forward: bool) -> Vec<Effect> {
     let (Some(search), Some(cursor)) = (&app.logs.search, app.logs.cursor) else {
         app.tell(Grade::Unknown, "Nothing is searched for.", None);
-        return;
+        return Vec::new();
     };
     let text = search.text.clone();
-    let rings = &app.logs.rings;
-    let around = if is_forward { Key::FIRST } else { Key::LAST };
-    let hit = rings
-        .next_match(cursor, is_forward)
-        .or_else(|| rings.next_match(around, is_forward));
-    match hit {
-        Some(hit) => {
-            app.logs.go_to(hit, height);
-            app.focus.set(Pane::Logs);
+    let around = if is_forward {
+        app.logs.rings.first().map(|key| Key::of(key.source, 0))
+    } else {
+        Some(Key::LAST)
+    };
+    let hit = app.logs.next_match(cursor, is_forward);
+    match hit.or_else(|| app.logs.next_match(around?, is_forward)) {
+        Some((slot, number)) => go_to_number(app, slot, number).into_iter().collect(),
+        None => {
+            let searched = if is_searched(app) { "" } else { " so far" };
+            app.tell(Grade::Unknown, format!("Not found{searched}: {text}"), None);
+            Vec::new()
         }
-        None => app.tell(Grade::Unknown, format!("Not found: {text}"), None),
     }
 }
 

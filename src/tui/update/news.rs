@@ -16,6 +16,7 @@ use crate::domain::verdict::Decision;
 use crate::ops::ErrorKind;
 use crate::tui::app::App;
 use crate::tui::effect::{Effect, TaskKey};
+use crate::tui::layout::Pane;
 use crate::tui::msg::{LogPiece, Problem};
 use crate::tui::overlays::Overlay;
 use crate::tui::overlays::confirm::{self, Stage};
@@ -37,6 +38,12 @@ pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
         .unwrap_or_default();
     let ended = ended_logs(app);
     app.services.set(inventory, app.now);
+    // The files that were named on the command line are opened once they are found.
+    if !app.setup.open.is_empty() {
+        let open = std::mem::take(&mut app.setup.open);
+        app.services.open(open);
+        app.focus.set(Pane::Logs);
+    }
     let mut effects = select(app);
     for (before, after) in &deployed {
         if app.signals.service.as_ref() == Some(&after.id) {
@@ -131,7 +138,20 @@ pub(super) fn log(app: &mut App, slot: u32, pieces: Vec<LogPiece>) -> Vec<Effect
             text: SafeText::from_text(&format!("log {} {}", note.kind.as_str(), note.detail)),
         });
     }
-    logs::look_on(app)
+    let mut effects = logs::look_on(app);
+    for followed in &mut app.logs.sources {
+        if let Some(file) = followed.count_due.take() {
+            effects.push(Effect::SearchFile {
+                slot: followed.slot,
+                generation: 0,
+                service: Box::new(followed.id().clone()),
+                until: file.position.offset,
+                file,
+                pattern: None,
+            });
+        }
+    }
+    effects
 }
 
 /// A log ended by itself.
@@ -359,7 +379,11 @@ pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effec
             app.runbook.is_probing = false;
             app.runbook.next_at = Some(now + crate::tui::panes::runbook::PROBE_EVERY);
         }
-        TaskKey::RunbookItem | TaskKey::Search | TaskKey::Copy => {}
+        TaskKey::RunbookItem
+        | TaskKey::Search
+        | TaskKey::SearchFile(_)
+        | TaskKey::CountLines(_)
+        | TaskKey::Copy => {}
     }
     let grade = match problem.kind {
         ErrorKind::No | ErrorKind::NotSure | ErrorKind::Refused => Grade::Warning,

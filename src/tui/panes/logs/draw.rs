@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthStr;
 
-use super::{LogsPane, State, histogram, short_name};
+use super::{LogsPane, State, histogram, search, short_name};
 use crate::domain::safe_text::SafeText;
 use crate::domain::signal::Grade;
 use crate::store::ring::{Key, Totals};
@@ -292,20 +292,10 @@ fn filter_words(pane: &LogsPane) -> Option<String> {
         return None;
     }
     let mut words = Vec::new();
-    let safe = |text: &str| SafeText::from_text(text).to_string();
+    let safe = |pattern| SafeText::from_text(search::typed(pattern)).to_string();
     words.extend(sieve.level.map(|level| format!("from {}", level.as_str())));
-    words.extend(
-        sieve
-            .include
-            .iter()
-            .map(|p| format!("&{}", safe(p.as_str()))),
-    );
-    words.extend(
-        sieve
-            .exclude
-            .iter()
-            .map(|p| format!("!{}", safe(p.as_str()))),
-    );
+    words.extend(sieve.include.iter().map(|p| format!("&{}", safe(p))));
+    words.extend(sieve.exclude.iter().map(|p| format!("!{}", safe(p))));
     if sieve.before > 0 || sieve.after > 0 {
         words.push(format!("+{} around", sieve.before.max(sieve.after)));
     }
@@ -321,7 +311,7 @@ fn search_words(app: &App, width: usize) -> Vec<Span<'static>> {
     let totals: Vec<(u32, Totals)> = pane
         .sources
         .iter()
-        .map(|f| (f.slot, pane.rings.totals(f.slot, pane.cursor, 0)))
+        .map(|f| (f.slot, pane.totals(f)))
         .collect();
     let found: u64 = totals.iter().map(|(_, t)| t.found).sum();
     let before: u64 = totals.iter().map(|(_, t)| t.before).sum();
@@ -333,7 +323,14 @@ fn search_words(app: &App, width: usize) -> Vec<Span<'static>> {
         (false, 0) if is_complete => "not found".to_owned(),
         (false, _) => format!("{count} lines"),
     };
-    if !is_complete {
+    let (looked, all) = pane
+        .sources
+        .iter()
+        .filter_map(|f| f.finds.as_ref())
+        .fold((0, 0), |(a, b), f| (a + f.looked.0, b + f.looked.1));
+    if !is_complete && all > 0 {
+        counter.push_str(&format!(" in {} %", looked * 100 / all));
+    } else if !is_complete {
         counter.push('…');
     }
     let text = SafeText::from_text(&search.text);

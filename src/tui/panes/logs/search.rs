@@ -1,10 +1,78 @@
 //! A search in the logs: regular expression, small letters find capitals too, counted as lines come and go.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::store::ring::Finder;
+
+/// At the start of a pattern: small letters find capitals too.
+const IGNORE_CASE: &str = "(?i)";
+/// So many places of matches in a file are kept; more are counted.
+const MOST_HITS: usize = 1_000_000;
+
+/// Matches in the part of a file that was there when the search began; it is searched in place, from its end.
+#[derive(Debug, Default)]
+pub struct FileFinds {
+    /// Lines from this number on came later: their matches are kept with the lines.
+    pub floor: u64,
+    /// Numbers of lines that match, ascending: the newest so many.
+    hits: VecDeque<u64>,
+    /// How many lines match.
+    pub total: u64,
+    /// How many bytes were looked at, of how many.
+    pub looked: (u64, u64),
+}
+
+impl FileFinds {
+    /// Nothing was found yet in the `length` bytes before the line of number `floor`.
+    pub fn new(floor: u64, length: u64) -> Self {
+        Self {
+            floor,
+            looked: (0, length),
+            ..Self::default()
+        }
+    }
+
+    /// Takes matches over: those before what was looked at so far.
+    pub fn put(&mut self, numbers: impl DoubleEndedIterator<Item = u64>, bytes: u64) {
+        self.looked.0 += bytes;
+        for number in numbers.rev() {
+            self.total += 1;
+            if self.hits.len() < MOST_HITS {
+                self.hits.push_front(number);
+            }
+        }
+    }
+
+    /// Whether all of it was looked at.
+    pub fn is_complete(&self) -> bool {
+        self.looked.0 >= self.looked.1
+    }
+
+    /// The first match behind a line, or the last one in front of it.
+    pub fn next(&self, from: u64, is_forward: bool) -> Option<u64> {
+        if is_forward {
+            let at = self.hits.partition_point(|hit| *hit <= from);
+            self.hits.get(at).copied()
+        } else {
+            let at = self.hits.partition_point(|hit| *hit < from);
+            at.checked_sub(1).map(|at| self.hits[at])
+        }
+    }
+
+    /// How many matches stand before a line.
+    pub fn before(&self, number: u64) -> u64 {
+        let dropped = self.total - self.hits.len() as u64;
+        dropped + self.hits.partition_point(|hit| *hit < number) as u64
+    }
+
+    /// The numbers of the lines that match.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.hits.iter().copied()
+    }
+}
 
 /// What is searched for; the lines that match are kept with the lines.
 #[derive(Debug)]
@@ -38,11 +106,13 @@ impl Search {
 /// The pattern that a typed text means, and whether it was no regular expression: small letters find capitals too,
 /// text with a capital in it finds only itself.
 pub fn pattern(text: &str) -> (Regex, bool) {
-    let is_insensitive = !text.chars().any(char::is_uppercase);
+    let flags = if text.chars().any(char::is_uppercase) {
+        ""
+    } else {
+        IGNORE_CASE
+    };
     let build = |text: &str| {
-        RegexBuilder::new(text)
-            .case_insensitive(is_insensitive)
-            .multi_line(true)
+        RegexBuilder::new(&format!("{flags}{text}"))
             .size_limit(1 << 20)
             .build()
     };
@@ -54,6 +124,12 @@ pub fn pattern(text: &str) -> (Regex, bool) {
             (literal.unwrap_or_else(|_| nothing()), true)
         }
     }
+}
+
+/// A pattern as it was typed.
+pub(super) fn typed(pattern: &Regex) -> &str {
+    let text = pattern.as_str();
+    text.strip_prefix(IGNORE_CASE).unwrap_or(text)
 }
 
 /// Where a pattern matches in a text, in bytes; the first 64.

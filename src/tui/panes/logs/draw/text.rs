@@ -8,6 +8,7 @@ use ratatui::text::Span;
 use crate::analysis::parse::fields::{self, Fields};
 use crate::domain::log::Level;
 use crate::domain::safe_text::SafeText;
+use crate::store::config::HighlightStyle;
 use crate::store::ring::RingLine;
 use crate::tui::app::App;
 use crate::tui::format;
@@ -56,7 +57,13 @@ impl Text {
         }
         for highlight in &app.setup.highlights {
             let ranges = search::ranges(&highlight.pattern, &text.text);
-            let style = theme.style(highlight.role);
+            let style = theme.style(match highlight.style {
+                HighlightStyle::Accent => Role::Accent,
+                HighlightStyle::Warning => Role::Warning,
+                HighlightStyle::Critical => Role::Critical,
+                HighlightStyle::Ok => Role::Ok,
+                HighlightStyle::Dim => Role::Dim,
+            });
             text.paints.extend(ranges.into_iter().map(|r| (r, style)));
         }
         if let Some(search) = &pane.search {
