@@ -39,9 +39,16 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// … which is likeliest while the events are being subscribed to.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
+/// The event that tells why a stream ended comes with its end; a container that is removed at once has told nothing
+/// else.
+const TOLD_WHY: Duration = Duration::from_millis(200);
 /// The engine ends a stream a moment before it says that the container ended.
 const SETTLING: Duration = Duration::from_millis(500);
 const SETTLING_STEP: Duration = Duration::from_millis(25);
+/// A process may write before the engine says that it was started.
+const STARTING: Duration = Duration::from_secs(2);
+/// The shortest time there is.
+const INSTANT: Duration = Duration::from_nanos(1);
 
 /// Follows until nobody listens.
 ///
@@ -116,21 +123,26 @@ impl Follower {
     async fn watch(&mut self) -> Result<(), RuntimeError> {
         loop {
             let mut events = container_events(&self.engine);
-            let mut look_again = FIRST_LOOK;
+            let mut look_at = Instant::now() + FIRST_LOOK;
             let mut is_connected = true;
             while is_connected {
                 let to = self.to.clone();
                 tokio::select! {
                     () = to.closed() => return Ok(()),
-                    Some(ended) = self.streams.join_next() => self.keep(ended),
+                    Some(ended) = self.streams.join_next() => {
+                        self.keep(ended);
+                        look_at = look_at.min(Instant::now() + TOLD_WHY);
+                        continue;
+                    }
                     event = events.next() => match event {
                         Some(event) if self.known.concerns(&event, &self.service) => {}
                         Some(_) => continue,
                         None => is_connected = false,
                     },
-                    () = tokio::time::sleep(look_again) => look_again = LOOK_AGAIN,
+                    () = tokio::time::sleep_until(look_at) => {}
                 }
                 self.look().await?;
+                look_at = Instant::now() + LOOK_AGAIN;
             }
         }
     }
@@ -289,16 +301,16 @@ impl Follower {
                 self.begin(container, ask, position).await
             }
             Life::Broken(_) => {
-                self.read_rest(id, container).await?;
-                if is_restarted {
-                    return self.restart(id, container).await;
-                }
-                let detail = self.known.how_it_ended(id, Some(container));
+                let container = self.read_rest(id, container).await?;
                 let Some(known) = self.known.get_mut(id) else {
                     return Ok(());
                 };
+                if known.started_at != known::started_at(&container) {
+                    return self.restart(id, &container).await;
+                }
                 known.life = Life::Ended;
                 let from = known.position.newest;
+                let detail = self.known.how_it_ended(id, Some(&container));
                 self.notes.tell(LogNoteKind::Ended, from, &detail).await;
                 Ok(())
             }
@@ -325,27 +337,59 @@ impl Follower {
         }
     }
 
-    /// What the container wrote until it ended and the stream did not give: the engine may end a stream before its
-    /// last lines, and a broken one lacks them anyway.
+    /// Gives the container once it was started again, or when it was not in time.
+    async fn wait_for_start(
+        &self,
+        id: &str,
+        ended: ContainerInspectResponse,
+    ) -> Result<ContainerInspectResponse, RuntimeError> {
+        let deadline = Instant::now() + STARTING;
+        loop {
+            let now = quick(inspect_container(&self.engine, id)).await?;
+            let is_same = known::started_at(&now) == known::started_at(&ended);
+            if !is_same || Instant::now() >= deadline {
+                return Ok(now);
+            }
+            tokio::time::sleep(SETTLING_STEP).await;
+        }
+    }
+
+    /// Sends what the container wrote until it ended and the stream did not give: the engine may end a stream before
+    /// its last lines, and a broken one lacks them anyway. Gives the container as it is then: it may have been
+    /// started again meanwhile, and the lines of its new run stand behind the seam.
     async fn read_rest(
         &mut self,
         id: &str,
         container: &ContainerInspectResponse,
-    ) -> Result<(), RuntimeError> {
-        let Some(known) = self.known.get_mut(id) else {
-            return Ok(());
-        };
-        let mut ask = known.ask.clone();
-        ask.follow = false;
-        if known.started_at != known::started_at(container) {
-            // The lines of the new run stand behind the seam.
-            let until = known::between_runs(container);
-            ask.window.until = ask.window.until.into_iter().chain(until).min();
+    ) -> Result<ContainerInspectResponse, RuntimeError> {
+        let mut container = container.clone();
+        let mut later = None;
+        loop {
+            let Some(known) = self.known.get_mut(id) else {
+                return Ok(container);
+            };
+            let is_restarted = known.started_at != known::started_at(&container);
+            let until = match is_restarted {
+                true => known::end_of_last_run(&container, true),
+                false => later.or_else(|| known::end_of_last_run(&container, false)),
+            };
+            let mut ask = known.ask.clone();
+            ask.follow = false;
+            let whole = ask.window.until;
+            ask.window.until = whole.into_iter().chain(until).min();
+            let mut rest = Source::resume(&self.engine, &ask, known.position).await?;
+            let sent = send_all(&mut rest, &self.notes, &self.to).await;
+            known.position = rest.position();
+            sent?;
+            later = rest.beyond().map(|at| super::logs::later(at, INSTANT));
+            let is_outside = whole.is_some_and(|whole| later > Some(whole));
+            if is_restarted || later.is_none() || is_outside {
+                return Ok(container);
+            }
+            // Lines that are too late for the run that ended are those of the next, of which the engine may not know
+            // yet, unless there is none.
+            container = self.wait_for_start(id, container).await?;
         }
-        let mut rest = Source::resume(&self.engine, &ask, known.position).await?;
-        let sent = send_all(&mut rest, &self.notes, &self.to).await;
-        known.position = rest.position();
-        sent
     }
 
     async fn restart(

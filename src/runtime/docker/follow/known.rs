@@ -17,6 +17,9 @@ const NUMBER: &str = "com.docker.compose.container-number";
 /// The same of Swarm: `shop_web.2.0kq…`, where the last part is the task's own.
 const TASK: &str = "com.docker.swarm.task.name";
 
+/// Lines of a run that ended are stamped within this time after its end, nearly always.
+const LATE: SignedDuration = SignedDuration::from_millis(50);
+
 /// A container whose log is or was read.
 pub(super) struct Known {
     /// How its log was asked for.
@@ -73,7 +76,8 @@ impl Known {
 pub(super) struct KnownContainers {
     all: BTreeMap<String, Known>,
     is_several: bool,
-    /// Whether it was told that no container is left.
+    /// Whether there is none at all, and whether that was told.
+    is_none: bool,
     is_told: bool,
 }
 
@@ -87,6 +91,7 @@ impl KnownContainers {
     }
 
     pub(super) fn insert(&mut self, known: Known) {
+        self.is_told = false;
         self.all.insert(known.ask.id.clone(), known);
     }
 
@@ -130,9 +135,7 @@ impl KnownContainers {
             known.is_alive = containers.iter().any(|c| c.id.as_deref() == Some(id));
         }
         self.is_several = containers.len() > 1 || self.living().len() > 1;
-        if !containers.is_empty() {
-            self.is_told = false;
-        }
+        self.is_none = containers.is_empty();
     }
 
     pub(super) fn is_read(&self, id: &str) -> bool {
@@ -152,7 +155,8 @@ impl KnownContainers {
     /// Whether every container is gone and this was not told yet.
     pub(super) fn is_forsaken(&mut self) -> bool {
         let is_gone = |k: &Known| matches!(k.life, Life::Gone);
-        let is_new = !self.is_told && !self.all.is_empty() && self.all.values().all(is_gone);
+        let is_new =
+            self.is_none && !self.is_told && !self.all.is_empty() && self.all.values().all(is_gone);
         self.is_told |= is_new;
         is_new
     }
@@ -255,14 +259,21 @@ pub(super) fn is_going(container: &ContainerInspectResponse) -> bool {
     matches!(status, Some(DEAD | REMOVING))
 }
 
-/// An instant between the end of the last run and the beginning of this one. The engine writes both down a moment
-/// after they happened, so neither of them divides the lines of the two.
-pub(super) fn between_runs(container: &ContainerInspectResponse) -> Option<Timestamp> {
+/// Until when a line belongs to the run that ended. The engine stamps the last lines a moment after the end, and the
+/// first lines of the next run a moment before it calls that started; but it takes it longer than either to start a
+/// process.
+pub(super) fn end_of_last_run(
+    container: &ContainerInspectResponse,
+    is_restarted: bool,
+) -> Option<Timestamp> {
     let state = container.state.as_ref()?;
     let end = instant(state.finished_at.as_deref()?)?;
-    let start = instant(state.started_at.as_deref()?)?;
-    let half: SignedDuration = start.duration_since(end) / 2;
-    end.checked_add(half).ok().filter(|at| *at > end)
+    let mut late = LATE;
+    if is_restarted {
+        let start = instant(state.started_at.as_deref()?)?;
+        late = late.min(start.duration_since(end) / 4);
+    }
+    end.checked_add(late).ok().filter(|at| *at > end)
 }
 
 /// The image in words: a tag is often the same before and after, only the id tells the releases apart.

@@ -120,6 +120,8 @@ pub(in crate::runtime::docker) struct Source {
     pub(super) given: u64,
     /// The time of the first line of the stream, wanted or not.
     first: Option<Timestamp>,
+    /// The newest line that was left out because it lies behind the window.
+    beyond: Option<Timestamp>,
     /// Between these the engine has no lines any more.
     gap: Option<(Timestamp, Timestamp)>,
 }
@@ -148,6 +150,7 @@ impl Source {
             position: ask.resume.unwrap_or_default(),
             given: 0,
             first: None,
+            beyond: None,
             gap: None,
         };
         // A short answer came together with its head.
@@ -194,6 +197,11 @@ impl Source {
             }
             self.check();
         }
+    }
+
+    /// The newest line that the engine gave and that lies behind the window.
+    pub(in crate::runtime::docker) fn beyond(&self) -> Option<Timestamp> {
+        self.beyond
     }
 
     /// Between which instants lines are missing, once it is known: the engine no longer has the line where the
@@ -301,6 +309,12 @@ impl Source {
             ) {
                 self.block.lines[keep] = line;
                 keep += 1;
+            } else if self
+                .window
+                .until
+                .is_some_and(|until| line.at >= Some(until))
+            {
+                self.beyond = self.beyond.max(line.at);
             }
         }
         if keep < self.block.lines.len() {
