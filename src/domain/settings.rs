@@ -101,7 +101,7 @@ pub struct ServiceSettings {
     pub env_files: Vec<PathBuf>,
     /// Configuration files to save.
     pub config_files: Vec<PathBuf>,
-    /// Log files to read besides, or for an exec service instead of, the runtime's own.
+    /// Log files of an exec or a file service: paths, patterns (`/var/log/app/*.log`), `-` for standard input.
     pub log_files: Vec<PathBuf>,
     /// How requests look.
     pub requests: RequestRules,

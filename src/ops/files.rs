@@ -30,7 +30,7 @@ pub(super) fn open(
     }
     let mut ids: BTreeMap<&Path, ServiceId> = BTreeMap::new();
     for (key, path) in &files {
-        let id = name(key, path, files.keys(), services);
+        let id = name(key, path, &files, services);
         let settings = ServiceSettings {
             log_files: vec![path.clone()],
             ..ServiceSettings::default()
@@ -80,10 +80,10 @@ pub(super) fn is_path_only(argument: &str) -> bool {
 
 /// The file's name, with as many of the folders above it as set it apart from the other files and from services of
 /// the configuration.
-fn name<'a>(
+fn name(
     key: &Path,
     path: &Path,
-    others: impl Iterator<Item = &'a PathBuf> + Clone,
+    files: &BTreeMap<PathBuf, PathBuf>,
     taken: &BTreeMap<String, ServiceSettings>,
 ) -> ServiceId {
     if path == Path::new(tail::STDIN) {
@@ -94,8 +94,8 @@ fn name<'a>(
     for count in 1..=own.len() {
         let end = &own[own.len() - count..];
         name = end.join("/");
-        let is_shared = others
-            .clone()
+        let is_shared = files
+            .keys()
             .any(|other| other != key && parts(other).ends_with(end));
         let id = ServiceId::local(GROUP, name.clone());
         if !is_shared && !taken.contains_key(&id.to_string()) {

@@ -86,7 +86,7 @@ fn a_pattern_takes_up_a_file_that_appears_later() {
     let pattern = sandbox.work().join("logs/*.log");
     sandbox.write(
         "lastgood.toml",
-        format!("[services.\"file/all\"]\nlog_files = [{:?}]\n", pattern),
+        format!("[services.\"file/all\"]\nlog_files = [{pattern:?}]\n"),
     );
     for name in ["file/all", "logs/*.log"] {
         let mut following = sandbox.follow(&["logs", "-f", "--format", "json", name]);
@@ -195,14 +195,12 @@ fn what_is_found_in_place_is_what_is_found_line_by_line() {
     let mut text = String::new();
     for n in 0..20_000 {
         let second = n % 60;
-        match n % 100 {
-            7 => {
-                text += &format!(
-                    "2025-12-27T14:00:{second:02}Z ERROR failed {n}\n  at com.Foo.bar(Foo.java:{n})\n"
-                )
-            }
-            _ => text += &format!("2025-12-27T14:00:{second:02}Z INFO request {n} done\n"),
-        }
+        text += &match n % 100 {
+            7 => format!(
+                "2025-12-27T14:00:{second:02}Z ERROR failed {n}\n  at com.Foo.bar(Foo.java:{n})\n"
+            ),
+            _ => format!("2025-12-27T14:00:{second:02}Z INFO request {n} done\n"),
+        };
     }
     sandbox.write("app.log", &text);
     let found = logs(
