@@ -25,6 +25,8 @@ use crate::runtime::process;
 
 /// The daemon answers within a few milliseconds; one that takes longer hangs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// A daemon that was told to end is gone within this time.
+const ENDING: Duration = Duration::from_secs(1);
 /// A dump of hundreds of applications with their environments is a few MiB.
 const MAX_DUMP: u64 = 64 * 1024 * 1024;
 /// What our only request on a connection is called.
@@ -182,10 +184,17 @@ impl Daemon {
 
     async fn explain_not_running(&self) -> Option<(String, String)> {
         if let Some(pid) = self.pid
-            && process::look(pid).is_none()
             && !self.is_own_home()
         {
-            return None;
+            // It was seen a moment ago and closes its sockets before it ends.
+            let ended = async {
+                while process::look(pid).is_some() {
+                    tokio::time::sleep(ENDING / 20).await;
+                }
+            };
+            if tokio::time::timeout(ENDING, ended).await.is_ok() {
+                return None;
+            }
         }
         let home = self.home.clone();
         let looked = tokio::task::spawn_blocking(move || (saved(&home), has_traces(&home))).await;

@@ -475,7 +475,7 @@ mod tests {
             .iter()
             .map(|name| one(name, vec![process(name, 0, json!({}))]).id.name)
             .collect();
-        assert_eq!(ids, ["@org_api", ".._.._etc", "_", "a_b_c_"]);
+        assert_eq!(ids, ["@org_api", ".._.._etc", "_", "a_b_c␛"]);
         let twins = [(
             daemon("root", "/root/.pm2"),
             vec![process("a/b", 0, json!({})), process("a_b", 1, json!({}))],
