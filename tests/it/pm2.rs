@@ -135,8 +135,7 @@ fn a_stopped_daemon_is_unreachable_and_never_no_applications() {
     let app = pm2.start("kept", "setInterval(() => {}, 1000);", json!({}));
     pm2.run(&["save"]);
     pm2.run(&["kill"]);
-    let found = sandbox.run(&["services", "--format", "json"]).exits(4);
-    let found = found.json("services");
+    let found = services(&sandbox);
     let told = list(&found["unreachable"])
         .iter()
         .find(|one| one["runtime"] == "pm2")
