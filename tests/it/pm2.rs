@@ -1,7 +1,7 @@
 //! Services under a real PM2: found, read, followed through what PM2 does to them, compared.
 
 use crate::compose_story::list;
-use crate::harness::{Pm2, Sandbox, missing, unique, wait_for};
+use crate::harness::{Pm2, Sandbox, Terminal, missing, unique, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
@@ -399,4 +399,33 @@ fn assert_no_file_holds(folder: &Path, word: &str) {
         let text = String::from_utf8_lossy(&content);
         assert!(!text.contains(word), "{}", path.display());
     }
+}
+
+#[test]
+fn the_console_sees_a_change_without_asking_again() {
+    if missing(&["pm2"]) {
+        return;
+    }
+    let (sandbox, pm2) = Pm2::new("pm2-watch");
+    let sandbox = sandbox.with("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    let app = pm2.start("seen", "setInterval(() => {}, 1000);", json!({}));
+    let terminal = Terminal::start(&sandbox, &["tui", "--only", "services"], (160, 50));
+    let row = |state: &str| {
+        // The console looks again by itself after 30 s: sooner means that PM2 told it.
+        wait_for(state, Duration::from_secs(20), || {
+            let screen = terminal.screen();
+            let is_seen = |line: &str| line.contains(&app) && line.contains(state);
+            screen.lines().any(is_seen).then_some(())
+        });
+    };
+    row("running");
+    pm2.run(&["stop", &app]);
+    row("stopped");
+    pm2.run(&["kill"]);
+    terminal.wait_for("not running");
+    pm2.run(&[
+        "start",
+        sandbox.work().join("seen.config.json").to_str().unwrap(),
+    ]);
+    row("running");
 }
