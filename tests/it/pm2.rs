@@ -418,7 +418,7 @@ fn the_console_sees_a_change_without_asking_again() {
             screen.lines().any(is_seen).then_some(())
         });
     };
-    row("running");
+    row("✔");
     pm2.run(&["stop", &app]);
     row("stopped");
     pm2.run(&["kill"]);
@@ -427,5 +427,5 @@ fn the_console_sees_a_change_without_asking_again() {
         "start",
         sandbox.work().join("seen.config.json").to_str().unwrap(),
     ]);
-    row("running");
+    row("✔");
 }
