@@ -17,7 +17,7 @@ use super::exit::Exit;
 use super::output::{Ended, Output, Paint, Stop};
 use crate::domain::health::HealthState;
 use crate::domain::host::HostName;
-use crate::domain::service::{Inventory, Service, ServiceState, Unreachable};
+use crate::domain::service::{Inventory, Runtime, Service, ServiceState, Unreachable};
 use crate::ops::{Context, services};
 
 /// `lastgood services`: every service found.
@@ -107,8 +107,9 @@ fn print(inventory: &Inventory, out: &mut Output) -> Result<(), Stop> {
 pub(super) fn print_unreachable(unreachable: &[Unreachable], out: &mut Output) -> Result<(), Stop> {
     for one in unreachable {
         let mut name = one.runtime.as_str().to_owned();
-        if let Some(first) = name.get_mut(..1) {
-            first.make_ascii_uppercase();
+        match one.runtime {
+            Runtime::Pm2 => name.make_ascii_uppercase(),
+            _ => name[..1].make_ascii_uppercase(),
         }
         if !one.host.is_local() {
             name = format!("{}: {name}", one.host);

@@ -12,7 +12,9 @@ use tokio::time::Instant;
 
 use super::{Context, ErrorKind, OpsError};
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Inventory, ResolveError, Runtime, Service, ServiceId, Unreachable};
+use crate::domain::service::{
+    Instance, Inventory, ResolveError, Runtime, Service, ServiceId, Unreachable,
+};
 use crate::domain::settings::ServiceSettings;
 use crate::host::Host;
 use crate::runtime::{self, RuntimeError};
@@ -99,8 +101,9 @@ pub async fn look_closely(ctx: &Context) -> Inventory {
     let (second, measured) = future::join(second, measure(ctx, &first.services)).await;
     if let Some(mut second) = second {
         for service in &mut second.services {
-            let before = first.find(&service.id).map(|s| s.restarts);
-            settle(service, before);
+            if let Some(before) = first.find(&service.id) {
+                settle(service, before);
+            }
         }
         first = second;
     }
@@ -114,10 +117,26 @@ pub async fn look_closely(ctx: &Context) -> Inventory {
 }
 
 /// Decides after a second look whether a service is in a crash loop.
-fn settle(service: &mut Service, restarts_before: Option<u64>) {
-    if restarts_before.is_some_and(|before| service.restarts > before) {
+fn settle(service: &mut Service, before: &Service) {
+    let is_loop = match service.runtime {
+        Runtime::Pm2 => service.instances.iter().any(|now| {
+            let was = before.instances.iter().find(|was| was.name == now.name);
+            was.is_some_and(|was| is_crash(was.restarts, now))
+        }),
+        _ => service.restarts > before.restarts,
+    };
+    if is_loop {
         mark_crash_loop(service);
     }
+}
+
+/// Whether an instance that was restarted between two looks crashed. PM2 counts restarts by hand as well, and a
+/// reload restarts each instance once: it takes two, or an exit code other than those of an end by a signal (PM2 says
+/// 0; a shell 130 and 143).
+fn is_crash(restarts_before: u64, now: &Instance) -> bool {
+    let grown = now.restarts.saturating_sub(restarts_before);
+    let has_failed = !matches!(now.exit_code, None | Some(0 | 130 | 143));
+    grown >= 2 || (grown == 1 && has_failed)
 }
 
 fn mark_crash_loop(service: &mut Service) {
@@ -184,19 +203,30 @@ struct RestartHistory {
     seen: BTreeMap<ServiceId, Vec<(Instant, u64)>>,
 }
 
+/// What is held against the restarts of a minute ago: of PM2's instances that which was restarted most often, since a
+/// reload of a cluster restarts each of them once.
+fn counted(service: &Service) -> u64 {
+    let most = || service.instances.iter().map(|i| i.restarts).max();
+    match service.runtime {
+        Runtime::Pm2 => most().unwrap_or(0),
+        _ => service.restarts,
+    }
+}
+
 impl RestartHistory {
     fn judge(&mut self, inventory: &mut Inventory, now: Instant) {
         for service in &mut inventory.services {
+            let restarts = counted(service);
             let seen = self.seen.entry(service.id.clone()).or_default();
             // A recreated service counts from 0 again.
-            if seen.last().is_some_and(|(_, n)| *n > service.restarts) {
+            if seen.last().is_some_and(|(_, n)| *n > restarts) {
                 seen.clear();
             }
             seen.retain(|(at, _)| now.duration_since(*at) <= LOOP_SPAN);
-            if seen.first().is_some_and(|(_, n)| service.restarts >= n + 2) {
+            if seen.first().is_some_and(|(_, n)| restarts >= n + 2) {
                 mark_crash_loop(service);
             }
-            seen.push((now, service.restarts));
+            seen.push((now, restarts));
         }
     }
 }
@@ -302,12 +332,55 @@ mod tests {
     #[test]
     fn a_second_look_finds_the_loop_and_says_it_once() {
         let mut s = service(5);
-        settle(&mut s, Some(5));
+        settle(&mut s, &service(5));
         assert_eq!(s.crash_loop, None);
-        settle(&mut s, Some(4));
-        settle(&mut s, Some(3));
+        settle(&mut s, &service(4));
+        settle(&mut s, &service(3));
         assert_eq!(s.crash_loop, Some(true));
         assert_eq!(s.problems.len(), 1);
+    }
+
+    fn cluster(instances: [(u64, i64); 2]) -> Service {
+        let instance = |(n, (restarts, exit_code)): (usize, (u64, i64))| Instance {
+            id: n.to_string(),
+            name: SafeText::from_text(&format!("api:{n}")),
+            state: ServiceState::Running,
+            health: None,
+            image_id: None,
+            created_at: None,
+            started_at: None,
+            restarts,
+            exit_code: Some(exit_code),
+        };
+        Service {
+            runtime: Runtime::Pm2,
+            instances: instances.into_iter().enumerate().map(instance).collect(),
+            ..service(instances.iter().map(|(n, _)| n).sum())
+        }
+    }
+
+    #[test]
+    fn a_reload_of_a_cluster_is_no_loop_and_a_crash_is_one() {
+        let settled = |now| {
+            let mut now = cluster(now);
+            settle(&mut now, &cluster([(3, 0), (3, 0)]));
+            now.crash_loop == Some(true)
+        };
+        assert!(!settled([(4, 0), (4, 143)]), "a reload");
+        assert!(settled([(4, 1), (3, 0)]));
+        assert!(settled([(5, 0), (3, 0)]));
+        let mut history = RestartHistory::default();
+        let mut judge = |now| {
+            let mut found = Inventory {
+                services: vec![cluster(now)],
+                unreachable: Vec::new(),
+            };
+            history.judge(&mut found, Instant::now());
+            found.services[0].crash_loop == Some(true)
+        };
+        assert!(!judge([(0, 0), (0, 0)]));
+        assert!(!judge([(1, 0), (1, 0)]), "a reload");
+        assert!(judge([(2, 0), (1, 0)]));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! a second Docker daemon that may be killed, terminals.
 
 mod docker;
+mod pm2;
 mod private_docker;
 mod project;
 mod run;
@@ -11,6 +12,7 @@ mod terminal;
 mod tmux;
 
 pub(crate) use docker::Docker;
+pub(crate) use pm2::Pm2;
 pub(crate) use private_docker::PrivateDocker;
 pub(crate) use project::Project;
 pub(crate) use run::Run;

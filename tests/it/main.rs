@@ -1,6 +1,6 @@
 //! Integration tests: the binary, as a user calls it, on real components.
 //!
-//! Everything here is black box: commands, exit codes, JSON and files, against Docker, Compose, tmux and a terminal.
+//! Everything here is black box: commands, exit codes, JSON and files, against Docker, Compose, PM2, tmux and a terminal.
 //! One binary, because each one more would be linked against the whole dependency tree. The tests wait more than they
 //! compute, so a few run side by side; each has its own state directory, its own project and its own images.
 #![allow(
@@ -23,6 +23,7 @@ mod follow_scale;
 mod log_files;
 mod logs;
 mod pages;
+mod pm2;
 mod refusals;
 mod roll_back;
 mod runbook;

@@ -25,6 +25,8 @@ use crate::runtime::process;
 
 /// The daemon answers within a few milliseconds; one that takes longer hangs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// A daemon that was told to end is gone within this time.
+const ENDING: Duration = Duration::from_secs(1);
 /// A dump of hundreds of applications with their environments is a few MiB.
 const MAX_DUMP: u64 = 64 * 1024 * 1024;
 /// What our only request on a connection is called.
@@ -182,10 +184,17 @@ impl Daemon {
 
     async fn explain_not_running(&self) -> Option<(String, String)> {
         if let Some(pid) = self.pid
-            && process::look(pid).is_none()
             && !self.is_own_home()
         {
-            return None;
+            // It was seen a moment ago and closes its sockets before it ends.
+            let ended = async {
+                while process::look(pid).is_some() {
+                    tokio::time::sleep(ENDING / 20).await;
+                }
+            };
+            if tokio::time::timeout(ENDING, ended).await.is_ok() {
+                return None;
+            }
         }
         let home = self.home.clone();
         let looked = tokio::task::spawn_blocking(move || (saved(&home), has_traces(&home))).await;
@@ -356,99 +365,4 @@ fn home_in_title(title: &[u8]) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_daemon_names_its_home_in_its_title() {
-        let home = |title: &[u8]| home_in_title(title);
-        assert_eq!(
-            home(b"PM2 v7.0.4: God Daemon (/root/.pm2)\0\0\0   \0"),
-            Some(PathBuf::from("/root/.pm2"))
-        );
-        assert_eq!(
-            home(b"PM2 v5.3.0: God Daemon (/srv/a (b)/.pm2)"),
-            Some(PathBuf::from("/srv/a (b)/.pm2"))
-        );
-        assert_eq!(home(b"grep\0PM2 v7: God Daemon (/x)"), None);
-        assert_eq!(home(b"PM2 v7.0.4: God Daemon (/srv/cut"), None);
-        assert_eq!(home(b"node\0/srv/app.js\0"), None);
-    }
-
-    #[test]
-    fn one_home_is_found_once_and_a_missing_one_not_at_all() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = dir.path().join("home");
-        fs::create_dir(&home).unwrap();
-        let link = dir.path().join("link");
-        std::os::unix::fs::symlink(&home, &link).unwrap();
-        let found = gather(
-            Some(link),
-            Some(dir.path().join("none")),
-            vec![Running {
-                pid: 7,
-                uid: 0,
-                home,
-            }],
-        );
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!((found[0].pid, found[0].is_named), (Some(7), true));
-    }
-
-    async fn told(home: &Path, is_named: bool) -> Option<String> {
-        let daemon = Daemon {
-            home: home.to_owned(),
-            user: "anna".to_owned(),
-            pid: None,
-            is_named,
-        };
-        let error = daemon.list().await.unwrap_err();
-        let told = daemon.explain(error, &HostName::local()).await?;
-        Some(format!("{}; {}", told.error, told.fix))
-    }
-
-    #[tokio::test]
-    async fn a_home_without_a_daemon_is_unreachable_and_says_what_was_saved() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(
-            dir.path().join("dump.pm2"),
-            r#"[{"name":"api"},{"name":"web"}]"#,
-        )
-        .unwrap();
-        let text = told(dir.path(), false).await.unwrap();
-        assert!(
-            text.starts_with(
-                "PM2 daemon not running for user anna (dump.pm2 lists 2 apps); PM2_HOME="
-            ),
-            "{text}"
-        );
-        assert!(text.ends_with(" pm2 resurrect"), "{text}");
-    }
-
-    #[tokio::test]
-    async fn a_home_in_which_nothing_ever_ran_is_no_outage_unless_it_was_asked_for() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("logs")).unwrap();
-        assert_eq!(told(dir.path(), false).await, None);
-        assert!(
-            told(dir.path(), true)
-                .await
-                .unwrap()
-                .contains("nothing was saved")
-        );
-        fs::write(dir.path().join("logs/api-out.log"), "").unwrap();
-        assert!(told(dir.path(), false).await.is_some());
-    }
-
-    #[tokio::test]
-    async fn a_socket_that_nobody_listens_on_is_a_daemon_that_was_killed() {
-        let dir = tempfile::tempdir().unwrap();
-        drop(std::os::unix::net::UnixListener::bind(dir.path().join("rpc.sock")).unwrap());
-        assert!(
-            told(dir.path(), false)
-                .await
-                .unwrap()
-                .contains("not running")
-        );
-    }
-}
+mod tests;

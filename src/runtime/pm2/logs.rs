@@ -213,7 +213,7 @@ mod tests {
                     format!("{} {}", line.stream.as_str(), String::from_utf8_lossy(text))
                 })),
                 LogEvent::Note(note) => {
-                    all.push(format!("{}: {}", note.kind.as_str(), note.detail))
+                    all.push(format!("{}: {}", note.kind.as_str(), note.detail));
                 }
                 LogEvent::Opened(_) => {}
             }
@@ -263,7 +263,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (old, new) = (dir.path().join("old.log"), dir.path().join("new.log"));
         fs::write(&old, "before\n").unwrap();
-        let from = tail::positions(&[old.clone()]).await.unwrap();
+        let from = tail::positions(slice::from_ref(&old)).await.unwrap();
         fs::write(&old, "before\nafter\n").unwrap();
         fs::write(&new, "later\n").unwrap();
         let mut files = vec![file(&new, Stream::Stdout)];

@@ -100,7 +100,7 @@ async fn observe(
             }
             Some(looked) = looking.join_next() => {
                 let look = match looked {
-                    Ok(Ok(list)) => Look::Processes(of_name(list, name)),
+                    Ok(Ok(list)) => Look::Processes(of_name(&list, name)),
                     Ok(Err(error)) => Look::Lost(SafeText::from_error(&error)),
                     Err(error) => Look::Lost(SafeText::from_error(&error)),
                 };
@@ -123,8 +123,8 @@ fn hand_over(to: &mpsc::Sender<Output>, written: Written, skipped: u64) -> u64 {
     }
 }
 
-fn of_name(list: Vec<Process>, name: &str) -> Vec<Process> {
-    service::by_name(&list)
+fn of_name(list: &[Process], name: &str) -> Vec<Process> {
+    service::by_name(list)
         .remove(name)
         .unwrap_or_default()
         .into_iter()
