@@ -21,6 +21,7 @@ mod files;
 mod follow;
 mod follow_scale;
 mod log_files;
+mod log_pane;
 mod logs;
 mod pages;
 mod pm2;
