@@ -365,7 +365,7 @@ fn a_checkpoint_holds_the_log_and_is_compared_with_the_next_release() {
     );
     let (before, after) = (&compared["before"], &compared["after"]);
     assert_eq!(before["errors"], 0, "{before:#}");
-    assert!(after["error_rate"].as_f64().unwrap() > 0.5, "{after:#}");
+    assert!(after["errors"].as_u64().unwrap() >= 100, "{after:#}");
     let all = fs::read_to_string(pm2.log(&app, "out"))
         .unwrap()
         .lines()
@@ -407,7 +407,11 @@ fn the_console_sees_a_change_without_asking_again() {
         return;
     }
     let (sandbox, pm2) = Pm2::new("pm2-watch");
-    let sandbox = sandbox.with("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    // In this order: PM2 is ended before the folder is removed.
+    let (sandbox, pm2) = (
+        sandbox.with("DOCKER_HOST", "unix:///nowhere/docker.sock"),
+        pm2,
+    );
     let app = pm2.start("seen", "setInterval(() => {}, 1000);", json!({}));
     let terminal = Terminal::start(&sandbox, &["tui", "--only", "services"], (160, 50));
     let row = |state: &str| {

@@ -342,6 +342,10 @@ fn running() -> Vec<Running> {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
             let title = fs::read(entry.path().join("cmdline")).ok()?;
             let home = home_in_title(&title)?;
+            let status = fs::read_to_string(entry.path().join("status")).ok()?;
+            if is_in_a_container(&status) {
+                return None;
+            }
             let uid = entry.metadata().ok()?.uid();
             // Anybody can call a process anything: only who owns a home, or root, speaks for it.
             let speaks = match fs::metadata(&home) {
@@ -352,6 +356,14 @@ fn running() -> Vec<Running> {
             speaks.then_some(Running { pid, uid, home })
         })
         .collect()
+}
+
+/// Whether a process has another id in a namespace of its own: the home that it names is not one of this machine.
+fn is_in_a_container(status: &str) -> bool {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))
+        .is_some_and(|ids| ids.split_ascii_whitespace().count() > 1)
 }
 
 /// `PM2 v7.0.4: God Daemon (/root/.pm2)`, filled up with blanks or zeros.

@@ -1,4 +1,7 @@
 //! A PM2 daemon of one test, with a home of its own; killed with its applications when dropped.
+//!
+//! Daemons are found by their process titles as well, so one test's daemon would be seen by every other test. PM2
+//! lets its daemon be called otherwise: these are found by their `PM2_HOME` alone.
 
 use super::{Sandbox, unique, wait_for};
 use serde_json::{Value, json};
@@ -6,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// `pm2` with a temporary `PM2_HOME`. Applications carry unique names: a daemon is found by everybody on the machine.
+/// `pm2` with a temporary `PM2_HOME`.
 pub(crate) struct Pm2 {
     home: PathBuf,
     folder: PathBuf,
@@ -47,7 +50,8 @@ impl Pm2 {
             .args(arguments)
             .current_dir(&self.folder)
             .env_clear()
-            .envs(self.variables.iter().cloned());
+            .envs(self.variables.iter().cloned())
+            .env("PM2_DAEMON_TITLE", unique("pm2"));
         command
     }
 

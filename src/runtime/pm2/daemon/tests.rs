@@ -17,6 +17,13 @@ fn a_daemon_names_its_home_in_its_title() {
 }
 
 #[test]
+fn a_daemon_in_a_container_is_none_of_this_machine() {
+    assert!(is_in_a_container("Name:\tnode\nNSpid:\t4711\t17\n"));
+    assert!(!is_in_a_container("Name:\tnode\nNSpid:\t4711\n"));
+    assert!(!is_in_a_container("Name:\tnode\n"));
+}
+
+#[test]
 fn one_home_is_found_once_and_a_missing_one_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("home");
