@@ -8,7 +8,6 @@ use lastgood::cli::keys::{KeymapText, KeysArgs, KeysCommand};
 use lastgood::cli::output::{Ended, Output, Stop, talk, talk_error};
 use lastgood::cli::{Cli, Command, Global, TuiArgs, completions, exit::Exit, keys};
 use lastgood::demo;
-use lastgood::domain::service::Runtime;
 use lastgood::ops::{Context, Options};
 use lastgood::tui;
 
@@ -105,7 +104,7 @@ async fn console(global: &Global, args: TuiArgs) -> u8 {
         let open = ids.collect::<Result<Vec<_>, _>>()?;
         Ok(match open.is_empty() {
             true => (ctx, open),
-            false => (ctx.only(Runtime::File), open),
+            false => (ctx.only_files(), open),
         })
     });
     let (ctx, open) = match opened {

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::services::resolve;
 use super::{Context, ErrorKind, OpsError};
-use crate::domain::service::{Inventory, Service, ServiceId};
+use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
 use crate::domain::settings::ServiceSettings;
 use crate::host::tail;
 use crate::runtime::file::GROUP;
@@ -173,6 +173,12 @@ fn of_file(ctx: &Context, inventory: &Inventory, argument: &str) -> Result<Servi
 }
 
 impl Context {
+    /// Looks at log files and at nothing else of the machine.
+    #[must_use]
+    pub fn only_files(self) -> Self {
+        self.only(Runtime::File)
+    }
+
     /// The service that a file on the command line became.
     ///
     /// # Errors

@@ -99,6 +99,7 @@ impl Tail {
     /// Opens the file where the request starts. What lies in rotated files is sent on the way.
     fn start(&mut self, out: &mut Outlet) -> Result<Source, ReadEnd> {
         let mut offset = 0;
+        let is_resumed = self.from.is_some();
         if let Some(position) = self.from.clone() {
             let resumed = rotated::resume(&self.path, &position)?;
             if let Some(gap) = &resumed.gap {
@@ -117,7 +118,7 @@ impl Tail {
         if let Some(filter) = &self.filter
             && let Some(since) = filter.since()
             && self.last_lines.is_none()
-            && offset == 0
+            && !is_resumed
         {
             let history = rotated::history(&self.path, source.file(), since, filter.times())?;
             if let Some(gap) = &history.gap {
