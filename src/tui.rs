@@ -94,7 +94,10 @@ pub enum ConsoleError {
 /// # Errors
 /// See [`ConsoleError`].
 pub async fn run(ctx: Arc<Context>, options: ConsoleOptions) -> Result<u8, ConsoleError> {
-    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+    // Keys come from the terminal even where standard input is a log.
+    let has_keys = std::io::stdin().is_terminal()
+        || (!options.open.is_empty() && std::fs::File::open("/dev/tty").is_ok());
+    if !has_keys || !std::io::stdout().is_terminal() {
         return Err(ConsoleError::NoTerminal);
     }
     let panes = options

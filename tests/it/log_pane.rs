@@ -50,7 +50,10 @@ fn a_file_is_searched_and_read_where_it_is_not_held() {
     writeln!(file, "2025-12-26 23:00:01 INFO unseen").unwrap();
     writeln!(file, "2025-12-26 23:00:02 ERROR seen").unwrap();
     let screen = terminal.wait_for("ERROR seen");
-    assert!(!screen.contains("unseen") && !screen.contains("line 60000"), "{screen}");
+    assert!(
+        !screen.contains("unseen") && !screen.contains("line 60000"),
+        "{screen}"
+    );
     terminal.keys("x");
     terminal.wait_for("unseen");
 }
@@ -97,10 +100,17 @@ fn two_files_are_one_log_and_a_trace_is_one_row() {
     );
     terminal.wait_for("w four");
     let screen = terminal.wait_for("a five");
-    let place = |text: &str| screen.find(text).unwrap_or_else(|| panic!("{text}:\n{screen}"));
+    let place = |text: &str| {
+        screen
+            .find(text)
+            .unwrap_or_else(|| panic!("{text}:\n{screen}"))
+    };
     let order = ["a one", "w two", "a three", "w four", "a five"].map(place);
     assert!(order.is_sorted(), "{screen}");
-    assert!(screen.contains("+3") && !screen.contains("KeyError"), "{screen}");
+    assert!(
+        screen.contains("+3") && !screen.contains("KeyError"),
+        "{screen}"
+    );
     // The error, opened.
     terminal.keys("eo");
     terminal.wait_for("KeyError: 'price'");
@@ -117,7 +127,10 @@ fn each_source_tells_its_truth() {
     let mut private = PrivateDocker::start("truth");
     let mut docker = private.docker();
     let talks = format!("{}:1", unique("talks"));
-    docker.image(&talks, "i=0; while true; do i=$((i+1)); echo talk $i; usleep 200000; done");
+    docker.image(
+        &talks,
+        "i=0; while true; do i=$((i+1)); echo talk $i; usleep 200000; done",
+    );
     let ends = format!("{}:1", unique("ends"));
     docker.image(&ends, "echo last words; sleep 2; exit 3");
     docker.start("talker", &talks, &[]);

@@ -90,10 +90,10 @@ impl PreparedBlock {
         self.rows.len() as u64
     }
 
-    /// How many of them were written at or after an instant; a line without a time counts as new.
+    /// How many of them were written at or after an instant; a line without a time has that of the line before it.
     pub fn lines_since(&self, at: Timestamp) -> u64 {
         let at = nanoseconds(at);
-        let is_new = |row: &&Row| row.at == NO_TIME || row.at >= at;
+        let is_new = |row: &&Row| row.order >= at;
         self.rows.iter().filter(is_new).count() as u64
     }
 

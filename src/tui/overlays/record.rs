@@ -51,7 +51,7 @@ fn lines(app: &App, key: Key, width: usize) -> Vec<Line<'static>> {
             continue;
         }
         let text = SafeText::from_bytes(line.bytes);
-        rows.extend(wrap(text.as_str(), width).into_iter().map(Line::raw));
+        rows.extend(pieces(text.as_str(), width).map(|part| Line::raw(part.to_owned())));
         if line.cut_bytes > 0 {
             rows.push(Line::styled(
                 format!(
@@ -102,6 +102,18 @@ fn lines(app: &App, key: Key, width: usize) -> Vec<Line<'static>> {
         }
     }
     rows
+}
+
+/// A text cut into parts of at most so many columns, its blanks kept.
+fn pieces(text: &str, width: usize) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let part = format::columns(text, 0, width.max(2));
+        // A line is one row even where it is empty.
+        rest = Some(&text[part.len()..]).filter(|left| !left.is_empty() && !part.is_empty());
+        Some(part)
+    })
 }
 
 /// Draws the overlay.

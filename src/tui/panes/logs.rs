@@ -269,7 +269,7 @@ impl LogsPane {
 
     /// Whether the title will change though nothing comes: a rate that falls, an age under a minute.
     pub fn is_busy(&self, now: Timestamp) -> bool {
-        self.sources.iter().any(|f| f.truth.is_busy(now))
+        self.look.stamps == Stamps::Relative || self.sources.iter().any(|f| f.truth.is_busy(now))
     }
 
     /// Keeps the cursor on a line that is shown, and at the end while that is followed.
