@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use regex::bytes::Regex;
 use tokio::sync::mpsc;
 
@@ -273,6 +274,20 @@ pub async fn search_file(
         is_backward,
     } = search;
     tail::search(&path, inode, pattern, range, is_backward, to)
+        .await
+        .map_err(|error| log_failed(service, error))
+}
+
+/// Where the first line of a log file begins that was written at or after an instant. See [`tail::place_at`].
+///
+/// # Errors
+/// The file is gone or cannot be read in place.
+pub async fn place_at(
+    service: &ServiceId,
+    file: &LogPosition,
+    at: Timestamp,
+) -> Result<u64, RuntimeError> {
+    tail::place_at(&file.path, file.inode, at)
         .await
         .map_err(|error| log_failed(service, error))
 }

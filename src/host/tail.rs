@@ -43,7 +43,7 @@ pub use names::{is_pattern, matching};
 use one_file::Tail;
 use outlet::Outlet;
 pub use page::read_page;
-pub use search::search;
+pub use search::{place_at, search};
 use source::{Closed, ReadEnd};
 use watch::Watch;
 

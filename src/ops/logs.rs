@@ -8,7 +8,9 @@ use super::services::{failed, host_of};
 use super::{Context, OpsError};
 use crate::analysis::parse::time::TimeReader;
 use crate::analysis::parse::{self, frame, header};
-use crate::domain::log::{FileHits, Level, LogEvent, LogPage, LogRequest, PageRequest, Stream};
+use crate::domain::log::{
+    FileHits, Level, LogEvent, LogPage, LogPosition, LogRequest, PageRequest, Stream,
+};
 use crate::domain::service::{Service, ServiceId};
 use crate::runtime;
 
@@ -84,6 +86,23 @@ pub async fn search_file(
     runtime::search_file(service, search, to)
         .await
         .map_err(|e| failed(format!("cannot search the log of {service}"), e))
+}
+
+/// Where the first line of a log file begins that was written at or after an instant; the file's length where there is
+/// none.
+///
+/// # Errors
+/// The file is gone or cannot be read.
+pub async fn place_at(
+    ctx: &Context,
+    service: &ServiceId,
+    file: &LogPosition,
+    at: Timestamp,
+) -> Result<u64, OpsError> {
+    host_of(ctx, service)?;
+    runtime::place_at(service, file, at)
+        .await
+        .map_err(|e| failed(format!("cannot look for a time in the log of {service}"), e))
 }
 
 /// Reads the time of each line of one service, in order: the runtime's, else the one that the line says, else that of

@@ -174,6 +174,17 @@ pub enum Effect {
         /// Up to this byte.
         until: u64,
     },
+    /// Find the line of a time in the file of a log.
+    FindTime {
+        /// Whose log.
+        slot: u32,
+        /// The service.
+        service: Box<ServiceId>,
+        /// The file.
+        file: OpenedFile,
+        /// The time.
+        at: jiff::Timestamp,
+    },
     /// Go on with the search after keys were answered.
     SearchOn,
     /// Copy lines to the clipboard.
@@ -347,6 +358,16 @@ impl Effects {
                 };
                 self.start(key, search_file(ctx, service, search, tell, inbox));
             }
+            Effect::FindTime {
+                slot,
+                service,
+                file,
+                at,
+            } => self.start(TaskKey::Page(slot), async move {
+                let place = ops::logs::place_at(&ctx, &service, &file.position, at).await?;
+                let number = file.number(place);
+                Ok(Some(Msg::TimeFound { slot, number }))
+            }),
             Effect::SearchOn => self.start(TaskKey::Search, async { Ok(Some(Msg::SearchOn)) }),
             Effect::Copy(lines) if terminal::is_in_tmux() => {
                 self.start(TaskKey::Copy, async move {

@@ -168,6 +168,13 @@ pub enum Msg {
         /// How many.
         lines: u64,
     },
+    /// The line of a time was found in a file.
+    TimeFound {
+        /// Whose log.
+        slot: u32,
+        /// The number of the line.
+        number: u64,
+    },
     /// Text was copied, and by which route.
     Copied(SafeText),
     /// The search has more to look at.

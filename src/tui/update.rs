@@ -103,6 +103,9 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             }
             Vec::new()
         }
+        Msg::TimeFound { slot, number } => {
+            logs::go_to_number(app, slot, number).into_iter().collect()
+        }
         Msg::SearchOn => logs::look_on(app),
         Msg::Failed { key, problem } => news::failed(app, key, problem),
     };

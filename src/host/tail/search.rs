@@ -8,6 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use jiff::Timestamp;
 use memchr::{memchr, memchr_iter, memrchr};
 use regex::bytes::Regex;
 use tokio::sync::mpsc;
@@ -16,9 +17,10 @@ use super::lines::{MAX_LINE, end_of_last_line, next_line, read_at, trim_return};
 use super::rotated::open_inode;
 use super::source::{Closed, ReadEnd};
 use super::stream::is_packed;
+use super::window::Filter;
 use super::{TailError, on_blocking_thread};
 use crate::analysis::line_pattern::LinePattern;
-use crate::domain::log::FileHits;
+use crate::domain::log::{FileHits, Window};
 
 /// How much is read and searched at once.
 pub(super) const SEARCH_BYTES: usize = 256 * 1024;
@@ -55,6 +57,27 @@ pub async fn search(
             Ok(()) | Err(ReadEnd::Closed) => Ok(()),
             Err(ReadEnd::Io(source)) => Err(TailError::new(path.clone(), source)),
         }
+    })
+    .await
+}
+
+/// Where the first line of a file begins that was written at or after an instant, by the times that the lines say;
+/// found by bisection, so that it costs the same in a large file. The file's length where there is none.
+///
+/// # Errors
+/// The file with that inode is gone or cannot be read.
+pub async fn place_at(path: &Path, inode: u64, at: Timestamp) -> Result<u64, TailError> {
+    let path = path.to_owned();
+    on_blocking_thread(move || {
+        let find = || -> io::Result<u64> {
+            let file = open_inode(&path, inode)?;
+            let length = file.metadata()?.len();
+            match Filter::new(Window::since(at)) {
+                Some(filter) => Ok(filter.range(&file, 0, length)?.0),
+                None => Ok(0),
+            }
+        };
+        find().map_err(|source| TailError::new(path.clone(), source))
     })
     .await
 }

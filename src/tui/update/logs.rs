@@ -227,7 +227,7 @@ fn jump_if_due(app: &mut App) -> Option<Effect> {
 }
 
 /// Goes to a line by its number; lines around it are read where it is not held.
-fn go_to_number(app: &mut App, slot: u32, number: u64) -> Option<Effect> {
+pub(super) fn go_to_number(app: &mut App, slot: u32, number: u64) -> Option<Effect> {
     app.focus.set(Pane::Logs);
     let height = height(app);
     let wanted = app.logs.go_to_number(slot, number, height)?;
@@ -266,15 +266,7 @@ pub(super) fn accept(app: &mut App, purpose: Purpose, line: &str) -> Vec<Effect>
                 }
             });
         }
-        Purpose::Time => {
-            if !jump(app, line) {
-                app.tell(
-                    Grade::Warning,
-                    format!("No time: {line:?}; 15:02, \"2025-12-27 14:50\" or -5m"),
-                    None,
-                );
-            }
-        }
+        Purpose::Time => return jump(app, line),
         Purpose::Mark => mark(app, line),
         _ => {}
     }
@@ -421,36 +413,69 @@ pub(super) fn command(line: &str) -> bool {
 pub(super) fn run(app: &mut App, line: &str) -> Vec<Effect> {
     match line.trim().strip_prefix("export ") {
         Some(file) => accept(app, Purpose::Export, file.trim()),
-        None => accept(app, Purpose::Time, line),
+        None => jump(app, line),
     }
 }
 
-/// Goes to the time that a text says; `false` where it says none.
-pub(super) fn jump(app: &mut App, text: &str) -> bool {
-    let text = text.trim().trim_matches('"');
+/// Goes to the time that a text says; in a file also where lines are not held.
+fn jump(app: &mut App, typed: &str) -> Vec<Effect> {
+    let text = typed.trim().trim_matches('"');
     let text = text.strip_prefix('-').unwrap_or(text);
     let now = app.now.to_zoned(app.setup.zone.clone());
     let Ok(at) = time::parse(text, &now) else {
-        return false;
+        let text = format!("No time: {typed:?}; 15:02, \"2025-12-27 14:50\" or -5m");
+        app.tell(Grade::Warning, text, None);
+        return Vec::new();
     };
-    let height = height(app);
-    if app.logs.go_to_time(at, height) {
-        app.focus.set(Pane::Logs);
-        let is_before_all = app.logs.cursor == app.logs.rings.first();
-        if is_before_all
-            && app
-                .logs
-                .cursor
-                .and_then(|k| k.instant())
-                .is_some_and(|t| t > at)
-        {
-            let text = format!("The lines that are held begin after {}.", app.time(at));
-            app.tell(Grade::Unknown, text, None);
-        }
-    } else {
-        app.tell(Grade::Unknown, "No line is held.", None);
+    let first = app.logs.rings.first();
+    let is_held = first
+        .and_then(|key| key.instant())
+        .is_none_or(|oldest| oldest <= at);
+    if !is_held
+        && let Some((slot, file)) = first.and_then(|key| Some((key.source, file_of(app, key)?)))
+        && let Some(followed) = app.logs.source(slot)
+    {
+        let service = Box::new(followed.id().clone());
+        return vec![Effect::FindTime {
+            slot,
+            service,
+            file,
+            at,
+        }];
     }
-    true
+    let height = height(app);
+    if !app.logs.go_to_time(at, height) {
+        app.tell(Grade::Unknown, "No line is held.", None);
+        return Vec::new();
+    }
+    app.focus.set(Pane::Logs);
+    if !is_held {
+        let text = format!("The lines that are held begin after {}.", app.time(at));
+        app.tell(Grade::Unknown, text, None);
+    }
+    Vec::new()
+}
+
+/// The file that a line stands in.
+fn file_of(app: &App, key: Key) -> Option<OpenedFile> {
+    let ring = app.logs.rings.ring(key.source)?;
+    ring.file(key.number).cloned()
+}
+
+/// To the first line; of a file to its very first, whether it is held or not.
+pub(super) fn go_top(app: &mut App) -> Vec<Effect> {
+    let height = height(app);
+    if let [only] = app.logs.sources.as_slice()
+        && let Some(first) = app.logs.rings.first()
+        && let Some(file) = file_of(app, first)
+        && app.logs.rings.sieve().is_open()
+    {
+        let slot = only.slot;
+        let effect = go_to_number(app, slot, file.number(0));
+        return effect.into_iter().collect();
+    }
+    app.logs.go_top(height);
+    Vec::new()
 }
 
 fn context(app: &mut App, by: isize) -> Vec<Effect> {

@@ -86,8 +86,7 @@ pub(super) fn go_to_end(app: &mut App, is_top: bool) -> Vec<Effect> {
     let far = if is_top { -1_000_000 } else { 1_000_000 };
     if app.overlay.is_none() && app.focus.pane == Pane::Logs {
         if is_top {
-            let height = super::logs::height(app);
-            app.logs.go_top(height);
+            return super::logs::go_top(app);
         } else {
             app.logs.follow();
         }
