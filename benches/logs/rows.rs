@@ -185,24 +185,28 @@ fn write_big_log(work: &Work, options: &Options) -> Fallible<BigLog> {
 fn open_console(work: &Work, container: &str) -> Fallible<Program> {
     let console = Program::start(&work.lastgood(&["tui", "--only", "logs"]))?;
     console.wait_for(PATIENCE, |text| text.contains(" logs "))?;
-    choose(&console, "]", &format!(" {container} "))?;
+    choose(&console, ("[", "]"), &format!(" {container} "))?;
     Ok(console)
 }
 
 /// As long as a program may take for what a person would wait for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Presses `key` until `title` stands on the screen.
-fn choose(program: &Program, key: &str, title: &str) -> Fallible<()> {
-    for _ in 0..100 {
+/// Goes to the top of a list with the key `up`, then down by `down` until `title` stands on the screen: lists end at
+/// both ends, and which entry is selected at first depends on what else runs on this machine.
+fn choose(program: &Program, (up, down): (&str, &str), title: &str) -> Fallible<()> {
+    const MOST: usize = 100;
+    program.type_keys(&up.repeat(MOST))?;
+    for _ in 0..MOST {
         let title = title.to_owned();
-        let is_there = program.wait_for(Duration::from_millis(300), move |text| {
-            text.contains(&title)
-        });
-        if is_there.is_ok() {
+        let step = Duration::from_millis(500);
+        if program
+            .wait_for(step, move |text| text.contains(&title))
+            .is_ok()
+        {
             return Ok(());
         }
-        program.type_keys(key)?;
+        program.type_keys(down)?;
     }
     Err(format!("it does not show {title}").into())
 }

@@ -79,7 +79,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Fallible<Vec<Line>> {
         follow(bench, |name| {
             let oxker = Program::start(&work.command(program, &[]))?;
             oxker.wait_for(PATIENCE, |text| text.contains("Logs"))?;
-            choose(&oxker, "\x1b[B", &format!(" - {name} - "))?;
+            choose(&oxker, ("\x1b[A", "\x1b[B"), &format!(" - {name} - "))?;
             Ok(oxker)
         })
     });
