@@ -19,6 +19,7 @@ use crate::store::paths::StateDir;
 use super::app::App;
 use super::fixtures::setup;
 use super::msg::Interrupt;
+use super::terminal::{Away, Back};
 use super::{event_loop, keymap::Chord};
 
 fn context(folder: &std::path::Path) -> Arc<Context> {
@@ -70,17 +71,19 @@ async fn play(input: Input, signals: impl Stream<Item = Interrupt> + Unpin) -> P
     let mut screen = Terminal::new(TestBackend::new(100, 30)).unwrap();
     let mut app = App::new(setup(), Size::new(100, 30), Timestamp::now());
     let mut suspended = 0;
-    let mut suspend = || {
+    let mut leave = |away| {
+        assert!(matches!(away, Away::Stop));
         suspended += 1;
-        Ok(())
+        Ok(Back::Continued)
     };
+    let mut input = Some(input);
     let work = event_loop(
         &mut screen,
         &mut app,
         context(folder.path()),
-        input,
+        || input.take().expect("the input is opened once"),
         signals,
-        &mut suspend,
+        &mut leave,
     );
     let code = tokio::time::timeout(Duration::from_secs(20), work)
         .await
