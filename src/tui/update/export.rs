@@ -180,3 +180,6 @@ fn tell(app: &mut App, problem: Problem) {
     };
     app.tell(grade, problem.text, problem.fix);
 }
+
+#[cfg(test)]
+mod tests;
