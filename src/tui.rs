@@ -10,6 +10,7 @@ pub mod format;
 pub mod keymap;
 pub mod layout;
 pub mod msg;
+pub mod outlet;
 pub mod overlays;
 pub mod panes;
 pub mod terminal;
@@ -39,13 +40,15 @@ use tokio::time::Instant;
 
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
-use crate::ops::{Access, Context};
+use crate::ops::{Access, Context, ErrorKind, OpsError};
 
 use app::{App, Setup};
 use effect::{Effect, Effects};
 use keymap::Keymap;
 use layout::Pane;
-use msg::{Interrupt, Msg};
+use msg::{Interrupt, Msg, Problem};
+use outlet::Tool;
+use terminal::{Away, Back};
 use theme::Theme;
 
 /// Data alone is drawn at most this often: ten times a second, four on a wall.
@@ -53,6 +56,11 @@ const FRAME: Duration = Duration::from_millis(100);
 const WALL_FRAME: Duration = Duration::from_millis(250);
 /// Messages that wait for the loop; whoever sends more waits.
 const INBOX: usize = 64;
+/// For so long after a program ended, an interrupt is one of its own that was still on its way.
+const AFTERMATH: Duration = Duration::from_millis(500);
+
+/// Gives the terminal away and takes it over again.
+type Leave<'a> = dyn FnMut(Away) -> std::io::Result<Back> + 'a;
 
 /// What the console was asked to show.
 #[derive(Debug, Clone, Default)]
@@ -131,9 +139,9 @@ pub async fn run(ctx: Arc<Context>, options: ConsoleOptions) -> Result<u8, Conso
         &mut screen,
         &mut app,
         ctx,
-        EventStream::new(),
+        EventStream::new,
         signals,
-        &mut || guard.suspend(),
+        &mut |away| guard.leave(away),
     )
     .await
     .map_err(ConsoleError::Terminal)
@@ -164,20 +172,22 @@ fn interrupts() -> std::io::Result<impl Stream<Item = Interrupt> + Unpin> {
     Ok(futures_util::stream::select_all(streams))
 }
 
-/// The loop. `input` and `signals` are parameters, so that tests drive this very loop.
+/// The loop. `open_input`, `signals` and `leave` are parameters, so that tests drive this very loop. The input is opened
+/// again after another program had the terminal.
 ///
 /// # Errors
 /// The terminal cannot be written or read any more.
-pub async fn event_loop<B: Backend>(
+pub async fn event_loop<B: Backend, S>(
     screen: &mut Terminal<B>,
     app: &mut App,
     ctx: Arc<Context>,
-    mut input: impl Stream<Item = std::io::Result<Event>> + Unpin,
+    mut open_input: impl FnMut() -> S,
     mut signals: impl Stream<Item = Interrupt> + Unpin,
-    suspend: &mut dyn FnMut() -> std::io::Result<()>,
+    leave: &mut Leave<'_>,
 ) -> std::io::Result<u8>
 where
     B::Error: std::error::Error + Send + Sync + 'static,
+    S: Stream<Item = std::io::Result<Event>> + Unpin,
 {
     let (sender, mut inbox) = mpsc::channel(INBOX);
     let mut effects = Effects::new(ctx, sender);
@@ -187,16 +197,27 @@ where
     let mut drawn_at = Instant::now();
     let mut is_dirty = true;
     let mut is_urgent = true;
-    let mut has_input = true;
+    let mut input = Some(open_input());
+    let mut returned_at: Option<Instant> = None;
     loop {
         // What an effect knows at once is a message too, and may ask for more.
         while !wanted.is_empty() {
             for effect in std::mem::take(&mut wanted) {
                 match effect {
                     Effect::Suspend => {
-                        suspend()?;
+                        leave(Away::Stop)?;
                         screen.clear().map_err(std::io::Error::other)?;
                         is_urgent = true;
+                    }
+                    Effect::Open { tool, line } => {
+                        // Whoever goes on to read the terminal takes keys of the program away.
+                        let had_input = input.take().is_some();
+                        let shown = show(&effects, tool, line, leave)?;
+                        input = had_input.then(&mut open_input);
+                        returned_at = Some(Instant::now());
+                        screen.clear().map_err(std::io::Error::other)?;
+                        is_urgent = true;
+                        wanted.extend(update::update(app, Msg::Shown(shown)));
                     }
                     Effect::Redraw => {
                         screen.clear().map_err(std::io::Error::other)?;
@@ -231,10 +252,12 @@ where
         }
         tokio::select! { biased;
             Some(interrupt) = signals.next() => {
-                batch.push(Msg::Interrupted(interrupt));
-                is_urgent = true;
+                if !is_of_program(interrupt, returned_at) {
+                    batch.push(Msg::Interrupted(interrupt));
+                    is_urgent = true;
+                }
             }
-            event = input.next(), if has_input => match event {
+            event = next(&mut input), if input.is_some() => match event {
                 Some(Ok(event)) => {
                     batch.extend(read(event));
                     is_urgent = true;
@@ -242,7 +265,7 @@ where
                 Some(Err(error)) => return Err(error),
                 // Nobody can press a key any more.
                 None => {
-                    has_input = false;
+                    input = None;
                     app.leaving = app.leaving.or(Some(129));
                 }
             },
@@ -264,6 +287,62 @@ where
             wanted.extend(update::update(app, msg));
         }
     }
+}
+
+/// The next event of the input; `None` at its end.
+async fn next<S: Stream + Unpin>(input: &mut Option<S>) -> Option<S::Item> {
+    input.as_mut()?.next().await
+}
+
+/// Whether a signal was meant for the program that had the terminal: Ctrl-C goes to the whole process group, and here
+/// it is read as a key.
+fn is_of_program(interrupt: Interrupt, returned_at: Option<Instant>) -> bool {
+    interrupt == Interrupt::Interrupt && returned_at.is_some_and(|at| at.elapsed() < AFTERMATH)
+}
+
+/// Shows the file that was written in a program, and takes it away afterwards.
+///
+/// # Errors
+/// The terminal cannot be taken over again; what became of the program is the value.
+fn show(
+    effects: &Effects,
+    tool: Tool,
+    line: u64,
+    leave: &mut Leave<'_>,
+) -> std::io::Result<Result<(), Problem>> {
+    let refuse = |text: &str| Ok(Err(OpsError::new(ErrorKind::Refused, text).into()));
+    if effects.is_executing() {
+        effects.writing.remove();
+        return refuse("an action is under way: no program is opened until it has ended");
+    }
+    let Some(path) = effects.writing.path() else {
+        return refuse("there is no file to open");
+    };
+    let program = match outlet::program(tool, line, &path) {
+        Ok(program) => program,
+        Err(error) => {
+            effects.writing.remove();
+            return Ok(Err(error.into()));
+        }
+    };
+    let name = program.get_program().to_string_lossy().into_owned();
+    let back = leave(Away::Run(program));
+    effects.writing.remove();
+    let refused = |text: String| OpsError::new(ErrorKind::No, text);
+    Ok(match back? {
+        Back::Ended(Ok(status)) if !status.success() => {
+            Err(refused(format!("{name} ended with {status}")).into())
+        }
+        Back::Ended(Err(error)) => {
+            let failed = refused(format!("cannot run {name}")).because(error);
+            Err(match tool {
+                Tool::Pager => failed.fix("set PAGER"),
+                Tool::Editor => failed.fix("set EDITOR"),
+            }
+            .into())
+        }
+        Back::Ended(Ok(_)) | Back::Continued => Ok(()),
+    })
 }
 
 /// What an event of the terminal means to `update`.

@@ -27,6 +27,7 @@ use crate::ops::{self, Confirmation, Context, ErrorKind};
 use crate::store::ring::{LineReader, OpenedFile, PreparedPage};
 
 use super::msg::{LogPiece, Msg, Problem};
+use super::outlet::{Piece, Tool, Writing, joined, not_copied, said};
 use super::panes::logs::WantedPage;
 use super::panes::runbook::{Entry, Runbooks};
 use super::panes::timeline;
@@ -189,6 +190,17 @@ pub enum Effect {
     SearchOn,
     /// Copy lines to the clipboard.
     Copy(Vec<SafeText>),
+    /// Write a piece of a file.
+    Write(Piece),
+    /// Take the file away that is being written.
+    GiveUpWriting,
+    /// Show the file that was written in a program, with the cursor on that line, until it ends.
+    Open {
+        /// Which program.
+        tool: Tool,
+        /// The line's number in the file.
+        line: u64,
+    },
     /// Go back to the shell until continued.
     Suspend,
     /// Draw everything again.
@@ -214,6 +226,8 @@ pub struct Effects {
     inbox: mpsc::Sender<Msg>,
     tasks: JoinSet<Ended>,
     running: HashMap<TaskKey, AbortHandle>,
+    /// The file that lines are taken out to.
+    pub writing: Writing,
 }
 
 impl Effects {
@@ -224,6 +238,7 @@ impl Effects {
             inbox,
             tasks: JoinSet::new(),
             running: HashMap::new(),
+            writing: Writing::default(),
         }
     }
 
@@ -386,8 +401,19 @@ impl Effects {
                     },
                 });
             }
+            Effect::Write(piece) => {
+                let writing = self.writing.clone();
+                // Under no key: a file is brought to its end, nothing replaces it.
+                self.tasks.spawn(async move {
+                    let written = blocking(move || writing.write(&piece)).await;
+                    let path = written.map(|path| SafeText::from_text(&path.to_string_lossy()));
+                    let _ = inbox.send(Msg::Written(path)).await;
+                    Ok(None)
+                });
+            }
+            Effect::GiveUpWriting => self.writing.remove(),
             // The loop does these itself: they are about the terminal.
-            Effect::Suspend | Effect::Redraw => {}
+            Effect::Suspend | Effect::Redraw | Effect::Open { .. } => {}
         }
         None
     }
@@ -434,29 +460,6 @@ impl Effects {
             },
         };
         Some(Some(Msg::Failed { key, problem }))
-    }
-}
-
-fn joined(lines: &[SafeText]) -> String {
-    let lines: Vec<&str> = lines.iter().map(SafeText::as_str).collect();
-    lines.join("\n")
-}
-
-fn said(lines: &[SafeText], route: &str) -> SafeText {
-    match lines.len() {
-        1 => SafeText::from_text(route),
-        n => SafeText::from_text(&format!("{n} lines {route}")),
-    }
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
-fn not_copied(error: std::io::Error) -> Problem {
-    Problem {
-        kind: ErrorKind::Failed,
-        text: SafeText::from_text(&format!("not copied: {error}")),
-        fix: None,
-        lines: Vec::new(),
-        is_broken: false,
     }
 }
 

@@ -177,6 +177,10 @@ pub enum Msg {
     },
     /// Text was copied, and by which route.
     Copied(SafeText),
+    /// A piece of a file was written, and where that file is.
+    Written(Result<SafeText, Problem>),
+    /// The program that showed lines ended; an exit code that is not 0 is a problem too.
+    Shown(Result<(), Problem>),
     /// The search has more to look at.
     SearchOn,
     /// A task could not do its work.

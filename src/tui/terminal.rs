@@ -4,6 +4,7 @@
 //! is called, and is called by the guard's `Drop`, by the panic hook and before a suspension.
 
 use std::io::{self, Stdout, Write};
+use std::process::{Command, ExitStatus};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ThreadId;
@@ -24,6 +25,27 @@ use tokio::io::AsyncWriteExt as _;
 
 /// tmux answers in milliseconds, or not at all.
 const TMUX_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the reader of an input stream that was dropped may take to let go of the terminal; it takes less than one.
+const LET_GO: Duration = Duration::from_millis(20);
+
+/// What the terminal is given back for.
+#[derive(Debug)]
+pub enum Away {
+    /// Stop the process group, as a shell expects of Ctrl-Z.
+    Stop,
+    /// Run a program until it ends.
+    Run(Command),
+}
+
+/// How the terminal came back.
+#[derive(Debug)]
+pub enum Back {
+    /// The process group was continued.
+    Continued,
+    /// The program ended, or could not be run.
+    Ended(io::Result<ExitStatus>),
+}
 
 /// The terminal that the console draws on.
 pub type Screen = Terminal<CrosstermBackend<Stdout>>;
@@ -72,16 +94,36 @@ impl Guard {
         Ok(())
     }
 
-    /// Gives the terminal back, stops the process group as a shell expects of Ctrl-Z, and takes the terminal over
-    /// again when it is continued.
+    /// Gives the terminal back, does what it was given back for, and takes it over again. Blocks. Nothing may read the
+    /// terminal meanwhile: an input stream is dropped before a program runs.
     ///
     /// # Errors
-    /// The terminal cannot be taken over again.
-    pub fn suspend(&self) -> io::Result<()> {
-        restore();
-        // STOP, not TSTP: this program ignores nothing, but a handler installed by a library must not keep us.
-        rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?;
-        self.enter()
+    /// The terminal cannot be taken over again. That a program could not be run is told by [`Back::Ended`].
+    pub fn leave(&self, away: Away) -> io::Result<Back> {
+        let back = match away {
+            Away::Stop => {
+                restore();
+                // STOP, not TSTP: this program ignores nothing, but a handler installed by a library must not keep us.
+                rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?;
+                Back::Continued
+            }
+            Away::Run(mut program) => {
+                // A stream's reader holds a lock until it has stopped: this waits for it.
+                let _ = crossterm::event::poll(LET_GO);
+                restore();
+                // In the same process group: its Ctrl-Z stops the whole job, and `fg` continues it.
+                let modes = rustix::termios::tcgetattr(io::stdin());
+                let ended = program.status();
+                // A program that was killed leaves the modes as it had them, and they would be taken for the shell's.
+                if let Ok(modes) = modes {
+                    let now = rustix::termios::OptionalActions::Now;
+                    let _ = rustix::termios::tcsetattr(io::stdin(), now, &modes);
+                }
+                Back::Ended(ended)
+            }
+        };
+        self.enter()?;
+        Ok(back)
     }
 }
 

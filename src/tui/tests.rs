@@ -2,6 +2,8 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
@@ -19,6 +21,7 @@ use crate::store::paths::StateDir;
 use super::app::App;
 use super::fixtures::setup;
 use super::msg::Interrupt;
+use super::terminal::{Away, Back};
 use super::{event_loop, keymap::Chord};
 
 fn context(folder: &std::path::Path) -> Arc<Context> {
@@ -70,17 +73,19 @@ async fn play(input: Input, signals: impl Stream<Item = Interrupt> + Unpin) -> P
     let mut screen = Terminal::new(TestBackend::new(100, 30)).unwrap();
     let mut app = App::new(setup(), Size::new(100, 30), Timestamp::now());
     let mut suspended = 0;
-    let mut suspend = || {
+    let mut leave = |away| {
+        assert!(matches!(away, Away::Stop));
         suspended += 1;
-        Ok(())
+        Ok(Back::Continued)
     };
+    let mut input = Some(input);
     let work = event_loop(
         &mut screen,
         &mut app,
         context(folder.path()),
-        input,
+        || input.take().expect("the input is opened once"),
         signals,
-        &mut suspend,
+        &mut leave,
     );
     let code = tokio::time::timeout(Duration::from_secs(20), work)
         .await
@@ -155,4 +160,75 @@ async fn keys_resize_and_suspension_reach_the_screen() {
     assert!(played.screen.contains("3 compare"));
     assert!(!played.screen.contains("4 signals"));
     assert!(played.screen.contains(" g …"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_program_has_the_terminal_nobody_reads_it() {
+    let folder = tempfile::Builder::new()
+        .prefix("lastgood-test-")
+        .tempdir()
+        .unwrap();
+    let mut screen = Terminal::new(TestBackend::new(100, 30)).unwrap();
+    let mut app = super::fixtures::broken(100, 30);
+    let open = Arc::new(AtomicUsize::new(0));
+    let mut opened = 0;
+    let open_input = || {
+        opened += 1;
+        let keys = match opened {
+            1 => vec![key(KeyCode::Char('2')), key(KeyCode::Char('|'))],
+            _ => vec![key(KeyCode::Char('q'))],
+        };
+        open.fetch_add(1, Ordering::SeqCst);
+        Counted(script(keys), Arc::clone(&open))
+    };
+    let mut file = None;
+    let mut leave = |away| {
+        let Away::Run(program) = away else {
+            panic!("{away:?}");
+        };
+        assert_eq!(open.load(Ordering::SeqCst), 0, "the input is still open");
+        let path = std::path::PathBuf::from(program.get_args().last().unwrap());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("ERROR Invalid JSON response"), "{text}");
+        file = Some(path);
+        let status = std::os::unix::process::ExitStatusExt::from_raw(3 << 8);
+        Ok(Back::Ended(Ok(status)))
+    };
+    let work = event_loop(
+        &mut screen,
+        &mut app,
+        context(folder.path()),
+        open_input,
+        stream::pending(),
+        &mut leave,
+    );
+    let code = tokio::time::timeout(Duration::from_secs(20), work).await;
+    assert_eq!(code.expect("the loop ends").unwrap(), 0);
+    assert_eq!(opened, 2);
+    assert!(!file.expect("a program ran").exists());
+    let told = app.notices.iter().map(|n| n.text.as_str());
+    assert!(
+        told.into_iter()
+            .any(|text| text.contains("ended with exit status: 3"))
+    );
+}
+
+/// An input that is counted while it is open.
+struct Counted(Input, Arc<AtomicUsize>);
+
+impl Stream for Counted {
+    type Item = std::io::Result<Event>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Self::Item>> {
+        self.0.as_mut().poll_next(cx)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::SeqCst);
+    }
 }

@@ -2,9 +2,11 @@
 //! changes an [`App`].
 
 mod act;
+mod export;
 mod key;
 mod logs;
 mod motion;
+mod mouse;
 mod news;
 mod operate;
 mod runbook;
@@ -36,7 +38,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
     let mut effects = match msg {
         Msg::Key(event) => key::press(app, &event),
         Msg::Paste(text) => key::paste(app, &text),
-        Msg::Mouse(event) => key::mouse(app, &event),
+        Msg::Mouse(event) => mouse::use_mouse(app, &event),
         Msg::Resize(size) => {
             app.size = size;
             Vec::new()
@@ -106,7 +108,13 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::TimeFound { slot, number } => {
             logs::go_to_number(app, slot, number).into_iter().collect()
         }
-        Msg::SearchOn => logs::look_on(app),
+        Msg::SearchOn => {
+            let mut effects = logs::look_on(app);
+            effects.extend(export::looked(app));
+            effects
+        }
+        Msg::Written(result) => export::written(app, result),
+        Msg::Shown(result) => export::shown(app, result),
         Msg::Failed { key, problem } => news::failed(app, key, problem),
     };
     age(app);

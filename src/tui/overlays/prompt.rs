@@ -147,7 +147,7 @@ pub fn draw(app: &App, prompt: &Prompt, frame: &mut Frame<'_>) {
         Purpose::FilterOut => "hide lines with: ",
         Purpose::Time => "go to (15:02, -5m): ",
         Purpose::Mark => "note: ",
-        Purpose::Export => "save to file: ",
+        Purpose::Export => "save to file (Enter: a new one, here): ",
         Purpose::Command => ":",
         Purpose::Fail => "what was seen: ",
         Purpose::Skip => "why is it left out: ",

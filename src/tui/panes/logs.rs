@@ -17,6 +17,7 @@
 //! dropped lines and wrapped lines all leave what is being read where it is.
 
 mod draw;
+mod export;
 mod histogram;
 mod look;
 mod marks;
@@ -34,7 +35,8 @@ use crate::store::ring::{Key, OpenedFile, PreparedPage, Rings, Sieve, Totals};
 use crate::tui::format;
 use crate::tui::msg::{LogPiece, Problem};
 
-pub use draw::draw;
+pub use draw::{draw, key_at};
+pub use export::Export;
 pub use look::{Look, Stamps};
 pub use marks::{Mark, Marks};
 pub use search::{FileFinds, Search, pattern};
@@ -120,6 +122,8 @@ pub struct LogsPane {
     pub marks: Marks,
     /// The other end of the selected lines.
     pub anchor: Option<Key>,
+    /// Lines that are being taken out.
+    pub export: Option<Export>,
     generation: u32,
 }
 
@@ -139,6 +143,7 @@ impl LogsPane {
             is_jump_due: false,
             marks: Marks::default(),
             anchor: None,
+            export: None,
             generation: 0,
         }
     }
@@ -312,6 +317,25 @@ impl LogsPane {
             .saturating_add_signed(moved)
             .min(height.saturating_sub(1));
         self.cursor = Some(key);
+        self.rings.pin(self.cursor);
+    }
+
+    /// Moves the window by so many lines; the cursor keeps its row as long as the window is full.
+    pub fn scroll(&mut self, by: i64, height: usize) {
+        self.stand_still(height);
+        let above = self.above;
+        self.step(by, height);
+        let last = height.saturating_sub(1);
+        let below = std::iter::successors(self.cursor, |key| self.rings.next(*key)).skip(1);
+        let below = below.take(last).count();
+        self.above = above.max(last - below);
+    }
+
+    /// Puts the cursor on a line that stands on that row of the window, and leaves the window where it is.
+    pub fn point(&mut self, at: Key, row: usize) {
+        self.is_following = false;
+        self.cursor = Some(at);
+        self.above = row;
         self.rings.pin(self.cursor);
     }
 

@@ -348,6 +348,9 @@ fn accept_text(app: &mut App) -> Vec<Effect> {
         if prompt.purpose == Purpose::Find {
             return logs::search(app, None);
         }
+        if prompt.purpose == Purpose::Export {
+            return logs::accept(app, Purpose::Export, "");
+        }
         return Vec::new();
     }
     let text = SafeText::from_text(&line);

@@ -1,14 +1,12 @@
 //! From a key to an action.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
-use ratatui::layout::Position;
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 
 use crate::domain::signal::Grade;
-use crate::tui::action::{Action, Place};
+use crate::tui::action::Place;
 use crate::tui::app::App;
 use crate::tui::effect::Effect;
 use crate::tui::keymap::{Chord, Resolution};
-use crate::tui::layout::Pane;
 use crate::tui::overlays::Overlay;
 
 use super::{act, logs};
@@ -109,35 +107,4 @@ pub(super) fn paste(app: &mut App, text: &str) -> Vec<Effect> {
         _ => app.tell(Grade::Unknown, "Pasted text was ignored.", None),
     }
     Vec::new()
-}
-
-/// The mouse was used, where it was asked for: a click focuses, the wheel scrolls.
-pub(super) fn mouse(app: &mut App, event: &MouseEvent) -> Vec<Effect> {
-    if app.overlay.is_some() {
-        return Vec::new();
-    }
-    let at = Position::new(event.column, event.row);
-    let places = app.places();
-    let hit = Pane::ALL
-        .into_iter()
-        .find(|pane| places.pane(*pane).is_some_and(|area| area.contains(at)));
-    let Some(pane) = hit else {
-        return Vec::new();
-    };
-    match event.kind {
-        MouseEventKind::Down(MouseButton::Left) => {
-            app.focus.set(pane);
-            Vec::new()
-        }
-        MouseEventKind::ScrollDown | MouseEventKind::ScrollUp => {
-            app.focus.set(pane);
-            let action = if event.kind == MouseEventKind::ScrollDown {
-                Action::GoDown
-            } else {
-                Action::GoUp
-            };
-            (0..3).flat_map(|_| act::perform(app, action)).collect()
-        }
-        _ => Vec::new(),
-    }
 }

@@ -12,9 +12,12 @@ use crate::tui::app::App;
 use crate::tui::effect::{Effect, FilePattern, TaskKey};
 use crate::tui::format;
 use crate::tui::layout::Pane;
+use crate::tui::outlet::Tool;
 use crate::tui::overlays::Overlay;
 use crate::tui::overlays::prompt::{Prompt, Purpose};
 use crate::tui::panes::logs::{FileFinds, Search};
+
+use super::export;
 
 /// At most so many lines are copied at once; more than that is saved to a file.
 const MOST_COPIED: usize = 5000;
@@ -146,6 +149,8 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
             };
         }
         Action::CopyLine => return copy(app),
+        Action::OpenPager => return export::to_tool(app, Tool::Pager),
+        Action::OpenEditor => return export::to_tool(app, Tool::Editor),
         _ => {}
     }
     Vec::new()
@@ -268,6 +273,7 @@ pub(super) fn accept(app: &mut App, purpose: Purpose, line: &str) -> Vec<Effect>
         }
         Purpose::Time => return jump(app, line),
         Purpose::Mark => mark(app, line),
+        Purpose::Export => return export::to_file(app, line),
         _ => {}
     }
     Vec::new()

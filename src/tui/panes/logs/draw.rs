@@ -4,7 +4,7 @@ mod row;
 mod text;
 
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Margin, Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthStr;
@@ -61,6 +61,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         return;
     }
     let rows = window(app, body.width as usize, body.height as usize);
+    let rows: Vec<Line<'static>> = rows.into_iter().map(|(_, row)| row).collect();
     frame.render_widget(Paragraph::new(rows), body);
     let failed = pane.sources.iter().find_map(|f| match &f.truth.state {
         State::Failed(problem) => Some((f, problem)),
@@ -459,42 +460,61 @@ fn filter_hint(app: &App) -> String {
     key.map_or_else(String::new, |key| format!("{key} shows every line again."))
 }
 
-/// The screen rows around the cursor.
-fn window(app: &App, width: usize, height: usize) -> Vec<Line<'static>> {
+/// The line under a place of the screen, and the row of the window where it begins; `None` where no line is.
+pub fn key_at(app: &App, at: Position) -> Option<(Key, usize)> {
+    let area = app.places().pane(Pane::Logs)?;
+    let inner = area.inner(Margin::new(1, 1));
+    let legend = app.logs.legend_rows(inner.height as usize) as u16;
+    if !inner.contains(at) || at.y < inner.y + legend {
+        return None;
+    }
+    let height = app.logs.body_height(inner.height as usize);
+    let rows = window(app, inner.width as usize, height);
+    let (key, _) = rows.get((at.y - inner.y - legend) as usize)?;
+    let row = rows.iter().position(|(other, _)| other == key)?;
+    Some((*key, row))
+}
+
+/// The screen rows around the cursor, each with the line that it belongs to.
+fn window(app: &App, width: usize, height: usize) -> Vec<(Key, Line<'static>)> {
     let pane = &app.logs;
     let Some(cursor) = pane.cursor else {
         return Vec::new();
     };
     let columns = Columns::of(app, width);
+    let rows_of = |key| {
+        let rows = row::rows_of(app, key, &columns).into_iter();
+        rows.map(move |row| (key, row))
+    };
     let above = if pane.is_following {
         height.saturating_sub(1)
     } else {
         pane.above.min(height.saturating_sub(1))
     };
     // Upwards from the cursor until the rows above it are filled …
-    let mut upper: Vec<Vec<Line<'static>>> = Vec::new();
+    let mut upper: Vec<Vec<(Key, Line<'static>)>> = Vec::new();
     let mut count = 0;
     let mut key = cursor;
     while count < above
         && let Some(previous) = pane.rings.previous(key)
     {
         key = previous;
-        let lines = row::rows_of(app, key, &columns);
+        let lines: Vec<_> = rows_of(key).collect();
         count += lines.len();
         upper.push(lines);
     }
-    let mut rows: Vec<Line<'static>> = upper.into_iter().rev().flatten().collect();
+    let mut rows: Vec<(Key, Line<'static>)> = upper.into_iter().rev().flatten().collect();
     if count > above {
         rows.drain(..count - above);
     }
-    rows.extend(row::rows_of(app, cursor, &columns));
+    rows.extend(rows_of(cursor));
     // … and downwards until the window is.
     let mut key = cursor;
     while rows.len() < height
         && let Some(next) = pane.rings.next(key)
     {
         key = next;
-        rows.extend(row::rows_of(app, key, &columns));
+        rows.extend(rows_of(key));
     }
     // While following, the end stays at the bottom even when its last line takes several rows.
     if rows.len() > height {
