@@ -4,7 +4,7 @@
 //! client hands each of them from task to task, which costs more than everything else that happens to a line
 //! together; here the chunks are taken apart in the buffer that they were read into.
 
-use std::io;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,13 +18,11 @@ const LONGEST_HEAD: usize = 32 * 1024;
 const LONGEST_SIZE_LINE: usize = 256;
 /// So much is kept of an error's text.
 const LONGEST_ERROR: usize = 64 * 1024;
-/// Following, so long is waited between two reads: woken for each message, the reader would cost half a core at
-/// 100,000 lines a second. The kernel holds what comes meanwhile, about 270 messages.
+/// Following, so long is waited between two reads while lines come. The kernel holds what comes meanwhile, about 220
+/// messages.
 const PAUSE: Duration = Duration::from_millis(1);
-/// A read of so much says that the kernel's hold was about full, and that the engine may have waited …
+/// A read of so much says that the kernel's hold was about full, and that the engine may wait: no pause then.
 const FULL_READ: usize = 32 * 1024;
-/// … so that many reads follow without a pause.
-const READS_IN_A_ROW: u32 = 64;
 
 /// A connection to the engine.
 #[derive(Debug)]
@@ -49,17 +47,70 @@ impl Io {
             Self::Tcp(stream) => stream.write_all(bytes).await,
         }
     }
+
+    /// The same connection, of whose bytes nobody is told.
+    fn rest(self) -> io::Result<Resting> {
+        Ok(match self {
+            Self::Unix(stream) => Resting::Unix(stream.into_std()?),
+            Self::Tcp(stream) => Resting::Tcp(stream.into_std()?),
+        })
+    }
+}
+
+/// A connection outside of the reactor, which would be woken for each message even while nobody reads: at 100,000
+/// lines a second that costs more than reading them.
+#[derive(Debug)]
+enum Resting {
+    Unix(std::os::unix::net::UnixStream),
+    Tcp(std::net::TcpStream),
+}
+
+impl Resting {
+    /// Reads what is there; `None` if nothing is.
+    fn read(&mut self, to: &mut Vec<u8>) -> io::Result<Option<usize>> {
+        let before = to.len();
+        to.resize(to.capacity().max(BUFFER), 0);
+        let read = match self {
+            Self::Unix(stream) => stream.read(&mut to[before..]),
+            Self::Tcp(stream) => stream.read(&mut to[before..]),
+        };
+        to.truncate(before + read.as_ref().map_or(0, |size| *size));
+        match read {
+            Ok(size) => Ok(Some(size)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn wake(self) -> io::Result<Io> {
+        Ok(match self {
+            Self::Unix(stream) => Io::Unix(UnixStream::from_std(stream)?),
+            Self::Tcp(stream) => Io::Tcp(TcpStream::from_std(stream)?),
+        })
+    }
+}
+
+/// How a connection is read now.
+#[derive(Debug)]
+enum Wire {
+    /// The reactor tells when there is something.
+    Awake(Io),
+    /// Looked at from time to time.
+    Resting(Resting),
+    /// It could not be moved between the two.
+    Lost,
 }
 
 /// The body of an answer; dropping it closes the connection.
 #[derive(Debug)]
 pub(super) struct RawBody {
-    io: Io,
+    wire: Wire,
     framed: Framed,
     /// Whether to pause between reads.
     is_paced: bool,
-    /// Reads until the next pause.
-    reads_left: u32,
+    /// Whether the last read was a full one.
+    was_full: bool,
 }
 
 /// What was read of an answer and not yet taken.
@@ -128,10 +179,10 @@ impl RawBody {
             framing,
         };
         let body = Self {
-            io,
+            wire: Wire::Awake(io),
             framed,
             is_paced: false,
-            reads_left: 1,
+            was_full: false,
         };
         Ok((status, body))
     }
@@ -155,15 +206,38 @@ impl RawBody {
     /// # Errors
     /// The connection broke, or ended before the body did.
     pub(super) async fn fill(&mut self) -> io::Result<()> {
-        if self.is_paced && self.reads_left == 0 {
-            self.reads_left = 1;
-            tokio::time::sleep(PAUSE).await;
-        }
-        let size = self.io.read(self.framed.room()).await?;
-        self.reads_left = match size {
-            FULL_READ.. => READS_IN_A_ROW,
-            _ => self.reads_left.saturating_sub(1),
+        let room = self.framed.room();
+        let size = loop {
+            match &mut self.wire {
+                Wire::Awake(io) => {
+                    let size = io.read(room).await?;
+                    if self.is_paced {
+                        self.wire = match std::mem::replace(&mut self.wire, Wire::Lost) {
+                            Wire::Awake(io) => Wire::Resting(io.rest()?),
+                            wire => wire,
+                        };
+                    }
+                    break size;
+                }
+                Wire::Resting(resting) => {
+                    let has_paused = !std::mem::take(&mut self.was_full);
+                    if has_paused {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    if let Some(size) = resting.read(room)? {
+                        break size;
+                    }
+                    if has_paused {
+                        self.wire = match std::mem::replace(&mut self.wire, Wire::Lost) {
+                            Wire::Resting(resting) => Wire::Awake(resting.wake()?),
+                            wire => wire,
+                        };
+                    }
+                }
+                Wire::Lost => return Err(cut_off()),
+            }
         };
+        self.was_full = size >= FULL_READ;
         match size {
             0 => self.framed.end(),
             _ => Ok(()),
