@@ -6,11 +6,9 @@ use tokio::sync::mpsc;
 
 use super::services::{failed, host_of};
 use super::{Context, OpsError};
+use crate::analysis::parse;
 use crate::analysis::parse::time::TimeReader;
-use crate::analysis::parse::{self, frame, header};
-use crate::domain::log::{
-    FileHits, Level, LogEvent, LogPage, LogPosition, LogRequest, PageRequest, Stream,
-};
+use crate::domain::log::{FileHits, LogEvent, LogPage, LogPosition, LogRequest, PageRequest};
 use crate::domain::service::{Service, ServiceId};
 use crate::runtime;
 
@@ -128,90 +126,5 @@ impl Clock {
         let at = at.or_else(|| parse::read_line(text, &mut self.times).at);
         self.last = at.or(self.last);
         self.last
-    }
-}
-
-/// Reads the level of each line of one service, in order: the lines of a stack trace have that of their record.
-#[derive(Debug)]
-pub struct LevelReader {
-    times: TimeReader,
-    streams: [Open; 2],
-    colour: Vec<u8>,
-}
-
-/// The record that a stream's next line may belong to.
-#[derive(Debug, Clone, Copy, Default)]
-struct Open {
-    level: Option<Level>,
-    is_trace: bool,
-    lines: u64,
-    with_header: u64,
-}
-
-impl Default for LevelReader {
-    fn default() -> Self {
-        Self {
-            times: TimeReader::utc(),
-            streams: [Open::default(); 2],
-            colour: Vec::new(),
-        }
-    }
-}
-
-impl LevelReader {
-    /// The level of the next line; `None` where nothing tells it.
-    pub fn read(&mut self, stream: Stream, text: &[u8]) -> Option<Level> {
-        let open = &mut self.streams[usize::from(stream == Stream::Stderr)];
-        let text = frame::without_colour(text, &mut self.colour);
-        let has_header = header::has_time(text);
-        // Nearly every record has a time here: a line without one belongs to the record above.
-        let expects_header = open.lines >= 20 && open.with_header * 10 >= open.lines * 6;
-        let is_same = open.lines > 0
-            && frame::is_continuation(text, open.is_trace, expects_header, has_header);
-        open.lines += 1;
-        open.with_header += u64::from(has_header);
-        if is_same {
-            open.is_trace = open.is_trace || frame::is_trace(text);
-            return open.level;
-        }
-        open.is_trace = frame::is_trace(text);
-        open.level = parse::read_line(text, &mut self.times).level;
-        open.level
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_of_a_trace_have_the_level_of_their_record() {
-        let mut levels = LevelReader::default();
-        let mut read = |text: &str| levels.read(Stream::Stdout, text.as_bytes());
-        assert_eq!(read("2025-12-27 14:00:01 INFO started"), Some(Level::Info));
-        assert_eq!(
-            read("2025-12-27 14:00:02 \u{1b}[31mERROR\u{1b}[0m failed"),
-            Some(Level::Error)
-        );
-        assert_eq!(
-            read("Traceback (most recent call last):"),
-            Some(Level::Error)
-        );
-        assert_eq!(read("  File \"x.py\", line 3, in f"), Some(Level::Error));
-        assert_eq!(read("2025-12-27 14:00:03 INFO on"), Some(Level::Info));
-    }
-
-    #[test]
-    fn streams_have_records_of_their_own() {
-        let mut levels = LevelReader::default();
-        levels.read(Stream::Stderr, b"2025-12-27 14:00:02 ERROR failed");
-        assert_eq!(
-            levels.read(Stream::Stdout, b"2025-12-27 14:00:02 INFO fine"),
-            Some(Level::Info)
-        );
-        assert_eq!(
-            levels.read(Stream::Stderr, b"    at com.Foo.bar(Foo.java:12)"),
-            Some(Level::Error)
-        );
     }
 }

@@ -4,6 +4,8 @@
 //! not pile up work. Executing a plan is the exception: it is never replaced and holds the exit. A task that
 //! fails or panics becomes [`Msg::Failed`] by construction: its result is what the join returns.
 
+mod logs;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::log::{FileHits, LogEvent, LogRequest, PageBorder, PageRequest, Window};
+use crate::domain::log::{FileHits, PageBorder, Window};
 use crate::domain::operation::{Operation, Plan};
 use crate::domain::outcome::Progress;
 use crate::domain::runbook::RunState;
@@ -24,27 +26,17 @@ use crate::ops::checkpoint::CreateCheckpoint;
 use crate::ops::input::Input;
 use crate::ops::logs::FileSearch;
 use crate::ops::{self, Confirmation, Context, ErrorKind};
-use crate::store::ring::{LineReader, OpenedFile, PreparedPage};
+use crate::store::ring::OpenedFile;
 
-use super::msg::{LogPiece, Msg, Problem};
+use super::msg::{Msg, Problem};
 use super::outlet::{Piece, Tool, Writing, joined, not_copied, said};
 use super::panes::logs::WantedPage;
 use super::panes::runbook::{Entry, Runbooks};
 use super::panes::timeline;
 use super::terminal;
 
-/// Lines of the past that are read before a log is followed.
-const TAIL: u64 = 1000;
-/// How often the progress of a search without hits is told.
-const TELL_EVERY: Duration = Duration::from_millis(100);
-/// Lines that are read again at once.
-const PAGE: u64 = 2000;
 /// Moving through the services quickly opens the log of the last one only.
 const SETTLE: Duration = Duration::from_millis(120);
-/// How long the event loop may keep log lines waiting before they are skipped.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// Log blocks in one message.
-const PIECES: usize = 8;
 
 /// What a task works on; one task a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -259,7 +251,7 @@ impl Effects {
                 is_moving,
             } => {
                 let after = if is_moving { SETTLE } else { Duration::ZERO };
-                let following = follow(ctx, slot, service, after, inbox);
+                let following = logs::follow(ctx, slot, service, after, inbox);
                 self.start(TaskKey::Follow(slot), following);
             }
             Effect::ReadPage {
@@ -269,7 +261,7 @@ impl Effects {
                 file,
             } => self.start(
                 TaskKey::Page(wanted.slot),
-                read_page(ctx, wanted, service, border, file),
+                logs::read_page(ctx, wanted, service, border, file),
             ),
             Effect::Sample { service, after } => {
                 self.start(TaskKey::Sample, sample(ctx, service, after));
@@ -371,7 +363,7 @@ impl Effects {
                         hits,
                     },
                 };
-                self.start(key, search_file(ctx, service, search, tell, inbox));
+                self.start(key, logs::search_file(ctx, service, search, tell, inbox));
             }
             Effect::FindTime {
                 slot,
@@ -532,144 +524,6 @@ async fn watch(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> Ended {
     };
     tokio::join!(ops::services::watch(ctx, to), forward);
     Ok(None)
-}
-
-async fn follow(
-    ctx: Arc<Context>,
-    slot: u32,
-    service: Box<Service>,
-    after: Duration,
-    inbox: mpsc::Sender<Msg>,
-) -> Ended {
-    tokio::time::sleep(after).await;
-    let request = LogRequest {
-        window: Window::ALL,
-        tail: Some(TAIL),
-        follow: true,
-        from: Vec::new(),
-    };
-    let (to, from) = mpsc::channel(16);
-    let (read, ()) = tokio::join!(
-        ops::logs::read(&ctx, &service, &request, to),
-        pump(slot, from, inbox)
-    );
-    read?;
-    Ok(Some(Msg::LogEnded(slot)))
-}
-
-async fn read_page(
-    ctx: Arc<Context>,
-    wanted: WantedPage,
-    service: Box<Service>,
-    border: PageBorder,
-    file: Option<OpenedFile>,
-) -> Ended {
-    let request = PageRequest {
-        border,
-        is_backward: wanted.is_backward,
-        lines: PAGE,
-    };
-    let page = ops::logs::page(&ctx, &service, &request).await?;
-    let page = PreparedPage::read(page, file.as_ref(), &jiff::Zoned::now());
-    Ok(Some(Msg::LogPage { wanted, page }))
-}
-
-/// Searches a file, or counts its lines, and tells the loop as it goes.
-async fn search_file(
-    ctx: Arc<Context>,
-    service: Box<ServiceId>,
-    search: FileSearch,
-    tell: impl Fn(FileHits) -> Msg + Send + 'static,
-    inbox: mpsc::Sender<Msg>,
-) -> Ended {
-    // While a text is typed, only its last form is worth reading a file for.
-    if search.pattern.is_some() {
-        tokio::time::sleep(SETTLE).await;
-    }
-    let (to, mut from) = mpsc::channel(4);
-    let forward = async {
-        // What was looked at without a hit is told with the next one, or once in a while.
-        let mut waiting: Option<FileHits> = None;
-        let mut told = tokio::time::Instant::now();
-        while let Some(hits) = from.recv().await {
-            let hits = match waiting.take() {
-                Some(before) => with(before, hits),
-                None => hits,
-            };
-            if hits.hits.is_empty() && told.elapsed() < TELL_EVERY {
-                waiting = Some(hits);
-                continue;
-            }
-            told = tokio::time::Instant::now();
-            if inbox.send(tell(hits)).await.is_err() {
-                return;
-            }
-        }
-        if let Some(hits) = waiting {
-            let _ = inbox.send(tell(hits)).await;
-        }
-    };
-    let (searched, ()) = tokio::join!(ops::logs::search_file(&ctx, &service, search, to), forward);
-    searched?;
-    Ok(None)
-}
-
-/// Two looks at a file, the later one at what stands before.
-fn with(before: FileHits, after: FileHits) -> FileHits {
-    FileHits {
-        looked: after.looked.start..before.looked.end,
-        lines: before.lines + after.lines,
-        hits: after.hits.into_iter().chain(before.hits).collect(),
-    }
-}
-
-/// Brings log events to the loop. The past waits until it is taken; what comes live is skipped, and counted,
-/// when the loop is busy for longer than a person would notice.
-async fn pump(slot: u32, mut from: mpsc::Receiver<LogEvent>, inbox: mpsc::Sender<Msg>) {
-    let mut reader = LineReader::new(&jiff::Zoned::now());
-    let mut seen = 0;
-    let mut skipped = 0;
-    let mut events = Vec::new();
-    while from.recv_many(&mut events, PIECES).await > 0 {
-        let mut pieces = Vec::with_capacity(events.len() + 1);
-        let mut lines = 0;
-        let mut may_skip = seen >= TAIL;
-        let now = jiff::Timestamp::now();
-        for event in events.drain(..) {
-            pieces.push(match event {
-                LogEvent::Block(block) => {
-                    let block = reader.read(block, now);
-                    lines += block.lines();
-                    LogPiece::Block(block)
-                }
-                // What happened to the source is never skipped.
-                LogEvent::Note(note) => {
-                    may_skip = false;
-                    LogPiece::Note(reader.note(note))
-                }
-                LogEvent::Opened(position) => {
-                    may_skip = false;
-                    LogPiece::Opened(reader.open(position))
-                }
-            });
-        }
-        seen += lines;
-        let room = if may_skip {
-            tokio::time::timeout(PATIENCE, inbox.reserve()).await
-        } else {
-            Ok(inbox.reserve().await)
-        };
-        match room {
-            Ok(Ok(room)) => {
-                if skipped > 0 {
-                    pieces.insert(0, LogPiece::Skipped(std::mem::take(&mut skipped)));
-                }
-                room.send(Msg::Log { slot, pieces });
-            }
-            Ok(Err(_)) => return,
-            Err(_) => skipped += lines,
-        }
-    }
 }
 
 async fn sample(ctx: Arc<Context>, service: Box<Service>, after: Duration) -> Ended {

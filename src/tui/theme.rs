@@ -165,6 +165,18 @@ impl Theme {
         self.has_color
     }
 
+    /// The sign in front of a row: whether it is under the cursor, whether it is marked.
+    pub fn marker(self, is_cursor: bool, is_marked: bool) -> &'static str {
+        match (is_cursor, is_marked, self.is_plain) {
+            (true, _, true) => ">",
+            (true, true, false) => "◆",
+            (true, false, false) => "▌",
+            (false, true, true) => "*",
+            (false, true, false) => "◇",
+            (false, false, _) => " ",
+        }
+    }
+
     /// The sign in front of a note to a line.
     pub fn note_glyph(self) -> &'static str {
         if self.is_plain { "--" } else { "◆" }

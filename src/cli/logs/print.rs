@@ -8,12 +8,13 @@ use jiff::tz::TimeZone;
 use regex::bytes::Regex;
 use serde::Serialize;
 
+use crate::analysis::parse::record::RecordReader;
+use crate::analysis::parse::time::TimeReader;
 use crate::analysis::redact::Redactor;
 use crate::cli::output::{Output, Paint, Stop};
 use crate::domain::log::{Level, LogEvent, LogNote, RawLine};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service};
-use crate::ops::logs::LevelReader;
 
 /// Which lines are printed.
 pub(super) struct Filter {
@@ -46,7 +47,7 @@ pub(super) struct Printer {
 struct Named {
     id_json: Vec<u8>,
     name: String,
-    levels: LevelReader,
+    levels: RecordReader,
 }
 
 struct Kept {
@@ -86,7 +87,7 @@ impl Printer {
                 Named {
                     id_json,
                     name: SafeText::from_text(&s.id.to_string()).to_string(),
-                    levels: LevelReader::default(),
+                    levels: RecordReader::new(TimeReader::utc()),
                 }
             })
             .collect();
@@ -139,7 +140,7 @@ impl Printer {
         out: &mut Output,
     ) -> Result<(), Stop> {
         let level = match self.has_levels {
-            true => self.services[service].levels.read(line.stream, text),
+            true => self.services[service].levels.read(line.stream, text).level,
             false => None,
         };
         let is_match = self.filter.grep.as_ref().is_none_or(|re| re.is_match(text))

@@ -3,7 +3,6 @@
 
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
 
 use crate::domain::before_after::Side;
 use crate::domain::safe_text::SafeText;
@@ -77,12 +76,5 @@ pub fn draw(app: &App, first: usize, frame: &mut Frame<'_>) {
             lines.extend(wrap(&side(which), inner_width).into_iter().map(Line::raw));
         }
     }
-    let inner = super::card(app, "Example", width, lines.len() as u16 + 2, frame);
-    let first = first.min(lines.len().saturating_sub(inner.height as usize));
-    let shown: Vec<Line<'_>> = lines
-        .into_iter()
-        .skip(first)
-        .take(inner.height as usize)
-        .collect();
-    frame.render_widget(Paragraph::new(shown), inner);
+    super::scrolled(app, "Example", width, lines, first, frame);
 }

@@ -3,7 +3,6 @@
 
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
 
 use crate::tui::action::{ACTIONS, Place};
 use crate::tui::app::App;
@@ -84,12 +83,5 @@ pub fn draw(app: &App, place: Place, first: usize, frame: &mut Frame<'_>) {
     let screen = frame.area();
     let width = screen.width.min(92);
     let lines = lines(app, place, width.saturating_sub(4) as usize);
-    let inner = super::card(app, "Keys", width, lines.len() as u16 + 2, frame);
-    let first = first.min(lines.len().saturating_sub(inner.height as usize));
-    let shown: Vec<Line<'_>> = lines
-        .into_iter()
-        .skip(first)
-        .take(inner.height as usize)
-        .collect();
-    frame.render_widget(Paragraph::new(shown), inner);
+    super::scrolled(app, "Keys", width, lines, first, frame);
 }

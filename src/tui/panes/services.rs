@@ -429,14 +429,7 @@ fn draw_service<'a>(app: &App, service: &Service, width: usize) -> Line<'a> {
         .map_or_else(|| "-".to_owned(), format::span);
     let trouble = trouble(service);
     let is_marked = app.services.is_marked(&service.id);
-    let marker = match (is_selected, is_marked, theme.is_plain()) {
-        (true, _, true) => ">",
-        (true, true, false) => "◆",
-        (true, false, false) => "▌",
-        (false, true, true) => "*",
-        (false, true, false) => "◇",
-        (false, false, _) => " ",
-    };
+    let marker = theme.marker(is_selected, is_marked);
     // marker, glyph, space, name …, release, uptime
     let uptime_width = 7;
     let room = width.saturating_sub(3 + uptime_width);

@@ -131,14 +131,7 @@ fn head(
 ) -> Vec<Span<'static>> {
     let theme = app.setup.theme;
     let is_marked = app.logs.marks.get(line.key).is_some();
-    let marker = match (is_cursor, is_marked, theme.is_plain()) {
-        (true, _, true) => ">",
-        (true, true, false) => "◆",
-        (true, false, false) => "▌",
-        (false, true, true) => "*",
-        (false, true, false) => "◇",
-        (false, false, _) => " ",
-    };
+    let marker = theme.marker(is_cursor, is_marked);
     let mut spans = vec![Span::styled(marker, theme.style(Role::Accent))];
     if !is_first {
         spans.push(Span::raw(" ".repeat(columns.head() - 1)));
