@@ -51,9 +51,12 @@ use outlet::Tool;
 use terminal::{Away, Back};
 use theme::Theme;
 
-/// Data alone is drawn at most this often: ten times a second, four on a wall.
+/// Data alone is drawn at most this often: ten times a second; four on a wall, to a terminal that takes its time, and
+/// while lines come faster than anyone reads.
 const FRAME: Duration = Duration::from_millis(100);
-const WALL_FRAME: Duration = Duration::from_millis(250);
+const SLOW_FRAME: Duration = Duration::from_millis(250);
+/// A terminal that takes a frame only after so long has others waiting.
+const BACKLOG: Duration = Duration::from_millis(50);
 /// Messages that wait for the loop; whoever sends more waits.
 const INBOX: usize = 64;
 /// For so long after a program ended, an interrupt is one of its own that was still on its way.
@@ -193,7 +196,7 @@ where
     let mut effects = Effects::new(ctx, sender);
     let mut batch: Vec<Msg> = Vec::with_capacity(INBOX);
     let mut wanted: Vec<Effect> = update::begin();
-    let frame = if app.focus.is_wall { WALL_FRAME } else { FRAME };
+    let mut frame = FRAME;
     let mut drawn_at = Instant::now();
     let mut is_dirty = true;
     let mut is_urgent = true;
@@ -239,6 +242,7 @@ where
         let is_due = is_urgent || (is_dirty && drawn_at.elapsed() >= frame);
         if is_due {
             app.now = Timestamp::now();
+            let begun_at = Instant::now();
             let result = screen.draw(|f| view::view(app, f));
             match result {
                 Ok(_) => {}
@@ -249,6 +253,12 @@ where
             drawn_at = Instant::now();
             is_dirty = false;
             is_urgent = false;
+            let is_slow = drawn_at - begun_at >= BACKLOG;
+            frame = if is_slow || app.focus.is_wall || app.is_flooded() {
+                SLOW_FRAME
+            } else {
+                FRAME
+            };
         }
         tokio::select! { biased;
             Some(interrupt) = signals.next() => {

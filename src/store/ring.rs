@@ -74,6 +74,12 @@ impl Chunk {
         count_lines(&self.rows)
     }
 
+    /// Nothing is added any more: what it grew by in advance is given back, so that the bound is one of real memory.
+    fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.rows.shrink_to_fit();
+    }
+
     fn text(&self, row: &Row) -> &[u8] {
         let start = row.start as usize;
         &self.bytes[start..start + row.len as usize]
@@ -195,7 +201,10 @@ impl Ring {
             }
             before => {
                 let gap = match before {
-                    Some(_) => Gap::None,
+                    Some(full) => {
+                        full.shrink();
+                        Gap::None
+                    }
                     None => Gap::Unread,
                 };
                 self.chunks.push_back(Chunk::new(block, gap));

@@ -247,6 +247,12 @@ impl App {
         format::time_of_day(at, &self.setup.zone)
     }
 
+    /// Whether lines come so fast that each frame would show none of the one before.
+    pub fn is_flooded(&self) -> bool {
+        let height = u64::from(self.places().inner(Pane::Logs).height).max(1);
+        self.logs.is_following && self.logs.rate(self.now) >= 10 * height
+    }
+
     /// When something on screen changes though nothing happens: in a second while an age under a minute or a
     /// running budget is shown, else with the header's minute.
     pub fn next_tick(&self) -> Duration {

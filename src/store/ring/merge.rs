@@ -223,6 +223,9 @@ impl Rings {
     /// Looks at lines that were not searched or sieved yet, those nearest to `around` first, in at most about `budget`
     /// bytes. Returns whether there is more to look at.
     pub fn look(&mut self, around: Option<Key>, budget: usize) -> bool {
+        if self.finder.is_none() && self.sieve.is_open() {
+            return false;
+        }
         let mut left = budget as i64;
         for ring in &mut self.rings {
             let near = around
