@@ -4,13 +4,14 @@
 //! client hands each of them from task to task, which costs more than everything else that happens to a line
 //! together; here the chunks are taken apart in the buffer that they were read into.
 
-use std::io::{self, Read};
-use std::time::Duration;
+use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+pub(super) use self::wire::Io;
+use self::wire::Wire;
 
-/// What is read at once. The kernel holds little more of a connection.
+mod wire;
+
+/// What is read at once; the kernel holds less of a connection.
 const BUFFER: usize = 64 * 1024;
 /// An answer's head is a few hundred bytes.
 const LONGEST_HEAD: usize = 32 * 1024;
@@ -18,99 +19,11 @@ const LONGEST_HEAD: usize = 32 * 1024;
 const LONGEST_SIZE_LINE: usize = 256;
 /// So much is kept of an error's text.
 const LONGEST_ERROR: usize = 64 * 1024;
-/// Following, so long is waited between two reads while lines come. The kernel holds what comes meanwhile, about 220
-/// messages.
-const PAUSE: Duration = Duration::from_millis(1);
-/// A read of so much says that the kernel's hold was about full, and that the engine may wait: no pause then.
-const FULL_READ: usize = 32 * 1024;
-
-/// A connection to the engine.
-#[derive(Debug)]
-pub(super) enum Io {
-    /// A Unix socket, of this machine or forwarded from another.
-    Unix(UnixStream),
-    /// Plain TCP.
-    Tcp(TcpStream),
-}
-
-impl Io {
-    async fn read(&mut self, to: &mut Vec<u8>) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.read_buf(to).await,
-            Self::Tcp(stream) => stream.read_buf(to).await,
-        }
-    }
-
-    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Unix(stream) => stream.write_all(bytes).await,
-            Self::Tcp(stream) => stream.write_all(bytes).await,
-        }
-    }
-
-    /// The same connection, of whose bytes nobody is told.
-    fn rest(self) -> io::Result<Resting> {
-        Ok(match self {
-            Self::Unix(stream) => Resting::Unix(stream.into_std()?),
-            Self::Tcp(stream) => Resting::Tcp(stream.into_std()?),
-        })
-    }
-}
-
-/// A connection outside of the reactor, which would be woken for each message even while nobody reads: at 100,000
-/// lines a second that costs more than reading them.
-#[derive(Debug)]
-enum Resting {
-    Unix(std::os::unix::net::UnixStream),
-    Tcp(std::net::TcpStream),
-}
-
-impl Resting {
-    /// Reads what is there; `None` if nothing is.
-    fn read(&mut self, to: &mut Vec<u8>) -> io::Result<Option<usize>> {
-        let before = to.len();
-        to.resize(to.capacity().max(BUFFER), 0);
-        let read = match self {
-            Self::Unix(stream) => stream.read(&mut to[before..]),
-            Self::Tcp(stream) => stream.read(&mut to[before..]),
-        };
-        to.truncate(before + read.as_ref().map_or(0, |size| *size));
-        match read {
-            Ok(size) => Ok(Some(size)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn wake(self) -> io::Result<Io> {
-        Ok(match self {
-            Self::Unix(stream) => Io::Unix(UnixStream::from_std(stream)?),
-            Self::Tcp(stream) => Io::Tcp(TcpStream::from_std(stream)?),
-        })
-    }
-}
-
-/// How a connection is read now.
-#[derive(Debug)]
-enum Wire {
-    /// The reactor tells when there is something.
-    Awake(Io),
-    /// Looked at from time to time.
-    Resting(Resting),
-    /// It could not be moved between the two.
-    Lost,
-}
-
 /// The body of an answer; dropping it closes the connection.
 #[derive(Debug)]
 pub(super) struct RawBody {
     wire: Wire,
     framed: Framed,
-    /// Whether to pause between reads.
-    is_paced: bool,
-    /// Whether the last read was a full one.
-    was_full: bool,
 }
 
 /// What was read of an answer and not yet taken.
@@ -179,10 +92,8 @@ impl RawBody {
             framing,
         };
         let body = Self {
-            wire: Wire::Awake(io),
+            wire: Wire::new(io),
             framed,
-            is_paced: false,
-            was_full: false,
         };
         Ok((status, body))
     }
@@ -190,7 +101,7 @@ impl RawBody {
     /// Pauses a little between reads from here on: for a body that may never end, where a millisecond is early
     /// enough. A body that ends is read as fast as it comes.
     pub(super) fn pace(&mut self) {
-        self.is_paced = true;
+        self.wire.pace();
     }
 
     /// What is here already.
@@ -206,38 +117,7 @@ impl RawBody {
     /// # Errors
     /// The connection broke, or ended before the body did.
     pub(super) async fn fill(&mut self) -> io::Result<()> {
-        let room = self.framed.room();
-        let size = loop {
-            match &mut self.wire {
-                Wire::Awake(io) => {
-                    let size = io.read(room).await?;
-                    if self.is_paced {
-                        self.wire = match std::mem::replace(&mut self.wire, Wire::Lost) {
-                            Wire::Awake(io) => Wire::Resting(io.rest()?),
-                            wire => wire,
-                        };
-                    }
-                    break size;
-                }
-                Wire::Resting(resting) => {
-                    let has_paused = !std::mem::take(&mut self.was_full);
-                    if has_paused {
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                    if let Some(size) = resting.read(room)? {
-                        break size;
-                    }
-                    if has_paused {
-                        self.wire = match std::mem::replace(&mut self.wire, Wire::Lost) {
-                            Wire::Resting(resting) => Wire::Awake(resting.wake()?),
-                            wire => wire,
-                        };
-                    }
-                }
-                Wire::Lost => return Err(cut_off()),
-            }
-        };
-        self.was_full = size >= FULL_READ;
+        let size = self.wire.read(self.framed.room()).await?;
         match size {
             0 => self.framed.end(),
             _ => Ok(()),
@@ -399,94 +279,4 @@ fn read_size(line: &[u8]) -> io::Result<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Reads an answer that comes in pieces of `step` bytes, and then ends.
-    fn read(answer: &[u8], step: usize) -> io::Result<(u16, Vec<u8>)> {
-        let head = memchr::memmem::find(answer, b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
-        let (status, framing) = read_head(&answer[..head])?;
-        let mut framed = Framed {
-            buffer: Vec::new(),
-            taken: 0,
-            framing,
-        };
-        let mut pieces = answer[head..].chunks(step);
-        let mut all = Vec::new();
-        loop {
-            match framed.piece()? {
-                Piece::Data(bytes) => all.extend_from_slice(bytes),
-                Piece::End => return Ok((status, all)),
-                Piece::Wait => match pieces.next() {
-                    Some(piece) => framed.room().extend_from_slice(piece),
-                    None => framed.end()?,
-                },
-            }
-        }
-    }
-
-    const CHUNKED: &str =
-        "HTTP/1.1 200 OK\r\nContent-Type: x\r\nTransfer-Encoding: chunked\r\n\r\n";
-
-    proptest! {
-        #[test]
-        fn chunks_in_any_pieces_are_the_body(
-            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..400), 0..12),
-            step in 1usize..700,
-        ) {
-            let mut answer = CHUNKED.as_bytes().to_vec();
-            for chunk in &chunks {
-                answer.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-                answer.extend_from_slice(chunk);
-                answer.extend_from_slice(b"\r\n");
-            }
-            answer.extend_from_slice(b"0\r\n\r\n");
-            let (status, body) = read(&answer, step).unwrap();
-            prop_assert_eq!(status, 200);
-            prop_assert_eq!(body, chunks.concat());
-        }
-
-        #[test]
-        fn any_answer_is_survived(answer in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = read(&answer, 50);
-            let _ = read(&[CHUNKED.as_bytes(), &answer].concat(), 50);
-        }
-    }
-
-    #[test]
-    fn a_body_that_is_cut_off_is_an_error_and_no_end() {
-        for body in ["5\r\nab", "5\r\nabcde\r\n", "5", ""] {
-            let error = read(format!("{CHUNKED}{body}").as_bytes(), 9).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{body:?}");
-        }
-        let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc";
-        assert!(read(cut, 9).is_err());
-    }
-
-    #[test]
-    fn other_framings_are_read_too() {
-        let answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 3\r\n\r\nabcmore";
-        assert_eq!(read(answer, 9).unwrap(), (404, b"abc".to_vec()));
-        let answer = b"HTTP/1.0 200 OK\r\n\r\nabc";
-        assert_eq!(read(answer, 9).unwrap(), (200, b"abc".to_vec()));
-    }
-
-    #[test]
-    fn what_is_no_http_says_so() {
-        for answer in ["SSH-2.0-x\r\n\r\n", "HTTP/1.1 x\r\n\r\n"] {
-            let error = read(answer.as_bytes(), 99).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{answer:?}");
-        }
-        for size in [
-            "xyz\r\n",
-            "12x\r\n",
-            "\r\n",
-            "ffffffffffffffff\r\n",
-            "3\r\nabcde",
-        ] {
-            let error = read(format!("{CHUNKED}{size}").as_bytes(), 99).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{size:?}");
-        }
-    }
-}
+mod tests;

@@ -285,3 +285,95 @@ pub(super) fn image(container: &ContainerInspectResponse) -> String {
         _ => short_id(id).to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bollard::models::{ContainerConfig, ContainerState};
+
+    fn container(id: &str, labels: &[(&str, &str)]) -> ContainerInspectResponse {
+        let labels = labels.iter().map(|(k, v)| (k.to_string(), v.to_string()));
+        ContainerInspectResponse {
+            id: Some(id.to_owned()),
+            name: Some(format!("/{id}-name")),
+            config: Some(ContainerConfig {
+                labels: Some(labels.collect()),
+                ..ContainerConfig::default()
+            }),
+            state: Some(ContainerState {
+                exit_code: Some(137),
+                finished_at: Some("2026-01-01T00:00:10Z".into()),
+                started_at: Some("2026-01-01T00:00:10.1Z".into()),
+                ..ContainerState::default()
+            }),
+            ..ContainerInspectResponse::default()
+        }
+    }
+
+    async fn following(containers: &[&ContainerInspectResponse]) -> KnownContainers {
+        let mut known = KnownContainers::default();
+        for container in containers {
+            let ask = Ask::window(container, crate::domain::log::Window::ALL);
+            let stream = tokio::spawn(async {}).abort_handle();
+            known.insert(Known::new(container, ask, Position::default(), stream));
+        }
+        known
+    }
+
+    #[tokio::test]
+    async fn an_end_is_told_with_all_that_is_known_of_it() {
+        let one = container("one", &[]);
+        let mut known = following(&[&one]).await;
+        known.count(std::slice::from_ref(&one));
+        assert_eq!(known.how_it_ended("one", Some(&one)), "exit 137");
+        let mut killed = one.clone();
+        killed.state.as_mut().unwrap().oom_killed = Some(true);
+        let told = known.how_it_ended("one", Some(&killed));
+        assert_eq!(told, "exit 137, out of memory");
+        assert_eq!(known.how_it_ended("one", None), "removed");
+        known.get_mut("one").unwrap().exit_code = Some(3);
+        known.count(&[one, container("two", &[])]);
+        let told = known.how_it_ended("one", None);
+        assert_eq!(told, "exit 3, instance one-name, removed");
+    }
+
+    #[tokio::test]
+    async fn a_new_container_takes_the_place_with_its_number() {
+        let first = container("a", &[(NUMBER, "1")]);
+        let second = container("b", &[(NUMBER, "2")]);
+        let mut known = following(&[&first, &second]).await;
+        let new = container("c", &[(NUMBER, "2")]);
+        known.count(&[first.clone(), second.clone(), new.clone()]);
+        assert_eq!(known.replaced_by(&new), None, "both are still there");
+        known.count(&[first, new.clone()]);
+        assert_eq!(known.replaced_by(&new).as_deref(), Some("b"));
+        assert_eq!(known.replaced_by(&container("d", &[(NUMBER, "3")])), None);
+        let task = |id: &str, name: &str| container(id, &[(TASK, name)]);
+        let mut swarm = following(&[&task("x", "shop_web.2.0kq")]).await;
+        swarm.count(&[]);
+        let next = swarm.replaced_by(&task("y", "shop_web.2.7fz"));
+        assert_eq!(next.as_deref(), Some("x"));
+    }
+
+    #[tokio::test]
+    async fn that_none_is_left_is_told_once_each_time() {
+        let one = container("one", &[]);
+        let mut known = following(&[&one]).await;
+        known.get_mut("one").unwrap().life = Life::Gone;
+        known.count(std::slice::from_ref(&one));
+        assert!(!known.is_forsaken(), "one was made and not started yet");
+        known.count(&[]);
+        assert!(known.is_forsaken());
+        assert!(!known.is_forsaken());
+    }
+
+    #[test]
+    fn lines_are_divided_soon_after_the_end() {
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        let one = container("one", &[]);
+        let until = end_of_last_run(&one, false);
+        assert_eq!(until, at("2026-01-01T00:00:10.05Z"));
+        let until = end_of_last_run(&one, true);
+        assert_eq!(until, at("2026-01-01T00:00:10.025Z"));
+    }
+}

@@ -1,0 +1,90 @@
+//! Framings, in any pieces.
+
+use super::*;
+use proptest::prelude::*;
+
+/// Reads an answer that comes in pieces of `step` bytes, and then ends.
+fn read(answer: &[u8], step: usize) -> io::Result<(u16, Vec<u8>)> {
+    let head = memchr::memmem::find(answer, b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
+    let (status, framing) = read_head(&answer[..head])?;
+    let mut framed = Framed {
+        buffer: Vec::new(),
+        taken: 0,
+        framing,
+    };
+    let mut pieces = answer[head..].chunks(step);
+    let mut all = Vec::new();
+    loop {
+        match framed.piece()? {
+            Piece::Data(bytes) => all.extend_from_slice(bytes),
+            Piece::End => return Ok((status, all)),
+            Piece::Wait => match pieces.next() {
+                Some(piece) => framed.room().extend_from_slice(piece),
+                None => framed.end()?,
+            },
+        }
+    }
+}
+
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nContent-Type: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+proptest! {
+    #[test]
+    fn chunks_in_any_pieces_are_the_body(
+        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..400), 0..12),
+        step in 1usize..700,
+    ) {
+        let mut answer = CHUNKED.as_bytes().to_vec();
+        for chunk in &chunks {
+            answer.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            answer.extend_from_slice(chunk);
+            answer.extend_from_slice(b"\r\n");
+        }
+        answer.extend_from_slice(b"0\r\n\r\n");
+        let (status, body) = read(&answer, step).unwrap();
+        prop_assert_eq!(status, 200);
+        prop_assert_eq!(body, chunks.concat());
+    }
+
+    #[test]
+    fn any_answer_is_survived(answer in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = read(&answer, 50);
+        let _ = read(&[CHUNKED.as_bytes(), &answer].concat(), 50);
+    }
+}
+
+#[test]
+fn a_body_that_is_cut_off_is_an_error_and_no_end() {
+    for body in ["5\r\nab", "5\r\nabcde\r\n", "5", ""] {
+        let error = read(format!("{CHUNKED}{body}").as_bytes(), 9).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{body:?}");
+    }
+    let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc";
+    assert!(read(cut, 9).is_err());
+}
+
+#[test]
+fn other_framings_are_read_too() {
+    let answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 3\r\n\r\nabcmore";
+    assert_eq!(read(answer, 9).unwrap(), (404, b"abc".to_vec()));
+    let answer = b"HTTP/1.0 200 OK\r\n\r\nabc";
+    assert_eq!(read(answer, 9).unwrap(), (200, b"abc".to_vec()));
+}
+
+#[test]
+fn what_is_no_http_says_so() {
+    for answer in ["SSH-2.0-x\r\n\r\n", "HTTP/1.1 x\r\n\r\n"] {
+        let error = read(answer.as_bytes(), 99).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{answer:?}");
+    }
+    for size in [
+        "xyz\r\n",
+        "12x\r\n",
+        "\r\n",
+        "ffffffffffffffff\r\n",
+        "3\r\nabcde",
+    ] {
+        let error = read(format!("{CHUNKED}{size}").as_bytes(), 99).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{size:?}");
+    }
+}
