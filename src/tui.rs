@@ -296,6 +296,7 @@ where
         for msg in batch.drain(..) {
             wanted.extend(update::update(app, msg));
         }
+        is_urgent |= std::mem::take(&mut app.is_awaited);
     }
 }
 

@@ -139,6 +139,8 @@ pub struct App {
     pub timeline: TimelinePane,
     /// The exit code, once the console is to be left.
     pub leaving: Option<u8>,
+    /// Whether something that was waited for has come: it is drawn at once, as after a key.
+    pub is_awaited: bool,
 }
 
 impl App {
@@ -178,6 +180,7 @@ impl App {
             runbook: RunbookPane::default(),
             timeline: TimelinePane::default(),
             leaving: None,
+            is_awaited: false,
             setup,
         }
     }

@@ -51,6 +51,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::LogPage { wanted, page } => {
             let height = logs::height(app);
             app.logs.put_page(wanted, page, height);
+            app.is_awaited = true;
             logs::look_on(app)
         }
         Msg::Sampled(signals) => {

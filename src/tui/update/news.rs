@@ -121,6 +121,11 @@ fn deploys(before: &Inventory, after: &Inventory) -> Vec<(Service, Service)> {
 
 /// Pieces of a log came. Those of a log that was closed were on their way already.
 pub(super) fn log(app: &mut App, slot: u32, pieces: Vec<LogPiece>) -> Vec<Effect> {
+    let is_first = app
+        .logs
+        .source(slot)
+        .is_some_and(|f| f.truth.state == State::Waiting);
+    app.is_awaited |= is_first;
     for note in app.logs.push(slot, pieces, app.now) {
         let grade = match note.kind {
             LogNoteKind::Gap | LogNoteKind::Reconnecting | LogNoteKind::Ended => Grade::Warning,
