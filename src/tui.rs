@@ -209,7 +209,7 @@ where
                 match effect {
                     Effect::Suspend => {
                         leave(Away::Stop)?;
-                        screen.clear().map_err(std::io::Error::other)?;
+                        repaint(screen)?;
                         is_urgent = true;
                     }
                     Effect::Open { tool, line } => {
@@ -218,12 +218,12 @@ where
                         let shown = show(&effects, tool, line, leave)?;
                         input = had_input.then(&mut open_input);
                         returned_at = Some(Instant::now());
-                        screen.clear().map_err(std::io::Error::other)?;
+                        repaint(screen)?;
                         is_urgent = true;
                         wanted.extend(update::update(app, Msg::Shown(shown)));
                     }
                     Effect::Redraw => {
-                        screen.clear().map_err(std::io::Error::other)?;
+                        repaint(screen)?;
                         is_urgent = true;
                     }
                     effect => {
@@ -298,6 +298,21 @@ where
         }
         is_urgent |= std::mem::take(&mut app.is_awaited);
     }
+}
+
+/// Draws everything anew with the next frame. Unlike [`Terminal::clear`] it asks the terminal nothing: the answer is read
+/// where keys are, and the reader of an input stream that is open, or was just dropped, stands in its way.
+fn repaint<B: Backend>(screen: &mut Terminal<B>) -> std::io::Result<()>
+where
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    screen
+        .backend_mut()
+        .clear()
+        .map_err(std::io::Error::other)?;
+    // Forgets the last frame; the one before it was forgotten when that was drawn.
+    screen.swap_buffers();
+    Ok(())
 }
 
 /// The next event of the input; `None` at its end.

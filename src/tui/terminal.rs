@@ -26,9 +26,6 @@ use tokio::io::AsyncWriteExt as _;
 /// tmux answers in milliseconds, or not at all.
 const TMUX_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long the reader of an input stream that was dropped may take to let go of the terminal; it takes less than one.
-const LET_GO: Duration = Duration::from_millis(20);
-
 /// What the terminal is given back for.
 #[derive(Debug)]
 pub enum Away {
@@ -108,8 +105,6 @@ impl Guard {
                 Back::Continued
             }
             Away::Run(mut program) => {
-                // A stream's reader holds a lock until it has stopped: this waits for it.
-                let _ = crossterm::event::poll(LET_GO);
                 restore();
                 // In the same process group: its Ctrl-Z stops the whole job, and `fg` continues it.
                 let modes = rustix::termios::tcgetattr(io::stdin());

@@ -30,3 +30,4 @@ mod roll_back;
 mod runbook;
 mod shop;
 mod signals;
+mod take_out;
