@@ -1,10 +1,11 @@
 //! The log of one container as a stream of blocks.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use bollard::models::ContainerInspectResponse;
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use super::position::{Position, is_wanted};
 use super::{BLOCK_BYTES, OUT_OF_ORDER};
@@ -116,6 +117,8 @@ pub(in crate::runtime::docker) struct Source {
     skip: u64,
     resumed: Option<Position>,
     position: Position,
+    /// When the block is sent, however small.
+    timer: Pin<Box<Sleep>>,
     /// Lines given so far.
     pub(super) given: u64,
     /// The time of the first line of the stream, wanted or not.
@@ -148,6 +151,7 @@ impl Source {
             skip: ask.resume.map_or(0, |p| p.again()),
             resumed: ask.resume,
             position: ask.resume.unwrap_or_default(),
+            timer: Box::pin(tokio::time::sleep(BLOCK_AGE)),
             given: 0,
             first: None,
             beyond: None,
@@ -227,7 +231,7 @@ impl Source {
     pub(in crate::runtime::docker) async fn next(
         &mut self,
     ) -> Result<Option<LogBlock>, RuntimeError> {
-        let mut deadline = None;
+        let mut is_timed = false;
         loop {
             if self.block.bytes.len() >= BLOCK_BYTES && self.checked > 0 {
                 return Ok(Some(self.take()));
@@ -242,15 +246,15 @@ impl Source {
                     }
                 };
             };
-            if self.checked > 0 && deadline.is_none() {
-                deadline = Some(Instant::now() + BLOCK_AGE);
+            // One timer a block: one a read would cost more than the read.
+            if self.checked > 0 && !is_timed {
+                is_timed = true;
+                self.timer.as_mut().reset(Instant::now() + BLOCK_AGE);
             }
-            let filled = match deadline {
-                None => body.fill().await,
-                Some(deadline) => match tokio::time::timeout_at(deadline, body.fill()).await {
-                    Ok(filled) => filled,
-                    Err(_late) => return Ok(Some(self.take())),
-                },
+            let filled = tokio::select! {
+                biased;
+                filled = body.fill() => filled,
+                () = &mut self.timer, if is_timed => return Ok(Some(self.take())),
             };
             if let Err(error) = filled.and_then(|()| self.decode()) {
                 // The line under way comes again, whole, when the stream is resumed.
