@@ -148,7 +148,7 @@ fn the_shipped_file_says_the_defaults() {
         all.push('\n');
     }
     let config = read(&all).unwrap();
-    assert!(config.hosts.contains_key("prod-1") && config.services.len() == 2);
+    assert!(config.hosts.contains_key("prod-1") && config.services.len() == 3);
 }
 
 #[test]
