@@ -181,7 +181,7 @@ fn a_page_of_a_file_meets_what_is_held() {
     rings.add(0);
     let file = reader.open(LogPosition {
         offset: 40,
-        ..position.clone()
+        ..position
     });
     rings.ring_mut(0).unwrap().opened(file.clone());
     let at = |places: &[u64]| {
