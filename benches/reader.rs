@@ -14,6 +14,8 @@ use lastgood::runtime;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinHandle;
 
 const ROUNDS: usize = 3;
 
@@ -31,7 +33,7 @@ fn main() {
     let service = tokio.block_on(find(container));
     if let Some(lines) = arguments.get(1) {
         let lines = lines.parse().unwrap();
-        tokio.block_on(follow(&service, lines));
+        tokio.block_on(follow(service, lines));
         return;
     }
     for _ in 0..ROUNDS {
@@ -39,7 +41,7 @@ fn main() {
         let bytes = ceiling(container);
         let ceiling = begun.elapsed();
         let (begun, cpu) = (Instant::now(), cpu_time());
-        let lines = tokio.block_on(read(&service));
+        let lines = tokio.block_on(read(service.clone()));
         let (took, cpu) = (begun.elapsed(), cpu_time().saturating_sub(cpu));
         let rate = |took: Duration| lines as f64 / took.as_secs_f64();
         println!(
@@ -76,57 +78,58 @@ fn ceiling(container: &str) -> usize {
     }
 }
 
-async fn read(service: &Service) -> usize {
-    let (to, mut from) = tokio::sync::mpsc::channel(16);
-    let settings = ServiceSettings::default();
-    let request = LogRequest::default();
-    let reading = runtime::read_logs(&Host::Local, service, &settings, &request, to);
-    let counting = async {
-        let mut lines = 0;
-        while let Some(event) = from.recv().await {
-            if let LogEvent::Block(block) = event {
-                lines += block.lines.len();
-            }
+/// Reads in a task of its own, as the product does: the thread that waits for the socket reads it too.
+fn start(service: Service, request: LogRequest) -> (Receiver<LogEvent>, JoinHandle<()>) {
+    let (to, from) = tokio::sync::mpsc::channel(16);
+    let reading = tokio::spawn(async move {
+        let settings = ServiceSettings::default();
+        runtime::read_logs(&Host::Local, &service, &settings, &request, to)
+            .await
+            .unwrap();
+    });
+    (from, reading)
+}
+
+async fn read(service: Service) -> usize {
+    let (mut from, reading) = start(service, LogRequest::default());
+    let mut lines = 0;
+    while let Some(event) = from.recv().await {
+        if let LogEvent::Block(block) = event {
+            lines += block.lines.len();
         }
-        lines
-    };
-    let (result, lines) = tokio::join!(reading, counting);
-    result.unwrap();
+    }
+    reading.await.unwrap();
     lines
 }
 
-async fn follow(service: &Service, wanted: usize) {
-    let (to, mut from) = tokio::sync::mpsc::channel(16);
-    let settings = ServiceSettings::default();
+async fn follow(service: Service, wanted: usize) {
     let request = LogRequest {
         follow: true,
         tail: Some(0),
         ..LogRequest::default()
     };
-    let reading = runtime::read_logs(&Host::Local, service, &settings, &request, to);
-    let counting = async {
-        let mut lines = 0;
-        let mut begun = None;
-        while let Some(event) = from.recv().await {
-            if let LogEvent::Block(block) = event {
-                let (at, cpu) = *begun.get_or_insert_with(|| (Instant::now(), cpu_time()));
-                lines += block.lines.len();
-                if lines >= wanted {
-                    let (took, cpu) = (at.elapsed(), cpu_time().saturating_sub(cpu));
-                    println!(
-                        "{lines} lines followed: {:.0}/s, {:.1} % of a core, {:.2} µs of CPU a line",
-                        lines as f64 / took.as_secs_f64(),
-                        cpu.as_secs_f64() / took.as_secs_f64() * 100.0,
-                        cpu.as_secs_f64() * 1e6 / lines as f64,
-                    );
-                    break;
-                }
-            }
+    let (mut from, reading) = start(service, request);
+    let mut lines = 0;
+    let mut begun = None;
+    while let Some(event) = from.recv().await {
+        let LogEvent::Block(block) = event else {
+            continue;
+        };
+        let (at, cpu) = *begun.get_or_insert_with(|| (Instant::now(), cpu_time()));
+        lines += block.lines.len();
+        if lines >= wanted {
+            let (took, cpu) = (at.elapsed(), cpu_time().saturating_sub(cpu));
+            println!(
+                "{lines} lines followed: {:.0}/s, {:.1} % of a core, {:.2} µs of CPU a line",
+                lines as f64 / took.as_secs_f64(),
+                cpu.as_secs_f64() / took.as_secs_f64() * 100.0,
+                cpu.as_secs_f64() * 1e6 / lines as f64,
+            );
+            break;
         }
-        drop(from);
-    };
-    let (result, ()) = tokio::join!(reading, counting);
-    result.unwrap();
+    }
+    drop(from);
+    reading.await.unwrap();
 }
 
 /// What this process has used so far.
