@@ -313,7 +313,7 @@ pub enum LogEvent {
     /// The lines that follow are read from this place of this file on, and have their own places in it. A source
     /// that is no file never says so.
     Opened(LogPosition),
-    /// Lines.
+    /// Lines; none at all where a follow has only just opened its source, so that one that is silent is known to be open.
     Block(LogBlock),
     /// A seam.
     Note(LogNote),

@@ -34,7 +34,7 @@ use regex::bytes::Regex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::analysis::line_pattern::LinePattern;
-use crate::domain::log::{LogEvent, LogNoteKind, LogPosition, LogRequest};
+use crate::domain::log::{LogBlock, LogEvent, LogNoteKind, LogPosition, LogRequest};
 use crate::domain::service::ServiceId;
 
 pub use last::LastLines;
@@ -333,6 +333,7 @@ async fn follow(
     let mut looked_at = Instant::now();
     // Whether something changed since new files were last looked for.
     let mut is_owed = false;
+    let mut is_told = false;
     loop {
         // Registered before reading, so that a change during the read is not missed.
         let notified = changed.notified();
@@ -348,6 +349,12 @@ async fn follow(
             () = to.closed() => return Ok(()),
         };
         all = read;
+        // It is open, though nothing may come for long.
+        if !std::mem::replace(&mut is_told, true)
+            && to.send(LogEvent::Block(LogBlock::default())).await.is_err()
+        {
+            return Ok(());
+        }
         if is_look_due {
             looked_at = Instant::now();
             is_owed = false;

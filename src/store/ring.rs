@@ -339,13 +339,14 @@ impl Ring {
         }
         let (chunk, row) = self.find(number)?;
         // Seams have a time too, but it is ours and not that of the source.
-        let rows = self.chunks[chunk].rows[row..].iter();
-        let first = rows.clone().find(|row| !row.has(NOTE))?;
+        let is_line = |row: &&Row| !row.has(NOTE);
+        let own = self.chunks[chunk].rows[row..].iter();
+        let later = self.chunks.iter().skip(chunk + 1).flat_map(|c| &c.rows);
+        let mut rows = own.chain(later).filter(is_line);
+        let first = *rows.next()?;
         let at = first.at()?;
-        let same = rows
-            .take_while(|row| row.at == first.at)
-            .filter(|row| !row.has(NOTE))
-            .count();
+        // All of them, neighbours or not: lines may be a little out of order.
+        let same = 1 + rows.filter(|row| row.at == first.at).count();
         let held: u64 = self.chunks.iter().skip(chunk).map(Chunk::lines).sum();
         let dropped: u64 = self
             .chunks

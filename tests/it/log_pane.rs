@@ -38,7 +38,7 @@ fn a_file_is_searched_and_read_where_it_is_not_held() {
     terminal.wait_for("line 1240");
 
     // Back to the end, and what comes while it is followed.
-    terminal.keys("\x1bG");
+    terminal.keys("G");
     terminal.wait_for("FOLLOW");
     let mut file = OpenOptions::new().append(true).open(&log).unwrap();
     writeln!(file, "2025-12-26 23:00:00 ERROR the newest line").unwrap();
@@ -129,7 +129,7 @@ fn each_source_tells_its_truth() {
     let talks = format!("{}:1", unique("talks"));
     docker.image(
         &talks,
-        "i=0; while true; do i=$((i+1)); echo talk $i; usleep 200000; done",
+        "i=0; while true; do i=$((i+1)); echo talk $i; sleep 1; done",
     );
     let ends = format!("{}:1", unique("ends"));
     docker.image(&ends, "echo last words; sleep 2; exit 3");
@@ -137,7 +137,8 @@ fn each_source_tells_its_truth() {
     docker.start("ender", &ends, &[]);
     let sandbox = Sandbox::new("truth").with("DOCKER_HOST", &private.host());
     let terminal = Terminal::start(&sandbox, &["tui"], (160, 40));
-    terminal.wait_for("talker");
+    terminal.wait_for("No checkpoint yet");
+    terminal.wait_for("docker");
     // Both containers, marked as one group, are one log.
     terminal.keys("1*");
     terminal.wait_for("last words");

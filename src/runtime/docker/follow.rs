@@ -18,7 +18,7 @@ use super::connect::{Engine, quick};
 use super::events::container_events;
 use super::inspect::{containers_of, inspect_container};
 use super::logs::{Ask, Position, Source, read_closed};
-use crate::domain::log::{LogEvent, LogNoteKind, LogRequest, Window};
+use crate::domain::log::{LogBlock, LogEvent, LogNoteKind, LogRequest, Window};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service};
 use crate::host::Host;
@@ -66,6 +66,8 @@ pub(super) async fn follow(
         engine,
     };
     follower.begin_all(&containers).await?;
+    // It is open, though it may have nothing to say for long. Nobody listening is found out by the loop.
+    let _ = to.send(LogEvent::Block(LogBlock::default())).await;
     while !to.is_closed() {
         if let Err(error) = follower.watch().await {
             follower.reconnect(error).await;

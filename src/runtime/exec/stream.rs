@@ -81,6 +81,10 @@ pub(super) async fn read(
             .map(|pipe| tokio::spawn(forward(pipe, Stream::Stderr, lines.clone()))),
     ];
     drop(lines);
+    if request.follow {
+        // It runs, though it may print nothing for long.
+        let _ = to.send(LogEvent::Block(LogBlock::default())).await;
+    }
     let mut last = LastLines::new(request);
     loop {
         let block = tokio::select! {

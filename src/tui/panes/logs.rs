@@ -537,7 +537,7 @@ pub fn short_name(id: &ServiceId, all: &[Followed]) -> String {
     } else {
         id.to_string()
     };
-    format::cut(SafeText::from_text(&name).as_str(), 24)
+    format::cut(SafeText::from_text(&name).as_str(), 40)
 }
 
 #[cfg(test)]

@@ -68,6 +68,9 @@ impl Truth {
 
     /// Lines came.
     pub(super) fn lines(&mut self, block: &PreparedBlock, now: Timestamp) {
+        if block.lines() == 0 {
+            return;
+        }
         let is_past_read = self
             .began_at
             .is_some_and(|at| format::elapsed_ms(at, now) >= PAST_READ_MS);

@@ -30,7 +30,8 @@ impl Columns {
         let has_head = width >= 60;
         let most = if width >= 100 { 16 } else { 10 };
         let names: Vec<(u32, String)> = if sources.len() > 1 {
-            let name = |id| format::cut(&short_name(id, sources), most);
+            // The ends of long names tell them apart: their beginnings are often those of a project.
+            let name = |id| format::cut_left(&short_name(id, sources), most);
             sources.iter().map(|f| (f.slot, name(f.id()))).collect()
         } else {
             Vec::new()
