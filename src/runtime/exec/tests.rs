@@ -237,7 +237,9 @@ async fn a_logs_command_is_ended_when_nobody_listens() {
     };
     let task =
         tokio::spawn(async move { read_logs(&id(), &settings(commands), &request, to).await });
-    events.recv().await.unwrap();
+    // First that it runs, then its line.
+    let is_line = |event| matches!(event, LogEvent::Block(block) if !block.is_empty());
+    while !is_line(events.recv().await.unwrap()) {}
     drop(events);
     task.await.unwrap().unwrap();
     let pid: u32 = fs::read_to_string(&mark).unwrap().trim().parse().unwrap();
