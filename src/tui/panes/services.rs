@@ -11,7 +11,7 @@
 //! ╚════════════════════════════╝
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use ratatui::Frame;
@@ -38,8 +38,9 @@ pub struct ServicesPane {
     pub selected: Option<ServiceId>,
     /// What was last seen of it.
     last: Option<Service>,
-    /// Services whose logs are shown together; empty for that of the selected one alone.
-    marked: BTreeSet<ServiceId>,
+    /// Services whose logs are shown together, as they were last seen: they stay marked while their engine is away.
+    /// Empty for the log of the selected one alone.
+    marked: BTreeMap<ServiceId, Option<Service>>,
 }
 
 impl ServicesPane {
@@ -53,6 +54,7 @@ impl ServicesPane {
                 .map(|s| s.id.clone());
         }
         self.reading = Reading::fresh(inventory, now);
+        self.see_marked();
         if let Some(found) = self.find_selected() {
             self.last = Some(found.clone());
         }
@@ -73,38 +75,47 @@ impl ServicesPane {
 
     /// The services whose logs are shown: the marked ones that were found, else the selected one.
     pub fn chosen(&self) -> impl Iterator<Item = &Service> {
-        let found = self.reading.value().map(|inventory| &inventory.services);
         let alone = if self.marked.is_empty() {
             self.selected()
         } else {
             None
         };
-        found
-            .into_iter()
-            .flatten()
-            .filter(|service| self.marked.contains(&service.id))
-            .chain(alone)
+        self.marked.values().flatten().chain(alone)
     }
 
     /// Whether a service is marked.
     pub fn is_marked(&self, id: &ServiceId) -> bool {
-        self.marked.contains(id)
+        self.marked.contains_key(id)
     }
 
     /// Shows the logs of these services.
     pub fn open(&mut self, services: Vec<ServiceId>) {
         self.selected = services.first().cloned();
         if services.len() > 1 {
-            self.marked = services.into_iter().collect();
+            self.marked = services.into_iter().map(|id| (id, None)).collect();
+            self.see_marked();
         }
     }
 
     /// Marks the selected service, or takes its mark away.
     pub fn toggle_mark(&mut self) {
         if let Some(id) = self.selected.clone()
-            && !self.marked.remove(&id)
+            && self.marked.remove(&id).is_none()
         {
-            self.marked.insert(id);
+            self.marked.insert(id, None);
+            self.see_marked();
+        }
+    }
+
+    /// Takes over how the marked services are seen now.
+    fn see_marked(&mut self) {
+        let Some(inventory) = self.reading.value() else {
+            return;
+        };
+        for (id, seen) in &mut self.marked {
+            if let Some(found) = inventory.find(id) {
+                *seen = Some(found.clone());
+            }
         }
     }
 
@@ -120,10 +131,11 @@ impl ServicesPane {
             .filter(|id| id.host == selected.host && id.group == selected.group)
             .cloned()
             .collect();
-        if group.iter().all(|id| self.marked.contains(id)) {
-            self.marked.retain(|id| !group.contains(id));
+        if group.iter().all(|id| self.marked.contains_key(id)) {
+            self.marked.retain(|id, _| !group.contains(id));
         } else {
-            self.marked.extend(group);
+            self.marked.extend(group.into_iter().map(|id| (id, None)));
+            self.see_marked();
         }
     }
 

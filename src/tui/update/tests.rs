@@ -314,6 +314,26 @@ fn a_recreated_service_stays_selected_while_it_is_gone() {
 }
 
 #[test]
+fn marked_services_stay_one_log_while_their_engine_is_away() {
+    let mut app = broken(120, 40);
+    type_in(&mut app, "1*");
+    let names = |app: &App| -> Vec<String> {
+        let sources = app.logs.sources.iter();
+        sources.map(|f| f.id().name.clone()).collect()
+    };
+    assert_eq!(names(&app), ["backend", "db", "redis-1", "worker"]);
+    let mut away = inventory();
+    away.services.clear();
+    let effects = update(&mut app, Msg::Inventory(away));
+    assert_eq!(names(&app), ["backend", "db", "redis-1", "worker"]);
+    assert!(!effects.iter().any(|e| matches!(e, Effect::Cancel(_))));
+    // Once it is back: the selected service alone again.
+    update(&mut app, Msg::Inventory(inventory()));
+    type_in(&mut app, "*");
+    assert_eq!(names(&app), ["backend"]);
+}
+
+#[test]
 fn a_failure_keeps_what_was_known_and_says_that_it_is_old() {
     let mut app = broken(120, 40);
     let problem = Problem {
