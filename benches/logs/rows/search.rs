@@ -19,8 +19,6 @@ const SEARCHES: &[(&str, &str, bool)] = &[
 pub(super) fn measure(bench: &Bench<'_>) -> Fallible<Vec<Line>> {
     let log = bench.big_log()?;
     let (work, peers, name) = (bench.work, bench.peers, log.name());
-    // A name without a folder may be that of a service.
-    let own_name = format!("./{name}");
     let mut rows = Vec::new();
     for (what, expression, any_case) in SEARCHES {
         let flags: &[&str] = if *any_case { &["-i"] } else { &[] };
@@ -45,7 +43,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Fallible<Vec<Line>> {
             (*expression).to_owned()
         };
         let lastgood = bench.repeat(3, || {
-            let arguments = ["logs", &own_name, "--grep", &own, "--raw"];
+            let arguments = ["logs", &name, "--grep", &own, "--raw"];
             let ran = process::run(&work.lastgood(&arguments), true)?;
             match expected {
                 Some(lines) if lines != ran.lines => {
