@@ -1,9 +1,9 @@
 //! Services run by PM2: what its daemons supervise, and what the applications write.
 //!
-//! Each user has a daemon of its own. It is asked over its sockets ([`amp`]), which takes a millisecond; the `pm2`
+//! Each user has a daemon of its own. It is asked over its sockets (`amp`), which takes a millisecond; the `pm2`
 //! command takes half a second and starts a daemon where none runs, so that an outage would read as "no
 //! applications". What PM2 knows of an application includes its whole environment, so only named fields are ever
-//! read ([`list`]). This module only asks.
+//! read (`list`). This module only asks.
 
 use std::time::{Duration, Instant};
 
