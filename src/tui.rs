@@ -51,10 +51,11 @@ use outlet::Tool;
 use terminal::{Away, Back};
 use theme::Theme;
 
-/// Data alone is drawn at most this often: ten times a second; four on a wall, to a terminal that takes its time, and
-/// while lines come faster than anyone reads.
+/// Data alone is drawn at most this often: ten times a second; four on a wall and to a terminal that takes its time;
+/// three while lines come faster than anyone reads, since each frame is then another page.
 const FRAME: Duration = Duration::from_millis(100);
 const SLOW_FRAME: Duration = Duration::from_millis(250);
+const FLOOD_FRAME: Duration = Duration::from_millis(300);
 /// A terminal that takes a frame only after so long has others waiting.
 const BACKLOG: Duration = Duration::from_millis(50);
 /// Messages that wait for the loop; whoever sends more waits.
@@ -254,7 +255,9 @@ where
             is_dirty = false;
             is_urgent = false;
             let is_slow = drawn_at - begun_at >= BACKLOG;
-            frame = if is_slow || app.focus.is_wall || app.is_flooded() {
+            frame = if app.is_flooded() {
+                FLOOD_FRAME
+            } else if is_slow || app.focus.is_wall {
                 SLOW_FRAME
             } else {
                 FRAME

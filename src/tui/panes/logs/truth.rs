@@ -130,11 +130,9 @@ impl Truth {
 
     /// Whether its words will change though nothing comes.
     pub(super) fn is_busy(&self, now: Timestamp) -> bool {
-        self.rate(now) > 0
-            || self
-                .gap
-                .is_some_and(|(_, _, at)| format::elapsed_ms(at, now) < GAP_SHOWN_MS)
-            || self.silence_ms(now).is_some_and(|ms| ms < 60_000)
+        // Silence is told from half a minute on, in seconds until it is a minute.
+        let is_counted = |ms: u64| (SILENT_MS - 1000..60_000).contains(&ms);
+        self.rate(now) > 0 || self.silence_ms(now).is_some_and(is_counted)
     }
 
     /// How long nothing came, once something did.
