@@ -38,7 +38,7 @@ fn text(effects: &[Effect]) -> String {
 }
 
 fn written(app: &mut App) -> Vec<Effect> {
-    update(app, Msg::Written(Ok(safe("/work/x.log"))))
+    update(app, Msg::Written(Ok(safe("/srv/x.log"))))
 }
 
 fn says(app: &App, text: &str) -> bool {
@@ -99,7 +99,7 @@ fn everything_that_is_shown_is_saved_in_steps() {
         .collect();
     let expected: Vec<String> = (0..60).map(|n| n.to_string()).collect();
     assert_eq!(numbers, expected);
-    assert!(says(&app, "Saved 60 lines to /work/x.log"));
+    assert!(says(&app, "Saved 60 lines to /srv/x.log"));
     // How far it was is no message to keep.
     assert!(!says(&app, "Saving"));
     assert!(app.logs.export.is_none());
@@ -210,7 +210,7 @@ fn a_file_that_cannot_be_written_is_told_and_another_can_be_tried() {
     save(&mut app, "x.log");
     let problem = Problem {
         kind: ErrorKind::Refused,
-        text: safe("/work/x.log exists already: nothing was saved"),
+        text: safe("/srv/x.log exists already: nothing was saved"),
         lines: Vec::new(),
         fix: None,
         is_broken: false,
