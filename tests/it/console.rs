@@ -114,17 +114,7 @@ fn the_console_in_tmux_suspends_resumes_and_quits() {
 
     tmux.resize((80, 24));
     tmux.wait_for("backend");
-    tmux.keys(&["?"]);
-    tmux.wait_for("Leave the console");
-    tmux.keys(&["Escape"]);
-    tmux.wait_until("help is closed", |screen| {
-        !screen.contains("Leave the console")
-    });
-    tmux.keys(&["q"]);
-    tmux.wait_until("the shell after q", |_| {
-        tmux.variable("alternate_on") == "0"
-    });
-    tmux.is_sane();
+    tmux.console_takes_keys_and_quits();
 }
 
 #[test]

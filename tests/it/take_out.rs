@@ -172,17 +172,7 @@ fn ctrl_z_stops_program_and_console_together_and_ctrl_c_ends_the_program_alone()
     tmux.keys(&["C-c"]);
     tmux.wait_for("ended with signal: 2");
     assert_eq!(tmux.variable("alternate_on"), "1");
-    tmux.keys(&["?"]);
-    tmux.wait_for("Leave the console");
-    tmux.keys(&["Escape"]);
-    tmux.wait_until("help is closed", |screen| {
-        !screen.contains("Leave the console")
-    });
-    tmux.keys(&["q"]);
-    tmux.wait_until("the shell after q", |_| {
-        tmux.variable("alternate_on") == "0"
-    });
-    tmux.is_sane();
+    tmux.console_takes_keys_and_quits();
 }
 
 #[test]

@@ -309,39 +309,42 @@ impl Rings {
     /// The next (or previous) line behind (or in front of) a place that matches the search.
     pub fn next_match(&self, key: Key, is_forward: bool) -> Option<Key> {
         let finder = self.finder.as_ref()?;
-        let mut key = key;
-        loop {
-            let found = self.nearest(
-                |ring| {
-                    if is_forward {
-                        ring.found_from(ring.behind(key, false)?, finder)
-                    } else {
-                        ring.found_to(ring.in_front(key, false)?, finder)
-                    }
-                },
-                is_forward,
-            )?;
-            if self.is_sieved(found) {
-                return Some(found);
+        self.next_sieved(key, is_forward, |ring, spot| {
+            if is_forward {
+                ring.found_from(spot, finder)
+            } else {
+                ring.found_to(spot, finder)
             }
-            key = found;
-        }
+        })
     }
 
     /// The next (or previous) record that is at least so loud.
     pub fn next_loud(&self, key: Key, level: Level, is_forward: bool) -> Option<Key> {
-        let mut key = key;
+        self.next_sieved(key, is_forward, |ring, spot| {
+            if is_forward {
+                ring.loud_from(spot, level)
+            } else {
+                ring.loud_to(spot, level)
+            }
+        })
+    }
+
+    /// The nearest line behind (or in front of) a place that is found from there on and let through.
+    fn next_sieved(
+        &self,
+        mut key: Key,
+        is_forward: bool,
+        find: impl Fn(&Ring, Spot) -> Option<Spot>,
+    ) -> Option<Key> {
         loop {
-            let found = self.nearest(
-                |ring| {
-                    if is_forward {
-                        ring.loud_from(ring.behind(key, false)?, level)
-                    } else {
-                        ring.loud_to(ring.in_front(key, false)?, level)
-                    }
-                },
-                is_forward,
-            )?;
+            let beside = |ring: &Ring| {
+                if is_forward {
+                    ring.behind(key, false)
+                } else {
+                    ring.in_front(key, false)
+                }
+            };
+            let found = self.nearest(|ring| find(ring, beside(ring)?), is_forward)?;
             if self.is_sieved(found) {
                 return Some(found);
             }

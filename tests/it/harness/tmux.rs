@@ -132,6 +132,21 @@ impl Tmux {
             assert!(is_on, "{mode} is off afterwards:\n{modes}");
         }
     }
+
+    /// Opens and closes the help of the console that runs there, leaves it, and fails unless the terminal is as it was.
+    pub(crate) fn console_takes_keys_and_quits(&self) {
+        self.keys(&["?"]);
+        self.wait_for("Leave the console");
+        self.keys(&["Escape"]);
+        self.wait_until("help is closed", |screen| {
+            !screen.contains("Leave the console")
+        });
+        self.keys(&["q"]);
+        self.wait_until("the shell after q", |_| {
+            self.variable("alternate_on") == "0"
+        });
+        self.is_sane();
+    }
 }
 
 impl Drop for Tmux {
