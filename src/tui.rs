@@ -55,7 +55,7 @@ use theme::Theme;
 /// three while lines come faster than anyone reads, since each frame is then another page.
 const FRAME: Duration = Duration::from_millis(100);
 const SLOW_FRAME: Duration = Duration::from_millis(250);
-const FLOOD_FRAME: Duration = Duration::from_millis(300);
+const FLOOD_FRAME: Duration = Duration::from_millis(333);
 /// A terminal that takes a frame only after so long has others waiting.
 const BACKLOG: Duration = Duration::from_millis(50);
 /// Messages that wait for the loop; whoever sends more waits.

@@ -23,7 +23,7 @@ use crate::analysis::line_pattern::LinePattern;
 use crate::domain::log::{FileHits, Window};
 
 /// How much is read and searched at once.
-pub(super) const SEARCH_BYTES: usize = 256 * 1024;
+pub(super) const SEARCH_BYTES: usize = 512 * 1024;
 /// A message holds at most so many hits.
 const MAX_HITS: usize = 65_536;
 
