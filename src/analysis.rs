@@ -3,6 +3,7 @@
 pub mod align;
 pub mod compare;
 pub mod judge;
+pub mod kept;
 pub mod latency;
 pub mod line_pattern;
 pub mod parse;

@@ -37,7 +37,8 @@ fn bucket(ms: f64, parts: u32) -> usize {
     let us = (ms * 1000.0).clamp(1.0, 9.0e15) as u64;
     let octave = us.ilog2();
     let base = 1u64 << octave;
-    let within = ((us - base) as u128 * u128::from(parts) / u128::from(base)) as u32;
+    // Below 2^53 microseconds, so that the product stays within 64 bits.
+    let within = (((us - base) * u64::from(parts)) >> octave) as u32;
     (octave * parts + within) as usize
 }
 

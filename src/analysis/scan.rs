@@ -3,10 +3,13 @@
 //! `errors`, `slow`, `patterns`, `compare` and the signals of a service all read a [`Scan`]. Bytes may come in
 //! chunks cut anywhere; the result is the same.
 
+mod recall;
 mod record;
+mod skeleton;
 mod tally;
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 use crate::domain::log::Level;
 use crate::domain::settings::RequestRules;
@@ -16,6 +19,8 @@ use super::parse::frame;
 use super::parse::header::{self, Header};
 use super::parse::request::RequestReader;
 use super::parse::time::TimeReader;
+pub use recall::{ByHash, Same};
+use recall::{Recall, Recalled};
 pub use tally::{Counts, RouteTally, Tally};
 
 /// A line longer than this is cut; what follows up to its end is counted, not read.
@@ -117,9 +122,9 @@ pub struct ServiceScan {
     /// Requests of all routes.
     pub total: Tally,
     /// Requests by route.
-    pub routes: HashMap<u64, RouteTally>,
+    pub routes: ByHash<RouteTally>,
     /// Shapes by hash.
-    pub shapes: HashMap<u64, ShapeCount>,
+    pub shapes: ByHash<ShapeCount>,
 }
 
 /// What was read.
@@ -165,6 +170,26 @@ struct Stream {
     open_at: Option<i64>,
     is_open: bool,
     in_trace: bool,
+    /// What is known of the open record, as long as it is one line.
+    recalled: Option<Recalled>,
+}
+
+impl Stream {
+    fn open_record(&mut self, number: u64, at: Option<i64>, text: &[u8]) {
+        self.open.extend_from_slice(text);
+        self.open_line = number;
+        self.open_at = at;
+        self.is_open = true;
+    }
+
+    /// Whether a record is one line that would open a record under any other that is no trace.
+    fn opens_alone(&self, record: &[u8]) -> bool {
+        let expects = self.header.is_timed;
+        let has_header =
+            expects && (record.first().is_some_and(|b| *b == b'{') || header::has_time(record));
+        memchr::memchr(b'\n', record).is_none()
+            && !frame::is_continuation(record, false, expects, has_header)
+    }
 }
 
 /// Lines that wait until the header is learned.
@@ -180,25 +205,37 @@ pub struct Scanner {
     options: ScanOptions,
     scan: Scan,
     streams: Vec<Stream>,
-    by_name: HashMap<Vec<u8>, usize>,
+    by_name: HashMap<Vec<u8>, usize, BuildHasherDefault<Same>>,
     carry: Vec<u8>,
     is_cut: bool,
     colour: Vec<u8>,
     work: record::Work,
+    /// `None` where requests are told by an expression: it may depend on anything.
+    recall: Option<Recall>,
 }
 
 impl Scanner {
     /// A scanner that has read nothing.
     pub fn new(options: ScanOptions) -> Self {
         Self {
+            recall: (!options.requests.is_configured()).then(Recall::default),
             options,
             scan: Scan::default(),
             streams: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: HashMap::default(),
             carry: Vec::new(),
             is_cut: false,
             colour: Vec::new(),
             work: record::Work::default(),
+        }
+    }
+
+    /// A scanner that reads every record in full, to hold the other against.
+    #[cfg(test)]
+    fn without_recall(options: ScanOptions) -> Self {
+        Self {
+            recall: None,
+            ..Self::new(options)
         }
     }
 
@@ -334,6 +371,17 @@ impl Scanner {
     /// Adds a line to the stream's open record, or closes that record and opens the next.
     fn frame(&mut self, index: usize, number: u64, at: Option<i64>, text: &[u8]) {
         let stream = &mut self.streams[index];
+        if !stream.in_trace
+            && let Some(recall) = &mut self.recall
+            && let Some(found) = recall.find(index, text)
+        {
+            self.close(index);
+            let stream = &mut self.streams[index];
+            stream.open_record(number, at, text);
+            stream.recalled = Some(found);
+            return;
+        }
+        let stream = &mut self.streams[index];
         let expects = stream.header.is_timed;
         let has_header = if expects || stream.in_trace {
             text.first().is_some_and(|b| *b == b'{') || header::has_time(text)
@@ -342,6 +390,7 @@ impl Scanner {
         };
         if stream.is_open && frame::is_continuation(text, stream.in_trace, expects, has_header) {
             stream.in_trace |= frame::is_trace(text);
+            stream.recalled = None;
             if stream.open.len() + text.len() < MAX_RECORD {
                 stream.open.push(b'\n');
                 stream.open.extend_from_slice(text);
@@ -353,10 +402,7 @@ impl Scanner {
             return;
         }
         let stream = &mut self.streams[index];
-        stream.open.extend_from_slice(text);
-        stream.open_line = number;
-        stream.open_at = at;
-        stream.is_open = true;
+        stream.open_record(number, at, text);
         stream.in_trace = frame::is_trace(text);
     }
 
@@ -375,7 +421,15 @@ impl Scanner {
             header: &stream.header,
             service: stream.service,
         };
-        record::count(&record, &mut self.options, &mut self.scan, &mut self.work);
+        let (options, scan, work) = (&mut self.options, &mut self.scan, &mut self.work);
+        if let Some(recalled) = stream.recalled.take() {
+            record::count_recalled(&record, &recalled, options, scan, work);
+        } else {
+            // Only a line that opens a record whatever stands above it may be recognised as one.
+            let opens = !stream.in_trace && stream.opens_alone(&open);
+            let recall = self.recall.as_mut().filter(|_| opens);
+            record::count(&record, options, scan, work, recall);
+        }
         let stream = &mut self.streams[index];
         stream.open = open;
         stream.open.clear();

@@ -61,6 +61,8 @@ pub struct Head {
     pub level: Option<Level>,
     /// Where the message starts.
     pub message: usize,
+    /// The number of the column that the time was read from.
+    pub(in crate::analysis) time_column: Option<usize>,
 }
 
 impl Header {
@@ -155,6 +157,7 @@ impl Header {
                 && written.is_none()
             {
                 written = Some(at);
+                head.time_column = Some(index);
             }
             if head.level.is_none() {
                 head.level = cell.level;
@@ -212,6 +215,39 @@ fn skip_blanks(line: &[u8], at: usize) -> usize {
         .iter()
         .position(|b| !matches!(b, b' ' | b'\t'))
         .map_or(line.len(), |n| at + n)
+}
+
+/// Reads a time again where a line of the same look had one: the column of that number starts there. Returns it with
+/// where its column ends.
+pub(in crate::analysis) fn time_at(
+    line: &[u8],
+    start: usize,
+    index: usize,
+) -> Option<(time::Written, usize)> {
+    if start >= line.len() {
+        return None;
+    }
+    let cell = read_cell(line, start, index);
+    cell.at.map(|written| (written, cell.end))
+}
+
+/// The columns of a line that are times: start, end and number of each. `None` where one is written like a time and is
+/// none (`99:99:99`): lines of the same look need not be read alike then.
+pub(in crate::analysis) fn times_of(line: &[u8]) -> Option<Vec<(usize, usize, usize)>> {
+    // Ones make a time of all that is written like one: 11:11:11 on 1111-11-11.
+    let ones = |byte: &u8| if byte.is_ascii_digit() { b'1' } else { *byte };
+    let likely: Vec<u8> = line.iter().map(ones).collect();
+    let times = |line: &[u8]| -> Vec<(usize, usize, usize)> {
+        let mut cells = [None; MAX_COLUMNS];
+        let count = cut(line, &mut cells);
+        let cells = cells[..count].iter().flatten().enumerate();
+        let times = cells.filter(|(_, cell)| cell.column == Column::Time);
+        times
+            .map(|(index, cell)| (cell.start, cell.end, index))
+            .collect()
+    };
+    let found = times(line);
+    (found == times(&likely)).then_some(found)
 }
 
 /// Whether a line starts with a time within its first columns.

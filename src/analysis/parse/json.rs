@@ -165,6 +165,10 @@ pub struct JsonHead<'a> {
     pub level: Option<Level>,
     /// Its message.
     pub message: Option<&'a [u8]>,
+    /// What its time was read from.
+    pub time_value: Option<Value<'a>>,
+    /// What its level was read from.
+    pub level_value: Option<Value<'a>>,
 }
 
 /// Keys of the time.
@@ -193,14 +197,16 @@ pub const MESSAGE_KEYS: &[&str] = &["msg", "message", "event", "@message", "log"
 
 /// Reads time, level and message of an object.
 pub fn read_head<'a>(object: &Object<'a>, times: &mut TimeReader) -> JsonHead<'a> {
-    let at = object.find(TIME_KEYS).and_then(|value| match value {
+    let time_value = object.find(TIME_KEYS);
+    let at = time_value.and_then(|value| match value {
         Value::Number(number) => time::epoch_ms(number),
         Value::Text(text) => time::read(text)
             .and_then(|(written, _)| times.resolve(&written))
             .or_else(|| time::epoch_ms(text)),
         _ => None,
     });
-    let level = object.find(LEVEL_KEYS).and_then(|value| match value {
+    let level_value = object.find(LEVEL_KEYS);
+    let level = level_value.and_then(|value| match value {
         Value::Number(number) => std::str::from_utf8(number)
             .ok()?
             .parse()
@@ -213,7 +219,13 @@ pub fn read_head<'a>(object: &Object<'a>, times: &mut TimeReader) -> JsonHead<'a
         Value::Text(text) => Some(text),
         _ => None,
     });
-    JsonHead { at, level, message }
+    JsonHead {
+        at,
+        level,
+        message,
+        time_value,
+        level_value,
+    }
 }
 
 /// Reads what the object says of a request, one level of nesting deep (`req.method`, `res.statusCode`).

@@ -25,6 +25,10 @@ pub struct RequestFields<'a> {
     rank: u8,
     /// Whether the text speaks of a request (`request completed in …`).
     names_request: bool,
+    /// Where the status was read.
+    pub(in crate::analysis) status_text: &'a [u8],
+    /// Where the duration was read, and the unit it is in if it says none.
+    pub(in crate::analysis) duration_text: (&'a [u8], Unit),
 }
 
 impl<'a> RequestFields<'a> {
@@ -50,6 +54,7 @@ impl<'a> RequestFields<'a> {
                     && (key != b"code" || self.status.is_none())
                 {
                     self.status = Some(status);
+                    self.status_text = value;
                 }
             }
             b"method" | b"http_method" | b"request_method" | b"verb" | b"Method" => {
@@ -81,6 +86,7 @@ impl<'a> RequestFields<'a> {
                     && let Some(ms) = read_duration(value, unit)
                 {
                     self.duration_ms = Some(ms);
+                    self.duration_text = (value, unit);
                     self.rank = rank;
                 }
             }
@@ -89,7 +95,7 @@ impl<'a> RequestFields<'a> {
 }
 
 /// The unit of a number under a key without a unit of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Unit {
     /// Nanoseconds.
     Nanoseconds,
@@ -100,6 +106,7 @@ pub enum Unit {
     /// Seconds.
     Seconds,
     /// Seconds where there is a decimal point, else milliseconds: loggers differ and that is how they do.
+    #[default]
     Guess,
 }
 
@@ -134,7 +141,7 @@ pub fn read_duration(text: &[u8], default: Unit) -> Option<f64> {
     if digits == 0 || digits > 18 {
         return None;
     }
-    let number: f64 = std::str::from_utf8(&text[..digits]).ok()?.parse().ok()?;
+    let number = read_decimal(&text[..digits])?;
     let factor = match &text[digits..] {
         b"" => match default {
             Unit::Nanoseconds => 1e-6,
@@ -158,6 +165,33 @@ pub fn read_duration(text: &[u8], default: Unit) -> Option<f64> {
     Some(number * factor)
 }
 
+/// Reads at most 18 digits with at most one point among them. Up to 15 digits and their power of ten are exact, so that
+/// one division rounds as the standard library does; it reads the rest.
+fn read_decimal(text: &[u8]) -> Option<f64> {
+    let (mut number, mut decimals, mut has_point) = (0u64, 0usize, false);
+    for byte in text {
+        if *byte == b'.' {
+            if has_point {
+                return None;
+            }
+            has_point = true;
+        } else {
+            number = number * 10 + u64::from(byte - b'0');
+            decimals += usize::from(has_point);
+        }
+    }
+    match POWERS.get(decimals) {
+        Some(power) if text.len() <= 15 => {
+            (text.len() > usize::from(has_point)).then(|| number as f64 / power)
+        }
+        _ => std::str::from_utf8(text).ok()?.parse().ok(),
+    }
+}
+
+const POWERS: [f64; 15] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14,
+];
+
 fn trim_value(text: &[u8]) -> &[u8] {
     let start = text
         .iter()
@@ -175,7 +209,7 @@ fn trim_value(text: &[u8]) -> &[u8] {
     &text[start..end.max(start)]
 }
 
-fn read_status(text: &[u8]) -> Option<u16> {
+pub(in crate::analysis) fn read_status(text: &[u8]) -> Option<u16> {
     let text = trim_value(text);
     if text.len() != 3 || !text.iter().all(u8::is_ascii_digit) || !(b'1'..=b'5').contains(&text[0])
     {
@@ -290,7 +324,10 @@ fn read_words<'a>(message: &'a [u8], fields: &mut RequestFields<'a>) {
                         } else {
                             Unit::Seconds
                         };
-                        fields.duration_ms = read_duration(value, unit).or(fields.duration_ms);
+                        if let Some(ms) = read_duration(value, unit) {
+                            fields.duration_ms = Some(ms);
+                            fields.duration_text = (value, unit);
+                        }
                         fields.rank = 4;
                     }
                     _ => fields.take(key, value),
@@ -401,6 +438,7 @@ fn read_number<'a>(
             && let Some(ms) = read_duration(value, unit_follows.unwrap_or(Unit::Guess))
         {
             fields.duration_ms = Some(ms);
+            fields.duration_text = (value, unit_follows.unwrap_or(Unit::Guess));
             fields.rank = rank;
         }
         return;
@@ -426,8 +464,10 @@ fn read_number<'a>(
             || after == b"Completed"
             || fields.route.is_some()
             || (previous == b"|" && next == Some(b"|")))
+        && let Some(status) = read_status(word)
     {
-        fields.status = read_status(word);
+        fields.status = Some(status);
+        fields.status_text = word;
     }
 }
 

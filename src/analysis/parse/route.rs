@@ -1,5 +1,7 @@
 //! Routes: a request's path without what identifies one thing, so that requests of one kind are counted together.
 
+use crate::analysis::kept::Kept;
+
 /// Path segments that are asked for by machines, not by users: they would hide what users see.
 const HEALTH: &[&str] = &[
     "health",
@@ -20,20 +22,24 @@ const HEALTH: &[&str] = &[
 ];
 
 /// Writes the normalised route of a path into `out`: the query and fragment are cut, ids become `<*>`, a scheme
-/// and host are dropped. At most 200 bytes are kept.
-pub fn normalise(path: &[u8], out: &mut Vec<u8>) {
+/// and host are dropped. At most 200 bytes are kept. What stands in it unchanged is noted in `kept`.
+pub fn normalise(path: &[u8], out: &mut Vec<u8>, kept: &mut Kept) {
     out.clear();
     let path = strip_host(path);
     let end = path
         .iter()
         .position(|b| matches!(b, b'?' | b'#' | b';'))
         .unwrap_or(path.len());
+    if end > 200 {
+        // Where it is cut depends on all of it.
+        kept.whole(path);
+    }
     let path = &path[..end.min(200)];
     for (index, segment) in path.split(|b| *b == b'/').enumerate() {
         if index > 0 {
             out.push(b'/');
         }
-        write_segment(segment, out);
+        write_segment(segment, out, kept);
     }
     if out.is_empty() {
         out.push(b'/');
@@ -52,7 +58,7 @@ fn strip_host(path: &[u8]) -> &[u8] {
 }
 
 /// `app.9f3c1a2e.js` keeps its name and ending; a number, a UUID, a long hex or base64 text is an id.
-fn write_segment(segment: &[u8], out: &mut Vec<u8>) {
+fn write_segment(segment: &[u8], out: &mut Vec<u8>, kept: &mut Kept) {
     for (index, part) in segment.split(|b| *b == b'.').enumerate() {
         if index > 0 {
             out.push(b'.');
@@ -61,6 +67,7 @@ fn write_segment(segment: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(b"<*>");
         } else {
             out.extend_from_slice(part);
+            kept.whole(part);
         }
     }
 }
@@ -103,7 +110,7 @@ mod tests {
 
     fn route(path: &str) -> String {
         let mut out = Vec::new();
-        normalise(path.as_bytes(), &mut out);
+        normalise(path.as_bytes(), &mut out, &mut Kept::off());
         String::from_utf8(out).unwrap()
     }
 

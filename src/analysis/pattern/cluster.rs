@@ -352,6 +352,7 @@ fn rebuild(masked: &[u8], hashes: &[u64]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::kept::Kept;
     use crate::analysis::pattern::{mask::mask, shown};
 
     fn clusters(lines: &[(&str, Option<Level>)]) -> Vec<String> {
@@ -359,7 +360,7 @@ mod tests {
             .iter()
             .map(|(line, _)| {
                 let mut out = Vec::new();
-                mask(line.as_bytes(), &mut out);
+                mask(line.as_bytes(), &mut out, &mut Kept::off());
                 out
             })
             .collect();

@@ -3,12 +3,13 @@
 //! A level, an HTTP status, an errno name and an exit code are never masked: `500` is not a variant of `200`.
 
 use super::WILD;
+use crate::analysis::kept::Kept;
 
 /// At most so many bytes of a message make its shape.
 const MAX_MESSAGE: usize = 2048;
 
 /// Whether a byte can stand inside a word; every other byte separates words and is kept as it is.
-pub fn is_word_byte(byte: u8) -> bool {
+pub const fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || byte >= 0x80
         || matches!(
@@ -30,8 +31,8 @@ pub fn is_word_byte(byte: u8) -> bool {
         )
 }
 
-/// Appends the masked message to `out`.
-pub fn mask(message: &[u8], out: &mut Vec<u8>) {
+/// Appends the masked message to `out`; what is not masked is noted in `kept`.
+pub fn mask(message: &[u8], out: &mut Vec<u8>, kept: &mut Kept) {
     let message = message[..message.len().min(MAX_MESSAGE)].trim_ascii_end();
     let start = out.len();
     let mut keep_number = false;
@@ -75,6 +76,7 @@ pub fn mask(message: &[u8], out: &mut Vec<u8>) {
         at += length;
         if keep_number && is_status(word) {
             out.extend_from_slice(word);
+            kept.whole(word);
             in_access_log = in_access_log || message[..at].windows(6).any(|w| w == b" HTTP/");
             keep_number = false;
             continue;
@@ -115,7 +117,7 @@ pub fn mask(message: &[u8], out: &mut Vec<u8>) {
                 && names_someone(word)
                 && message.get(at + 1).is_some_and(|b| is_word_byte(*b)));
         before = word;
-        mask_word(word, start, out);
+        mask_word(word, start, out, kept);
         if next == Some(b'=') && is_left_out(&message[at + 1..]) {
             // A value that is left out is a value too.
             out.extend_from_slice(&[b'=', WILD]);
@@ -262,7 +264,7 @@ fn push_wild(out: &mut Vec<u8>, start: usize) {
     out.push(WILD);
 }
 
-fn mask_word(word: &[u8], start: usize, out: &mut Vec<u8>) {
+fn mask_word(word: &[u8], start: usize, out: &mut Vec<u8>, kept: &mut Kept) {
     // Punctuation at the end belongs to the sentence.
     let core_end = word
         .iter()
@@ -279,13 +281,17 @@ fn mask_word(word: &[u8], start: usize, out: &mut Vec<u8>) {
         && !core[colon + 1..].starts_with(b"/")
     {
         out.extend_from_slice(&core[..=colon]);
-        mask_word(&word[colon + 1..], start, out);
+        mask_word(&word[colon + 1..], start, out, kept);
         return;
     }
     match classify(core, tail) {
-        Kind::Constant => out.extend_from_slice(core),
+        Kind::Constant => {
+            out.extend_from_slice(core);
+            kept.whole(core);
+        }
         Kind::Variable => push_wild(out, start),
         Kind::Digits => {
+            kept.letters(core);
             let mut rest = core;
             while let Some(digit) = rest.iter().position(u8::is_ascii_digit) {
                 out.extend_from_slice(&rest[..digit]);
@@ -392,7 +398,7 @@ mod tests {
 
     fn masked(message: &str) -> String {
         let mut out = Vec::new();
-        mask(message.as_bytes(), &mut out);
+        mask(message.as_bytes(), &mut out, &mut Kept::off());
         super::super::shown(&out)
     }
 

@@ -2,6 +2,7 @@
 
 use super::WILD;
 use super::mask::mask;
+use crate::analysis::kept::Kept;
 use crate::analysis::parse::json::{LEVEL_KEYS, MESSAGE_KEYS, Object, TIME_KEYS, Value};
 
 /// Fields that say where a record was written, not what happened.
@@ -80,15 +81,20 @@ impl<'a> Iterator for Pairs<'a> {
 }
 
 /// Appends the shape of a JSON record.
-pub fn mask_object(object: &Object<'_>, message: Option<&[u8]>, out: &mut Vec<u8>) {
+pub fn mask_object(
+    object: &Object<'_>,
+    message: Option<&[u8]>,
+    out: &mut Vec<u8>,
+    kept: &mut Kept,
+) {
     if let Some(message) = message {
-        mask(message, out);
+        mask(message, out, kept);
     }
     for (key, value) in object.fields() {
         if is_header(key) {
             continue;
         }
-        push_key(key, out);
+        push_key(key, out, kept);
         match value {
             Value::Object(inner) if is_failure(key) => match Object::read(inner) {
                 Some(inner) => {
@@ -96,15 +102,15 @@ pub fn mask_object(object: &Object<'_>, message: Option<&[u8]>, out: &mut Vec<u8
                         if let Some(text) = value.scalar()
                             && matches!(*key, b"type" | b"name" | b"code" | b"message" | b"msg")
                         {
-                            push_key(key, out);
-                            push_failure(key, text, out);
+                            push_key(key, out, kept);
+                            push_failure(key, text, out, kept);
                         }
                     }
                 }
                 None => out.push(WILD),
             },
             value => match value.scalar() {
-                Some(text) => push_value(key, text, out),
+                Some(text) => push_value(key, text, out, kept),
                 None => out.push(WILD),
             },
         }
@@ -112,19 +118,20 @@ pub fn mask_object(object: &Object<'_>, message: Option<&[u8]>, out: &mut Vec<u8
 }
 
 /// Appends the shape of a logfmt record.
-pub fn mask_pairs(pairs: Pairs<'_>, out: &mut Vec<u8>) {
+pub fn mask_pairs(pairs: Pairs<'_>, out: &mut Vec<u8>, kept: &mut Kept) {
     if let Some(message) = { pairs }.find(|p| is_one_of(p.key, MESSAGE_KEYS)) {
-        mask(message.value, out);
+        mask(message.value, out, kept);
     }
     for pair in pairs {
         if !is_header(pair.key) {
-            push_key(pair.key, out);
-            push_value(pair.key, pair.value, out);
+            push_key(pair.key, out, kept);
+            push_value(pair.key, pair.value, out, kept);
         }
     }
 }
 
-fn push_key(key: &[u8], out: &mut Vec<u8>) {
+fn push_key(key: &[u8], out: &mut Vec<u8>, kept: &mut Kept) {
+    kept.whole(key);
     if !out.is_empty() {
         out.push(b' ');
     }
@@ -132,7 +139,7 @@ fn push_key(key: &[u8], out: &mut Vec<u8>) {
     out.push(b'=');
 }
 
-fn push_value(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+fn push_value(key: &[u8], value: &[u8], out: &mut Vec<u8>, kept: &mut Kept) {
     let is_status = value.len() == 3
         && value.iter().all(u8::is_ascii_digit)
         && key
@@ -141,19 +148,25 @@ fn push_value(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
             .any(|w| w == b"stat" || w == b"code");
     if is_status {
         out.extend_from_slice(value);
+        kept.whole(value);
     } else if is_failure(key) || matches!(key, b"method" | b"errno" | b"signal") {
-        push_failure(key, value, out);
+        push_failure(key, value, out, kept);
     } else {
         out.push(WILD);
     }
 }
 
-fn push_failure(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+fn push_failure(key: &[u8], value: &[u8], out: &mut Vec<u8>, kept: &mut Kept) {
     // A name or code is what tells errors apart; a message still has ids in it.
     if matches!(key, b"type" | b"name" | b"code") && value.len() <= 64 {
         out.extend_from_slice(value);
+        kept.whole(value);
     } else {
-        mask(&value[..value.len().min(300)], out);
+        if value.len() > 300 {
+            // Where it is cut depends on all of it.
+            kept.whole(value);
+        }
+        mask(&value[..value.len().min(300)], out, kept);
     }
 }
 
@@ -190,7 +203,12 @@ mod tests {
         let line = br#"{"level":50,"time":1766847000123,"pid":7,"msg":"Invalid JSON from 10.0.0.1","queue":"mail","err":{"type":"SyntaxError","code":"E_JSON","at":12},"statusCode":502}"#;
         let object = Object::read(line).unwrap();
         let mut out = Vec::new();
-        mask_object(&object, Some(b"Invalid JSON from 10.0.0.1"), &mut out);
+        mask_object(
+            &object,
+            Some(b"Invalid JSON from 10.0.0.1"),
+            &mut out,
+            &mut Kept::off(),
+        );
         assert_eq!(
             super::super::shown(&out),
             "Invalid JSON from <*> queue=<*> err= type=SyntaxError code=E_JSON statusCode=502"
@@ -201,7 +219,7 @@ mod tests {
     fn logfmt_keeps_message_and_keys() {
         let line = br#"ts=2025-12-27T14:50:00Z level=info caller=proxy.go:214 msg="upstream response" upstream=backend:8000 status=200 dur=1.5ms"#;
         let mut out = Vec::new();
-        mask_pairs(logfmt(line).unwrap(), &mut out);
+        mask_pairs(logfmt(line).unwrap(), &mut out, &mut Kept::off());
         assert_eq!(
             super::super::shown(&out),
             "upstream response upstream=<*> status=200 dur=<*>"

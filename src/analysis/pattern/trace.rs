@@ -1,6 +1,7 @@
 //! The identity of a stack trace: its exception class, its message, and the innermost frame.
 
 use super::mask::mask;
+use crate::analysis::kept::Kept;
 use crate::analysis::parse::level::exception_in_trace;
 
 /// What a multi-line record says of a failure.
@@ -56,7 +57,11 @@ pub fn push(failure: &Failure<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(class);
         let message = &line[class.len()..];
         let mut masked = Vec::new();
-        mask(&message[..message.len().min(300)], &mut masked);
+        mask(
+            &message[..message.len().min(300)],
+            &mut masked,
+            &mut Kept::off(),
+        );
         out.extend_from_slice(&masked);
     }
     if let Some(frame) = failure.frame {
@@ -73,7 +78,7 @@ mod tests {
         let mut lines = text.lines().map(str::as_bytes);
         let head = lines.next().unwrap();
         let mut out = Vec::new();
-        mask(head, &mut out);
+        mask(head, &mut out, &mut Kept::off());
         push(&find(head, lines), &mut out);
         super::super::shown(&out)
     }

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use super::recall::{Lesson, Outcome, Recall, Recalled, TimeText};
 use super::{Example, RouteTally, Scan, ScanOptions, ServiceScan, ShapeCount, SlowRequest, Tally};
+use crate::analysis::kept::Kept;
 use crate::analysis::latency::Histogram;
 use crate::analysis::parse::header::Header;
-use crate::analysis::parse::json::{self, LEVEL_KEYS, Object, TIME_KEYS};
+use crate::analysis::parse::json::{self, JsonHead, LEVEL_KEYS, Object, TIME_KEYS, Value};
 use crate::analysis::parse::request::RequestFields;
 use crate::analysis::parse::{level, route, time};
 use crate::analysis::pattern::{hash, mask, structured, trace};
@@ -20,6 +22,10 @@ const EXAMPLES: usize = 3;
 const EXAMPLE_BYTES: usize = 2048;
 /// The slowest requests that are kept.
 const SLOWEST: usize = 10;
+/// What a slow request's route is called when there are too many to keep.
+const MANY_ROUTES: &str = "one of many routes";
+/// The key of all shapes that are not told apart.
+const UNTOLD: u64 = 0;
 /// Request ids with an error that are remembered.
 const MAX_IDS: usize = 65_536;
 
@@ -37,28 +43,121 @@ pub(super) struct Record<'a> {
 pub(super) struct Work {
     masked: Vec<u8>,
     route: Vec<u8>,
+    kept: Kept,
     failed_ids: HashSet<u64>,
 }
 
 struct Read<'a> {
     at: Option<i64>,
+    time: TimeText<'a>,
     level: Option<Level>,
     request: RequestFields<'a>,
 }
 
+/// What is counted of a record.
+struct Facts {
+    at: Option<i64>,
+    outcome: Outcome,
+    status: Option<u16>,
+    duration_ms: Option<f64>,
+    /// The hash of its request id.
+    request_id: Option<u64>,
+}
+
+/// Reads a record in full and counts it; `recall` remembers it, unless it may not.
 pub(super) fn count(
     record: &Record<'_>,
     options: &mut ScanOptions,
     scan: &mut Scan,
     work: &mut Work,
+    recall: Option<&mut Recall>,
 ) {
     let (head, rest) = match memchr::memchr(b'\n', record.text) {
         Some(end) => (&record.text[..end], Some(&record.text[end + 1..])),
         None => (record.text, None),
     };
     work.masked.clear();
-    let read = read(record, head, rest, options, &mut work.masked);
-    let at = record.at.or(read.at);
+    work.kept.clear();
+    let read = read(record, head, rest, options, work);
+    let request = &read.request;
+    let service = &mut scan.services[record.service];
+    let mut route = None;
+    if request.is_request() {
+        route::normalise(
+            request.route.unwrap_or(b"-"),
+            &mut work.route,
+            &mut work.kept,
+        );
+        if !route::is_ignored(&work.route, &options.requests.ignored) {
+            if request.route.is_none() {
+                work.route.clear();
+                work.route.push(b'-');
+            }
+            route = Some(open_route(service, &work.route, request.method));
+        }
+    }
+    let shape = open_shape(service, read.level, &work.masked, &mut scan.dropped);
+    let facts = Facts {
+        at: read.at,
+        outcome: Outcome {
+            level: read.level,
+            route,
+            shape,
+        },
+        status: request.status,
+        duration_ms: request.duration_ms,
+        request_id: request.request_id.map(|id| hash(id, 0)),
+    };
+    tally(record, head, &facts, options, scan, work);
+    // What was not told apart for want of room is counted as such each time.
+    let has_room = shape != UNTOLD
+        && route.is_none_or(|key| scan.services[record.service].routes.contains_key(&key));
+    if let Some(recall) = recall
+        && has_room
+    {
+        let lesson = Lesson {
+            line: head,
+            time: read.time,
+            request,
+            kept: &work.kept,
+            outcome: facts.outcome,
+        };
+        recall.learn(record.service, &lesson);
+    }
+}
+
+/// Counts a record that looks like one that was read before.
+pub(super) fn count_recalled(
+    record: &Record<'_>,
+    recalled: &Recalled,
+    options: &mut ScanOptions,
+    scan: &mut Scan,
+    work: &mut Work,
+) {
+    let facts = Facts {
+        at: recalled.time.and_then(|t| t.resolve(&mut options.times)),
+        outcome: recalled.outcome,
+        status: recalled.status,
+        duration_ms: recalled.duration_ms,
+        request_id: recalled.request_id,
+    };
+    tally(record, record.text, &facts, options, scan, work);
+}
+
+fn tally(
+    record: &Record<'_>,
+    head: &[u8],
+    facts: &Facts,
+    options: &ScanOptions,
+    scan: &mut Scan,
+    work: &mut Work,
+) {
+    let Outcome {
+        level,
+        route,
+        shape,
+    } = facts.outcome;
+    let at = record.at.or(facts.at);
     let is_warm = at.is_some_and(|at| {
         options
             .warm_up
@@ -67,52 +166,34 @@ pub(super) fn count(
     });
     let service = &mut scan.services[record.service];
     service.records += 1;
-    service.levels.add(read.level);
+    service.levels.add(level);
     if let Some(at) = at {
         let (from, to) = service.span.unwrap_or((at, at));
         service.span = Some((from.min(at), to.max(at)));
     }
-    let request = &read.request;
-    let mut is_counted = false;
-    if request.is_request() {
-        route::normalise(request.route.unwrap_or(b"-"), &mut work.route);
-        if !route::is_ignored(&work.route, &options.requests.ignored) {
-            is_counted = true;
-            let slow = count_request(
-                service,
-                request,
-                &mut work.route,
-                is_warm,
-                options.slow_over_ms,
-                (record.line, head),
-            );
-            if let Some((ms, endpoint)) = slow {
-                scan.over_threshold +=
-                    u64::from(options.slow_over_ms.is_some_and(|limit| ms > limit));
-                keep_slowest(&mut scan.slowest, ms, endpoint, head);
-            }
+    if let Some(key) = route {
+        count_request(service, record, head, facts, key, is_warm);
+        if let (Some(limit), Some(ms)) = (options.slow_over_ms, facts.duration_ms) {
+            scan.over_threshold += u64::from(ms > limit);
+            let endpoint = service.routes.get(&key).map(|r| r.name.as_str());
+            keep_slowest(&mut scan.slowest, ms, endpoint.unwrap_or(MANY_ROUTES), head);
         }
     }
-    let service = &mut scan.services[record.service];
-    if read.level >= Some(Level::Error) {
-        let is_first = request.request_id.is_none_or(|id| {
+    if level >= Some(Level::Error) {
+        let is_first = facts.request_id.is_none_or(|id| {
             work.failed_ids.len() >= MAX_IDS
-                || work.failed_ids.insert(hash(id, record.service as u64))
+                || work
+                    .failed_ids
+                    .insert(hash(&id.to_le_bytes(), record.service as u64))
         });
         if is_first {
             service.total.error_record(is_warm);
         }
     }
-    let duration = request.duration_ms.filter(|_| is_counted);
-    let shape = count_shape(
-        service,
-        record,
-        &read,
-        at,
-        duration,
-        &work.masked,
-        &mut scan.dropped,
-    );
+    if let Some(count) = service.shapes.get_mut(&shape) {
+        let duration = facts.duration_ms.filter(|_| route.is_some());
+        count_shape(count, record, at, duration);
+    }
     if options.assign {
         scan.assigned
             .push((record.line, record.service as u32, shape));
@@ -125,8 +206,9 @@ fn read<'a>(
     head: &'a [u8],
     rest: Option<&'a [u8]>,
     options: &mut ScanOptions,
-    masked: &mut Vec<u8>,
+    work: &mut Work,
 ) -> Read<'a> {
+    let Work { masked, kept, .. } = work;
     // An indented JSON document is one record over many lines.
     let whole = if head.trim_ascii() == b"{" {
         record.text
@@ -147,9 +229,11 @@ fn read<'a>(
                 request = from_text;
             }
         }
-        structured::mask_object(&object, found.message, masked);
+        structured::mask_object(&object, found.message, masked, kept);
+        keep_head(&found, kept);
         return Read {
             at: found.at,
+            time: time_of(&found),
             level: found.level,
             request,
         };
@@ -157,6 +241,10 @@ fn read<'a>(
     let front = record.header.split(head, &mut options.times);
     let message = &head[front.message..];
     let (mut at, mut level) = (front.at, front.level);
+    let mut time = match front.time_column {
+        Some(index) if at.is_some() => TimeText::Cell(index),
+        _ => TimeText::None,
+    };
     if let Some(pairs) = structured::logfmt(message) {
         for pair in pairs {
             let is = |keys: &[&str]| keys.iter().any(|k| k.as_bytes() == pair.key);
@@ -167,9 +255,14 @@ fn read<'a>(
                 at = time::read(pair.value)
                     .and_then(|(written, _)| options.times.resolve(&written))
                     .or_else(|| time::epoch_ms(pair.value));
+                if at.is_some() {
+                    time = TimeText::Value(pair.value, false);
+                } else {
+                    kept.whole(pair.value);
+                }
             }
         }
-        structured::mask_pairs(pairs, masked);
+        structured::mask_pairs(pairs, masked, kept);
     } else if let Some(object) = Some(message)
         .filter(|m| m.first() == Some(&b'{'))
         .and_then(Object::read)
@@ -177,10 +270,13 @@ fn read<'a>(
         // JSON behind a header of its own, as platforms print it.
         let found = json::read_head(&object, &mut options.times);
         level = level.or(found.level);
-        at = at.or(found.at);
-        structured::mask_object(&object, found.message, masked);
+        if at.is_none() {
+            (at, time) = (found.at, time_of(&found));
+        }
+        structured::mask_object(&object, found.message, masked, kept);
+        keep_head(&found, kept);
     } else {
-        mask::mask(message, masked);
+        mask::mask(message, masked, kept);
     }
     let mut request = options.requests.read(message);
     if request == RequestFields::default() && front.message > 0 && !options.requests.is_configured()
@@ -198,65 +294,88 @@ fn read<'a>(
     if level.is_none() {
         level = level::from_failure(message);
     }
-    Read { at, level, request }
+    Read {
+        at,
+        time,
+        level,
+        request,
+    }
 }
 
-/// Counts a request and keeps the slowest and the first failed record of its route; returns duration and endpoint where the slow ones are wanted.
+fn time_of<'a>(head: &JsonHead<'a>) -> TimeText<'a> {
+    match head.time_value {
+        Some(Value::Number(text)) if head.at.is_some() => TimeText::Value(text, true),
+        Some(Value::Text(text)) if head.at.is_some() => TimeText::Value(text, false),
+        _ => TimeText::None,
+    }
+}
+
+/// pino's levels are numbers, and what is not read as a time may be one in another record.
+fn keep_head(head: &JsonHead<'_>, kept: &mut Kept) {
+    if head.at.is_none()
+        && let Some(text) = head.time_value.and_then(Value::scalar)
+    {
+        kept.whole(text);
+    }
+    if let Some(text) = head.level_value.and_then(Value::scalar) {
+        kept.whole(text);
+    }
+}
+
+/// The key of a route, which is there from now on unless there are too many.
+fn open_route(service: &mut ServiceScan, route: &[u8], method: Option<&[u8]>) -> u64 {
+    let key = hash(route, method.map_or(0, |m| hash(m, 3)));
+    let is_full = service.routes.len() >= MAX_ROUTES;
+    if !is_full {
+        service.routes.entry(key).or_insert_with(|| {
+            let route = String::from_utf8_lossy(route);
+            RouteTally {
+                name: match method {
+                    Some(method) => format!("{} {route}", String::from_utf8_lossy(method)),
+                    None => route.into_owned(),
+                },
+                tally: Tally::with_bound(4096),
+                slowest: None,
+                failed: None,
+            }
+        });
+    }
+    key
+}
+
+/// Counts a request and keeps the slowest and the first failed record of its route.
 fn count_request(
     service: &mut ServiceScan,
-    request: &RequestFields<'_>,
-    route: &mut Vec<u8>,
+    record: &Record<'_>,
+    head: &[u8],
+    facts: &Facts,
+    key: u64,
     is_warm: bool,
-    slow_over_ms: Option<f64>,
-    (line, head): (u64, &[u8]),
-) -> Option<(f64, String)> {
-    service
-        .total
-        .request(request.status, request.duration_ms, is_warm);
-    if request.route.is_none() {
-        route.clear();
-        route.extend_from_slice(b"-");
-    }
-    let key = hash(route, request.method.map_or(0, |m| hash(m, 3)));
-    let name = || {
-        let route = String::from_utf8_lossy(route);
-        match request.method {
-            Some(method) => format!("{} {route}", String::from_utf8_lossy(method)),
-            None => route.into_owned(),
-        }
+) {
+    let (status, duration_ms) = (facts.status, facts.duration_ms);
+    service.total.request(status, duration_ms, is_warm);
+    let Some(of_route) = service.routes.get_mut(&key) else {
+        return;
     };
-    let is_full = service.routes.len() >= MAX_ROUTES;
-    if !is_full || service.routes.contains_key(&key) {
-        let of_route = service.routes.entry(key).or_insert_with(|| RouteTally {
-            name: name(),
-            tally: Tally::with_bound(4096),
-            slowest: None,
-            failed: None,
-        });
-        of_route
-            .tally
-            .request(request.status, request.duration_ms, is_warm);
-        let example = || Example {
-            line,
-            text: head[..head.len().min(EXAMPLE_BYTES)].to_vec(),
-        };
-        if let Some(ms) = request.duration_ms
-            && of_route
-                .slowest
-                .as_ref()
-                .is_none_or(|(slowest, _)| ms > *slowest)
-        {
-            of_route.slowest = Some((ms, example()));
-        }
-        if request.status.is_some_and(|s| s >= 500) && of_route.failed.is_none() {
-            of_route.failed = Some(example());
-        }
+    of_route.tally.request(status, duration_ms, is_warm);
+    let example = || Example {
+        line: record.line,
+        text: head[..head.len().min(EXAMPLE_BYTES)].to_vec(),
+    };
+    if let Some(ms) = duration_ms
+        && of_route
+            .slowest
+            .as_ref()
+            .is_none_or(|(slowest, _)| ms > *slowest)
+    {
+        of_route.slowest = Some((ms, example()));
     }
-    slow_over_ms?;
-    request.duration_ms.map(|ms| (ms, name()))
+    if status.is_some_and(|s| s >= 500) && of_route.failed.is_none() {
+        of_route.failed = Some(example());
+    }
 }
 
-fn keep_slowest(slowest: &mut Vec<SlowRequest>, ms: f64, endpoint: String, line: &[u8]) {
+fn keep_slowest(slowest: &mut Vec<SlowRequest>, ms: f64, endpoint: &str, line: &[u8]) {
     if slowest.len() >= SLOWEST && slowest.last().is_some_and(|last| last.ms >= ms) {
         return;
     }
@@ -265,32 +384,30 @@ fn keep_slowest(slowest: &mut Vec<SlowRequest>, ms: f64, endpoint: String, line:
         at,
         SlowRequest {
             ms,
-            endpoint,
+            endpoint: endpoint.to_owned(),
             line: String::from_utf8_lossy(&line[..line.len().min(EXAMPLE_BYTES)]).into_owned(),
         },
     );
     slowest.truncate(SLOWEST);
 }
 
-fn count_shape(
+/// The key of a shape, which is there from now on; [`UNTOLD`] where there are too many.
+fn open_shape(
     service: &mut ServiceScan,
-    record: &Record<'_>,
-    read: &Read<'_>,
-    at: Option<i64>,
-    duration: Option<f64>,
+    level: Option<Level>,
     masked: &[u8],
     dropped: &mut u64,
 ) -> u64 {
-    let mut key = hash(masked, read.level.map_or(7, |l| l as u64 + 10));
+    let mut key = hash(masked, level.map_or(7, |l| l as u64 + 10));
     let mut masked = masked;
     if service.shapes.len() >= MAX_SHAPES && !service.shapes.contains_key(&key) {
         *dropped += 1;
-        key = 0;
+        key = UNTOLD;
         masked = &[crate::analysis::pattern::WILD];
     }
-    let shape = service.shapes.entry(key).or_insert_with(|| ShapeCount {
+    service.shapes.entry(key).or_insert_with(|| ShapeCount {
         masked: masked.to_vec(),
-        level: read.level,
+        level,
         count: 0,
         seen: None,
         seconds: 0,
@@ -298,6 +415,15 @@ fn count_shape(
         examples: Vec::new(),
         latency: None,
     });
+    key
+}
+
+fn count_shape(
+    shape: &mut ShapeCount,
+    record: &Record<'_>,
+    at: Option<i64>,
+    duration: Option<f64>,
+) {
     shape.count += 1;
     match at {
         Some(at) => {
@@ -323,5 +449,4 @@ fn count_shape(
             .get_or_insert_with(|| Box::new(Histogram::with_bound(256)))
             .record(ms);
     }
-    key
 }

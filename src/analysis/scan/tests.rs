@@ -165,3 +165,117 @@ proptest! {
         prop_assert!(scan.records() <= scan.lines);
     }
 }
+
+/// Everything that was counted, in an order of its own.
+fn told(scan: &Scan) -> Vec<String> {
+    let mut told = vec![format!(
+        "{} lines, {} cut, {} dropped, {} slow, {:?}, {:?}",
+        scan.lines, scan.cut_lines, scan.dropped, scan.over_threshold, scan.slowest, scan.assigned
+    )];
+    for service in &scan.services {
+        told.push(format!(
+            "{:?} {} {:?} {:?} {:?}",
+            service.name, service.records, service.span, service.levels, service.total
+        ));
+        told.extend(service.routes.values().map(|route| format!("{route:?}")));
+        told.extend(service.shapes.values().map(|shape| format!("{shape:?}")));
+    }
+    told.sort();
+    told
+}
+
+fn part_of_a_line() -> impl Strategy<Value = String> {
+    let number = (0u32..20, any::<u64>()).prop_map(|(length, n)| {
+        let digits = format!("{n:020}");
+        digits[20 - (length as usize).min(20)..].to_owned()
+    });
+    prop_oneof![
+        8 => prop::sample::select(vec![
+            "user ", "GET ", "POST ", "/api/v1/orders/", "/static/app.", ".js ", "?page=", "HTTP/1.1\" ", "\"", " 200 ",
+            " 404 ", " 503 ", "status=", "code ", "exit code ", "completed in ", "took ", "ms ", "s ", " sec ", "rt=0.",
+            "dur=", "req_id=", "0x", "worker-", "10.0.0.", ":", "-", ".", ",", " ", "=", "INFO ", "ERROR ", "WARN: ",
+            "[", "] ", "(", ") ", "TypeError: ", "panic: ", "Traceback (most recent call last)", "    at ", "level=",
+            "msg=\"", "err=", "type=", "\u{414}\u{430} ", "\u{1b}[31m", "{", "}", "Jan ", "key:", "%", "#", "I", "T",
+        ]).prop_map(str::to_owned),
+        3 => number,
+        2 => any::<u64>().prop_map(|n| format!("{n:x}")),
+        1 => any::<u128>().prop_map(|n| {
+            let hex = format!("{n:032x}");
+            format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+        }),
+        1 => (0u32..30, 0u32..70, 0u32..70, 0u32..1000)
+            .prop_map(|(h, m, s, ms)| format!("2025-12-27 {h:02}:{m:02}:{s:02},{ms:03} ")),
+        1 => (0u32..30, 0u32..70).prop_map(|(h, m)| format!("{h:02}:{m:02} ")),
+        1 => (1u64..4).prop_map(|n| format!("{{\"level\":{}0,\"time\":{},\"msg\":\"job {n}\",\"durationMs\":{n}.5}}", n + 2, 1_766_847_000_000 + n)),
+    ]
+}
+
+/// Lines like those of the same few places in a program: each is one of a few templates with other numbers.
+fn log_like() -> impl Strategy<Value = String> {
+    let template = prop::collection::vec(part_of_a_line(), 1..10).prop_map(|parts| parts.concat());
+    let lines = prop::collection::vec((any::<prop::sample::Index>(), any::<u64>()), 0..150);
+    (prop::collection::vec(template, 1..6), lines).prop_map(|(templates, lines)| {
+        let mut log = String::new();
+        for (template, seed) in lines {
+            let mut dice = seed;
+            let line: String = template
+                .get(&templates)
+                .chars()
+                .map(|c| {
+                    dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    match c {
+                        // Some digits stay, so that lines agree in some numbers and not in others.
+                        '0'..='9' if dice >> 62 > 0 => char::from(b'0' + (dice >> 33) as u8 % 10),
+                        c => c,
+                    }
+                })
+                .collect();
+            log.push_str(&line);
+            log.push('\n');
+        }
+        log
+    })
+}
+
+/// What a scanner finds, and what one finds that reads every record in full.
+fn recalled_and_read(log: &str, chunk: usize) -> (Vec<String>, Vec<String>) {
+    let options = ScanOptions::new(&RequestRules::default(), TimeReader::utc()).unwrap();
+    let options = ScanOptions {
+        assign: true,
+        slow_over_ms: Some(100.0),
+        ..options
+    };
+    let mut full = Scanner::without_recall(options.clone());
+    full.feed(log.as_bytes());
+    let mut quick = Scanner::new(options);
+    for part in log.as_bytes().chunks(chunk) {
+        quick.feed(part);
+    }
+    (told(&quick.finish()), told(&full.finish()))
+}
+
+#[test]
+fn lines_that_only_look_alike_are_read_in_full() {
+    for log in [
+        // Two of these are no times.
+        "7422-31-07 38:20:60,809\n2235-12-62 51:04:90,221\n4925-52-57 00:13:05,003\n",
+        "04:44 {\"level\":50,\"msg\":\"job\"}\n79:40 {\"level\":40,\"msg\":\"job\"}\n10:26 {\"level\":40,\"msg\":\"job\"}\n",
+        "023:80\n02:58\n00:07\n",
+        "key:0x?page=\nkey:8x?page=\nkey:5x?page=\n",
+        "GET /a HTTP/1.1\" 200 1\nGET /a HTTP/2.0\" 200 1\nGET /a HTTP/1.1\" 500 1\n",
+        "exit code 1\nexit code 137\nexit code 2\nexit code 137\n",
+    ] {
+        let (recalled, read) = recalled_and_read(&log.repeat(3), 1000);
+        assert_eq!(recalled, read, "{log}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn what_is_recalled_is_what_reading_it_would_find(log in log_like(), chunk in 1usize..200) {
+        let (recalled, read) = recalled_and_read(&log, chunk);
+        prop_assert_eq!(recalled, read);
+    }
+}

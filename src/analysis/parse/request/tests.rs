@@ -149,3 +149,11 @@ fn records_of_one_request_share_their_id() {
         Some(&b"77ab"[..])
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn decimals_are_read_as_the_standard_library_reads_them(text in "[0-9]{0,10}\\.?[0-9]{0,8}") {
+        let parsed = text.parse::<f64>().ok();
+        proptest::prop_assert_eq!(read_decimal(text.as_bytes()).map(f64::to_bits), parsed.map(f64::to_bits));
+    }
+}
