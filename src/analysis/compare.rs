@@ -5,6 +5,7 @@
 
 pub mod statistics;
 
+mod drift;
 mod rows;
 mod sides;
 
@@ -18,9 +19,10 @@ use crate::domain::service::ServiceId;
 use crate::domain::signal::Limits;
 
 use super::judge::{self, Evidence, HardFact, Judgement, RouteEvidence, TestedPattern};
-use super::pattern::group::{self, Patterns};
+use super::pattern::group::{self, Pattern, Patterns};
 use super::scan::{Example, ServiceScan};
 
+pub use drift::Drift;
 pub use sides::summarise;
 
 /// One service's log on one side.
@@ -87,6 +89,7 @@ pub fn compare(
         show,
     };
     let rows = rows::build(&world);
+    let drifts = drift::find(&world);
     let ids: BTreeSet<&ServiceId> = before
         .services
         .iter()
@@ -101,7 +104,7 @@ pub fn compare(
     let mut signals = Vec::new();
     for id in ids {
         let limits = facts.limits.get(id).unwrap_or(&defaults);
-        let evidence = world.evidence(id, limits, &facts, &rows);
+        let evidence = world.evidence(id, limits, &facts, &rows, &drifts);
         let judgement = judge::judge(&evidence);
         signals.extend(sides::signals(&evidence, &judgement.verdict));
         services.push(ServiceVerdict {
@@ -150,6 +153,16 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Lines of a service that show a pattern on one side, with their place.
+    fn evidence_of(&self, pattern: &Pattern, id: &ServiceId, side: Side) -> Vec<SafeText> {
+        let parts = pattern.parts.iter().filter(|part| {
+            let (its, service) = self.source(part.source);
+            its == side && &service.id == id
+        });
+        let examples = parts.flat_map(|part| &part.examples);
+        examples.take(3).map(|e| placed(e, self.show)).collect()
+    }
+
     fn pair(&self, id: &ServiceId) -> BeforeAfter<Option<&'a SideService>> {
         BeforeAfter::new(
             self.before.service(id).map(|(_, s)| s),
@@ -171,6 +184,7 @@ impl<'a> World<'a> {
         limits: &'e Limits,
         facts: &Facts,
         rows: &'e [rows::TestedRow],
+        drifts: &'e [Drift],
     ) -> Evidence<'e>
     where
         'a: 'e,
@@ -211,6 +225,7 @@ impl<'a> World<'a> {
             by_status: self.by_status(id),
             routes: routes(pair, self.show),
             patterns: tested,
+            drifts: drifts.iter().filter(|d| &d.service == id).collect(),
             hard: facts.hard.get(id).cloned().unwrap_or_default(),
             missing_probes: facts.missing_probes.get(id).cloned().unwrap_or_default(),
             missing: facts.missing.clone(),

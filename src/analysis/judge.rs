@@ -13,6 +13,7 @@ use crate::domain::service::ServiceId;
 use crate::domain::signal::Limits;
 use crate::domain::verdict::{Confidence, Decision, Finding, Severity, Verdict};
 
+use super::compare::Drift;
 use super::scan::Tally;
 pub use sentence::{count, milliseconds, percent};
 
@@ -91,6 +92,8 @@ pub struct Evidence<'a> {
     pub routes: Vec<RouteEvidence<'a>>,
     /// Its error and warning patterns.
     pub patterns: Vec<&'a TestedPattern>,
+    /// Numbers in its patterns that drifted, the farthest first.
+    pub drifts: Vec<&'a Drift>,
     /// What needs no statistics.
     pub hard: Vec<HardFact>,
     /// Probes that the checkpoint had and that could not be asked now.

@@ -3,6 +3,7 @@
 //! `errors`, `slow`, `patterns`, `compare` and the signals of a service all read a [`Scan`]. Bytes may come in
 //! chunks cut anywhere; the result is the same.
 
+mod numbers;
 mod recall;
 mod record;
 mod skeleton;
@@ -19,6 +20,7 @@ use super::parse::frame;
 use super::parse::header::{self, Header};
 use super::parse::request::RequestReader;
 use super::parse::time::TimeReader;
+pub use numbers::Numbers;
 pub use recall::{ByHash, Same};
 use recall::{Recall, Recalled};
 pub use tally::{Counts, RouteTally, Tally};
@@ -106,6 +108,8 @@ pub struct ShapeCount {
     pub examples: Vec<Example>,
     /// Durations in its records.
     pub latency: Option<Box<Histogram>>,
+    /// Other numbers in its records.
+    pub numbers: Option<Box<Numbers>>,
 }
 
 /// What one service wrote.
@@ -125,6 +129,8 @@ pub struct ServiceScan {
     pub routes: ByHash<RouteTally>,
     /// Shapes by hash.
     pub shapes: ByHash<ShapeCount>,
+    /// How many of them keep a sample of their numbers.
+    pub numbered: usize,
 }
 
 /// What was read.

@@ -2,6 +2,7 @@
 
 use super::sentence::{count, milliseconds, percent, thousands, times};
 use super::{Call, Evidence, RATED_REQUESTS, RouteEvidence, Ruling, TestedPattern, severity_of};
+use crate::analysis::compare::Drift;
 use crate::analysis::compare::statistics::{
     Rate, exact_higher, higher, longer, ratio_interval, share_interval,
 };
@@ -20,6 +21,8 @@ const PLAUSIBLE: f64 = 0.05;
 /// … and rolls back unless chance explains it with some luck: a service that always lives near a limit crosses it
 /// now and then.
 const DOUBTFUL: f64 = 0.025;
+/// So many numbers of a service that drifted are told.
+const DRIFTS: usize = 5;
 
 /// Applies every rule.
 pub(super) fn apply(evidence: &Evidence<'_>) -> Vec<Ruling> {
@@ -29,6 +32,13 @@ pub(super) fn apply(evidence: &Evidence<'_>) -> Vec<Ruling> {
             .patterns
             .iter()
             .filter_map(|p| pattern(evidence, p)),
+    );
+    rulings.extend(
+        evidence
+            .drifts
+            .iter()
+            .take(DRIFTS)
+            .map(|d| drift(evidence, d)),
     );
     let Some(after) = evidence.total.after else {
         return rulings;
@@ -188,6 +198,35 @@ fn pattern(evidence: &Evidence<'_>, pattern: &TestedPattern) -> Option<Ruling> {
     };
     found.finding.evidence.clone_from(&pattern.evidence);
     Some(found)
+}
+
+/// A number that drifted says where to look; whether that is good or bad it does not say.
+fn drift(evidence: &Evidence<'_>, drift: &Drift) -> Ruling {
+    let name = if drift.name.as_str().is_empty() {
+        "a number"
+    } else {
+        drift.name.as_str()
+    };
+    let text = format!(
+        "{name} in \"{}\": median {} → {} ({})",
+        drift.template,
+        plain(drift.median.before),
+        plain(drift.median.after),
+        times(drift.ratio()),
+    );
+    let mut found = ruling(evidence, Call::Inform, None, true, "number-drift", &text);
+    found.finding.before = Some(drift.median.before);
+    found.finding.after = Some(drift.median.after);
+    found.finding.evidence.clone_from(&drift.evidence);
+    found
+}
+
+fn plain(value: f64) -> String {
+    if value >= 100.0 || value.fract() == 0.0 {
+        thousands(value.round() as u64)
+    } else {
+        format!("{value:.2}")
+    }
 }
 
 fn rates(counts: BeforeAfter<Counts>, by_status: bool) -> BeforeAfter<Rate> {

@@ -43,6 +43,7 @@ impl Case {
             by_status: true,
             routes: Vec::new(),
             patterns: Vec::new(),
+            drifts: Vec::new(),
             hard: Vec::new(),
             missing_probes: Vec::new(),
             missing: Vec::new(),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::cluster::{self, Shape};
 use super::{shown, stable_id};
 use crate::analysis::latency::Histogram;
-use crate::analysis::scan::{Example, ServiceScan, ShapeCount};
+use crate::analysis::scan::{Example, Numbers, ServiceScan, ShapeCount};
 use crate::domain::log::Level;
 
 /// What one source contributed to a pattern.
@@ -23,6 +23,10 @@ pub struct Part {
     pub examples: Vec<Example>,
     /// Durations in its records.
     pub latency: Option<Histogram>,
+    /// Other numbers in the records of its most frequent shape.
+    pub numbers: Option<Numbers>,
+    /// How frequent that shape is.
+    numbered: u64,
 }
 
 impl Part {
@@ -41,6 +45,12 @@ impl Part {
         self.examples.extend(shape.examples.iter().cloned());
         self.examples.sort_by_key(|e| e.line);
         self.examples.truncate(3);
+        if let Some(numbers) = &shape.numbers
+            && shape.count > self.numbered
+        {
+            self.numbers = Some((**numbers).clone());
+            self.numbered = shape.count;
+        }
         if let Some(latency) = &shape.latency {
             self.latency
                 .get_or_insert_with(|| Histogram::with_bound(256))

@@ -183,7 +183,8 @@ fn is_failure(key: &[u8]) -> bool {
     )
 }
 
-fn is_header(key: &[u8]) -> bool {
+/// Whether a field says when, how loud or where a record was written.
+pub fn is_header(key: &[u8]) -> bool {
     is_one_of(key, TIME_KEYS)
         || is_one_of(key, LEVEL_KEYS)
         || is_one_of(key, MESSAGE_KEYS)

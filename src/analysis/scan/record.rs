@@ -17,6 +17,8 @@ use crate::domain::log::Level;
 const MAX_SHAPES: usize = 65_536;
 /// So many routes of one service are kept; more are counted in the total only.
 const MAX_ROUTES: usize = 2_000;
+/// The numbers of so many shapes of one service are sampled (at most 6 kB each).
+const MAX_NUMBERED: usize = 2_000;
 /// Examples of a shape, and how much of each is kept.
 const EXAMPLES: usize = 3;
 const EXAMPLE_BYTES: usize = 2048;
@@ -193,6 +195,9 @@ fn tally(
     if let Some(count) = service.shapes.get_mut(&shape) {
         let duration = facts.duration_ms.filter(|_| route.is_some());
         count_shape(count, record, at, duration);
+        if duration.is_none() {
+            sample_numbers(count, &mut service.numbered, record, head, options);
+        }
     }
     if options.assign {
         scan.assigned
@@ -414,8 +419,30 @@ fn open_shape(
         last_second: i64::MIN,
         examples: Vec::new(),
         latency: None,
+        numbers: None,
     });
     key
+}
+
+/// Keeps a few of the numbers that stand in the records of a shape.
+fn sample_numbers(
+    shape: &mut ShapeCount,
+    numbered: &mut usize,
+    record: &Record<'_>,
+    head: &[u8],
+    options: &ScanOptions,
+) {
+    if shape.numbers.is_none() {
+        if *numbered >= MAX_NUMBERED {
+            return;
+        }
+        *numbered += 1;
+    }
+    let numbers = shape.numbers.get_or_insert_default();
+    if numbers.wants_next() {
+        // Reading it once more must not tell the reader of times that it is later.
+        numbers.take(head, record.header, &mut options.times.clone());
+    }
 }
 
 fn count_shape(
