@@ -150,11 +150,14 @@ impl Redactor {
         };
         let mut result = String::new();
         let mut end = 0;
-        for found in known.find_iter(text) {
-            result.push_str(&text[end..found.start()]);
-            let kind = self.kinds[found.pattern().as_usize()];
-            self.push_token(&mut result, kind, &text[found.range()]);
-            end = found.end();
+        for gap in structure::outside_tokens(text) {
+            for found in known.find_iter(&text[gap.clone()]) {
+                let secret = gap.start + found.start()..gap.start + found.end();
+                result.push_str(&text[end..secret.start]);
+                let kind = self.kinds[found.pattern().as_usize()];
+                self.push_token(&mut result, kind, &text[secret.clone()]);
+                end = secret.end;
+            }
         }
         if end == 0 {
             return Cow::Borrowed(text);
@@ -328,6 +331,18 @@ mod tests {
             redacted.ends_with(", 12, information, disabled"),
             "{redacted}"
         );
+    }
+
+    #[test]
+    fn known_values_inside_of_a_token_are_none() {
+        let redactor = redactor(&[
+            ("DB_PASSWORD", "password"),
+            ("API_TOKEN", "REDACTED"),
+            ("SALT", "]@db/shop"),
+        ]);
+        let redacted = redactor.redact("password REDACTED postgres://shop:hunter2@db/shop");
+        assert!(!redacted.contains("hunter2"), "{redacted}");
+        assert_eq!(redactor.redact(&redacted), redacted);
     }
 
     #[test]

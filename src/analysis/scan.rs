@@ -428,9 +428,11 @@ impl Scanner {
             service: stream.service,
         };
         let (options, scan, work) = (&mut self.options, &mut self.scan, &mut self.work);
-        if let Some(recalled) = stream.recalled.take() {
-            record::count_recalled(&record, &recalled, options, scan, work);
-        } else {
+        let recalled = stream.recalled.take();
+        let is_counted = recalled.is_some_and(|recalled| {
+            record::count_recalled(&record, &recalled, options, scan, work)
+        });
+        if !is_counted {
             // Only a line that opens a record whatever stands above it may be recognised as one.
             let opens = !stream.in_trace && stream.opens_alone(&open);
             let recall = self.recall.as_mut().filter(|_| opens);

@@ -144,10 +144,10 @@ fn sanitise(text: &str, on_colour: &mut dyn FnMut(usize, &str)) -> String {
     while let Some(c) = rest.chars().next() {
         if out.len() >= MAX_BYTES {
             // Text that was cut before carries its own note: cutting it again would not be idempotent.
-            if !(rest.starts_with("… ") && rest.ends_with(" more bytes") && rest.len() < 48) {
-                out.push_str(&format!("… {} more bytes", rest.len()));
-            } else {
+            if is_note(rest) {
                 out.push_str(rest);
+            } else {
+                out.push_str(&format!("… {} more bytes", rest.len()));
             }
             break;
         }
@@ -158,11 +158,11 @@ fn sanitise(text: &str, on_colour: &mut dyn FnMut(usize, &str)) -> String {
                 if mark {
                     out.push(ESCAPE_MARK);
                     column += 1;
+                    marks = 0;
                 } else {
                     on_colour(out.len(), &tail[1..used - 1]);
                 }
                 rest = &tail[used..];
-                marks = 0;
                 continue;
             }
             '\u{9b}' => {
@@ -172,9 +172,9 @@ fn sanitise(text: &str, on_colour: &mut dyn FnMut(usize, &str)) -> String {
                 } else {
                     out.push(ESCAPE_MARK);
                     column += 1;
+                    marks = 0;
                 }
                 rest = &tail[used..];
-                marks = 0;
                 continue;
             }
             '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}' => {
@@ -186,7 +186,7 @@ fn sanitise(text: &str, on_colour: &mut dyn FnMut(usize, &str)) -> String {
             }
             '\t' => {
                 let to = 8 - column % 8;
-                out.extend(std::iter::repeat_n(' ', to));
+                push_within(&mut out, &"        "[..to]);
                 column += to;
                 marks = 0;
             }
@@ -204,7 +204,7 @@ fn sanitise(text: &str, on_colour: &mut dyn FnMut(usize, &str)) -> String {
             c if is_invisible(c) => {
                 let shown = format!("<U+{:04X}>", c as u32);
                 column += shown.len();
-                out.push_str(&shown);
+                push_within(&mut out, &shown);
                 marks = 0;
             }
             c => {
@@ -224,6 +224,21 @@ fn sanitise(text: &str, on_colour: &mut dyn FnMut(usize, &str)) -> String {
         rest = tail;
     }
     out
+}
+
+/// Appends ASCII up to the limit and not over it: made safe again, the text has to be cut at the same byte.
+fn push_within(out: &mut String, ascii: &str) {
+    let room = MAX_BYTES - out.len();
+    out.push_str(&ascii[..room.min(ascii.len())]);
+}
+
+/// `… 12 more bytes`, the note of text that was cut.
+fn is_note(text: &str) -> bool {
+    text.strip_prefix("… ")
+        .and_then(|rest| rest.strip_suffix(" more bytes"))
+        .is_some_and(|count| {
+            (1..=20).contains(&count.len()) && count.bytes().all(|b| b.is_ascii_digit())
+        })
 }
 
 /// C1 controls, bidirectional controls, zero-width characters, line separators, tags, and variation
@@ -365,6 +380,33 @@ mod tests {
     fn a_cell_takes_a_bounded_number_of_marks() {
         let zalgo = format!("a{}b", "\u{301}".repeat(500));
         assert_eq!(safe(&zalgo).chars().count(), 2 + MAX_MARKS);
+    }
+
+    #[test]
+    fn colour_between_marks_does_not_make_room_for_more() {
+        let marks = "\u{301}".repeat(MAX_MARKS);
+        let once = safe(&format!("a{marks}\u{1b}[0m{marks}\u{9b}m{marks}b"));
+        assert_eq!(once.chars().count(), 2 + MAX_MARKS);
+        assert_eq!(safe(&once), once);
+    }
+
+    #[test]
+    fn what_looks_like_the_note_of_a_cut_is_made_safe_too() {
+        let full = "x".repeat(MAX_BYTES);
+        let once = safe(&format!("{full}… \u{1b}]0;evil\u{7} more bytes"));
+        assert!(once.chars().all(|c| !c.is_control()));
+        assert!(once.ends_with("… 24 more bytes"), "{}", &once[MAX_BYTES..]);
+    }
+
+    #[test]
+    fn a_cut_line_is_cut_at_the_same_place_again() {
+        for last in ["\t", "\u{202e}", "接", "\u{301}"] {
+            for less in 0..12 {
+                let text = format!("{}{last}{}", "x".repeat(MAX_BYTES - less), "y".repeat(40));
+                let once = safe(&text);
+                assert_eq!(safe(&once), once, "{last:?} {less} bytes before the limit");
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,23 @@ mod logs;
 mod page;
 mod stats;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    //! What the fuzz targets reach of this module.
+
+    use super::body::pieces;
+
+    /// Reads an answer of the engine that comes in these pieces: its status, its body as far as it could be read, and
+    /// why it could not be read to its end.
+    pub fn read_answer<'a>(
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> (Option<u16>, Vec<u8>, Option<std::io::ErrorKind>) {
+        let answer = pieces::read(pieces);
+        (answer.status, answer.body, answer.error)
+    }
+}
+
 pub use change::{restart_container, start_container, stop_container, tag_image};
 pub use connect::{DEFAULT_ADDRESS, Engine};
 pub use events::watch;

@@ -157,7 +157,8 @@ pub fn read_duration(text: &[u8], default: Unit) -> Option<f64> {
         b"ns" => 1e-6,
         unit if unit == "µs".as_bytes() || unit == "μs".as_bytes() => 1e-3,
         b"m" | b"min" | b"minutes" => 60_000.0,
-        rest if rest[0] == b'm' && rest.len() > 2 => {
+        // So long, so deep: a value may be a million bytes of `1m1m1m…`.
+        rest if rest[0] == b'm' && (3..=32).contains(&rest.len()) => {
             return Some(number * 60_000.0 + read_duration(&rest[1..], Unit::Seconds)?);
         }
         _ => return None,

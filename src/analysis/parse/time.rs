@@ -51,13 +51,17 @@ impl TimeReader {
             self.day_of(written.millisecond_of_day)
         } else {
             let year = written.year.unwrap_or_else(|| self.year_of(written.month));
+            if written.day > days_in_month(year, written.month) {
+                return None;
+            }
             days_from_civil(i64::from(year), written.month, written.day)
         };
         let local = days * 86_400_000 + written.millisecond_of_day;
-        match written.offset {
-            Some(seconds) => Some(local - seconds * 1000),
-            None => Some(local - self.offset_at(local)? * 1000),
-        }
+        let seconds = match written.offset {
+            Some(seconds) => seconds,
+            None => self.offset_at(local)?,
+        };
+        Some(local - seconds * 1000).filter(|ms| is_instant(*ms))
     }
 
     /// The year of a date without one: the reference's, or the one before where that would lie ahead.
@@ -106,6 +110,20 @@ impl TimeReader {
         self.offset = Some((hour, offset));
         Some(offset)
     }
+}
+
+fn days_in_month(year: i32, month: u32) -> u32 {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        2 => 28 + u32::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Whether these milliseconds since 1970 are an instant that everything behind the reader can show.
+fn is_instant(ms: i64) -> bool {
+    (Timestamp::MIN.as_millisecond()..=Timestamp::MAX.as_millisecond()).contains(&ms)
 }
 
 /// Days from 1970-01-01 in the proleptic Gregorian calendar (Howard Hinnant's algorithm).
@@ -466,13 +484,15 @@ fn read_named(text: &[u8]) -> Option<(Written, usize)> {
 pub fn epoch_ms(text: &[u8]) -> Option<i64> {
     let whole = text.iter().take_while(|b| b.is_ascii_digit()).count();
     let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    match whole {
-        10 => Some((number * 1000.0) as i64),
-        13 => Some(number as i64),
-        16 => Some((number / 1000.0) as i64),
-        19 => Some((number / 1_000_000.0) as i64),
-        _ => None,
-    }
+    let ms = match whole {
+        10 => number * 1000.0,
+        13 => number,
+        16 => number / 1000.0,
+        19 => number / 1_000_000.0,
+        _ => return None,
+    };
+    // An exponent makes ten digits larger than any time.
+    Some(ms as i64).filter(|ms| is_instant(*ms))
 }
 
 #[cfg(test)]

@@ -87,7 +87,8 @@ pub fn mask(message: &[u8], out: &mut Vec<u8>, kept: &mut Kept) {
             push_wild(out, start);
             continue;
         }
-        if (out.last() == Some(&WILD) || out.ends_with(&[WILD, b' ']))
+        let shape = &out[start..];
+        if (shape.last() == Some(&WILD) || shape.ends_with(&[WILD, b' ']))
             && is_unit(word)
             && !matches!(next, Some(b'=' | b'('))
         {
@@ -96,7 +97,8 @@ pub fn mask(message: &[u8], out: &mut Vec<u8>, kept: &mut Kept) {
                 out.pop();
             }
             // `1038 bytes (1.01 KB)` is one amount, written twice.
-            if next == Some(b')') && was_amount && out.ends_with(&[WILD, b' ', b'(', WILD]) {
+            if next == Some(b')') && was_amount && out[start..].ends_with(&[WILD, b' ', b'(', WILD])
+            {
                 out.truncate(out.len() - 3);
                 at += 1;
             }
@@ -470,6 +472,23 @@ mod tests {
             ),
         ] {
             assert_eq!(masked(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_front_is_not_looked_at() {
+        for before in [&b"took \x01"[..], b"took \x01 ", b"took \x01 (\x01 "] {
+            for message in ["s", "ms)", "1 ms (2 s)", "1 (2 s)", ", 5"] {
+                let mut out = before.to_vec();
+                mask(message.as_bytes(), &mut out, &mut Kept::off());
+                let mut alone = Vec::new();
+                mask(message.as_bytes(), &mut alone, &mut Kept::off());
+                assert_eq!(
+                    out.strip_prefix(before),
+                    Some(alone.as_slice()),
+                    "{message}"
+                );
+            }
         }
     }
 

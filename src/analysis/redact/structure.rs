@@ -62,6 +62,27 @@ pub(super) fn url_password(value: &str) -> Option<&str> {
     (!password.is_empty()).then_some(password)
 }
 
+/// The parts of a text that stand outside of tokens: `password` is the password of someone, and a word in a token.
+pub(super) fn outside_tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let tokens = memchr::memmem::find_iter(text.as_bytes(), "[REDACTED:")
+        .filter_map(|at| Some(at..at + token_length(&text[at..])?));
+    let mut from = 0;
+    tokens
+        .chain([text.len()..text.len()])
+        .map(move |token| std::mem::replace(&mut from, token.end)..token.start)
+}
+
+/// The length of the token that a text begins with, `[REDACTED:password:3f9a1c]`.
+fn token_length(text: &str) -> Option<usize> {
+    let rest = text.strip_prefix("[REDACTED:")?;
+    let kind = rest.find(|c: char| !c.is_ascii_lowercase())?;
+    let (hash, rest) = rest[kind..].strip_prefix(':')?.split_at_checked(6)?;
+    let is_hash = hash
+        .bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    (kind > 0 && is_hash && rest.starts_with(']')).then(|| text.len() - rest.len() + 1)
+}
+
 /// One of these stands in every text that a shape below can match: a cheap look decides most lines.
 static TRIGGERS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     AhoCorasick::builder()
@@ -223,6 +244,28 @@ mod tests {
             "SEEDLING",
         ] {
             assert!(!is_secret_name(ordinary), "{ordinary}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_told_from_what_looks_like_them() {
+        let gaps = |text: &'static str| -> Vec<&str> {
+            outside_tokens(text).map(|gap| &text[gap]).collect()
+        };
+        assert_eq!(
+            gaps("a[REDACTED:key:3f9a1c]b[REDACTED:pem:000000]"),
+            ["a", "b", ""]
+        );
+        for text in [
+            "",
+            "[REDACTED:",
+            "[REDACTED::3f9a1c]",
+            "[REDACTED:key:3f9a1]",
+            "[REDACTED:key:3f9a1c",
+            "[REDACTED:key:3F9A1C]",
+            "[REDACTED:key:3f9é]",
+        ] {
+            assert_eq!(gaps(text), [text]);
         }
     }
 

@@ -91,6 +91,8 @@ pub(super) enum TimeText<'a> {
     /// It has none.
     #[default]
     None,
+    /// From a column that is written like one and is none: the 30th of February.
+    NoInstant,
     /// The header's column of that number.
     Cell(usize),
     /// A value that is a number of JSON, or a text.
@@ -264,6 +266,9 @@ impl Plan {
 
 impl Layout {
     fn of(lesson: &Lesson<'_>, tokens: &[Token]) -> Option<Self> {
+        if matches!(lesson.time, TimeText::NoInstant) {
+            return None;
+        }
         let line = lesson.line;
         let span = |part: &[u8]| Span::of(place_in(line, part)?, tokens, line.len());
         let request = lesson.request;

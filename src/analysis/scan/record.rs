@@ -128,22 +128,28 @@ pub(super) fn count(
     }
 }
 
-/// Counts a record that looks like one that was read before.
+/// Counts a record that looks like one that was read before. False where its time is none, although it was one there:
+/// then it has to be read in full.
 pub(super) fn count_recalled(
     record: &Record<'_>,
     recalled: &Recalled,
     options: &mut ScanOptions,
     scan: &mut Scan,
     work: &mut Work,
-) {
+) -> bool {
+    let at = recalled.time.map(|t| t.resolve(&mut options.times));
+    if at == Some(None) {
+        return false;
+    }
     let facts = Facts {
-        at: recalled.time.and_then(|t| t.resolve(&mut options.times)),
+        at: at.flatten(),
         outcome: recalled.outcome,
         status: recalled.status,
         duration_ms: recalled.duration_ms,
         request_id: recalled.request_id,
     };
     tally(record, record.text, &facts, options, scan, work);
+    true
 }
 
 fn tally(
@@ -248,7 +254,8 @@ fn read<'a>(
     let (mut at, mut level) = (front.at, front.level);
     let mut time = match front.time_column {
         Some(index) if at.is_some() => TimeText::Cell(index),
-        _ => TimeText::None,
+        Some(_) => TimeText::NoInstant,
+        None => TimeText::None,
     };
     if let Some(pairs) = structured::logfmt(message) {
         for pair in pairs {
@@ -275,7 +282,7 @@ fn read<'a>(
         // JSON behind a header of its own, as platforms print it.
         let found = json::read_head(&object, &mut options.times);
         level = level.or(found.level);
-        if at.is_none() {
+        if at.is_none() && found.at.is_some() {
             (at, time) = (found.at, time_of(&found));
         }
         structured::mask_object(&object, found.message, masked, kept);

@@ -260,6 +260,8 @@ fn lines_that_only_look_alike_are_read_in_full() {
         // Two of these are no times.
         "7422-31-07 38:20:60,809\n2235-12-62 51:04:90,221\n4925-52-57 00:13:05,003\n",
         "04:44 {\"level\":50,\"msg\":\"job\"}\n79:40 {\"level\":40,\"msg\":\"job\"}\n10:26 {\"level\":40,\"msg\":\"job\"}\n",
+        "2025-02-28 10:00:00 x\n2025-02-30 10:00:00 x\n2025-02-28 10:00:00 x\n",
+        "2025-02-30 10:00:00 x\n2025-02-28 10:00:00 x\n2025-02-30 10:00:00 x\n",
         "023:80\n02:58\n00:07\n",
         "key:0x?page=\nkey:8x?page=\nkey:5x?page=\n",
         "GET /a HTTP/1.1\" 200 1\nGET /a HTTP/2.0\" 200 1\nGET /a HTTP/1.1\" 500 1\n",

@@ -16,7 +16,7 @@ use crate::domain::safe_text::SafeText;
 
 mod tree;
 
-use tree::{Node, read_tree};
+use tree::{Node, TooDeep, read_tree};
 
 /// A place in a runbook's text that cannot be understood, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,7 +110,13 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn build(mut self) -> Result<Runbook, Wrong> {
-        for node in read_tree(self.source) {
+        let nodes = read_tree(self.source).map_err(|TooDeep(span)| {
+            Wrong::new(
+                self.first_line_of(&span),
+                "too deep: an item needs a few levels above it, not a hundred",
+            )
+        })?;
+        for node in nodes {
             match &node.event {
                 Event::Start(Tag::Heading {
                     level: HeadingLevel::H1,

@@ -249,3 +249,21 @@ fn line_ends_of_other_editors_are_no_part_of_a_command() {
     let plain = parse("a", "a.md", SOURCE).unwrap();
     assert_eq!(runbook, plain);
 }
+
+#[test]
+fn a_deep_nest_is_an_error_and_no_end_of_the_stack() {
+    let deep = 50_000;
+    for nest in [
+        ">".repeat(deep),
+        format!("{}x", "- ".repeat(deep)),
+        format!("- [ ] x\n\n  {}y", "> ".repeat(deep)),
+        format!("- [ ] {}x{}", "*a ".repeat(deep), " a*".repeat(deep)),
+    ] {
+        let error = fails(&format!("# A\n\n{nest}\n"));
+        assert!(
+            error.message.contains("too deep"),
+            "{}…: {error}",
+            &nest[..20]
+        );
+    }
+}

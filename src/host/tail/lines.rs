@@ -108,6 +108,12 @@ impl LineSplitter {
         self.pending_bytes += bytes.len() as u64;
         let room = MAX_LINE.saturating_sub(self.partial.len());
         let kept = room.min(bytes.len());
+        let needed = self.partial.len() + kept;
+        if needed > self.partial.capacity() {
+            // Doubling, but not beyond the limit.
+            let capacity = needed.max(2 * self.partial.capacity()).min(MAX_LINE);
+            self.partial.reserve_exact(capacity - self.partial.len());
+        }
         self.partial.extend_from_slice(&bytes[..kept]);
         let cut = u32::try_from(bytes.len() - kept).unwrap_or(u32::MAX);
         self.cut_bytes = self.cut_bytes.saturating_add(cut);
@@ -242,6 +248,19 @@ mod tests {
         assert_eq!(whole[1], (b"next".to_vec(), 0));
         let pieces: Vec<&[u8]> = long.chunks(1000).collect();
         assert_eq!(split(&pieces), whole);
+    }
+
+    #[test]
+    fn a_giant_line_holds_no_more_than_itself() {
+        let mut splitter = LineSplitter::default();
+        let part = vec![b'x'; MAX_LINE / 2 + 1];
+        for _ in 0..3 {
+            let mut block = LogBlock::default();
+            splitter
+                .split(&part, &mut block, |_| Ok::<_, Infallible>(()))
+                .unwrap();
+        }
+        assert!(splitter.partial.capacity() <= MAX_LINE);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::io;
 pub(super) use self::wire::Io;
 use self::wire::Wire;
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod pieces;
 mod wire;
 
 /// What is read at once; the kernel holds less of a connection.
@@ -77,12 +79,8 @@ impl RawBody {
             if io.read(&mut buffer).await? == 0 {
                 return Err(cut_off());
             }
-            let from = seen.saturating_sub(3);
-            if let Some(at) = memchr::memmem::find(&buffer[from..], b"\r\n\r\n") {
-                break from + at + 4;
-            }
-            if buffer.len() > LONGEST_HEAD {
-                return Err(no_http("a head without an end"));
+            if let Some(end) = end_of_head(&buffer, seen)? {
+                break end;
             }
         };
         let (status, framing) = read_head(&buffer[..length])?;
@@ -175,10 +173,11 @@ impl Framed {
                     _ => return Err(no_http("a chunk longer than its size")),
                 },
                 Framing::Size => {
-                    let Some(end) = memchr::memchr(b'\n', here) else {
-                        if here.len() > LONGEST_SIZE_LINE {
-                            return Err(no_http("a chunk without a size"));
-                        }
+                    let end = memchr::memchr(b'\n', here);
+                    if end.unwrap_or(here.len()) > LONGEST_SIZE_LINE {
+                        return Err(no_http("a chunk without a size"));
+                    }
+                    let Some(end) = end else {
                         return Ok(Piece::Wait);
                     };
                     // Trailers may follow the last chunk; nobody reads on.
@@ -231,6 +230,17 @@ fn no_http(what: &str) -> io::Error {
         io::ErrorKind::InvalidData,
         format!("what came is no HTTP: {what}"),
     )
+}
+
+/// Where the head of an answer ends, of which the first `seen` bytes were looked at before; `None` where more has to be
+/// read.
+fn end_of_head(answer: &[u8], seen: usize) -> io::Result<Option<usize>> {
+    let from = seen.saturating_sub(3);
+    let end = memchr::memmem::find(&answer[from..], b"\r\n\r\n").map(|at| from + at + 4);
+    if end.unwrap_or(answer.len()) > LONGEST_HEAD {
+        return Err(no_http("a head without an end"));
+    }
+    Ok(end)
 }
 
 /// The status, and how the body is framed.

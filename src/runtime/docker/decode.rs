@@ -95,10 +95,12 @@ impl Decoder {
                     let is_over = *left == 0;
                     let (payload, rest) = bytes.split_at(take);
                     bytes = rest;
+                    let assembler = self.assembler(stream);
+                    assembler.text(payload, to);
                     if is_over {
+                        assembler.end_message(to);
                         self.framing = header();
                     }
-                    self.assembler(stream).text(payload, to);
                 }
             }
         }
@@ -271,24 +273,31 @@ impl Assembler {
         let stop = piece.iter().position(|&b| b == b' ' || b == b'\n');
         let used = stop.map_or(piece.len(), |end| end + usize::from(piece[end] == b' '));
         self.stamp.extend_from_slice(&piece[..used]);
-        let at = match (stop, self.stamp.split_last()) {
-            (Some(_), Some((b' ', word))) => std::str::from_utf8(word)
-                .ok()
-                .and_then(|w| w.parse::<Timestamp>().ok()),
-            // A message may be `TIME` and nothing else but its `\n`.
-            (Some(_), _) => std::str::from_utf8(&self.stamp)
-                .ok()
-                .and_then(|w| w.parse::<Timestamp>().ok()),
-            (None, _) if self.stamp.len() <= MAX_STAMP => return &bytes[used..],
-            (None, _) => None,
-        };
+        if stop.is_some() || self.stamp.len() > MAX_STAMP {
+            self.end_stamp(to);
+        }
+        &bytes[used..]
+    }
+
+    /// The first word of a message is whole: it is a time, or text like everything behind it.
+    fn end_stamp(&mut self, to: &mut LogBlock) {
+        // A message may be `TIME` and nothing else but its `\n`.
+        let word = self.stamp.strip_suffix(b" ").unwrap_or(&self.stamp);
+        let at = Some(word)
+            .filter(|word| word.len() <= MAX_STAMP)
+            .and_then(|word| std::str::from_utf8(word).ok()?.parse::<Timestamp>().ok());
         self.begin_text(at, to);
         if at.is_none() {
-            // No time in front: everything is text.
             let stamp = std::mem::take(&mut self.stamp);
             self.append(&stamp);
         }
-        &bytes[used..]
+    }
+
+    /// Nothing more of this message comes, though its first word was not ended by a space or a line break.
+    fn end_message(&mut self, to: &mut LogBlock) {
+        if self.state == State::Stamp && !self.stamp.is_empty() {
+            self.end_stamp(to);
+        }
     }
 
     /// The time of a message is known: it continues the open line, or ends it and starts another.
@@ -348,16 +357,22 @@ impl Assembler {
         self.length += bytes.len();
         let room = MAX_LINE - self.text.len();
         let take = room.min(bytes.len());
+        let needed = self.text.len() + take;
+        if needed > self.text.capacity() {
+            // Doubling, but not beyond the limit.
+            let capacity = needed.max(2 * self.text.capacity()).min(MAX_LINE);
+            self.text.reserve_exact(capacity - self.text.len());
+        }
         self.text.extend_from_slice(&bytes[..take]);
         self.cut = self
             .cut
             .saturating_add(u32::try_from(bytes.len() - take).unwrap_or(u32::MAX));
     }
 
-    /// A terminal ends its lines with `\r\n`.
+    /// A terminal ends its lines with `\r\n`. Of a line that was cut that end is gone.
     fn trim<'a>(&self, line: &'a [u8]) -> &'a [u8] {
         match line {
-            [rest @ .., b'\r'] if self.is_tty => rest,
+            [rest @ .., b'\r'] if self.is_tty && self.cut == 0 => rest,
             _ => line,
         }
     }
@@ -383,16 +398,7 @@ impl Assembler {
                 let stamp = std::mem::take(&mut self.stamp);
                 self.append(&stamp[..seen]);
             }
-            State::Stamp if !self.stamp.is_empty() => {
-                let stamp = std::mem::take(&mut self.stamp);
-                let is_time = std::str::from_utf8(&stamp)
-                    .is_ok_and(|w| w.trim_end().parse::<Timestamp>().is_ok());
-                if !is_time {
-                    self.has_line = true;
-                    self.append(&stamp);
-                }
-            }
-            State::Stamp | State::Text => {}
+            State::Stamp | State::Text => self.end_message(to),
         }
         if self.has_line && self.length > 0 {
             self.emit(to);

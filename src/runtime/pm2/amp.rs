@@ -87,7 +87,7 @@ impl Default for Decoder {
 
 impl Decoder {
     /// A decoder that refuses messages of more than so many bytes.
-    fn with_limit(max_frame: usize) -> Self {
+    pub(super) fn with_limit(max_frame: usize) -> Self {
         Self {
             bytes: Vec::new(),
             start: 0,

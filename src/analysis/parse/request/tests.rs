@@ -157,3 +157,10 @@ proptest::proptest! {
         proptest::prop_assert_eq!(read_decimal(text.as_bytes()).map(f64::to_bits), parsed.map(f64::to_bits));
     }
 }
+
+#[test]
+fn a_duration_of_endless_parts_is_none_and_no_end_of_the_stack() {
+    let value = "1m".repeat(500_000);
+    assert_eq!(read_duration(value.as_bytes(), Unit::Seconds), None);
+    assert_eq!(read_duration(b"1m2.5s", Unit::Seconds), Some(62_500.0));
+}

@@ -125,3 +125,27 @@ fn epochs_are_told_apart_by_their_length() {
     assert_eq!(epoch_ms(b"1766847000.25"), Some(1_766_847_000_250));
     assert_eq!(epoch_ms(b"17"), None);
 }
+
+#[test]
+fn a_time_that_no_clock_shows_is_none() {
+    let mut reader = TimeReader::utc();
+    let mut ms = |text: &str| {
+        let (written, _) = read(text.as_bytes()).unwrap();
+        reader.resolve(&written)
+    };
+    for text in [
+        // The last hours of the year 9999 are none everywhere on earth.
+        "9999-12-31T23:59:59-14:00",
+        "9999-12-31 23:59:59",
+        "2025-02-29T10:00:00Z",
+        "2100-02-29T10:00:00Z",
+        "2025-04-31 10:00:00",
+    ] {
+        assert_eq!(ms(text), None, "{text}");
+    }
+    assert!(ms("2000-02-29T10:00:00Z").is_some());
+    for text in ["1766847000e300", "1766847000e9", "1766847000123e99"] {
+        assert_eq!(epoch_ms(text.as_bytes()), None, "{text}");
+    }
+    assert_eq!(epoch_ms(b"1766847000e0"), Some(1_766_847_000_000));
+}

@@ -12,13 +12,22 @@ pub(super) struct Node<'a> {
     pub(super) children: Vec<Node<'a>>,
 }
 
-pub(super) fn read_tree(source: &str) -> Vec<Node<'_>> {
+/// Elements inside of elements. People need six or so; a thousand would end the stack of whoever walks the tree.
+const MAX_DEPTH: usize = 100;
+
+/// The place of the first element that stands deeper inside of others than a person means it.
+pub(super) struct TooDeep(pub(super) Range<usize>);
+
+pub(super) fn read_tree(source: &str) -> Result<Vec<Node<'_>>, TooDeep> {
     let options = Options::ENABLE_TASKLISTS | Options::ENABLE_TABLES;
     let mut open: Vec<Node<'_>> = Vec::new();
     let mut roots = Vec::new();
     for (event, span) in Parser::new_ext(source, options).into_offset_iter() {
         let done = match event {
             Event::Start(_) => {
+                if open.len() == MAX_DEPTH {
+                    return Err(TooDeep(span));
+                }
                 open.push(Node {
                     event,
                     span,
@@ -39,7 +48,7 @@ pub(super) fn read_tree(source: &str) -> Vec<Node<'_>> {
             (None, _) => {}
         }
     }
-    roots
+    Ok(roots)
 }
 
 impl<'a> Node<'a> {

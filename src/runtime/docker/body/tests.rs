@@ -4,25 +4,11 @@ use super::*;
 use proptest::prelude::*;
 
 /// Reads an answer that comes in pieces of `step` bytes, and then ends.
-fn read(answer: &[u8], step: usize) -> io::Result<(u16, Vec<u8>)> {
-    let head = memchr::memmem::find(answer, b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
-    let (status, framing) = read_head(&answer[..head])?;
-    let mut framed = Framed {
-        buffer: Vec::new(),
-        taken: 0,
-        framing,
-    };
-    let mut pieces = answer[head..].chunks(step);
-    let mut all = Vec::new();
-    loop {
-        match framed.piece()? {
-            Piece::Data(bytes) => all.extend_from_slice(bytes),
-            Piece::End => return Ok((status, all)),
-            Piece::Wait => match pieces.next() {
-                Some(piece) => framed.room().extend_from_slice(piece),
-                None => framed.end()?,
-            },
-        }
+fn read(answer: &[u8], step: usize) -> Result<(u16, Vec<u8>), io::ErrorKind> {
+    let answer = pieces::read(answer.chunks(step));
+    match answer.error {
+        Some(error) => Err(error),
+        None => Ok((answer.status.unwrap(), answer.body)),
     }
 }
 
@@ -57,7 +43,7 @@ proptest! {
 fn a_body_that_is_cut_off_is_an_error_and_no_end() {
     for body in ["5\r\nab", "5\r\nabcde\r\n", "5", ""] {
         let error = read(format!("{CHUNKED}{body}").as_bytes(), 9).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{body:?}");
+        assert_eq!(error, io::ErrorKind::UnexpectedEof, "{body:?}");
     }
     let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc";
     assert!(read(cut, 9).is_err());
@@ -72,10 +58,22 @@ fn other_framings_are_read_too() {
 }
 
 #[test]
+fn a_head_has_its_limit_in_one_piece_too() {
+    let answer = format!(
+        "HTTP/1.0 200 OK\r\nx: {}\r\n\r\nabc",
+        "y".repeat(LONGEST_HEAD)
+    );
+    for step in [99, usize::MAX] {
+        let error = read(answer.as_bytes(), step).unwrap_err();
+        assert_eq!(error, io::ErrorKind::InvalidData);
+    }
+}
+
+#[test]
 fn what_is_no_http_says_so() {
     for answer in ["SSH-2.0-x\r\n\r\n", "HTTP/1.1 x\r\n\r\n"] {
         let error = read(answer.as_bytes(), 99).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{answer:?}");
+        assert_eq!(error, io::ErrorKind::InvalidData, "{answer:?}");
     }
     for size in [
         "xyz\r\n",
@@ -83,8 +81,12 @@ fn what_is_no_http_says_so() {
         "\r\n",
         "ffffffffffffffff\r\n",
         "3\r\nabcde",
+        // As long in one piece as in several.
+        &format!("3;{}\r\nabc\r\n0\r\n\r\n", "x".repeat(LONGEST_SIZE_LINE)),
     ] {
-        let error = read(format!("{CHUNKED}{size}").as_bytes(), 99).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{size:?}");
+        for step in [99, 9999] {
+            let error = read(format!("{CHUNKED}{size}").as_bytes(), step).unwrap_err();
+            assert_eq!(error, io::ErrorKind::InvalidData, "{size:?}");
+        }
     }
 }

@@ -8,10 +8,19 @@ pub(super) const STAMP: usize = "2026-01-01T00:00:00.000000000Z".len();
 const SECOND: usize = "2026-01-01T00:00:00.".len();
 
 /// Reads times, and remembers the last second: in a log that is worth reading fast the next line has the same.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct StampReader {
     text: [u8; SECOND],
     second: i64,
+}
+
+impl Default for StampReader {
+    fn default() -> Self {
+        Self {
+            text: *b"1970-01-01T00:00:00.",
+            second: 0,
+        }
+    }
 }
 
 impl StampReader {

@@ -181,6 +181,63 @@ fn a_message_without_a_time_is_text() {
 }
 
 #[test]
+fn a_short_message_without_a_time_is_not_lost() {
+    let none = |text: &[u8]| (None, Stream::Stdout, text.to_vec(), 0);
+    // Neither a space nor a line break says that the first word is over: the frame does.
+    let bytes = [frame(1, b"panic"), message(1, T1, b"next\n")].concat();
+    let lines = [none(b"panic"), out(T1, b"next")];
+    assert_eq!(decode(false, &bytes), lines);
+    let one_by_one: Vec<&[u8]> = bytes.chunks(1).collect();
+    assert_eq!(decode_in(false, &one_by_one), lines);
+    // Nor has it the time of the line before.
+    let bytes = [message(1, T1, b"first\n"), frame(1, b"panic")].concat();
+    assert_eq!(decode(false, &bytes), [out(T1, b"first"), none(b"panic")]);
+}
+
+#[test]
+fn a_stamp_of_zeros_is_no_time() {
+    let text = [&[0; 20][..], b"123456789Z text\n"].concat();
+    let lines = decode(false, &frame(1, &text));
+    assert_eq!(lines[0].0, None);
+    assert_eq!(lines[0].2, text[..text.len() - 1]);
+}
+
+#[test]
+fn a_return_inside_of_a_cut_terminal_line_stays() {
+    let mut text = [T1.as_bytes(), b" "].concat();
+    let start = text.len();
+    // The inner stamps are no text.
+    for _ in 0..MAX_LINE / FRAGMENT {
+        text.extend(vec![b'x'; FRAGMENT]);
+        text.extend_from_within(..start);
+    }
+    let last = text.len() - start - 1;
+    text[last] = b'\r';
+    text.extend(b"beyond\r\n");
+    let lines = decode(true, &text);
+    assert_eq!((lines[0].2.len(), lines[0].3), (MAX_LINE, 7));
+}
+
+#[test]
+fn two_giant_lines_hold_no_more_than_themselves() {
+    let mut decoder = Decoder::new(false);
+    let mut block = LogBlock::default();
+    for stream in [1, 2] {
+        for _ in 0..3 {
+            let part = message(stream, T1, &vec![b'x'; MAX_LINE / 2 + 1]);
+            decoder.feed(&part, &mut block);
+        }
+        assert!(
+            decoder
+                .assembler(read_header([stream, 0, 0, 0, 0, 0, 0, 0]).0)
+                .text
+                .capacity()
+                <= MAX_LINE
+        );
+    }
+}
+
+#[test]
 fn several_lines_in_one_message_share_its_time() {
     assert_eq!(
         decode(false, &message(1, T1, b"a\nb\n\nc")),
