@@ -8,6 +8,7 @@ mod logs;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::ops::checkpoint::CreateCheckpoint;
 use crate::ops::input::Input;
 use crate::ops::logs::FileSearch;
 use crate::ops::{self, Confirmation, Context, ErrorKind};
-use crate::store::ring::OpenedFile;
+use crate::store::ring::{OpenedFile, Sieve, Sifter};
 
 use super::msg::{Msg, Problem};
 use super::outlet::{Piece, Tool, Writing, joined, not_copied, said};
@@ -167,6 +168,21 @@ pub enum Effect {
         /// Up to this byte.
         until: u64,
     },
+    /// Look a part of the file of a log through for lines that pass the filter.
+    Sift {
+        /// Whose log.
+        slot: u32,
+        /// The service.
+        service: Box<ServiceId>,
+        /// The file.
+        file: OpenedFile,
+        /// Which bytes.
+        range: Range<u64>,
+        /// From the end.
+        is_backward: bool,
+        /// The filter.
+        filter: FileFilter,
+    },
     /// Find the line of a time in the file of a log.
     FindTime {
         /// Whose log.
@@ -206,6 +222,21 @@ pub struct FilePattern(pub regex::bytes::Regex);
 impl PartialEq for FilePattern {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_str() == other.0.as_str()
+    }
+}
+
+/// A filter, and which of them it is; two are the same if they are the same one.
+#[derive(Debug, Clone)]
+pub struct FileFilter {
+    /// Which records pass.
+    pub sieve: Sieve,
+    /// Which filter it is.
+    pub generation: u32,
+}
+
+impl PartialEq for FileFilter {
+    fn eq(&self, other: &Self) -> bool {
+        self.generation == other.generation
     }
 }
 
@@ -364,6 +395,26 @@ impl Effects {
                     },
                 };
                 self.start(key, logs::search_file(ctx, service, search, tell, inbox));
+            }
+            Effect::Sift {
+                slot,
+                service,
+                file,
+                range,
+                is_backward,
+                filter,
+            } => {
+                let search = FileSearch {
+                    path: file.position.path.clone(),
+                    inode: file.position.inode,
+                    pattern: filter.sieve.include.first().cloned(),
+                    range,
+                    is_backward,
+                };
+                let now = jiff::Zoned::now();
+                let sifter = Sifter::new(filter.sieve, filter.generation, file, &now);
+                let sifting = logs::sift(ctx, slot, service, search, sifter, inbox);
+                self.start(TaskKey::Page(slot), sifting);
             }
             Effect::FindTime {
                 slot,

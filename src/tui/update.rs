@@ -52,6 +52,16 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             let height = logs::height(app);
             app.logs.put_page(wanted, page, height);
             app.is_awaited = true;
+            logs::paged(app, wanted.slot);
+            logs::look_on(app)
+        }
+        Msg::Sifted {
+            slot,
+            sifted,
+            is_over,
+        } => {
+            app.logs.put_sifted(slot, sifted, is_over);
+            app.is_awaited = true;
             logs::look_on(app)
         }
         Msg::Sampled(signals) => {
@@ -107,7 +117,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::TimeFound { slot, number } => {
-            logs::go_to_number(app, slot, number).into_iter().collect()
+            logs::go_to_place(app, slot, number).into_iter().collect()
         }
         Msg::SearchOn => {
             let mut effects = logs::look_on(app);

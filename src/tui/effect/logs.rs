@@ -10,7 +10,7 @@ use crate::domain::log::{FileHits, LogEvent, LogRequest, PageBorder, PageRequest
 use crate::domain::service::{Service, ServiceId};
 use crate::ops::logs::FileSearch;
 use crate::ops::{self, Context};
-use crate::store::ring::{LineReader, OpenedFile, PreparedPage};
+use crate::store::ring::{LineReader, OpenedFile, PreparedPage, Sifted, Sifter};
 use crate::tui::msg::{LogPiece, Msg};
 use crate::tui::panes::logs::WantedPage;
 
@@ -20,6 +20,10 @@ const TAIL: u64 = 1000;
 const TELL_EVERY: Duration = Duration::from_millis(100);
 /// Lines that are read again at once.
 const PAGE: u64 = 2000;
+/// Lines that pass the filter that are looked for at once …
+const SIFTED: u64 = 1000;
+/// … and bytes that they may take.
+const SIFTED_BYTES: usize = 4 * 1024 * 1024;
 /// How long the event loop may keep log lines waiting before they are skipped.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Log blocks in one message.
@@ -103,6 +107,56 @@ pub(super) async fn search_file(
     let (searched, ()) = tokio::join!(ops::logs::search_file(&ctx, &service, search, to), forward);
     searched?;
     Ok(None)
+}
+
+/// Looks a part of a file through for lines that pass the filter, until there are enough for a while, and tells the loop
+/// as it goes.
+pub(super) async fn sift(
+    ctx: Arc<Context>,
+    slot: u32,
+    service: Box<ServiceId>,
+    search: FileSearch,
+    sifter: Sifter,
+    inbox: mpsc::Sender<Msg>,
+) -> Ended {
+    let (to, mut from) = mpsc::channel(2);
+    let decide = async {
+        let mut found = Sifted::default();
+        let (mut lines, mut size) = (0, 0);
+        let mut told = tokio::time::Instant::now();
+        while let Some(passage) = from.recv().await {
+            let some = sifter.sift(passage);
+            lines += some.lines();
+            size += some.size();
+            found.extend(some);
+            if lines >= SIFTED || size >= SIFTED_BYTES {
+                break;
+            }
+            if told.elapsed() >= TELL_EVERY {
+                let sifted = std::mem::take(&mut found);
+                let is_over = false;
+                told = tokio::time::Instant::now();
+                let msg = Msg::Sifted {
+                    slot,
+                    sifted,
+                    is_over,
+                };
+                if inbox.send(msg).await.is_err() {
+                    break;
+                }
+            }
+        }
+        // Nobody listens any more: the reading ends.
+        drop(from);
+        found
+    };
+    let (read, sifted) = tokio::join!(ops::logs::sift_file(&ctx, &service, search, to), decide);
+    read?;
+    Ok(Some(Msg::Sifted {
+        slot,
+        sifted,
+        is_over: true,
+    }))
 }
 
 /// Two looks at a file, the later one at what stands before.

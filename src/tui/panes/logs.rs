@@ -23,6 +23,7 @@ mod look;
 mod marks;
 mod paging;
 mod search;
+mod seek;
 mod truth;
 
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub use export::Export;
 pub use look::{Look, Stamps};
 pub use marks::{Mark, Marks};
 pub use search::{FileFinds, Search, pattern};
+pub use seek::{Goal, Seek, Wanted};
 pub use truth::{State, Truth};
 
 /// Bytes that one step of a search looks at: a few milliseconds.
@@ -125,6 +127,10 @@ pub struct LogsPane {
     pub anchor: Option<Key>,
     /// Lines that are being taken out.
     pub export: Option<Export>,
+    /// What is looked for where nothing is held, while a filter is on.
+    pub seek: Option<Seek>,
+    /// Whether lines that are held were not searched or filtered yet.
+    pub is_looking: bool,
     generation: u32,
 }
 
@@ -145,6 +151,8 @@ impl LogsPane {
             marks: Marks::default(),
             anchor: None,
             export: None,
+            seek: None,
+            is_looking: false,
             generation: 0,
         }
     }
@@ -262,6 +270,7 @@ impl LogsPane {
     /// Looks at lines that were not searched or filtered yet. Returns whether there is more to look at.
     pub fn look_on(&mut self) -> bool {
         let has_more = self.rings.look(self.cursor, STEP);
+        self.is_looking = has_more;
         if !self.rings.sieve().is_open() {
             self.settle();
         }
@@ -290,15 +299,19 @@ impl LogsPane {
             Some(key) => self.rings.near(key),
             None => self.rings.last(),
         };
-        self.rings.pin(self.cursor);
+        // Where nothing is shown yet, what is looked for stands in front of what is held.
+        let sought = self.seek.map(|_| Key::FIRST);
+        self.rings.pin(self.cursor.or(sought));
     }
 
-    /// Moves the cursor by so many lines. Moving up stands still; reaching the end does not follow by itself.
-    pub fn step(&mut self, by: i64, height: usize) {
-        let Some(mut key) = self.cursor else {
-            return;
-        };
+    /// Moves the cursor by so many lines. Moving up stands still; reaching the end does not follow by itself. Returns by
+    /// how many it did not move: there are no more, or with a filter lines in between that nobody has looked at.
+    pub fn step(&mut self, by: i64, height: usize) -> i64 {
         self.stand_still(height);
+        let Some(mut key) = self.cursor else {
+            return by;
+        };
+        let edges = self.edges(key, by > 0);
         let mut moved = 0;
         for _ in 0..by.unsigned_abs() {
             let next = if by > 0 {
@@ -306,7 +319,11 @@ impl LogsPane {
             } else {
                 self.rings.previous(key)
             };
-            let Some(next) = next else {
+            let is_beyond = |edge: &Key, next: Key| match by > 0 {
+                true => *edge < next,
+                false => *edge > next,
+            };
+            let Some(next) = next.filter(|next| !edges.iter().any(|e| is_beyond(e, *next))) else {
                 break;
             };
             key = next;
@@ -319,17 +336,18 @@ impl LogsPane {
             .min(height.saturating_sub(1));
         self.cursor = Some(key);
         self.rings.pin(self.cursor);
+        by - moved as i64
     }
 
-    /// Moves the window by so many lines; the cursor keeps its row as long as the window is full.
-    pub fn scroll(&mut self, by: i64, height: usize) {
+    /// Moves the window by so many lines; the cursor keeps its row as long as the window is full. Returns by how many it
+    /// did not move.
+    pub fn scroll(&mut self, by: i64, height: usize) -> i64 {
         self.stand_still(height);
         let above = self.above;
-        self.step(by, height);
-        let last = height.saturating_sub(1);
-        let below = std::iter::successors(self.cursor, |key| self.rings.next(*key)).skip(1);
-        let below = below.take(last).count();
-        self.above = above.max(last - below);
+        let left = self.step(by, height);
+        self.above = above;
+        self.fill(height);
+        left
     }
 
     /// Puts the cursor on a line that stands on that row of the window, and leaves the window where it is.
@@ -445,6 +463,7 @@ impl LogsPane {
     /// Shows other records.
     pub fn set_sieve(&mut self, sieve: Sieve) {
         self.rings.set_sieve(sieve);
+        self.seek = None;
         self.settle();
     }
 

@@ -20,7 +20,9 @@ pub(super) fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
     let place = app.place();
     let chord = Chord::from_event(event);
     app.typed.push(chord);
-    match resolve(app, place) {
+    // Whatever the key means: a search that nobody waits for any more is ended.
+    let mut effects = logs::stop_seeking(app);
+    effects.extend(match resolve(app, place) {
         Resolution::Action(action) => {
             app.typed.clear();
             act::perform(app, action)
@@ -30,7 +32,8 @@ pub(super) fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
             app.typed.clear();
             text(app, place, event)
         }
-    }
+    });
+    effects
 }
 
 /// What was typed so far means; where the raw letter means nothing, the key it stands on may. Names that are

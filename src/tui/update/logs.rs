@@ -9,18 +9,21 @@ use crate::domain::timeline::{TimelineEvent, TimelineKind};
 use crate::store::ring::{Key, OpenedFile, Sieve};
 use crate::tui::action::Action;
 use crate::tui::app::App;
-use crate::tui::effect::{Effect, FilePattern, TaskKey};
+use crate::tui::effect::{Effect, FileFilter, FilePattern, TaskKey};
 use crate::tui::format;
 use crate::tui::layout::Pane;
 use crate::tui::outlet::Tool;
 use crate::tui::overlays::Overlay;
 use crate::tui::overlays::prompt::{Prompt, Purpose};
-use crate::tui::panes::logs::{FileFinds, Search};
+use crate::tui::panes::logs::{FileFinds, Goal, Search, Wanted, WantedPage};
 
 use super::export;
 
 /// At most so many lines are copied at once; more than that is saved to a file.
 const MOST_COPIED: usize = 5000;
+
+/// More lines than anyone goes up by.
+const MOST_LINES: i64 = 1_000_000;
 
 /// Rows of lines in the logs pane.
 pub(super) fn height(app: &App) -> usize {
@@ -320,6 +323,26 @@ fn is_match(app: &App, key: Key) -> bool {
     app.logs.search.as_ref().is_some_and(pattern)
 }
 
+/// Ends the search for lines that pass the filter: another key was pressed.
+pub(super) fn stop_seeking(app: &mut App) -> Vec<Effect> {
+    let reading = app.logs.stop_seeking().into_iter();
+    reading
+        .map(|slot| Effect::Cancel(TaskKey::Page(slot)))
+        .collect()
+}
+
+/// A page was read; for a search it may be the last one.
+pub(super) fn paged(app: &mut App, slot: u32) {
+    if app.logs.is_given_up() {
+        let name = app.logs.source(slot).map(|f| f.id().to_string());
+        let text = format!(
+            "No line of {} passes in the pages that were read; again reads on.",
+            name.unwrap_or_default()
+        );
+        app.tell(Grade::Unknown, text, None);
+    }
+}
+
 /// Looks at some more lines, then lets keys through.
 pub(super) fn look_on(app: &mut App) -> Vec<Effect> {
     let has_more = app.logs.look_on();
@@ -437,8 +460,14 @@ fn jump(app: &mut App, typed: &str) -> Vec<Effect> {
     let is_held = first
         .and_then(|key| key.instant())
         .is_none_or(|oldest| oldest <= at);
-    if !is_held
-        && let Some((slot, file)) = first.and_then(|key| Some((key.source, file_of(app, key)?)))
+    // With a filter, what is held is not all that passes between two lines that are.
+    let is_filtered = !app.logs.rings.sieve().is_open();
+    let slot = match first {
+        Some(key) => Some(key.source),
+        None => app.logs.sources.first().map(|f| f.slot),
+    };
+    if (is_filtered || !is_held)
+        && let Some((slot, file)) = slot.and_then(|slot| Some((slot, oldest_file(app, slot)?)))
         && let Some(followed) = app.logs.source(slot)
     {
         let service = Box::new(followed.id().clone());
@@ -462,26 +491,37 @@ fn jump(app: &mut App, typed: &str) -> Vec<Effect> {
     Vec::new()
 }
 
-/// The file that a line stands in.
-fn file_of(app: &App, key: Key) -> Option<OpenedFile> {
-    let ring = app.logs.rings.ring(key.source)?;
-    ring.file(key.number).cloned()
-}
-
 /// To the first line; of a file to its very first, whether it is held or not.
 pub(super) fn go_top(app: &mut App) -> Vec<Effect> {
     let height = height(app);
     if let [only] = app.logs.sources.as_slice()
-        && let Some(first) = app.logs.rings.first()
-        && let Some(file) = file_of(app, first)
-        && app.logs.rings.sieve().is_open()
+        && let Some(file) = oldest_file(app, only.slot)
     {
         let slot = only.slot;
-        let effect = go_to_number(app, slot, file.number(0));
-        return effect.into_iter().collect();
+        return go_to_place(app, slot, file.number(0)).into_iter().collect();
     }
     app.logs.go_top(height);
+    // Of several sources, and of one that is no file, as far as it is looked for at once.
+    app.logs.seek(Goal::Lines(-MOST_LINES));
     Vec::new()
+}
+
+/// The file that the oldest line of a source stands in.
+fn oldest_file(app: &App, slot: u32) -> Option<OpenedFile> {
+    let ring = app.logs.rings.ring(slot)?;
+    ring.file(ring.first_number()?).cloned()
+}
+
+/// Goes to a line of a file; with a filter, to the first that passes from there on.
+pub(super) fn go_to_place(app: &mut App, slot: u32, number: u64) -> Option<Effect> {
+    if app.logs.rings.sieve().is_open() {
+        return go_to_number(app, slot, number);
+    }
+    app.focus.set(Pane::Logs);
+    let height = height(app);
+    app.logs.stand_still(height);
+    app.logs.seek(Goal::Line(slot, number));
+    None
 }
 
 fn context(app: &mut App, by: isize) -> Vec<Effect> {
@@ -496,6 +536,7 @@ fn sieve(app: &mut App, change: impl FnOnce(&mut Sieve)) -> Vec<Effect> {
     let mut sieve = app.logs.rings.sieve().clone();
     change(&mut sieve);
     app.logs.set_sieve(sieve);
+    app.logs.seek(Goal::Window);
     look_on(app)
 }
 
@@ -529,13 +570,47 @@ fn copy(app: &mut App) -> Vec<Effect> {
     vec![Effect::Copy(lines)]
 }
 
-/// Lines that the cursor comes near to and that are not held are read again.
-pub(super) fn keep_paging(app: &mut App) -> Option<Effect> {
+/// Lines that the cursor comes near to and that are not held are read again; with a filter, looked for when the cursor
+/// wants to go on to them.
+pub(super) fn keep_paging(app: &mut App) -> Vec<Effect> {
     if !app.is_visible(Pane::Logs) {
-        return None;
+        return Vec::new();
     }
     let height = height(app);
-    let wanted = app.logs.wanted_page(height)?;
+    if let Some(wanted) = app.logs.wanted_page(height) {
+        return read_page(app, wanted).into_iter().collect();
+    }
+    if app.logs.is_looking {
+        return Vec::new();
+    }
+    let wanted = app.logs.seek_on(height);
+    wanted
+        .into_iter()
+        .filter_map(|wanted| match wanted {
+            Wanted::Page(wanted) => read_page(app, wanted),
+            Wanted::Sift {
+                slot,
+                part,
+                is_backward,
+            } => {
+                let (file, range) = part.places?;
+                Some(Effect::Sift {
+                    slot,
+                    service: Box::new(app.logs.source(slot)?.id().clone()),
+                    file,
+                    range,
+                    is_backward,
+                    filter: FileFilter {
+                        sieve: app.logs.rings.sieve().clone(),
+                        generation: app.logs.rings.generation(),
+                    },
+                })
+            }
+        })
+        .collect()
+}
+
+fn read_page(app: &mut App, wanted: WantedPage) -> Option<Effect> {
     let followed = app.logs.source(wanted.slot)?;
     let ring = app.logs.rings.ring(wanted.slot)?;
     let border = ring.border(wanted.border.number, followed.truth.skipped);

@@ -5,6 +5,7 @@ use crate::tui::app::App;
 use crate::tui::effect::Effect;
 use crate::tui::layout::Pane;
 use crate::tui::overlays::{Overlay, help, menu, messages};
+use crate::tui::panes::logs::Goal;
 
 use super::select;
 
@@ -70,7 +71,10 @@ pub(super) fn go_in_pane(app: &mut App, by: i64) -> Vec<Effect> {
         }
         Pane::Logs => {
             let height = super::logs::height(app);
-            app.logs.step(by, height);
+            let left = app.logs.step(by, height);
+            if left != 0 {
+                app.logs.seek(Goal::Lines(left));
+            }
         }
         Pane::Compare => app.compare.step(amount),
         Pane::Signals => {

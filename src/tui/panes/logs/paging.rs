@@ -24,7 +24,8 @@ impl LogsPane {
 
     /// Lines that should be read again because the cursor comes near to a gap; marks their source as being read.
     pub fn wanted_page(&mut self, height: usize) -> Option<WantedPage> {
-        if self.is_following {
+        // With a filter lines are looked for, not read one page after the other.
+        if self.is_following || !self.rings.sieve().is_open() {
             return None;
         }
         let cursor = self.cursor?;

@@ -1,0 +1,269 @@
+//! What passes the filter and is not held: it is looked for when the cursor wants to go on to it, and not before.
+//!
+//! A file is looked through in place; a source that is none is read page by page. What was found stands in its place at
+//! once, the cursor goes on as far as was asked for, and any key ends the search and keeps what it has found.
+
+use super::{LogsPane, WantedPage};
+use crate::store::ring::{Key, Landing, Sifted, Unlooked};
+
+/// So many pages of a source that is no file are read for one key without a line that passes.
+const MOST_ASKED: u32 = 10;
+
+/// Where the cursor is to get to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// Nowhere: the window is to be full.
+    Window,
+    /// So many lines further.
+    Lines(i64),
+    /// To the first line at or behind this number of a source.
+    Line(u32, u64),
+}
+
+/// A search for lines that pass the filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seek {
+    /// Where to.
+    pub goal: Goal,
+    /// How often a source was asked that is no file, or for a window.
+    asked: u32,
+}
+
+/// What a search needs to go on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// A part of a file is to be looked through, from its end or from its start.
+    Sift {
+        /// Whose log.
+        slot: u32,
+        /// Which part.
+        part: Unlooked,
+        /// From its end.
+        is_backward: bool,
+    },
+    /// A page is to be read.
+    Page(WantedPage),
+}
+
+impl LogsPane {
+    /// Looks for what is not held until the cursor is where it is to get to; without a filter nothing is looked for.
+    pub fn seek(&mut self, goal: Goal) {
+        if !self.rings.sieve().is_open() {
+            self.seek = Some(Seek { goal, asked: 0 });
+            self.settle();
+        }
+    }
+
+    /// Ends the search that is under way; the sources that are being read for it.
+    pub fn stop_seeking(&mut self) -> Vec<u32> {
+        if self.seek.take().is_none() {
+            return Vec::new();
+        }
+        let reading = self.sources.iter_mut().filter(|f| f.is_paging);
+        reading
+            .map(|followed| {
+                followed.is_paging = false;
+                followed.slot
+            })
+            .collect()
+    }
+
+    /// Lines of a file that pass the filter were found.
+    pub fn put_sifted(&mut self, slot: u32, sifted: Sifted, is_over: bool) {
+        let is_current = sifted.generation() == self.rings.generation();
+        let Some(followed) = self.sources.iter_mut().find(|f| f.slot == slot) else {
+            return;
+        };
+        // Of a search that was ended, what was on its way is taken over too; it says nothing of the one that runs.
+        followed.is_paging &= !(is_over && is_current);
+        let Some(ring) = self.rings.ring_mut(slot).filter(|_| is_current) else {
+            return;
+        };
+        ring.insert_sifted(sifted);
+        if let Some(Goal::Line(at, number)) = self.seek.map(|seek| seek.goal)
+            && at == slot
+        {
+            // What was found for a place far away must not give way to what is around the cursor.
+            let found = ring.key_from(number);
+            self.rings.pin(found);
+        }
+        self.rings.settle();
+        self.settle();
+    }
+
+    /// Goes on with the search: the cursor as far as lines are held, and what is to be read for the rest. Everything
+    /// that is held was looked at.
+    pub fn seek_on(&mut self, height: usize) -> Vec<Wanted> {
+        let Some(seek) = self.seek else {
+            return Vec::new();
+        };
+        match seek.goal {
+            Goal::Line(slot, number) => self.land(slot, number, height),
+            Goal::Window => {
+                let (top, is_full) = self.window_top(height);
+                let mut parts = self.missing(top, false);
+                // Whoever only chose a filter did not ask an engine for more.
+                parts.retain(|part| part.places.is_some());
+                if is_full || parts.is_empty() || seek.asked >= MOST_ASKED {
+                    self.end_seeking(height);
+                    return Vec::new();
+                }
+                let wanted = self.want(parts, true);
+                if let Some(seek) = self.seek.as_mut().filter(|_| !wanted.is_empty()) {
+                    seek.asked += 1;
+                }
+                wanted
+            }
+            Goal::Lines(by) => {
+                self.fill(height);
+                let left = self.step(by, height);
+                let parts = self.missing(self.cursor, left > 0);
+                if left == 0 || parts.is_empty() {
+                    self.end_seeking(height);
+                    return Vec::new();
+                }
+                self.seek = Some(Seek {
+                    goal: Goal::Lines(left),
+                    ..seek
+                });
+                self.want(parts, left < 0)
+            }
+        }
+    }
+
+    fn end_seeking(&mut self, height: usize) {
+        self.seek = None;
+        self.fill(height);
+    }
+
+    fn land(&mut self, slot: u32, number: u64, height: usize) -> Vec<Wanted> {
+        let found = match self.rings.landing(slot, number) {
+            Landing::Unlooked(part) if self.can_page(slot) => return self.want(vec![part], false),
+            Landing::Line(key) => Some(key),
+            Landing::Unlooked(_) | Landing::Nowhere => self.rings.last(),
+        };
+        if let Some(key) = found {
+            self.go_to(key, height);
+            self.above = 0;
+        }
+        self.end_seeking(height);
+        Vec::new()
+    }
+
+    fn can_page(&self, slot: u32) -> bool {
+        self.source(slot).is_some_and(|f| f.no_pages.is_none())
+    }
+
+    fn want(&mut self, parts: Vec<Unlooked>, is_backward: bool) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
+        for part in parts {
+            let slot = part.beside.source;
+            let is_file = part.places.is_some();
+            let Some(followed) = self.sources.iter_mut().find(|f| f.slot == slot) else {
+                continue;
+            };
+            if std::mem::replace(&mut followed.is_paging, true) {
+                continue;
+            }
+            wanted.push(if is_file {
+                Wanted::Sift {
+                    slot,
+                    part,
+                    is_backward,
+                }
+            } else {
+                Wanted::Page(WantedPage {
+                    slot,
+                    border: part.beside,
+                    is_backward,
+                    is_apart: false,
+                })
+            });
+        }
+        wanted
+    }
+
+    /// A page was read for the search. Returns whether it is given up: it was the last one that is read for a key.
+    pub fn is_given_up(&mut self) -> bool {
+        let Some(seek) = &mut self.seek else {
+            return false;
+        };
+        seek.asked += 1;
+        let is_over = seek.asked >= MOST_ASKED;
+        if is_over {
+            self.seek = None;
+        }
+        is_over
+    }
+
+    /// What stands above the cursor and was not looked at, up to the next line that is shown.
+    pub fn missing_above(&self) -> Vec<Unlooked> {
+        self.missing(self.cursor, false)
+    }
+
+    /// What stands between a line and the next one that is shown, or the end of the log, and was not looked at.
+    pub(super) fn missing(&self, from: Option<Key>, is_forward: bool) -> Vec<Unlooked> {
+        if self.rings.sieve().is_open() {
+            return Vec::new();
+        }
+        let key = from.unwrap_or(Key::LAST);
+        let next = from.and_then(|key| match is_forward {
+            true => self.rings.next(key),
+            false => self.rings.previous(key),
+        });
+        self.rings
+            .unlooked(key, is_forward)
+            .filter(|part| self.can_page(part.beside.source))
+            .filter(|part| !is_forward || part.places.is_some())
+            .filter(|part| match next {
+                None => true,
+                Some(next) if is_forward => part.beside < next,
+                Some(next) => part.beside > next && part.beside <= key,
+            })
+            .collect()
+    }
+
+    /// Lines beyond which a step would leave out what nobody has looked at: the nearest of each source.
+    pub(super) fn edges(&self, key: Key, is_forward: bool) -> Vec<Key> {
+        if self.rings.sieve().is_open() {
+            return Vec::new();
+        }
+        self.rings
+            .unlooked(key, is_forward)
+            .filter(|part| self.can_page(part.beside.source))
+            .filter(|part| !is_forward || part.places.is_some())
+            .map(|part| part.beside)
+            .filter(|beside| is_forward || *beside <= key)
+            .collect()
+    }
+
+    /// The first line of the window, and whether the window is full.
+    fn window_top(&self, height: usize) -> (Option<Key>, bool) {
+        let Some(cursor) = self.cursor else {
+            return (None, false);
+        };
+        let below = self.below(height);
+        let edges = self.edges(cursor, false);
+        let mut key = cursor;
+        for _ in 0..height.saturating_sub(1 + below) {
+            match self.rings.previous(key) {
+                Some(previous) if edges.iter().all(|edge| *edge <= previous) => key = previous,
+                _ => return (Some(key), false),
+            }
+        }
+        (Some(key), true)
+    }
+
+    fn below(&self, height: usize) -> usize {
+        let below = std::iter::successors(self.cursor, |key| self.rings.next(*key)).skip(1);
+        below.take(height.saturating_sub(1)).count()
+    }
+
+    /// Draws lines above the cursor where there are not enough below it.
+    pub(super) fn fill(&mut self, height: usize) {
+        if !self.is_following {
+            let last = height.saturating_sub(1);
+            self.above = self.above.max(last - self.below(height)).min(last);
+        }
+    }
+}
