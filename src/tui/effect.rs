@@ -8,7 +8,6 @@ mod logs;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ use crate::ops::checkpoint::CreateCheckpoint;
 use crate::ops::input::Input;
 use crate::ops::logs::FileSearch;
 use crate::ops::{self, Confirmation, Context, ErrorKind};
-use crate::store::ring::{OpenedFile, Sieve, Sifter};
+use crate::store::ring::OpenedFile;
 
 use super::msg::{Msg, Problem};
 use super::outlet::{Piece, Tool, Writing, joined, not_copied, said};
@@ -35,6 +34,8 @@ use super::panes::logs::WantedPage;
 use super::panes::runbook::{Entry, Runbooks};
 use super::panes::timeline;
 use super::terminal;
+
+pub use logs::{FilePattern, FileSift};
 
 /// Moving through the services quickly opens the log of the last one only.
 const SETTLE: Duration = Duration::from_millis(120);
@@ -174,14 +175,8 @@ pub enum Effect {
         slot: u32,
         /// The service.
         service: Box<ServiceId>,
-        /// The file.
-        file: OpenedFile,
-        /// Which bytes.
-        range: Range<u64>,
-        /// From the end.
-        is_backward: bool,
-        /// The filter.
-        filter: FileFilter,
+        /// What is looked for, and where.
+        sift: FileSift,
     },
     /// Find the line of a time in the file of a log.
     FindTime {
@@ -213,31 +208,6 @@ pub enum Effect {
     Suspend,
     /// Draw everything again.
     Redraw,
-}
-
-/// A regular expression; two are the same if their text is.
-#[derive(Debug, Clone)]
-pub struct FilePattern(pub regex::bytes::Regex);
-
-impl PartialEq for FilePattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
-    }
-}
-
-/// A filter, and which of them it is; two are the same if they are the same one.
-#[derive(Debug, Clone)]
-pub struct FileFilter {
-    /// Which records pass.
-    pub sieve: Sieve,
-    /// Which filter it is.
-    pub generation: u32,
-}
-
-impl PartialEq for FileFilter {
-    fn eq(&self, other: &Self) -> bool {
-        self.generation == other.generation
-    }
 }
 
 type Ended = Result<Option<Msg>, Problem>;
@@ -399,23 +369,11 @@ impl Effects {
             Effect::Sift {
                 slot,
                 service,
-                file,
-                range,
-                is_backward,
-                filter,
-            } => {
-                let search = FileSearch {
-                    path: file.position.path.clone(),
-                    inode: file.position.inode,
-                    pattern: filter.sieve.include.first().cloned(),
-                    range,
-                    is_backward,
-                };
-                let now = jiff::Zoned::now();
-                let sifter = Sifter::new(filter.sieve, filter.generation, file, &now);
-                let sifting = logs::sift(ctx, slot, service, search, sifter, inbox);
-                self.start(TaskKey::Page(slot), sifting);
-            }
+                sift,
+            } => self.start(
+                TaskKey::Page(slot),
+                logs::sift(ctx, slot, service, sift, inbox),
+            ),
             Effect::FindTime {
                 slot,
                 service,

@@ -137,10 +137,12 @@ impl Sift {
             debug_assert!(split.is_ok());
             at += read as u64;
             if read < wanted {
-                // The end of the file: its last line may not be ended.
-                splitter.finish(&mut block);
                 break;
             }
+        }
+        // The end of the file: its last line may not be ended.
+        if at < to || at - splitter.pending_bytes() < end {
+            splitter.finish(&mut block);
         }
         Ok(block)
     }

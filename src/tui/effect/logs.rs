@@ -1,5 +1,6 @@
 //! The tasks that read logs for the console: following, reading again, searching in place.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::domain::log::{FileHits, LogEvent, LogRequest, PageBorder, PageRequest
 use crate::domain::service::{Service, ServiceId};
 use crate::ops::logs::FileSearch;
 use crate::ops::{self, Context};
-use crate::store::ring::{LineReader, OpenedFile, PreparedPage, Sifted, Sifter};
+use crate::store::ring::{LineReader, OpenedFile, PreparedPage, Sieve, Sifted, Sifter};
 use crate::tui::msg::{LogPiece, Msg};
 use crate::tui::panes::logs::WantedPage;
 
@@ -28,6 +29,39 @@ const SIFTED_BYTES: usize = 4 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Log blocks in one message.
 const PIECES: usize = 8;
+
+/// A regular expression; two are the same if their text is.
+#[derive(Debug, Clone)]
+pub struct FilePattern(pub regex::bytes::Regex);
+
+impl PartialEq for FilePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+/// A part of a file that is looked through for a filter.
+#[derive(Debug, Clone)]
+pub struct FileSift {
+    /// The file.
+    pub file: OpenedFile,
+    /// Which bytes.
+    pub range: Range<u64>,
+    /// From the end.
+    pub is_backward: bool,
+    /// Which records pass.
+    pub sieve: Sieve,
+    /// Which filter that is: two are the same if their numbers are.
+    pub generation: u32,
+}
+
+impl PartialEq for FileSift {
+    fn eq(&self, other: &Self) -> bool {
+        let is_there = self.file == other.file && self.range == other.range;
+        let is_same = self.generation == other.generation;
+        is_there && is_same && self.is_backward == other.is_backward
+    }
+}
 
 pub(super) async fn follow(
     ctx: Arc<Context>,
@@ -115,10 +149,19 @@ pub(super) async fn sift(
     ctx: Arc<Context>,
     slot: u32,
     service: Box<ServiceId>,
-    search: FileSearch,
-    sifter: Sifter,
+    sift: FileSift,
     inbox: mpsc::Sender<Msg>,
 ) -> Ended {
+    let search = FileSearch {
+        path: sift.file.position.path.clone(),
+        inode: sift.file.position.inode,
+        // The others are asked where this one is found.
+        pattern: sift.sieve.include.first().cloned(),
+        range: sift.range,
+        is_backward: sift.is_backward,
+    };
+    let now = jiff::Zoned::now();
+    let sifter = Sifter::new(sift.sieve, sift.generation, sift.file, &now);
     let (to, mut from) = mpsc::channel(2);
     let decide = async {
         let mut found = Sifted::default();

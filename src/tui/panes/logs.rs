@@ -33,7 +33,7 @@ use jiff::Timestamp;
 use crate::domain::log::{Level, LogNote};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId};
-use crate::store::ring::{Key, OpenedFile, Rings, Sieve};
+use crate::store::ring::{Key, OpenedFile, Rings};
 use crate::tui::format;
 use crate::tui::msg::LogPiece;
 
@@ -42,7 +42,7 @@ pub use export::Export;
 pub use look::{Look, Stamps};
 pub use marks::{Mark, Marks};
 pub use search::{FileFinds, Search, pattern};
-pub use seek::{Goal, Seek, Wanted};
+pub use seek::{Goal, MOST_PAGES, Seek, Wanted};
 pub use truth::{State, Truth};
 
 /// Bytes that one step of a search looks at: a few milliseconds.
@@ -458,13 +458,6 @@ impl LogsPane {
             }
             None => false,
         }
-    }
-
-    /// Shows other records.
-    pub fn set_sieve(&mut self, sieve: Sieve) {
-        self.rings.set_sieve(sieve);
-        self.seek = None;
-        self.settle();
     }
 
     /// Whether older lines of a source are being read.

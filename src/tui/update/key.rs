@@ -9,7 +9,7 @@ use crate::tui::effect::Effect;
 use crate::tui::keymap::{Chord, Resolution};
 use crate::tui::overlays::Overlay;
 
-use super::{act, logs};
+use super::{act, logs, paging};
 
 /// A key was pressed.
 pub(super) fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
@@ -20,9 +20,8 @@ pub(super) fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
     let place = app.place();
     let chord = Chord::from_event(event);
     app.typed.push(chord);
-    // Whatever the key means: a search that nobody waits for any more is ended.
-    let mut effects = logs::stop_seeking(app);
-    effects.extend(match resolve(app, place) {
+    let sought = app.logs.seek.take();
+    let performed = match resolve(app, place) {
         Resolution::Action(action) => {
             app.typed.clear();
             act::perform(app, action)
@@ -32,7 +31,10 @@ pub(super) fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
             app.typed.clear();
             text(app, place, event)
         }
-    });
+    };
+    // Whatever the key means: a search that nobody waits for any more is ended.
+    let mut effects = paging::seek_again(app, sought);
+    effects.extend(performed);
     effects
 }
 

@@ -1,6 +1,6 @@
 //! What is done to the logs: searching, filtering, jumping, marking, taking lines out.
 
-use crate::domain::log::{FileHits, Level, LogPosition, PageBorder};
+use crate::domain::log::{FileHits, Level};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
 use crate::domain::signal::Grade;
@@ -9,21 +9,19 @@ use crate::domain::timeline::{TimelineEvent, TimelineKind};
 use crate::store::ring::{Key, OpenedFile, Sieve};
 use crate::tui::action::Action;
 use crate::tui::app::App;
-use crate::tui::effect::{Effect, FileFilter, FilePattern, TaskKey};
+use crate::tui::effect::{Effect, FilePattern, TaskKey};
 use crate::tui::format;
 use crate::tui::layout::Pane;
 use crate::tui::outlet::Tool;
 use crate::tui::overlays::Overlay;
 use crate::tui::overlays::prompt::{Prompt, Purpose};
-use crate::tui::panes::logs::{FileFinds, Goal, Search, Wanted, WantedPage};
+use crate::tui::panes::logs::{FileFinds, Goal, Search};
 
 use super::export;
+use super::paging::{effects_of, go_to_number, oldest_file};
 
 /// At most so many lines are copied at once; more than that is saved to a file.
 const MOST_COPIED: usize = 5000;
-
-/// More lines than anyone goes up by.
-const MOST_LINES: i64 = 1_000_000;
 
 /// Rows of lines in the logs pane.
 pub(super) fn height(app: &App) -> usize {
@@ -234,26 +232,6 @@ fn jump_if_due(app: &mut App) -> Option<Effect> {
     go_to_number(app, slot, number)
 }
 
-/// Goes to a line by its number; lines around it are read where it is not held.
-pub(super) fn go_to_number(app: &mut App, slot: u32, number: u64) -> Option<Effect> {
-    app.focus.set(Pane::Logs);
-    let height = height(app);
-    let wanted = app.logs.go_to_number(slot, number, height)?;
-    let ring = app.logs.rings.ring(slot)?;
-    let file = ring.file(number)?.clone();
-    let border = PageBorder::Place(LogPosition {
-        offset: file.place(number),
-        ..file.position.clone()
-    });
-    let service = Box::new(app.logs.source(slot)?.service.clone());
-    Some(Effect::ReadPage {
-        wanted,
-        service,
-        border,
-        file: Some(file),
-    })
-}
-
 /// A search was left without taking it: the one before holds again.
 pub(super) fn untype(app: &mut App) -> Vec<Effect> {
     let before = app.logs.search_before.take();
@@ -321,26 +299,6 @@ fn is_match(app: &App, key: Key) -> bool {
         line.is_some_and(|line| search.finder.pattern().is_match(line.bytes))
     };
     app.logs.search.as_ref().is_some_and(pattern)
-}
-
-/// Ends the search for lines that pass the filter: another key was pressed.
-pub(super) fn stop_seeking(app: &mut App) -> Vec<Effect> {
-    let reading = app.logs.stop_seeking().into_iter();
-    reading
-        .map(|slot| Effect::Cancel(TaskKey::Page(slot)))
-        .collect()
-}
-
-/// A page was read; for a search it may be the last one.
-pub(super) fn paged(app: &mut App, slot: u32) {
-    if app.logs.is_given_up() {
-        let name = app.logs.source(slot).map(|f| f.id().to_string());
-        let text = format!(
-            "No line of {} passes in the pages that were read; again reads on.",
-            name.unwrap_or_default()
-        );
-        app.tell(Grade::Unknown, text, None);
-    }
 }
 
 /// Looks at some more lines, then lets keys through.
@@ -491,39 +449,6 @@ fn jump(app: &mut App, typed: &str) -> Vec<Effect> {
     Vec::new()
 }
 
-/// To the first line; of a file to its very first, whether it is held or not.
-pub(super) fn go_top(app: &mut App) -> Vec<Effect> {
-    let height = height(app);
-    if let [only] = app.logs.sources.as_slice()
-        && let Some(file) = oldest_file(app, only.slot)
-    {
-        let slot = only.slot;
-        return go_to_place(app, slot, file.number(0)).into_iter().collect();
-    }
-    app.logs.go_top(height);
-    // Of several sources, and of one that is no file, as far as it is looked for at once.
-    app.logs.seek(Goal::Lines(-MOST_LINES));
-    Vec::new()
-}
-
-/// The file that the oldest line of a source stands in.
-fn oldest_file(app: &App, slot: u32) -> Option<OpenedFile> {
-    let ring = app.logs.rings.ring(slot)?;
-    ring.file(ring.first_number()?).cloned()
-}
-
-/// Goes to a line of a file; with a filter, to the first that passes from there on.
-pub(super) fn go_to_place(app: &mut App, slot: u32, number: u64) -> Option<Effect> {
-    if app.logs.rings.sieve().is_open() {
-        return go_to_number(app, slot, number);
-    }
-    app.focus.set(Pane::Logs);
-    let height = height(app);
-    app.logs.stand_still(height);
-    app.logs.seek(Goal::Line(slot, number));
-    None
-}
-
 fn context(app: &mut App, by: isize) -> Vec<Effect> {
     sieve(app, |sieve| {
         sieve.before = sieve.before.saturating_add_signed(by).min(100);
@@ -535,9 +460,11 @@ fn context(app: &mut App, by: isize) -> Vec<Effect> {
 fn sieve(app: &mut App, change: impl FnOnce(&mut Sieve)) -> Vec<Effect> {
     let mut sieve = app.logs.rings.sieve().clone();
     change(&mut sieve);
-    app.logs.set_sieve(sieve);
+    let wanted = app.logs.set_sieve(sieve);
+    let mut effects = effects_of(app, wanted);
     app.logs.seek(Goal::Window);
-    look_on(app)
+    effects.extend(look_on(app));
+    effects
 }
 
 fn copy(app: &mut App) -> Vec<Effect> {
@@ -568,72 +495,4 @@ fn copy(app: &mut App) -> Vec<Effect> {
         return Vec::new();
     }
     vec![Effect::Copy(lines)]
-}
-
-/// Lines that the cursor comes near to and that are not held are read again; with a filter, looked for when the cursor
-/// wants to go on to them.
-pub(super) fn keep_paging(app: &mut App) -> Vec<Effect> {
-    if !app.is_visible(Pane::Logs) {
-        return Vec::new();
-    }
-    let height = height(app);
-    if let Some(wanted) = app.logs.wanted_page(height) {
-        return read_page(app, wanted).into_iter().collect();
-    }
-    if app.logs.is_looking {
-        return Vec::new();
-    }
-    let wanted = app.logs.seek_on(height);
-    wanted
-        .into_iter()
-        .filter_map(|wanted| match wanted {
-            Wanted::Page(wanted) => read_page(app, wanted),
-            Wanted::Sift {
-                slot,
-                part,
-                is_backward,
-            } => {
-                let (file, range) = part.places?;
-                Some(Effect::Sift {
-                    slot,
-                    service: Box::new(app.logs.source(slot)?.id().clone()),
-                    file,
-                    range,
-                    is_backward,
-                    filter: FileFilter {
-                        sieve: app.logs.rings.sieve().clone(),
-                        generation: app.logs.rings.generation(),
-                    },
-                })
-            }
-        })
-        .collect()
-}
-
-fn read_page(app: &mut App, wanted: WantedPage) -> Option<Effect> {
-    let followed = app.logs.source(wanted.slot)?;
-    let ring = app.logs.rings.ring(wanted.slot)?;
-    let border = ring.border(wanted.border.number, followed.truth.skipped);
-    let file = ring.file(wanted.border.number).cloned();
-    let service = Box::new(followed.service.clone());
-    let Some(border) = border else {
-        let why = SafeText::from_text("these lines have no time to ask for");
-        app.logs.source_mut(wanted.slot)?.stop_paging(why);
-        return None;
-    };
-    // A place in a file is that of a line that is held: forwards it comes once more, and is left out.
-    let border = match border {
-        PageBorder::Time { .. } if !wanted.is_backward => {
-            let why = SafeText::from_text("go on to the newest lines with G");
-            app.logs.source_mut(wanted.slot)?.stop_paging(why);
-            return None;
-        }
-        border => border,
-    };
-    Some(Effect::ReadPage {
-        wanted,
-        service,
-        border,
-        file,
-    })
 }

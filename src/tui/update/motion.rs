@@ -90,7 +90,7 @@ pub(super) fn go_to_end(app: &mut App, is_top: bool) -> Vec<Effect> {
     let far = if is_top { -1_000_000 } else { 1_000_000 };
     if app.overlay.is_none() && app.focus.pane == Pane::Logs {
         if is_top {
-            return super::logs::go_top(app);
+            return super::paging::go_top(app);
         } else {
             app.logs.follow();
         }

@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthStr;
 
-use super::{LogsPane, State, histogram, search, short_name};
+use super::{LogsPane, MOST_PAGES, State, histogram, search, short_name};
 use crate::domain::safe_text::SafeText;
 use crate::domain::signal::Grade;
 use crate::store::ring::{Key, Totals};
@@ -312,9 +312,12 @@ fn looked_words(app: &App) -> Option<String> {
     }
     let left = pane.rings.unlooked_bytes();
     let bytes = format::bytes(left);
-    if pane.seek.is_some() {
+    if let Some(seek) = pane.seek {
         return Some(match left {
-            0 => " looking for more… ".to_owned(),
+            0 => format!(
+                " looking for more… page {} of {MOST_PAGES} ",
+                seek.asked + 1
+            ),
             _ => format!(" looking for more… {bytes} left "),
         });
     }

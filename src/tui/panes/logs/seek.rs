@@ -4,10 +4,10 @@
 //! once, the cursor goes on as far as was asked for, and any key ends the search and keeps what it has found.
 
 use super::{LogsPane, WantedPage};
-use crate::store::ring::{Key, Landing, Sifted, Unlooked};
+use crate::store::ring::{Key, Landing, Sieve, Sifted, Unlooked};
 
 /// So many pages of a source that is no file are read for one key without a line that passes.
-const MOST_ASKED: u32 = 10;
+pub const MOST_PAGES: u32 = 10;
 
 /// Where the cursor is to get to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +25,10 @@ pub enum Goal {
 pub struct Seek {
     /// Where to.
     pub goal: Goal,
+    /// Through which filter.
+    generation: u32,
     /// How often a source was asked that is no file, or for a window.
-    asked: u32,
+    pub asked: u32,
 }
 
 /// What a search needs to go on.
@@ -43,29 +45,60 @@ pub enum Wanted {
     },
     /// A page is to be read.
     Page(WantedPage),
+    /// No more is wanted of the source of that slot.
+    Nothing(u32),
 }
 
 impl LogsPane {
     /// Looks for what is not held until the cursor is where it is to get to; without a filter nothing is looked for.
     pub fn seek(&mut self, goal: Goal) {
         if !self.rings.sieve().is_open() {
-            self.seek = Some(Seek { goal, asked: 0 });
+            self.seek = Some(Seek {
+                goal,
+                generation: self.rings.generation(),
+                asked: 0,
+            });
             self.settle();
         }
     }
 
-    /// Ends the search that is under way; the sources that are being read for it.
-    pub fn stop_seeking(&mut self) -> Vec<u32> {
-        if self.seek.take().is_none() {
+    /// Another key came while this was looked for: if it wants more of the same, both are looked for, else the search is
+    /// ended. Returns the sources that are not to be read any more.
+    pub fn seek_again(&mut self, sought: Option<Seek>) -> Vec<Wanted> {
+        let Some(sought) = sought else {
+            return Vec::new();
+        };
+        let now = self
+            .seek
+            .filter(|seek| seek.generation == sought.generation);
+        let goal = now.and_then(|seek| match (sought.goal, seek.goal) {
+            (Goal::Lines(a), Goal::Lines(b)) if (a < 0) == (b < 0) => Some(Goal::Lines(a + b)),
+            (a, b) => (a == b).then_some(a),
+        });
+        if let Some(goal) = goal {
+            self.seek = Some(Seek { goal, ..sought });
             return Vec::new();
         }
+        self.stop_reading()
+    }
+
+    /// Nothing of what is being read is wanted any more.
+    fn stop_reading(&mut self) -> Vec<Wanted> {
         let reading = self.sources.iter_mut().filter(|f| f.is_paging);
         reading
             .map(|followed| {
                 followed.is_paging = false;
-                followed.slot
+                Wanted::Nothing(followed.slot)
             })
             .collect()
+    }
+
+    /// Shows other records. Returns the sources that are not to be read any more: they were asked for those before.
+    pub fn set_sieve(&mut self, sieve: Sieve) -> Vec<Wanted> {
+        self.rings.set_sieve(sieve);
+        self.seek = None;
+        self.settle();
+        self.stop_reading()
     }
 
     /// Lines of a file that pass the filter were found.
@@ -104,9 +137,8 @@ impl LogsPane {
                 let mut parts = self.missing(top, false);
                 // Whoever only chose a filter did not ask an engine for more.
                 parts.retain(|part| part.places.is_some());
-                if is_full || parts.is_empty() || seek.asked >= MOST_ASKED {
-                    self.end_seeking(height);
-                    return Vec::new();
+                if is_full || parts.is_empty() || seek.asked >= MOST_PAGES {
+                    return self.end_seeking(height);
                 }
                 let wanted = self.want(parts, true);
                 if let Some(seek) = self.seek.as_mut().filter(|_| !wanted.is_empty()) {
@@ -119,8 +151,7 @@ impl LogsPane {
                 let left = self.step(by, height);
                 let parts = self.missing(self.cursor, left > 0);
                 if left == 0 || parts.is_empty() {
-                    self.end_seeking(height);
-                    return Vec::new();
+                    return self.end_seeking(height);
                 }
                 self.seek = Some(Seek {
                     goal: Goal::Lines(left),
@@ -131,9 +162,11 @@ impl LogsPane {
         }
     }
 
-    fn end_seeking(&mut self, height: usize) {
+    /// The cursor is there, or cannot get any further.
+    fn end_seeking(&mut self, height: usize) -> Vec<Wanted> {
         self.seek = None;
         self.fill(height);
+        self.stop_reading()
     }
 
     fn land(&mut self, slot: u32, number: u64, height: usize) -> Vec<Wanted> {
@@ -146,8 +179,7 @@ impl LogsPane {
             self.go_to(key, height);
             self.above = 0;
         }
-        self.end_seeking(height);
-        Vec::new()
+        self.end_seeking(height)
     }
 
     fn can_page(&self, slot: u32) -> bool {
@@ -189,7 +221,7 @@ impl LogsPane {
             return false;
         };
         seek.asked += 1;
-        let is_over = seek.asked >= MOST_ASKED;
+        let is_over = seek.asked >= MOST_PAGES;
         if is_over {
             self.seek = None;
         }
