@@ -25,7 +25,7 @@ use crate::domain::log::{Level, LogNote, LogPosition, PageBorder, Stream};
 pub use merge::{Folds, Key, Rings};
 pub use prepared::{LineReader, OpenedFile, PreparedBlock, PreparedNote, PreparedPage};
 pub use scan::{Finder, Sieve};
-pub use sift::{Landing, Sifted, Sifter, Unlooked};
+pub use sift::{FilePart, Landing, Sifted, Sifter, Unlooked};
 pub use walk::Totals;
 
 use prepared::{CONTINUATION, CUT, LATE, NO_TIME, NOTE, Row, STDERR};

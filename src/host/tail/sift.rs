@@ -25,8 +25,8 @@ const AROUND: u64 = 32 * 1024;
 const WHOLE_BYTES: usize = 1024 * 1024;
 
 /// Sends a part of a file passage by passage, from its start or, `is_backward`, from its end. With an expression only
-/// lines that match are candidates, without one every line is. The range begins at the start of a line. Ends early when
-/// nobody listens.
+/// lines that match are candidates, without one every line is. The range begins at the start of a line; the line
+/// break that it ends with may be missing. Ends early when nobody listens.
 ///
 /// # Errors
 /// The file with that inode is gone or cannot be read, is compressed, or was truncated meanwhile.
@@ -74,6 +74,12 @@ impl Sift {
         is_backward: bool,
         emit: &mut dyn FnMut(Passage) -> Result<(), Closed>,
     ) -> Result<(), ReadEnd> {
+        let length = file.metadata()?.len();
+        if range.end > length + 1 {
+            let why = "the file was truncated since its lines were read";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why).into());
+        }
+        let range = range.start..range.end.min(length);
         let mut buffer = vec![0; self.block];
         let mut look = |part: Part<'_>| {
             let (looked, found) = match part {

@@ -62,7 +62,7 @@ impl Looked {
 }
 
 /// Lines of a file that pass a filter, and where they were looked for.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sifted {
     generation: u32,
     /// Numbers of lines that were looked at.
@@ -93,11 +93,11 @@ impl Sifted {
     /// Adds what was found in the part beside this one.
     pub fn extend(&mut self, more: Self) {
         if self.looked.is_empty() {
-            *self = more;
-            return;
+            self.looked = more.looked;
+        } else if !more.looked.is_empty() {
+            self.looked.start = self.looked.start.min(more.looked.start);
+            self.looked.end = self.looked.end.max(more.looked.end);
         }
-        self.looked.start = self.looked.start.min(more.looked.start);
-        self.looked.end = self.looked.end.max(more.looked.end);
         self.pieces.extend(more.pieces);
     }
 }
@@ -107,27 +107,43 @@ impl Sifted {
 pub struct Sifter {
     sieve: Sieve,
     generation: u32,
-    file: OpenedFile,
+    part: FilePart,
     reader: LineReader,
 }
 
 impl Sifter {
-    /// Decides on lines of this file as a filter does; `generation` is that of [`Rings::generation`].
-    pub fn new(sieve: Sieve, generation: u32, file: OpenedFile, now: &Zoned) -> Self {
+    /// Decides on lines of a part of a file as a filter does; `generation` is that of [`Rings::generation`].
+    pub fn new(sieve: Sieve, generation: u32, part: FilePart, now: &Zoned) -> Self {
         Self {
             sieve,
             generation,
-            reader: LineReader::of_file(now, file.clone()),
-            file,
+            reader: LineReader::of_file(now, part.file.clone()),
+            part,
         }
+    }
+
+    /// Nothing was found yet.
+    pub fn nothing(&self) -> Sifted {
+        let start = self.part.numbers.start;
+        Sifted {
+            generation: self.generation,
+            looked: start..start,
+            pieces: Vec::new(),
+        }
+    }
+
+    /// The whole part was looked at.
+    pub fn end(&self, found: &mut Sifted) {
+        found.looked = self.part.numbers.clone();
     }
 
     /// What passes of a passage.
     pub fn sift(&self, passage: Passage) -> Sifted {
-        let number = |place| self.file.number(place);
+        let number = |place| self.part.file.number(place);
+        let own = |place| number(place).clamp(self.part.numbers.start, self.part.numbers.end);
         let mut sifted = Sifted {
             generation: self.generation,
-            looked: number(passage.looked.start)..number(passage.looked.end),
+            looked: own(passage.looked.start)..own(passage.looked.end),
             pieces: Vec::new(),
         };
         if passage.candidates.is_empty() {
@@ -208,7 +224,19 @@ pub struct Unlooked {
     /// The line at its near side, which is held.
     pub beside: Key,
     /// Where in the file; `None` in a source that is no file.
-    pub places: Option<(OpenedFile, Range<u64>)>,
+    pub file: Option<FilePart>,
+}
+
+/// Lines of a file that are not held and that nobody has looked at for the filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePart {
+    /// The file.
+    pub file: OpenedFile,
+    /// Their numbers.
+    pub numbers: Range<u64>,
+    /// Where they stand; with them come the lines at their sides whose records, if they pass, are shown with some of
+    /// them. The last line break may be missing.
+    pub places: Range<u64>,
 }
 
 impl Ring {
@@ -231,21 +259,31 @@ impl Ring {
         let ceiling = next.rows.first().map(|row| (row.number, row.order));
         let floor = at.checked_sub(1).and_then(|at| self.chunks[at].rows.last());
         let floor = floor.map(|row| (row.number, row.order));
+        // The lines of a piece follow on each other: where one of them is held beside the gap, nothing is missing there.
+        let has = |side: Option<(u64, i64)>| {
+            let is_it = |row: &Row| side.is_some_and(|(number, _)| row.number == number);
+            block.rows.iter().any(is_it)
+        };
+        let (meets_floor, meets_ceiling) = (has(floor), has(ceiling));
         block.rows.retain(|row| {
             floor.is_none_or(|(number, _)| row.number > number)
                 && ceiling.is_none_or(|(number, _)| row.number < number)
         });
+        let next = &mut self.chunks[at];
         if block.rows.is_empty() {
+            if meets_floor && meets_ceiling {
+                next.gap = Gap::None;
+            }
             return 0;
         }
         for row in &mut block.rows {
             let order = floor.map_or(row.order, |(_, order)| row.order.max(order));
             row.order = ceiling.map_or(order, |(_, ceiling)| order.min(ceiling));
         }
-        let mut chunk = Chunk::new(block, Gap::Unread);
-        let next = &mut self.chunks[at];
+        let gap = |is_closed| if is_closed { Gap::None } else { Gap::Unread };
+        let mut chunk = Chunk::new(block, gap(meets_floor));
         (chunk.looked, next.looked) = next.looked.split();
-        next.gap = Gap::Unread;
+        next.gap = gap(meets_ceiling);
         let lines = chunk.lines();
         self.size += chunk.size();
         self.held += lines;
@@ -316,8 +354,8 @@ impl Ring {
     }
 
     /// The nearest lines that nobody has looked at, in front of a place or behind it.
-    fn unlooked_near(&self, key: Key, generation: u32, is_forward: bool) -> Option<Unlooked> {
-        let is_unlooked = |at: &usize| !self.unlooked(*at, generation).is_empty();
+    fn unlooked_near(&self, key: Key, filter: Filter<'_>, is_forward: bool) -> Option<Unlooked> {
+        let is_unlooked = |at: &usize| !self.unlooked(*at, filter.generation).is_empty();
         let at = if is_forward {
             // The first gap whose older side stands at the place or behind it.
             let (near, _) = self.behind(key, true)?;
@@ -334,27 +372,55 @@ impl Ring {
         };
         Some(Unlooked {
             beside: self.key(self.row(beside)),
-            places: self.unlooked_places(at, generation),
+            file: self.unlooked_places(at, filter),
         })
     }
 
-    fn unlooked_places(&self, at: usize, generation: u32) -> Option<(OpenedFile, Range<u64>)> {
-        let numbers = self.unlooked(at, generation);
-        let chunk = &self.chunks[at];
-        let file = self.file(chunk.rows.first()?.number)?;
-        // A seam has no place, and what begins inside of a line that is held begins with that line.
+    /// Where the lines of a gap stand in their file that were not looked at.
+    fn unlooked_places(&self, at: usize, filter: Filter<'_>) -> Option<FilePart> {
+        let numbers = self.unlooked(at, filter.generation);
+        let rows = &self.chunks[at].rows;
+        let file = self.file(rows.first()?.number)?;
+        // A seam has no place.
         let is_line = |row: &&Row| !row.has(NOTE);
-        let floor = at.checked_sub(1).map(|at| &self.chunks[at].rows);
-        let start = match floor.and_then(|rows| Some((rows.last()?, rows.iter().rfind(is_line)?))) {
-            Some((last, line)) if numbers.start == last.number + 1 => line.number,
-            _ => numbers.start,
+        let floor = at
+            .checked_sub(1)
+            .map_or(&[][..], |at| &self.chunks[at].rows);
+        let is_beside = |row: &Row| numbers.start == row.number + 1;
+        let start = match floor.last() {
+            Some(last) if is_beside(last) => {
+                let mut lines = floor.iter().rev().filter(is_line);
+                lines.nth(filter.sieve.after).or(floor.iter().find(is_line))
+            }
+            _ => None,
         };
-        let end = match chunk.rows.iter().find(is_line) {
-            Some(line) if numbers.end == chunk.rows[0].number => line.number,
-            _ => numbers.end,
+        let end = if numbers.end == rows[0].number {
+            let mut lines = rows.iter().filter(is_line);
+            match lines.nth(filter.sieve.before) {
+                Some(row) => file.place(row.number),
+                // All of them: behind the last one, or inside of its end, which is as good.
+                None => rows
+                    .iter()
+                    .rfind(is_line)
+                    .map_or(0, |row| file.place(row.number) + u64::from(row.len) + 1),
+            }
+        } else {
+            file.place(numbers.end)
         };
-        Some((file.clone(), file.place(start)..file.place(end)))
+        let start = start.map_or(numbers.start, |row| row.number);
+        Some(FilePart {
+            file: file.clone(),
+            places: file.place(start)..end,
+            numbers,
+        })
     }
+}
+
+/// A filter, and which one it is.
+#[derive(Debug, Clone, Copy)]
+struct Filter<'a> {
+    sieve: &'a Sieve,
+    generation: u32,
 }
 
 impl Looked {
@@ -389,12 +455,15 @@ impl Rings {
         };
         for at in ring.behind_number(number)..ring.chunks.len() {
             let beside = ring.key(ring.row((at, 0)));
-            if let Some((file, places)) = ring.unlooked_places(at, self.sieved) {
-                let start = places.start.max(file.place(number.max(file.number(0))));
-                if start < places.end {
-                    let places = Some((file, start..places.end));
-                    return Landing::Unlooked(Unlooked { beside, places });
-                }
+            let missing = ring.unlooked(at, self.sieved);
+            if !missing.is_empty()
+                && missing.end > number
+                && let Some(mut part) = ring.unlooked_places(at, self.filter())
+            {
+                part.numbers.start = part.numbers.start.max(number);
+                part.places.start = part.places.start.max(part.file.place(number));
+                let file = Some(part);
+                return Landing::Unlooked(Unlooked { beside, file });
             }
             let rows = &ring.chunks[at].rows;
             let from = (at, rows.partition_point(|row| row.number < number));
@@ -404,6 +473,13 @@ impl Rings {
             }
         }
         Landing::Nowhere
+    }
+
+    fn filter(&self) -> Filter<'_> {
+        Filter {
+            sieve: self.sieve(),
+            generation: self.sieved,
+        }
     }
 
     /// Which filter is the last one; what was decided by an older one does not hold.
@@ -416,7 +492,7 @@ impl Rings {
     pub fn unlooked(&self, key: Key, is_forward: bool) -> impl Iterator<Item = Unlooked> {
         self.rings
             .iter()
-            .filter_map(move |ring| ring.unlooked_near(key, self.sieved, is_forward))
+            .filter_map(move |ring| ring.unlooked_near(key, self.filter(), is_forward))
     }
 
     /// Whether lines are missing between a line and the one before it of its source that is shown, which nobody has looked
@@ -457,11 +533,230 @@ impl Rings {
     /// Bytes of files that are not held and that nobody has looked at for the filter.
     pub fn unlooked_bytes(&self) -> u64 {
         let of = |ring: &Ring| -> u64 {
-            (0..ring.chunks.len())
-                .filter_map(|at| ring.unlooked_places(at, self.sieved))
-                .map(|(_, places)| places.end.saturating_sub(places.start))
+            let chunks = ring.chunks.iter().enumerate();
+            chunks
+                .filter_map(|(at, chunk)| {
+                    let file = ring.file(chunk.rows.first()?.number)?;
+                    let numbers = ring.unlooked(at, self.sieved);
+                    Some(file.place(numbers.end) - file.place(numbers.start))
+                })
                 .sum()
         };
         self.rings.iter().map(of).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+    use proptest::prelude::*;
+    use regex::bytes::Regex;
+
+    use super::*;
+    use crate::domain::log::{LogBlock, LogPosition, Stream};
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    /// Lines of a file, each with its place: records that pass, records that do not, and lines that go on with them.
+    fn file_of(kinds: &[u8]) -> Vec<(u64, String)> {
+        let mut lines = Vec::new();
+        let mut place = 0;
+        for (n, kind) in kinds.iter().enumerate() {
+            let at = Timestamp::from_second(n as i64).unwrap();
+            let text = match kind {
+                0 => format!("{at} ERROR hit {n}"),
+                1 => format!("{at} ERROR hit and bad {n}"),
+                2 if n > 0 => format!("    at com.Foo.bar(Foo.java:{n}) deep"),
+                _ => format!("{at} INFO other {n}"),
+            };
+            place += text.len() as u64 + 1;
+            lines.push((place - text.len() as u64 - 1, text));
+        }
+        lines
+    }
+
+    fn block(lines: &[(u64, String)]) -> LogBlock {
+        let mut block = LogBlock::default();
+        for (place, text) in lines {
+            block.push_at(*place, None, Stream::Stdout, text.as_bytes(), 0);
+        }
+        block
+    }
+
+    fn length(lines: &[(u64, String)]) -> u64 {
+        lines
+            .last()
+            .map_or(0, |(place, text)| place + text.len() as u64 + 1)
+    }
+
+    /// A console that reads a file from its line `from` on.
+    struct Console {
+        rings: Rings,
+        lines: Vec<(u64, String)>,
+        file: OpenedFile,
+    }
+
+    impl Console {
+        fn new(lines: Vec<(u64, String)>, from: usize, sieve: Sieve, bound: usize) -> Self {
+            let mut rings = Rings::new(bound);
+            rings.add(0);
+            rings.set_sieve(sieve);
+            let mut reader = LineReader::new(&NOW.to_zoned(TimeZone::UTC));
+            let file = reader.open(LogPosition {
+                path: "/x.log".into(),
+                inode: 1,
+                offset: lines[from].0,
+            });
+            rings.ring_mut(0).unwrap().opened(file.clone());
+            rings.push(0, reader.read(block(&lines[from..]), NOW));
+            let file = file.unwrap();
+            Self { rings, lines, file }
+        }
+
+        /// Looks through the part that is missing nearest to a place: so many steps of so many lines.
+        fn sift(&mut self, near: Key, is_forward: bool, step: usize, steps: usize) {
+            let Some(part) = self.rings.unlooked(near, is_forward).next() else {
+                return;
+            };
+            let part = part.file.unwrap();
+            let range = part.places.clone();
+            let sifter = Sifter::new(
+                self.rings.sieve().clone(),
+                self.rings.generation(),
+                part,
+                &NOW.to_zoned(TimeZone::UTC),
+            );
+            let first = self
+                .lines
+                .partition_point(|(place, _)| *place < range.start);
+            let last = self.lines.partition_point(|(place, _)| *place < range.end);
+            assert_eq!(self.lines[first].0, range.start);
+            let all: Vec<usize> = (first..last).collect();
+            let mut parts: Vec<&[usize]> = all.chunks(step).collect();
+            if !is_forward {
+                parts = all.rchunks(step).collect();
+            }
+            let mut sifted = sifter.nothing();
+            for part in parts.into_iter().take(steps) {
+                let (a, b) = (part[0], part[part.len() - 1] + 1);
+                let around = a.saturating_sub(12)..(b + 12).min(self.lines.len());
+                let places = self.lines[a].0..length(&self.lines[..b]);
+                sifted.extend(sifter.sift(Passage {
+                    looked: places.clone(),
+                    candidates: places,
+                    block: block(&self.lines[around]),
+                }));
+            }
+            self.rings.ring_mut(0).unwrap().insert_sifted(sifted);
+        }
+
+        fn look(&mut self) {
+            while self.rings.look(None, 1 << 20) {}
+        }
+
+        fn shown(&self) -> Vec<String> {
+            let keys = std::iter::successors(self.rings.first(), |key| self.rings.next(*key));
+            keys.map(|key| {
+                String::from_utf8_lossy(self.rings.line(key).unwrap().bytes).into_owned()
+            })
+            .collect()
+        }
+
+        /// Lines that pass and are not held, though they are said to be: there must be none.
+        fn denied(&self, passing: &[usize]) -> Vec<usize> {
+            let ring = self.rings.ring(0).unwrap();
+            let unlooked: Vec<Range<u64>> = (0..ring.chunks.len())
+                .map(|at| ring.unlooked(at, self.rings.sieved))
+                .collect();
+            passing
+                .iter()
+                .copied()
+                .filter(|n| {
+                    let number = self.file.number(self.lines[*n].0);
+                    ring.key_of(number).is_none()
+                        && !unlooked.iter().any(|range| range.contains(&number))
+                })
+                .collect()
+        }
+    }
+
+    fn sieve(kind: u8, around: usize) -> Sieve {
+        let pattern = |text| vec![Regex::new(text).unwrap()];
+        let (include, exclude, level) = match kind {
+            0 => (pattern("hit"), pattern("bad"), None),
+            1 => (Vec::new(), pattern("other"), None),
+            2 => (pattern("deep"), Vec::new(), None),
+            _ => (
+                Vec::new(),
+                Vec::new(),
+                Some(crate::domain::log::Level::Error),
+            ),
+        };
+        Sieve {
+            include,
+            exclude,
+            level,
+            before: around,
+            after: around,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        /// What is found in place is what would be shown if all of the file were held.
+        #[test]
+        fn what_is_found_in_place_is_what_would_be_shown(
+            kinds in proptest::collection::vec(proptest::sample::select(vec![0u8, 1, 2, 3, 3, 3]), 2..150),
+            from in any::<prop::sample::Index>(), filter in 0u8..4, around in 0usize..3, step in 1usize..20,
+            ways in proptest::collection::vec((any::<bool>(), 1usize..4), 0..12),
+        ) {
+            let lines = file_of(&kinds);
+            let mut from = from.index(lines.len());
+            while kinds[from] == 2 && from > 0 {
+                from -= 1;
+            }
+            let mut whole = Console::new(lines.clone(), 0, sieve(filter, around), 1 << 24);
+            whole.look();
+            let mut console = Console::new(lines, from, sieve(filter, around), 1 << 24);
+            for (is_forward, steps) in ways {
+                let near = if is_forward { Key::FIRST } else { Key::LAST };
+                console.sift(near, is_forward, step, steps);
+            }
+            while console.rings.unlooked_bytes() > 0 {
+                console.sift(Key::LAST, false, step, 3);
+            }
+            console.look();
+            prop_assert_eq!(console.shown(), whole.shown());
+            let ring = console.rings.ring(0).unwrap();
+            prop_assert_eq!(ring.size(), ring.chunks.iter().map(Chunk::size).sum::<usize>());
+        }
+
+        /// Whatever was dropped meanwhile: a line that passes is held, or is among those that nobody has looked at.
+        #[test]
+        fn no_line_is_taken_for_absent_that_was_dropped(
+            kinds in proptest::collection::vec(proptest::sample::select(vec![0u8, 1, 3]), 20..200),
+            filter in 0u8..2, step in 1usize..20, bound in 500usize..6000,
+            ways in proptest::collection::vec((any::<bool>(), 0usize..200, 1usize..4), 1..20),
+        ) {
+            let lines = file_of(&kinds);
+            let from = lines.len() - 2;
+            let passing: Vec<usize> = (0..kinds.len())
+                .filter(|n| if filter == 0 { kinds[*n] == 0 } else { kinds[*n] != 3 }).collect();
+            let mut console = Console::new(lines, from, sieve(filter, 0), bound);
+            for (is_forward, near, steps) in ways {
+                let keys: Vec<Key> = std::iter::successors(console.rings.first(), |k| console.rings.next(*k)).collect();
+                let near = keys.get(near % keys.len().max(1)).copied().unwrap_or(Key::LAST);
+                console.rings.pin(Some(near));
+                console.sift(near, is_forward, step, steps);
+                console.look();
+                prop_assert_eq!(console.denied(&passing), Vec::<usize>::new());
+                console.rings.settle();
+                prop_assert_eq!(console.denied(&passing), Vec::<usize>::new());
+                let ring = console.rings.ring(0).unwrap();
+                prop_assert_eq!(ring.size(), ring.chunks.iter().map(Chunk::size).sum::<usize>());
+                // What is pinned stays, and what is beside it.
+                prop_assert!(ring.size() <= bound.max(20_000), "{}", ring.size());
+            }
+        }
     }
 }

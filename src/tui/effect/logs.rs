@@ -1,6 +1,5 @@
 //! The tasks that read logs for the console: following, reading again, searching in place.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use crate::domain::log::{FileHits, LogEvent, LogRequest, PageBorder, PageRequest
 use crate::domain::service::{Service, ServiceId};
 use crate::ops::logs::FileSearch;
 use crate::ops::{self, Context};
-use crate::store::ring::{LineReader, OpenedFile, PreparedPage, Sieve, Sifted, Sifter};
+use crate::store::ring::{FilePart, LineReader, OpenedFile, PreparedPage, Sieve, Sifter};
 use crate::tui::msg::{LogPiece, Msg};
 use crate::tui::panes::logs::WantedPage;
 
@@ -43,10 +42,8 @@ impl PartialEq for FilePattern {
 /// A part of a file that is looked through for a filter.
 #[derive(Debug, Clone)]
 pub struct FileSift {
-    /// The file.
-    pub file: OpenedFile,
-    /// Which bytes.
-    pub range: Range<u64>,
+    /// Which part.
+    pub part: FilePart,
     /// From the end.
     pub is_backward: bool,
     /// Which records pass.
@@ -57,9 +54,8 @@ pub struct FileSift {
 
 impl PartialEq for FileSift {
     fn eq(&self, other: &Self) -> bool {
-        let is_there = self.file == other.file && self.range == other.range;
-        let is_same = self.generation == other.generation;
-        is_there && is_same && self.is_backward == other.is_backward
+        let is_same = self.generation == other.generation && self.part == other.part;
+        is_same && self.is_backward == other.is_backward
     }
 }
 
@@ -153,48 +149,47 @@ pub(super) async fn sift(
     inbox: mpsc::Sender<Msg>,
 ) -> Ended {
     let search = FileSearch {
-        path: sift.file.position.path.clone(),
-        inode: sift.file.position.inode,
+        path: sift.part.file.position.path.clone(),
+        inode: sift.part.file.position.inode,
         // The others are asked where this one is found.
         pattern: sift.sieve.include.first().cloned(),
-        range: sift.range,
+        range: sift.part.places.clone(),
         is_backward: sift.is_backward,
     };
     let now = jiff::Zoned::now();
-    let sifter = Sifter::new(sift.sieve, sift.generation, sift.file, &now);
+    let sifter = Sifter::new(sift.sieve, sift.generation, sift.part, &now);
     let (to, mut from) = mpsc::channel(2);
     let decide = async {
-        let mut found = Sifted::default();
+        let mut found = sifter.nothing();
         let (mut lines, mut size) = (0, 0);
         let mut told = tokio::time::Instant::now();
-        while let Some(passage) = from.recv().await {
+        let mut is_enough = false;
+        while !is_enough && let Some(passage) = from.recv().await {
             let some = sifter.sift(passage);
             lines += some.lines();
             size += some.size();
             found.extend(some);
-            if lines >= SIFTED || size >= SIFTED_BYTES {
-                break;
-            }
+            is_enough = lines >= SIFTED || size >= SIFTED_BYTES;
             if told.elapsed() >= TELL_EVERY {
-                let sifted = std::mem::take(&mut found);
-                let is_over = false;
                 told = tokio::time::Instant::now();
                 let msg = Msg::Sifted {
                     slot,
-                    sifted,
-                    is_over,
+                    sifted: std::mem::replace(&mut found, sifter.nothing()),
+                    is_over: false,
                 };
-                if inbox.send(msg).await.is_err() {
-                    break;
-                }
+                is_enough |= inbox.send(msg).await.is_err();
             }
         }
         // Nobody listens any more: the reading ends.
         drop(from);
-        found
+        (found, is_enough)
     };
-    let (read, sifted) = tokio::join!(ops::logs::sift_file(&ctx, &service, search, to), decide);
+    let (read, (mut sifted, is_enough)) =
+        tokio::join!(ops::logs::sift_file(&ctx, &service, search, to), decide);
     read?;
+    if !is_enough {
+        sifter.end(&mut sifted);
+    }
     Ok(Some(Msg::Sifted {
         slot,
         sifted,

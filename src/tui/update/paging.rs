@@ -109,13 +109,12 @@ pub(super) fn effects_of(app: &mut App, wanted: Vec<Wanted>) -> Vec<Effect> {
                 part,
                 is_backward,
             } => {
-                let (file, range) = part.places?;
+                let part = part.file?;
                 Some(Effect::Sift {
                     slot,
                     service: Box::new(app.logs.source(slot)?.id().clone()),
                     sift: FileSift {
-                        file,
-                        range,
+                        part,
                         is_backward,
                         sieve: app.logs.rings.sieve().clone(),
                         generation: app.logs.rings.generation(),

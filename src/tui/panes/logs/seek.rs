@@ -136,7 +136,7 @@ impl LogsPane {
                 let (top, is_full) = self.window_top(height);
                 let mut parts = self.missing(top, false);
                 // Whoever only chose a filter did not ask an engine for more.
-                parts.retain(|part| part.places.is_some());
+                parts.retain(|part| part.file.is_some());
                 if is_full || parts.is_empty() || seek.asked >= MOST_PAGES {
                     return self.end_seeking(height);
                 }
@@ -190,7 +190,7 @@ impl LogsPane {
         let mut wanted = Vec::new();
         for part in parts {
             let slot = part.beside.source;
-            let is_file = part.places.is_some();
+            let is_file = part.file.is_some();
             let Some(followed) = self.sources.iter_mut().find(|f| f.slot == slot) else {
                 continue;
             };
@@ -246,7 +246,7 @@ impl LogsPane {
         self.rings
             .unlooked(key, is_forward)
             .filter(|part| self.can_page(part.beside.source))
-            .filter(|part| !is_forward || part.places.is_some())
+            .filter(|part| !is_forward || part.file.is_some())
             .filter(|part| match next {
                 None => true,
                 Some(next) if is_forward => part.beside < next,
@@ -263,7 +263,7 @@ impl LogsPane {
         self.rings
             .unlooked(key, is_forward)
             .filter(|part| self.can_page(part.beside.source))
-            .filter(|part| !is_forward || part.places.is_some())
+            .filter(|part| !is_forward || part.file.is_some())
             .map(|part| part.beside)
             .filter(|beside| is_forward || *beside <= key)
             .collect()
