@@ -7,6 +7,7 @@ use std::ops::Range;
 use jiff::{Timestamp, Zoned};
 
 use super::prepared::{CONTINUATION, LineReader, NOTE, OpenedFile, PreparedBlock, Row};
+use super::walk::Spot;
 use super::{Chunk, Gap, Key, Ring, Rings, Sieve};
 use crate::domain::log::Passage;
 
@@ -242,43 +243,59 @@ pub struct FilePart {
 impl Ring {
     /// Puts lines in that pass a filter; those that are held already are left out. Returns how many were put in.
     pub fn insert_sifted(&mut self, sifted: Sifted) -> u64 {
-        let pieces = sifted.pieces.into_iter();
+        let pieces = sifted.pieces.iter();
         let lines = pieces.map(|piece| self.insert_piece(piece)).sum();
         self.set_looked(sifted.generation, &sifted.looked);
         lines
     }
 
-    fn insert_piece(&mut self, mut block: PreparedBlock) -> u64 {
-        let Some(first) = block.rows.first().map(|row| row.number) else {
-            return 0;
-        };
-        let at = self.behind_number(first);
-        let Some(next) = self.chunks.get(at).filter(|next| next.gap != Gap::None) else {
-            return 0;
-        };
-        let ceiling = next.rows.first().map(|row| (row.number, row.order));
-        let floor = at.checked_sub(1).and_then(|at| self.chunks[at].rows.last());
-        let floor = floor.map(|row| (row.number, row.order));
-        // The lines of a piece follow on each other: where one of them is held beside the gap, nothing is missing there.
-        let has = |side: Option<(u64, i64)>| {
-            let is_it = |row: &Row| side.is_some_and(|(number, _)| row.number == number);
-            block.rows.iter().any(is_it)
-        };
-        let (meets_floor, meets_ceiling) = (has(floor), has(ceiling));
-        block.rows.retain(|row| {
-            floor.is_none_or(|(number, _)| row.number > number)
-                && ceiling.is_none_or(|(number, _)| row.number < number)
-        });
-        let next = &mut self.chunks[at];
-        if block.rows.is_empty() {
-            if meets_floor && meets_ceiling {
-                next.gap = Gap::None;
+    /// Puts lines in that follow on each other, wherever there is a gap between those of them that are held.
+    fn insert_piece(&mut self, piece: &PreparedBlock) -> u64 {
+        let mut lines = 0;
+        let mut from = 0;
+        while let Some(first) = piece.rows.get(from) {
+            let at = self.behind_number(first.number);
+            let Some(next) = self.chunks.get(at).and_then(|next| next.rows.first()) else {
+                break;
+            };
+            let numbers = &piece.rows[from..];
+            let end = from + numbers.partition_point(|row| row.number < next.number);
+            if end == from {
+                // These are held.
+                let last = self.chunks[at].rows.last().map_or(0, |row| row.number);
+                from += numbers.partition_point(|row| row.number <= last);
+                // Nothing stands between the last of them and the next one that is held.
+                let beside = piece.rows.get(from).map(|row| row.number);
+                if let Some(next) = self.chunks.get_mut(at + 1)
+                    && next.rows.first().map(|row| row.number) == beside
+                {
+                    next.gap = Gap::None;
+                }
+                continue;
             }
+            lines += self.insert_between(at, piece, from..end);
+            from = end;
+        }
+        lines
+    }
+
+    /// Puts some lines of a piece into the gap in front of a block. Where the line beside them is held, nothing is missing
+    /// there.
+    fn insert_between(&mut self, at: usize, all: &PreparedBlock, rows: Range<usize>) -> u64 {
+        let floor = at.checked_sub(1).and_then(|at| self.chunks[at].rows.last());
+        let (floor, next) = (floor.copied(), &mut self.chunks[at]);
+        let ceiling = next.rows.first().copied();
+        if next.gap == Gap::None {
             return 0;
         }
+        let number = |row: Option<&Row>| row.map(|row| row.number);
+        let before = rows.start.checked_sub(1).and_then(|at| all.rows.get(at));
+        let meets_floor = before.is_some() && number(before) == number(floor.as_ref());
+        let meets_ceiling = number(all.rows.get(rows.end)) == number(ceiling.as_ref());
+        let mut block = piece(all, rows);
         for row in &mut block.rows {
-            let order = floor.map_or(row.order, |(_, order)| row.order.max(order));
-            row.order = ceiling.map_or(order, |(_, ceiling)| order.min(ceiling));
+            row.order = row.order.max(floor.map_or(row.order, |row| row.order));
+            row.order = row.order.min(ceiling.map_or(row.order, |row| row.order));
         }
         let gap = |is_closed| if is_closed { Gap::None } else { Gap::Unread };
         let mut chunk = Chunk::new(block, gap(meets_floor));
@@ -379,35 +396,35 @@ impl Ring {
     /// Where the lines of a gap stand in their file that were not looked at.
     fn unlooked_places(&self, at: usize, filter: Filter<'_>) -> Option<FilePart> {
         let numbers = self.unlooked(at, filter.generation);
-        let rows = &self.chunks[at].rows;
-        let file = self.file(rows.first()?.number)?;
-        // A seam has no place.
-        let is_line = |row: &&Row| !row.has(NOTE);
-        let floor = at
-            .checked_sub(1)
-            .map_or(&[][..], |at| &self.chunks[at].rows);
-        let is_beside = |row: &Row| numbers.start == row.number + 1;
-        let start = match floor.last() {
-            Some(last) if is_beside(last) => {
-                let mut lines = floor.iter().rev().filter(is_line);
-                lines.nth(filter.sieve.after).or(floor.iter().find(is_line))
-            }
-            _ => None,
+        let first = self.row((at, 0)).number;
+        let file = self.file(first)?;
+        // A seam has no place; a line before its base stands in another file.
+        let is_line = |spot: &Spot| {
+            let row = self.row(*spot);
+            !row.has(NOTE) && row.number >= file.number(0)
         };
-        let end = if numbers.end == rows[0].number {
-            let mut lines = rows.iter().filter(is_line);
-            match lines.nth(filter.sieve.before) {
-                Some(row) => file.place(row.number),
-                // All of them: behind the last one, or inside of its end, which is as good.
-                None => rows
-                    .iter()
-                    .rfind(is_line)
-                    .map_or(0, |row| file.place(row.number) + u64::from(row.len) + 1),
+        let floor = self.previous((at, 0));
+        let is_beside = |spot: &Spot| self.row(*spot).number + 1 == numbers.start;
+        let start = floor.filter(is_beside).and_then(|floor| {
+            let older = std::iter::successors(Some(floor), |spot| self.preceding(*spot));
+            older.filter(is_line).take(filter.sieve.after + 1).last()
+        });
+        let start = start.map_or(numbers.start, |spot| self.row(spot).number);
+        let mut end = file.place(numbers.end);
+        if numbers.end == first {
+            let newer = std::iter::successors(Some((at, 0)), |spot| self.following(*spot));
+            let wanted = filter.sieve.before;
+            for (n, spot) in newer.filter(is_line).take(wanted + 1).enumerate() {
+                let row = self.row(spot);
+                // Behind the last of them; where no more are held, perhaps inside of its end, which is as good.
+                end = file.place(row.number);
+                end += if n == wanted {
+                    0
+                } else {
+                    u64::from(row.len) + 1
+                };
             }
-        } else {
-            file.place(numbers.end)
-        };
-        let start = start.map_or(numbers.start, |row| row.number);
+        }
         Some(FilePart {
             file: file.clone(),
             places: file.place(start)..end,
@@ -708,6 +725,7 @@ mod tests {
         fn what_is_found_in_place_is_what_would_be_shown(
             kinds in proptest::collection::vec(proptest::sample::select(vec![0u8, 1, 2, 3, 3, 3]), 2..150),
             from in any::<prop::sample::Index>(), filter in 0u8..4, around in 0usize..3, step in 1usize..20,
+            before in (0u8..4, 0usize..3),
             ways in proptest::collection::vec((any::<bool>(), 1usize..4), 0..12),
         ) {
             let lines = file_of(&kinds);
@@ -717,7 +735,11 @@ mod tests {
             }
             let mut whole = Console::new(lines.clone(), 0, sieve(filter, around), 1 << 24);
             whole.look();
-            let mut console = Console::new(lines, from, sieve(filter, around), 1 << 24);
+            // Another filter was there before: what it has found is held.
+            let mut console = Console::new(lines, from, sieve(before.0, before.1), 1 << 24);
+            console.look();
+            console.sift(Key::LAST, false, step, 5);
+            console.rings.set_sieve(sieve(filter, around));
             for (is_forward, steps) in ways {
                 let near = if is_forward { Key::FIRST } else { Key::LAST };
                 console.sift(near, is_forward, step, steps);

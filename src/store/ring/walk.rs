@@ -92,13 +92,13 @@ impl Ring {
     }
 
     /// The next line, unless others are missing in front of it.
-    fn following(&self, spot: Spot) -> Option<Spot> {
+    pub(super) fn following(&self, spot: Spot) -> Option<Spot> {
         let next = self.next(spot)?;
         (next.1 > 0 || self.chunks[next.0].gap == Gap::None).then_some(next)
     }
 
     /// The previous line, unless others are missing behind it.
-    fn preceding(&self, spot: Spot) -> Option<Spot> {
+    pub(super) fn preceding(&self, spot: Spot) -> Option<Spot> {
         (spot.1 > 0 || self.chunks[spot.0].gap == Gap::None)
             .then(|| self.previous(spot))
             .flatten()

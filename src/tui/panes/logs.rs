@@ -113,6 +113,8 @@ pub struct LogsPane {
     pub look: Look,
     /// The line under the cursor; `None` while nothing is held.
     pub cursor: Option<Key>,
+    /// The line that it stood on when another filter was chosen, until it is known which one is shown there.
+    home: Option<Key>,
     /// How many screen rows stand above the cursor.
     pub above: usize,
     /// What is searched for.
@@ -144,6 +146,7 @@ impl LogsPane {
             is_following: true,
             look: Look::default(),
             cursor: None,
+            home: None,
             above: 0,
             search: None,
             search_before: None,
@@ -269,12 +272,17 @@ impl LogsPane {
 
     /// Looks at lines that were not searched or filtered yet. Returns whether there is more to look at.
     pub fn look_on(&mut self) -> bool {
-        let has_more = self.rings.look(self.cursor, STEP);
-        self.is_looking = has_more;
-        if !self.rings.sieve().is_open() {
+        let around = self.home.or(self.cursor);
+        self.is_looking = self.rings.look(around, STEP);
+        if let Some(home) = self.home {
+            self.cursor = self.rings.near(home);
+            let is_shown = self.cursor.is_some();
+            self.home = self.home.filter(|_| self.is_looking || !is_shown);
+            self.settle();
+        } else if !self.rings.sieve().is_open() {
             self.settle();
         }
-        has_more
+        self.is_looking
     }
 
     /// Lines a second over the last seconds, of all sources.
@@ -352,6 +360,7 @@ impl LogsPane {
 
     /// Puts the cursor on a line that stands on that row of the window, and leaves the window where it is.
     pub fn point(&mut self, at: Key, row: usize) {
+        self.home = None;
         self.is_following = false;
         self.cursor = Some(at);
         self.above = row;
@@ -398,12 +407,14 @@ impl LogsPane {
 
     /// Follows the end again.
     pub fn follow(&mut self) {
+        self.home = None;
         self.is_following = true;
         self.settle();
     }
 
     /// Stops following where the window is.
     pub fn stand_still(&mut self, height: usize) {
+        self.home = None;
         if !self.is_following {
             return;
         }

@@ -462,8 +462,8 @@ fn sieve(app: &mut App, change: impl FnOnce(&mut Sieve)) -> Vec<Effect> {
     change(&mut sieve);
     let wanted = app.logs.set_sieve(sieve);
     let mut effects = effects_of(app, wanted);
-    app.logs.seek(Goal::Window);
     effects.extend(look_on(app));
+    app.logs.seek(Goal::Window);
     effects
 }
 

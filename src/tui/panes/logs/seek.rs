@@ -58,7 +58,9 @@ impl LogsPane {
                 generation: self.rings.generation(),
                 asked: 0,
             });
-            self.settle();
+            if self.cursor.is_none() && !self.is_following {
+                self.rings.pin(Some(Key::FIRST));
+            }
         }
     }
 
@@ -93,11 +95,11 @@ impl LogsPane {
             .collect()
     }
 
-    /// Shows other records. Returns the sources that are not to be read any more: they were asked for those before.
+    /// Shows other records; what is held is to be looked at ([`LogsPane::look_on`]). Returns the sources that are not to be read any more: they were asked for those before.
     pub fn set_sieve(&mut self, sieve: Sieve) -> Vec<Wanted> {
         self.rings.set_sieve(sieve);
         self.seek = None;
-        self.settle();
+        self.home = self.home.or(self.cursor).filter(|_| !self.is_following);
         self.stop_reading()
     }
 
