@@ -61,7 +61,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             sifted,
             is_over,
         } => {
-            app.logs.put_sifted(slot, sifted, is_over);
+            app.logs.put_sifted(slot, &sifted, is_over);
             app.is_awaited = true;
             logs::look_on(app)
         }

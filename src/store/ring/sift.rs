@@ -66,6 +66,8 @@ impl Looked {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sifted {
     generation: u32,
+    /// The numbers of the gap that they lie in.
+    gap: Range<u64>,
     /// Numbers of lines that were looked at.
     looked: Range<u64>,
     /// Each of lines that follow on each other: whole records, with the lines around those that pass.
@@ -128,6 +130,7 @@ impl Sifter {
         let start = self.part.numbers.start;
         Sifted {
             generation: self.generation,
+            gap: self.part.gap.clone(),
             looked: start..start,
             pieces: Vec::new(),
         }
@@ -138,14 +141,30 @@ impl Sifter {
         found.looked = self.part.numbers.clone();
     }
 
+    /// Whether a passage ends among the lines beside the part: the rest of them is wanted too, for the lines around them.
+    pub fn is_torn(&self, passage: &Passage) -> bool {
+        let FilePart {
+            file,
+            numbers,
+            places,
+            ..
+        } = &self.part;
+        let looked = &passage.looked;
+        let is_before = file.number(looked.start) <= numbers.start && looked.start > places.start;
+        // The last line break may be missing.
+        let is_behind = file.number(looked.end) >= numbers.end && looked.end + 1 < places.end;
+        is_before || is_behind
+    }
+
     /// What passes of a passage.
     pub fn sift(&self, passage: Passage) -> Sifted {
         let number = |place| self.part.file.number(place);
-        let own = |place| number(place).clamp(self.part.numbers.start, self.part.numbers.end);
+        let all = &self.part.numbers;
+        let own = |place| number(place).clamp(all.start, all.end);
         let mut sifted = Sifted {
             generation: self.generation,
             looked: own(passage.looked.start)..own(passage.looked.end),
-            pieces: Vec::new(),
+            ..self.nothing()
         };
         if passage.candidates.is_empty() {
             return sifted;
@@ -233,6 +252,8 @@ pub struct Unlooked {
 pub struct FilePart {
     /// The file.
     pub file: OpenedFile,
+    /// The numbers of the gap that they lie in.
+    gap: Range<u64>,
     /// Their numbers.
     pub numbers: Range<u64>,
     /// Where they stand; with them come the lines at their sides whose records, if they pass, are shown with some of
@@ -242,15 +263,17 @@ pub struct FilePart {
 
 impl Ring {
     /// Puts lines in that pass a filter; those that are held already are left out. Returns how many were put in.
-    pub fn insert_sifted(&mut self, sifted: Sifted) -> u64 {
+    pub fn insert_sifted(&mut self, sifted: &Sifted) -> u64 {
         let pieces = sifted.pieces.iter();
-        let lines = pieces.map(|piece| self.insert_piece(piece)).sum();
+        let insert = |piece| self.insert_piece(piece, sifted);
+        let lines = pieces.map(insert).sum();
         self.set_looked(sifted.generation, &sifted.looked);
         lines
     }
 
-    /// Puts lines in that follow on each other, wherever there is a gap between those of them that are held.
-    fn insert_piece(&mut self, piece: &PreparedBlock) -> u64 {
+    /// Puts lines in that follow on each other, between those of them that are held. What lies in another gap is left to a
+    /// look at that one, unless it was looked at already.
+    fn insert_piece(&mut self, piece: &PreparedBlock, sifted: &Sifted) -> u64 {
         let mut lines = 0;
         let mut from = 0;
         while let Some(first) = piece.rows.get(from) {
@@ -273,7 +296,13 @@ impl Ring {
                 }
                 continue;
             }
-            lines += self.insert_between(at, piece, from..end);
+            let unlooked = self.unlooked(at, sifted.generation);
+            let is_own =
+                |row: &&Row| sifted.gap.contains(&row.number) || !unlooked.contains(&row.number);
+            let count = piece.rows[from..end].iter().take_while(is_own).count();
+            if count > 0 {
+                lines += self.insert_between(at, piece, from..from + count);
+            }
             from = end;
         }
         lines
@@ -428,6 +457,7 @@ impl Ring {
         Some(FilePart {
             file: file.clone(),
             places: file.place(start)..end,
+            gap: self.gap_numbers(at),
             numbers,
         })
     }
@@ -654,17 +684,23 @@ mod tests {
                 parts = all.rchunks(step).collect();
             }
             let mut sifted = sifter.nothing();
-            for part in parts.into_iter().take(steps) {
+            let mut is_torn = false;
+            for (n, part) in parts.into_iter().enumerate() {
+                if n >= steps && !is_torn {
+                    break;
+                }
                 let (a, b) = (part[0], part[part.len() - 1] + 1);
                 let around = a.saturating_sub(12)..(b + 12).min(self.lines.len());
                 let places = self.lines[a].0..length(&self.lines[..b]);
-                sifted.extend(sifter.sift(Passage {
+                let passage = Passage {
                     looked: places.clone(),
                     candidates: places,
                     block: block(&self.lines[around]),
-                }));
+                };
+                is_torn = sifter.is_torn(&passage);
+                sifted.extend(sifter.sift(passage));
             }
-            self.rings.ring_mut(0).unwrap().insert_sifted(sifted);
+            self.rings.ring_mut(0).unwrap().insert_sifted(&sifted);
         }
 
         fn look(&mut self) {

@@ -165,11 +165,12 @@ pub(super) async fn sift(
         let mut told = tokio::time::Instant::now();
         let mut is_enough = false;
         while !is_enough && let Some(passage) = from.recv().await {
+            let is_torn = sifter.is_torn(&passage);
             let some = sifter.sift(passage);
             lines += some.lines();
             size += some.size();
             found.extend(some);
-            is_enough = lines >= SIFTED || size >= SIFTED_BYTES;
+            is_enough = !is_torn && (lines >= SIFTED || size >= SIFTED_BYTES);
             if told.elapsed() >= TELL_EVERY {
                 told = tokio::time::Instant::now();
                 let msg = Msg::Sifted {

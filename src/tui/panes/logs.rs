@@ -322,16 +322,7 @@ impl LogsPane {
         let edges = self.edges(key, by > 0);
         let mut moved = 0;
         for _ in 0..by.unsigned_abs() {
-            let next = if by > 0 {
-                self.rings.next(key)
-            } else {
-                self.rings.previous(key)
-            };
-            let is_beyond = |edge: &Key, next: Key| match by > 0 {
-                true => *edge < next,
-                false => *edge > next,
-            };
-            let Some(next) = next.filter(|next| !edges.iter().any(|e| is_beyond(e, *next))) else {
+            let Some(next) = self.beyond(key, &edges, by > 0) else {
                 break;
             };
             key = next;

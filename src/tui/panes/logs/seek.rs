@@ -9,6 +9,9 @@ use crate::store::ring::{Key, Landing, Sieve, Sifted, Unlooked};
 /// So many pages of a source that is no file are read for one key without a line that passes.
 pub const MOST_PAGES: u32 = 10;
 
+/// So many parts of files are looked through to fill a window: gaps that another filter has left are short.
+const MOST_PARTS: u32 = 100;
+
 /// Where the cursor is to get to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
@@ -104,7 +107,7 @@ impl LogsPane {
     }
 
     /// Lines of a file that pass the filter were found.
-    pub fn put_sifted(&mut self, slot: u32, sifted: Sifted, is_over: bool) {
+    pub fn put_sifted(&mut self, slot: u32, sifted: &Sifted, is_over: bool) {
         let is_current = sifted.generation() == self.rings.generation();
         let Some(followed) = self.sources.iter_mut().find(|f| f.slot == slot) else {
             return;
@@ -135,14 +138,13 @@ impl LogsPane {
         match seek.goal {
             Goal::Line(slot, number) => self.land(slot, number, height),
             Goal::Window => {
-                let (top, is_full) = self.window_top(height);
-                let mut parts = self.missing(top, false);
+                let (mut parts, is_forward) = self.missing_in_window(height);
                 // Whoever only chose a filter did not ask an engine for more.
                 parts.retain(|part| part.file.is_some());
-                if is_full || parts.is_empty() || seek.asked >= MOST_PAGES {
+                if parts.is_empty() || seek.asked >= MOST_PARTS {
                     return self.end_seeking(height);
                 }
-                let wanted = self.want(parts, true);
+                let wanted = self.want(parts, !is_forward);
                 if let Some(seek) = self.seek.as_mut().filter(|_| !wanted.is_empty()) {
                     seek.asked += 1;
                 }
@@ -271,21 +273,49 @@ impl LogsPane {
             .collect()
     }
 
-    /// The first line of the window, and whether the window is full.
-    fn window_top(&self, height: usize) -> (Option<Key>, bool) {
-        let Some(cursor) = self.cursor else {
-            return (None, false);
-        };
+    /// What is missing between the lines of the window, or above them where it is not full; whether it stands below a line.
+    fn missing_in_window(&self, height: usize) -> (Vec<Unlooked>, bool) {
         let below = self.below(height);
-        let edges = self.edges(cursor, false);
-        let mut key = cursor;
-        for _ in 0..height.saturating_sub(1 + below) {
-            match self.rings.previous(key) {
-                Some(previous) if edges.iter().all(|edge| *edge <= previous) => key = previous,
-                _ => return (Some(key), false),
+        if let Some(cursor) = self.cursor {
+            let (last, is_there) = self.walk(cursor, below, true);
+            if !is_there {
+                return (self.missing(Some(last), true), true);
             }
         }
-        (Some(key), true)
+        let top = self.cursor.map(|cursor| {
+            let above = height.saturating_sub(1 + below);
+            self.walk(cursor, above, false)
+        });
+        match top {
+            Some((_, true)) => (Vec::new(), false),
+            top => (self.missing(top.map(|(key, _)| key), false), false),
+        }
+    }
+
+    /// Goes so many lines on, as far as nothing is missing; the line, and whether it is that far away.
+    fn walk(&self, from: Key, by: usize, is_forward: bool) -> (Key, bool) {
+        let edges = self.edges(from, is_forward);
+        let mut key = from;
+        for _ in 0..by {
+            match self.beyond(key, &edges, is_forward) {
+                Some(next) => key = next,
+                None => return (key, false),
+            }
+        }
+        (key, true)
+    }
+
+    /// The line that is shown next to one, unless it stands beyond an edge.
+    pub(super) fn beyond(&self, key: Key, edges: &[Key], is_forward: bool) -> Option<Key> {
+        let next = match is_forward {
+            true => self.rings.next(key),
+            false => self.rings.previous(key),
+        }?;
+        let is_between = |edge: &Key| match is_forward {
+            true => *edge < next,
+            false => *edge > next,
+        };
+        (!edges.iter().any(is_between)).then_some(next)
     }
 
     fn below(&self, height: usize) -> usize {
