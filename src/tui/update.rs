@@ -53,7 +53,6 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             let height = logs::height(app);
             app.logs.put_page(wanted, page, height);
             app.is_awaited = true;
-            paging::paged(app);
             logs::look_on(app)
         }
         Msg::Sifted {

@@ -73,14 +73,6 @@ pub(super) fn seek_again(app: &mut App, sought: Option<Seek>) -> Vec<Effect> {
     effects_of(app, wanted)
 }
 
-/// A page was read; for a search it may be the last one.
-pub(super) fn paged(app: &mut App) {
-    if app.logs.is_given_up() {
-        let text = format!("{MOST_PAGES} pages of older lines were read; the same key reads on.");
-        app.tell(Grade::Unknown, text, None);
-    }
-}
-
 /// Lines that the cursor comes near to and that are not held are read again; with a filter, looked for when the cursor
 /// wants to go on to them.
 pub(super) fn keep_paging(app: &mut App) -> Vec<Effect> {
@@ -103,6 +95,11 @@ pub(super) fn effects_of(app: &mut App, wanted: Vec<Wanted>) -> Vec<Effect> {
         .into_iter()
         .filter_map(|wanted| match wanted {
             Wanted::Nothing(slot) => Some(Effect::Cancel(TaskKey::Page(slot))),
+            Wanted::Enough => {
+                let text = format!("{MOST_PAGES} pages of older lines were read; again reads on.");
+                app.tell(Grade::Unknown, text, None);
+                None
+            }
             Wanted::Page(wanted) => read_page(app, wanted),
             Wanted::Sift {
                 slot,
@@ -152,3 +149,6 @@ fn read_page(app: &mut App, wanted: WantedPage) -> Option<Effect> {
         file,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,7 @@ impl LogsPane {
 
     /// Lines were read again. Returns how many were new.
     pub fn put_page(&mut self, wanted: WantedPage, page: PreparedPage, height: usize) -> u64 {
+        self.count_page();
         let Some(followed) = self.sources.iter_mut().find(|f| f.slot == wanted.slot) else {
             return 0;
         };

@@ -30,6 +30,8 @@ pub struct Seek {
     pub goal: Goal,
     /// Through which filter.
     generation: u32,
+    /// Whether no line was shown when it began: the first that is found is one line further.
+    is_from_nothing: bool,
     /// How often a source was asked that is no file, or for a window.
     pub asked: u32,
 }
@@ -50,6 +52,8 @@ pub enum Wanted {
     Page(WantedPage),
     /// No more is wanted of the source of that slot.
     Nothing(u32),
+    /// No more pages are read for one key.
+    Enough,
 }
 
 impl LogsPane {
@@ -59,6 +63,7 @@ impl LogsPane {
             self.seek = Some(Seek {
                 goal,
                 generation: self.rings.generation(),
+                is_from_nothing: self.cursor.is_none(),
                 asked: 0,
             });
             if self.cursor.is_none() && !self.is_following {
@@ -151,14 +156,23 @@ impl LogsPane {
                 wanted
             }
             Goal::Lines(by) => {
+                let is_found = seek.is_from_nothing && self.cursor.is_some();
+                let by = by - if is_found { by.signum() } else { 0 };
                 self.fill(height);
                 let left = self.step(by, height);
-                let parts = self.missing(self.cursor, left > 0);
+                let mut parts = self.missing(self.cursor, left > 0);
                 if left == 0 || parts.is_empty() {
                     return self.end_seeking(height);
                 }
+                parts.retain(|part| part.file.is_some() || seek.asked < MOST_PAGES);
+                if parts.is_empty() {
+                    let mut wanted = self.end_seeking(height);
+                    wanted.push(Wanted::Enough);
+                    return wanted;
+                }
                 self.seek = Some(Seek {
                     goal: Goal::Lines(left),
+                    is_from_nothing: self.cursor.is_none(),
                     ..seek
                 });
                 self.want(parts, left < 0)
@@ -219,17 +233,11 @@ impl LogsPane {
         wanted
     }
 
-    /// A page was read for the search. Returns whether it is given up: it was the last one that is read for a key.
-    pub fn is_given_up(&mut self) -> bool {
-        let Some(seek) = &mut self.seek else {
-            return false;
-        };
-        seek.asked += 1;
-        let is_over = seek.asked >= MOST_PAGES;
-        if is_over {
-            self.seek = None;
+    /// A page was read, perhaps for the search.
+    pub(super) fn count_page(&mut self) {
+        if let Some(seek) = &mut self.seek {
+            seek.asked += 1;
         }
-        is_over
     }
 
     /// What stands above the cursor and was not looked at, up to the next line that is shown.
