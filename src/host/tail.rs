@@ -6,7 +6,7 @@
 //! later, so a missed event delays lines and never loses them. Between changes nothing runs but that poll.
 //!
 //! Every line knows its place, and [`LogEvent::Opened`] says in which file: what the screen has let go of is read
-//! again from there ([`read_page`]), and a search or a filter runs over the file itself ([`search`], [`sift`]), not over a
+//! again from there ([`read_page`]), and a search or a filter runs over the file itself ([`search()`], [`sift()`]), not over a
 //! copy.
 
 mod grep;

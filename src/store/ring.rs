@@ -8,6 +8,7 @@
 //! A [`Ring`] holds the lines of one source; between two of its blocks there may be a gap, where lines were dropped or
 //! never read. [`Rings`] are several of them under one bound, read as one log in the order of time.
 
+mod looked;
 mod merge;
 mod page;
 mod prepared;
@@ -22,15 +23,16 @@ use jiff::Timestamp;
 
 use crate::domain::log::{Level, LogNote, LogPosition, PageBorder, Stream};
 
+pub use looked::{FilePart, Landing, Unlooked};
 pub use merge::{Folds, Key, Rings};
 pub use prepared::{LineReader, OpenedFile, PreparedBlock, PreparedNote, PreparedPage};
 pub use scan::{Finder, Sieve};
-pub use sift::{FilePart, Landing, Sifted, Sifter, Unlooked};
+pub use sift::{Sifted, Sifter};
 pub use walk::Totals;
 
+use looked::Looked;
 use prepared::{CONTINUATION, CUT, LATE, NO_TIME, NOTE, Row, STDERR};
 use scan::Matches;
-use sift::Looked;
 
 /// Small blocks are joined up to this size, so that a trickle of single lines does not cost a block each.
 const JOIN_BELOW: usize = 64 * 1024;

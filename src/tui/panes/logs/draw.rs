@@ -22,6 +22,8 @@ use crate::tui::theme::Role;
 
 use row::Columns;
 
+/// More seams than these are not looked past for the oldest match.
+const MOST_SEAMS: usize = 100;
 /// Columns of the histogram of matches.
 const BARS: usize = 16;
 
@@ -321,7 +323,14 @@ fn looked_words(app: &App) -> Option<String> {
             _ => format!(" looking for more… {bytes} left "),
         });
     }
-    let oldest = pane.rings.first();
+    let shown = std::iter::successors(pane.rings.first(), |key| pane.rings.next(*key));
+    // A seam is shown whatever the filter is.
+    let is_line = |key: &Key| {
+        pane.rings
+            .line(*key)
+            .is_some_and(|line| line.note.is_none())
+    };
+    let oldest = shown.take(MOST_SEAMS).find(is_line);
     let found = match oldest.map(|key| key.instant()) {
         Some(Some(at)) => format!("oldest match {}", app.time(at)),
         Some(None) => "oldest match without a time".to_owned(),

@@ -103,7 +103,8 @@ impl LogsPane {
             .collect()
     }
 
-    /// Shows other records; what is held is to be looked at ([`LogsPane::look_on`]). Returns the sources that are not to be read any more: they were asked for those before.
+    /// Shows other records; what is held is to be looked at ([`LogsPane::look_on`]). Returns the sources that are not to be
+    /// read any more: they were asked for those before.
     pub fn set_sieve(&mut self, sieve: Sieve) -> Vec<Wanted> {
         self.rings.set_sieve(sieve);
         self.seek = None;
@@ -283,13 +284,14 @@ impl LogsPane {
 
     /// What is missing between the lines of the window, or above them where it is not full; whether it stands below a line.
     fn missing_in_window(&self, height: usize) -> (Vec<Unlooked>, bool) {
-        let below = self.below(height);
         if let Some(cursor) = self.cursor {
-            let (last, is_there) = self.walk(cursor, below, true);
-            if !is_there {
-                return (self.missing(Some(last), true), true);
+            let (last, is_full) = self.walk(cursor, height.saturating_sub(1), true);
+            let parts = self.missing(Some(last), true);
+            if !is_full && !parts.is_empty() {
+                return (parts, true);
             }
         }
+        let below = self.below(height);
         let top = self.cursor.map(|cursor| {
             let above = height.saturating_sub(1 + below);
             self.walk(cursor, above, false)
