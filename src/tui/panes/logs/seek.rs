@@ -157,7 +157,9 @@ impl LogsPane {
                 wanted
             }
             Goal::Lines(by) => {
-                let is_found = seek.is_from_nothing && self.cursor.is_some();
+                // A seam that came meanwhile is nothing that was looked for.
+                let line = self.cursor.and_then(|key| self.rings.line(key));
+                let is_found = seek.is_from_nothing && line.is_some_and(|line| line.note.is_none());
                 let by = by - if is_found { by.signum() } else { 0 };
                 self.fill(height);
                 let left = self.step(by, height);
