@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use regex::bytes::Regex;
 use tokio::sync::mpsc;
 
-use crate::domain::log::{FileHits, LogEvent, LogPage, LogPosition, LogRequest, PageRequest};
+use crate::domain::log::{
+    FileHits, LogEvent, LogPage, LogPosition, LogRequest, PageRequest, Passage,
+};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
 use crate::domain::settings::ServiceSettings;
@@ -278,6 +280,28 @@ pub async fn search_file(
         .map_err(|error| log_failed(service, error))
 }
 
+/// Looks a part of a log file through for a filter; the lines that match an expression are candidates, without one every
+/// line is. See [`tail::sift`].
+///
+/// # Errors
+/// The file is gone or cannot be read in place.
+pub async fn sift_file(
+    service: &ServiceId,
+    search: FileSearch,
+    to: mpsc::Sender<Passage>,
+) -> Result<(), RuntimeError> {
+    let FileSearch {
+        path,
+        inode,
+        pattern,
+        range,
+        is_backward,
+    } = search;
+    tail::sift(&path, inode, pattern, range, is_backward, to)
+        .await
+        .map_err(|error| log_failed(service, error))
+}
+
 /// Where the first line of a log file begins that was written at or after an instant. See [`tail::place_at`].
 ///
 /// # Errors
@@ -299,7 +323,7 @@ pub struct FileSearch {
     pub path: PathBuf,
     /// Its inode: it is found again after rotation.
     pub inode: u64,
-    /// What to search for, flags in its text (`(?i)timeout`); `None` only counts lines.
+    /// What to search for, flags in its text (`(?i)timeout`); `None` for every line.
     pub pattern: Option<Regex>,
     /// The bytes to look at, from the start of a line to the end of one.
     pub range: Range<u64>,

@@ -307,6 +307,18 @@ pub struct FileHits {
     pub hits: Vec<u64>,
 }
 
+/// A part of a log file that was looked at for a filter, with the lines on which that has to decide.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Passage {
+    /// The bytes that were looked at, from the start of a line to the start of another.
+    pub looked: Range<u64>,
+    /// From the place of the first line that may pass to that of the last one; empty where none may.
+    pub candidates: Range<u64>,
+    /// The lines from the first candidate to the last, with some before and after them: records begin earlier and end
+    /// later than the line that is looked for. None at all where there is no candidate.
+    pub block: LogBlock,
+}
+
 /// What a source sends, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LogEvent {

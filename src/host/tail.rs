@@ -6,7 +6,8 @@
 //! later, so a missed event delays lines and never loses them. Between changes nothing runs but that poll.
 //!
 //! Every line knows its place, and [`LogEvent::Opened`] says in which file: what the screen has let go of is read
-//! again from there ([`read_page`]), and a search runs over the file itself ([`search`]), not over a copy.
+//! again from there ([`read_page`]), and a search or a filter runs over the file itself ([`search()`], [`sift()`]), not over a
+//! copy.
 
 mod grep;
 mod last;
@@ -17,6 +18,7 @@ mod outlet;
 mod page;
 mod rotated;
 mod search;
+mod sift;
 mod source;
 mod stream;
 mod watch;
@@ -44,6 +46,7 @@ use one_file::Tail;
 use outlet::Outlet;
 pub use page::read_page;
 pub use search::{place_at, search};
+pub use sift::sift;
 use source::{Closed, ReadEnd};
 use watch::Watch;
 

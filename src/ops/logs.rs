@@ -8,7 +8,9 @@ use super::services::{failed, host_of};
 use super::{Context, OpsError};
 use crate::analysis::parse;
 use crate::analysis::parse::time::TimeReader;
-use crate::domain::log::{FileHits, LogEvent, LogPage, LogPosition, LogRequest, PageRequest};
+use crate::domain::log::{
+    FileHits, LogEvent, LogPage, LogPosition, LogRequest, PageRequest, Passage,
+};
 use crate::domain::service::{Service, ServiceId};
 use crate::runtime;
 
@@ -84,6 +86,24 @@ pub async fn search_file(
     runtime::search_file(service, search, to)
         .await
         .map_err(|e| failed(format!("cannot search the log of {service}"), e))
+}
+
+/// Looks a part of a log file through for a filter, passage by passage: the lines that match an expression are
+/// candidates, without one every line is. Whether a record passes is decided on what comes. Ends at once when nobody
+/// listens any more.
+///
+/// # Errors
+/// The file is gone, is compressed, was truncated meanwhile, or cannot be read.
+pub async fn sift_file(
+    ctx: &Context,
+    service: &ServiceId,
+    search: FileSearch,
+    to: mpsc::Sender<Passage>,
+) -> Result<(), OpsError> {
+    host_of(ctx, service)?;
+    runtime::sift_file(service, search, to)
+        .await
+        .map_err(|e| failed(format!("cannot filter the log of {service}"), e))
 }
 
 /// Where the first line of a log file begins that was written at or after an instant; the file's length where there is

@@ -8,10 +8,12 @@
 //! A [`Ring`] holds the lines of one source; between two of its blocks there may be a gap, where lines were dropped or
 //! never read. [`Rings`] are several of them under one bound, read as one log in the order of time.
 
+mod looked;
 mod merge;
 mod page;
 mod prepared;
 mod scan;
+mod sift;
 mod walk;
 
 use std::collections::VecDeque;
@@ -21,11 +23,14 @@ use jiff::Timestamp;
 
 use crate::domain::log::{Level, LogNote, LogPosition, PageBorder, Stream};
 
+pub use looked::{FilePart, Landing, Unlooked};
 pub use merge::{Folds, Key, Rings};
 pub use prepared::{LineReader, OpenedFile, PreparedBlock, PreparedNote, PreparedPage};
 pub use scan::{Finder, Sieve};
+pub use sift::{Sifted, Sifter};
 pub use walk::Totals;
 
+use looked::Looked;
 use prepared::{CONTINUATION, CUT, LATE, NO_TIME, NOTE, Row, STDERR};
 use scan::Matches;
 
@@ -50,6 +55,8 @@ struct Chunk {
     /// Bytes that the source cut off of a row.
     cuts: Vec<(u64, u32)>,
     gap: Gap,
+    /// Which of the lines in the gap were looked at for a filter.
+    looked: Looked,
     found: Matches,
     kept: Matches,
 }
@@ -61,13 +68,15 @@ impl Chunk {
             rows: block.rows,
             cuts: block.cuts,
             gap,
+            looked: Looked::default(),
             found: Matches::default(),
             kept: Matches::default(),
         }
     }
 
     fn size(&self) -> usize {
-        self.bytes.len() + self.rows.len() * size_of::<Row>()
+        // What is found by a filter are many small blocks.
+        size_of::<Self>() + self.bytes.len() + self.rows.len() * size_of::<Row>()
     }
 
     fn lines(&self) -> u64 {
@@ -188,10 +197,10 @@ impl Ring {
     }
 
     fn append(&mut self, block: PreparedBlock) {
-        self.size += block.bytes.len() + block.rows.len() * size_of::<Row>();
         match self.chunks.back_mut() {
             Some(last) if last.bytes.len() + block.bytes.len() <= JOIN_BELOW => {
                 let offset = last.bytes.len() as u32;
+                self.size += block.bytes.len() + block.rows.len() * size_of::<Row>();
                 last.bytes.extend_from_slice(&block.bytes);
                 last.rows.extend(block.rows.into_iter().map(|row| Row {
                     start: row.start + offset,
@@ -207,7 +216,9 @@ impl Ring {
                     }
                     None => Gap::Unread,
                 };
-                self.chunks.push_back(Chunk::new(block, gap));
+                let chunk = Chunk::new(block, gap);
+                self.size += chunk.size();
+                self.chunks.push_back(chunk);
             }
         }
     }
@@ -221,7 +232,13 @@ impl Ring {
         let at = match pinned {
             None => 0,
             Some(pin) => {
-                let (above, below) = (*pin.start(), last.saturating_sub(*pin.end()));
+                // By bytes: a few lines that a filter found far above must not give way to many below.
+                let size = |chunks: std::ops::Range<usize>| -> usize {
+                    let end = chunks.end.min(self.chunks.len());
+                    let start = chunks.start.min(end);
+                    self.chunks.range(start..end).map(Chunk::size).sum()
+                };
+                let (above, below) = (size(0..*pin.start()), size(*pin.end() + 1..last + 1));
                 if above == 0 && below == 0 {
                     return false;
                 }
@@ -235,6 +252,7 @@ impl Ring {
         self.held -= chunk.lines();
         if let Some(next) = self.chunks.get_mut(at) {
             next.gap = join(chunk.gap, chunk.lines(), next.gap);
+            next.looked = chunk.looked.join(next.looked);
         }
         self.drop_notes();
         true
@@ -273,6 +291,7 @@ impl Ring {
         chunk.found.drop_front(rows);
         chunk.kept.drop_front(rows);
         chunk.gap = join(chunk.gap, dropped, Gap::None);
+        chunk.looked = Looked::default();
         self.held -= dropped;
         if chunk.rows.is_empty() {
             self.chunks.clear();
@@ -379,7 +398,8 @@ impl Ring {
         self.first_number() == Some(number)
     }
 
-    fn first_number(&self) -> Option<u64> {
+    /// The oldest line of the source that is held.
+    pub fn first_number(&self) -> Option<u64> {
         Some(self.chunks.front()?.rows.first()?.number)
     }
 

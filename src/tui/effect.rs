@@ -35,6 +35,8 @@ use super::panes::runbook::{Entry, Runbooks};
 use super::panes::timeline;
 use super::terminal;
 
+pub use logs::{FilePattern, FileSift};
+
 /// Moving through the services quickly opens the log of the last one only.
 const SETTLE: Duration = Duration::from_millis(120);
 
@@ -167,6 +169,15 @@ pub enum Effect {
         /// Up to this byte.
         until: u64,
     },
+    /// Look a part of the file of a log through for lines that pass the filter.
+    Sift {
+        /// Whose log.
+        slot: u32,
+        /// The service.
+        service: Box<ServiceId>,
+        /// What is looked for, and where.
+        sift: FileSift,
+    },
     /// Find the line of a time in the file of a log.
     FindTime {
         /// Whose log.
@@ -197,16 +208,6 @@ pub enum Effect {
     Suspend,
     /// Draw everything again.
     Redraw,
-}
-
-/// A regular expression; two are the same if their text is.
-#[derive(Debug, Clone)]
-pub struct FilePattern(pub regex::bytes::Regex);
-
-impl PartialEq for FilePattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
-    }
 }
 
 type Ended = Result<Option<Msg>, Problem>;
@@ -365,6 +366,14 @@ impl Effects {
                 };
                 self.start(key, logs::search_file(ctx, service, search, tell, inbox));
             }
+            Effect::Sift {
+                slot,
+                service,
+                sift,
+            } => self.start(
+                TaskKey::Page(slot),
+                logs::sift(ctx, slot, service, sift, inbox),
+            ),
             Effect::FindTime {
                 slot,
                 service,

@@ -14,7 +14,7 @@ use crate::domain::service::Inventory;
 use crate::domain::signal::ServiceSignals;
 use crate::domain::timeline::TimelineEvent;
 use crate::ops::{ErrorKind, OpsError};
-use crate::store::ring::{OpenedFile, PreparedBlock, PreparedNote, PreparedPage};
+use crate::store::ring::{OpenedFile, PreparedBlock, PreparedNote, PreparedPage, Sifted};
 
 use super::effect::TaskKey;
 use super::panes::logs::WantedPage;
@@ -117,6 +117,15 @@ pub enum Msg {
         wanted: WantedPage,
         /// The lines.
         page: PreparedPage,
+    },
+    /// Lines of a file that pass the filter were found where they are not held.
+    Sifted {
+        /// Whose log.
+        slot: u32,
+        /// The lines, and where they were looked for.
+        sifted: Sifted,
+        /// Whether no more of them come.
+        is_over: bool,
     },
     /// The signals of a service.
     Sampled(ServiceSignals),

@@ -9,6 +9,7 @@ mod motion;
 mod mouse;
 mod news;
 mod operate;
+mod paging;
 mod runbook;
 
 use crate::domain::signal::Grade;
@@ -51,6 +52,15 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::LogPage { wanted, page } => {
             let height = logs::height(app);
             app.logs.put_page(wanted, page, height);
+            app.is_awaited = true;
+            logs::look_on(app)
+        }
+        Msg::Sifted {
+            slot,
+            sifted,
+            is_over,
+        } => {
+            app.logs.put_sifted(slot, &sifted, is_over);
             app.is_awaited = true;
             logs::look_on(app)
         }
@@ -107,7 +117,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::TimeFound { slot, number } => {
-            logs::go_to_number(app, slot, number).into_iter().collect()
+            paging::go_to_place(app, slot, number).into_iter().collect()
         }
         Msg::SearchOn => {
             let mut effects = logs::look_on(app);
@@ -121,7 +131,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
     age(app);
     effects.extend(keep_sampling(app));
     effects.extend(keep_probing(app));
-    effects.extend(logs::keep_paging(app));
+    effects.extend(paging::keep_paging(app));
     effects
 }
 

@@ -18,6 +18,7 @@ mod console;
 mod crash;
 mod demo;
 mod files;
+mod filter_files;
 mod follow;
 mod follow_scale;
 mod log_files;

@@ -44,11 +44,7 @@ pub async fn search(
     let path = path.to_owned();
     on_blocking_thread(move || {
         let run = || -> Result<(), ReadEnd> {
-            let file = open_inode(&path, inode)?;
-            if is_packed(&file)? {
-                let why = "a compressed file cannot be searched in place";
-                return Err(io::Error::new(io::ErrorKind::Unsupported, why).into());
-            }
+            let file = open_plain(&path, inode)?;
             let pattern = pattern.as_ref().map(LinePattern::new);
             let mut send = |found| to.blocking_send(found).map_err(|_| Closed);
             Search::new(pattern.as_ref()).run(&file, range, is_backward, &mut send)
@@ -59,6 +55,16 @@ pub async fn search(
         }
     })
     .await
+}
+
+/// The file with that inode, which can be read anywhere.
+pub(super) fn open_plain(path: &Path, inode: u64) -> io::Result<File> {
+    let file = open_inode(path, inode)?;
+    if is_packed(&file)? {
+        let why = "a compressed file cannot be searched in place";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
+    Ok(file)
 }
 
 /// Where the first line of a file begins that was written at or after an instant, by the times that the lines say;
@@ -126,7 +132,7 @@ pub(super) fn forward(
 }
 
 /// Hands out a range of a file from its end.
-fn backward(
+pub(super) fn backward(
     file: &File,
     range: Range<u64>,
     buffer: &mut [u8],

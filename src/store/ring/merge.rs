@@ -79,12 +79,12 @@ impl Folds {
 /// The lines of several sources.
 #[derive(Debug)]
 pub struct Rings {
-    rings: Vec<Ring>,
+    pub(super) rings: Vec<Ring>,
     bound: usize,
     finder: Option<Finder>,
     sieve: Sieve,
     /// Counts the changes of the sieve: what was decided by an older one does not hold.
-    sieved: u32,
+    pub(super) sieved: u32,
     folds: Folds,
     pin: Option<Key>,
 }
@@ -246,7 +246,7 @@ impl Rings {
         false
     }
 
-    fn stops(&self) -> Stops<'_> {
+    pub(super) fn stops(&self) -> Stops<'_> {
         Stops {
             sieve: &self.sieve,
             generation: self.sieved,
@@ -502,12 +502,15 @@ impl Rings {
 /// Sieves a block and, where it begins inside of a record, those before it in which that record began.
 fn sieve_to(sieve: &Sieve, generation: u32, ring: &mut Ring, at: usize) -> usize {
     let mut first = at;
-    while first > 0 && ring.chunks[first].rows[0].has(CONTINUATION) {
+    while first > 0
+        && ring.chunks[first].rows[0].has(CONTINUATION)
+        && ring.chunks[first].gap == Gap::None
+    {
         first -= 1;
     }
     let mut bytes = 0;
     for at in first..=at {
-        let is_open = at > 0 && {
+        let is_open = at > 0 && ring.chunks[at].gap == Gap::None && {
             let before = &ring.chunks[at - 1];
             let last = before.rows.len() as u32 - 1;
             before.kept.of(generation).last() == Some(&last)

@@ -78,15 +78,20 @@ impl Ring {
             }
             return 0;
         }
+        let looked = self.chunks.get(at).map(|next| next.looked.split());
         let count = blocks.len();
         for (i, block) in blocks.into_iter().enumerate() {
-            let chunk = Chunk::new(block, if i == 0 { front } else { Gap::None });
+            let mut chunk = Chunk::new(block, if i == 0 { front } else { Gap::None });
+            if let (0, Some((front, _))) = (i, looked) {
+                chunk.looked = front;
+            }
             self.size += chunk.size();
             self.held += chunk.lines();
             self.chunks.insert(at + i, chunk);
         }
         if let Some(next) = self.chunks.get_mut(at + count) {
             next.gap = back;
+            next.looked = looked.map_or(next.looked, |(_, back)| back);
         }
         lines
     }

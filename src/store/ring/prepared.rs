@@ -162,6 +162,14 @@ impl LineReader {
         }
     }
 
+    /// A reader for lines of a file, from any place of it.
+    pub(super) fn of_file(now: &Zoned, file: OpenedFile) -> Self {
+        Self {
+            numbering: Numbering::Places(file),
+            ..Self::new(now)
+        }
+    }
+
     /// The lines that follow are those of a file. `None` where the source reads several files at once, whose lines
     /// have no common places.
     pub fn open(&mut self, position: LogPosition) -> Option<OpenedFile> {
@@ -323,10 +331,10 @@ pub struct PreparedPage {
 impl PreparedPage {
     /// Reads the lines of a page; of a file, they get the numbers of their places.
     pub fn read(page: LogPage, file: Option<&OpenedFile>, now: &Zoned) -> Self {
-        let mut reader = LineReader::new(now);
-        if let Some(file) = file {
-            reader.numbering = Numbering::Places(file.clone());
-        }
+        let mut reader = match file {
+            Some(file) => LineReader::of_file(now, file.clone()),
+            None => LineReader::new(now),
+        };
         let arrived = Timestamp::UNIX_EPOCH;
         Self {
             blocks: page

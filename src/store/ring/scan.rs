@@ -163,7 +163,8 @@ impl Sieve {
         bytes
     }
 
-    fn keeps(&self, bytes: &[u8], record: &[Row]) -> bool {
+    /// Whether a record is shown.
+    pub(super) fn keeps(&self, bytes: &[u8], record: &[Row]) -> bool {
         // A seam says that lines may be missing: it is never hidden.
         if record[0].has(NOTE) {
             return true;

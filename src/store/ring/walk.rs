@@ -1,7 +1,7 @@
 //! Steps from line to line of one ring: over all of them, over those that are shown, from match to match.
 
 use super::prepared::{CONTINUATION, NOTE, Row, level_number};
-use super::{Finder, Key, Ring, Sieve};
+use super::{Finder, Gap, Key, Ring, Sieve};
 use crate::domain::log::Level;
 
 /// A place in a ring until the next change of it: block, row.
@@ -91,9 +91,22 @@ impl Ring {
         Some((chunk, self.chunks[chunk].rows.len() - 1))
     }
 
+    /// The next line, unless others are missing in front of it.
+    pub(super) fn following(&self, spot: Spot) -> Option<Spot> {
+        let next = self.next(spot)?;
+        (next.1 > 0 || self.chunks[next.0].gap == Gap::None).then_some(next)
+    }
+
+    /// The previous line, unless others are missing behind it.
+    pub(super) fn preceding(&self, spot: Spot) -> Option<Spot> {
+        (spot.1 > 0 || self.chunks[spot.0].gap == Gap::None)
+            .then(|| self.previous(spot))
+            .flatten()
+    }
+
     fn forward(&self, mut spot: Spot, by: usize) -> Spot {
         for _ in 0..by {
-            match self.next(spot) {
+            match self.following(spot) {
                 Some(next) => spot = next,
                 None => break,
             }
@@ -103,7 +116,7 @@ impl Ring {
 
     fn backward(&self, mut spot: Spot, by: usize) -> Spot {
         for _ in 0..by {
-            match self.previous(spot) {
+            match self.preceding(spot) {
                 Some(previous) => spot = previous,
                 None => break,
             }
@@ -214,7 +227,7 @@ impl Ring {
     /// The line that began the record.
     pub(super) fn head(&self, mut spot: Spot) -> Spot {
         while self.row(spot).has(CONTINUATION)
-            && let Some(previous) = self.previous(spot)
+            && let Some(previous) = self.preceding(spot)
             && !self.row(previous).has(NOTE)
         {
             spot = previous;
@@ -225,7 +238,7 @@ impl Ring {
     /// How many lines go on with the record that a line begins.
     pub(super) fn continuations(&self, mut spot: Spot) -> u64 {
         let mut count = 0;
-        while let Some(next) = self.next(spot)
+        while let Some(next) = self.following(spot)
             && self.row(next).has(CONTINUATION)
         {
             count += 1;

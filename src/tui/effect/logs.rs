@@ -10,7 +10,7 @@ use crate::domain::log::{FileHits, LogEvent, LogRequest, PageBorder, PageRequest
 use crate::domain::service::{Service, ServiceId};
 use crate::ops::logs::FileSearch;
 use crate::ops::{self, Context};
-use crate::store::ring::{LineReader, OpenedFile, PreparedPage};
+use crate::store::ring::{FilePart, LineReader, OpenedFile, PreparedPage, Sieve, Sifter};
 use crate::tui::msg::{LogPiece, Msg};
 use crate::tui::panes::logs::WantedPage;
 
@@ -20,10 +20,44 @@ const TAIL: u64 = 1000;
 const TELL_EVERY: Duration = Duration::from_millis(100);
 /// Lines that are read again at once.
 const PAGE: u64 = 2000;
+/// Lines that pass the filter that are looked for at once …
+const SIFTED: u64 = 1000;
+/// … and bytes that they may take.
+const SIFTED_BYTES: usize = 4 * 1024 * 1024;
 /// How long the event loop may keep log lines waiting before they are skipped.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Log blocks in one message.
 const PIECES: usize = 8;
+
+/// A regular expression; two are the same if their text is.
+#[derive(Debug, Clone)]
+pub struct FilePattern(pub regex::bytes::Regex);
+
+impl PartialEq for FilePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+/// A part of a file that is looked through for a filter.
+#[derive(Debug, Clone)]
+pub struct FileSift {
+    /// Which part.
+    pub part: FilePart,
+    /// From the end.
+    pub is_backward: bool,
+    /// Which records pass.
+    pub sieve: Sieve,
+    /// Which filter that is: two are the same if their numbers are.
+    pub generation: u32,
+}
+
+impl PartialEq for FileSift {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = self.generation == other.generation && self.part == other.part;
+        is_same && self.is_backward == other.is_backward
+    }
+}
 
 pub(super) async fn follow(
     ctx: Arc<Context>,
@@ -103,6 +137,65 @@ pub(super) async fn search_file(
     let (searched, ()) = tokio::join!(ops::logs::search_file(&ctx, &service, search, to), forward);
     searched?;
     Ok(None)
+}
+
+/// Looks a part of a file through for lines that pass the filter, until there are enough for a while, and tells the loop
+/// as it goes.
+pub(super) async fn sift(
+    ctx: Arc<Context>,
+    slot: u32,
+    service: Box<ServiceId>,
+    sift: FileSift,
+    inbox: mpsc::Sender<Msg>,
+) -> Ended {
+    let search = FileSearch {
+        path: sift.part.file.position.path.clone(),
+        inode: sift.part.file.position.inode,
+        // The others are asked where this one is found.
+        pattern: sift.sieve.include.first().cloned(),
+        range: sift.part.places.clone(),
+        is_backward: sift.is_backward,
+    };
+    let now = jiff::Zoned::now();
+    let sifter = Sifter::new(sift.sieve, sift.generation, sift.part, &now);
+    let (to, mut from) = mpsc::channel(2);
+    let decide = async {
+        let mut found = sifter.nothing();
+        let (mut lines, mut size) = (0, 0);
+        let mut told = tokio::time::Instant::now();
+        let mut is_enough = false;
+        while !is_enough && let Some(passage) = from.recv().await {
+            let is_torn = sifter.is_torn(&passage);
+            let some = sifter.sift(passage);
+            lines += some.lines();
+            size += some.size();
+            found.extend(some);
+            is_enough = !is_torn && (lines >= SIFTED || size >= SIFTED_BYTES);
+            if told.elapsed() >= TELL_EVERY {
+                told = tokio::time::Instant::now();
+                let msg = Msg::Sifted {
+                    slot,
+                    sifted: std::mem::replace(&mut found, sifter.nothing()),
+                    is_over: false,
+                };
+                is_enough |= inbox.send(msg).await.is_err();
+            }
+        }
+        // Nobody listens any more: the reading ends.
+        drop(from);
+        (found, is_enough)
+    };
+    let (read, (mut sifted, is_enough)) =
+        tokio::join!(ops::logs::sift_file(&ctx, &service, search, to), decide);
+    read?;
+    if !is_enough {
+        sifter.end(&mut sifted);
+    }
+    Ok(Some(Msg::Sifted {
+        slot,
+        sifted,
+        is_over: true,
+    }))
 }
 
 /// Two looks at a file, the later one at what stands before.

@@ -23,6 +23,7 @@ mod look;
 mod marks;
 mod paging;
 mod search;
+mod seek;
 mod truth;
 
 use std::time::Duration;
@@ -32,7 +33,7 @@ use jiff::Timestamp;
 use crate::domain::log::{Level, LogNote};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId};
-use crate::store::ring::{Key, OpenedFile, Rings, Sieve};
+use crate::store::ring::{Key, OpenedFile, Rings};
 use crate::tui::format;
 use crate::tui::msg::LogPiece;
 
@@ -41,6 +42,7 @@ pub use export::Export;
 pub use look::{Look, Stamps};
 pub use marks::{Mark, Marks};
 pub use search::{FileFinds, Search, pattern};
+pub use seek::{Goal, MOST_PAGES, Seek, Wanted};
 pub use truth::{State, Truth};
 
 /// Bytes that one step of a search looks at: a few milliseconds.
@@ -111,6 +113,8 @@ pub struct LogsPane {
     pub look: Look,
     /// The line under the cursor; `None` while nothing is held.
     pub cursor: Option<Key>,
+    /// The line that it stood on when another filter was chosen, until it is known which one is shown there.
+    home: Option<Key>,
     /// How many screen rows stand above the cursor.
     pub above: usize,
     /// What is searched for.
@@ -125,6 +129,10 @@ pub struct LogsPane {
     pub anchor: Option<Key>,
     /// Lines that are being taken out.
     pub export: Option<Export>,
+    /// What is looked for where nothing is held, while a filter is on.
+    pub seek: Option<Seek>,
+    /// Whether lines that are held were not searched or filtered yet.
+    pub is_looking: bool,
     generation: u32,
 }
 
@@ -138,6 +146,7 @@ impl LogsPane {
             is_following: true,
             look: Look::default(),
             cursor: None,
+            home: None,
             above: 0,
             search: None,
             search_before: None,
@@ -145,6 +154,8 @@ impl LogsPane {
             marks: Marks::default(),
             anchor: None,
             export: None,
+            seek: None,
+            is_looking: false,
             generation: 0,
         }
     }
@@ -261,11 +272,17 @@ impl LogsPane {
 
     /// Looks at lines that were not searched or filtered yet. Returns whether there is more to look at.
     pub fn look_on(&mut self) -> bool {
-        let has_more = self.rings.look(self.cursor, STEP);
-        if !self.rings.sieve().is_open() {
+        let around = self.home.or(self.cursor);
+        self.is_looking = self.rings.look(around, STEP);
+        if let Some(home) = self.home {
+            self.cursor = self.rings.near(home);
+            let is_shown = self.cursor.is_some();
+            self.home = self.home.filter(|_| self.is_looking || !is_shown);
+            self.settle();
+        } else if !self.rings.sieve().is_open() {
             self.settle();
         }
-        has_more
+        self.is_looking
     }
 
     /// Lines a second over the last seconds, of all sources.
@@ -290,23 +307,22 @@ impl LogsPane {
             Some(key) => self.rings.near(key),
             None => self.rings.last(),
         };
-        self.rings.pin(self.cursor);
+        // Where nothing is shown yet, what is looked for stands in front of what is held.
+        let sought = self.seek.map(|_| Key::FIRST);
+        self.rings.pin(self.cursor.or(sought));
     }
 
-    /// Moves the cursor by so many lines. Moving up stands still; reaching the end does not follow by itself.
-    pub fn step(&mut self, by: i64, height: usize) {
-        let Some(mut key) = self.cursor else {
-            return;
-        };
+    /// Moves the cursor by so many lines. Moving up stands still; reaching the end does not follow by itself. Returns by
+    /// how many it did not move: there are no more, or with a filter lines in between that nobody has looked at.
+    pub fn step(&mut self, by: i64, height: usize) -> i64 {
         self.stand_still(height);
+        let Some(mut key) = self.cursor else {
+            return by;
+        };
+        let edges = self.edges(key, by > 0);
         let mut moved = 0;
         for _ in 0..by.unsigned_abs() {
-            let next = if by > 0 {
-                self.rings.next(key)
-            } else {
-                self.rings.previous(key)
-            };
-            let Some(next) = next else {
+            let Some(next) = self.beyond(key, &edges, by > 0) else {
                 break;
             };
             key = next;
@@ -319,21 +335,23 @@ impl LogsPane {
             .min(height.saturating_sub(1));
         self.cursor = Some(key);
         self.rings.pin(self.cursor);
+        by - moved as i64
     }
 
-    /// Moves the window by so many lines; the cursor keeps its row as long as the window is full.
-    pub fn scroll(&mut self, by: i64, height: usize) {
+    /// Moves the window by so many lines; the cursor keeps its row as long as the window is full. Returns by how many it
+    /// did not move.
+    pub fn scroll(&mut self, by: i64, height: usize) -> i64 {
         self.stand_still(height);
         let above = self.above;
-        self.step(by, height);
-        let last = height.saturating_sub(1);
-        let below = std::iter::successors(self.cursor, |key| self.rings.next(*key)).skip(1);
-        let below = below.take(last).count();
-        self.above = above.max(last - below);
+        let left = self.step(by, height);
+        self.above = above;
+        self.fill(height);
+        left
     }
 
     /// Puts the cursor on a line that stands on that row of the window, and leaves the window where it is.
     pub fn point(&mut self, at: Key, row: usize) {
+        self.home = None;
         self.is_following = false;
         self.cursor = Some(at);
         self.above = row;
@@ -380,12 +398,14 @@ impl LogsPane {
 
     /// Follows the end again.
     pub fn follow(&mut self) {
+        self.home = None;
         self.is_following = true;
         self.settle();
     }
 
     /// Stops following where the window is.
     pub fn stand_still(&mut self, height: usize) {
+        self.home = None;
         if !self.is_following {
             return;
         }
@@ -440,12 +460,6 @@ impl LogsPane {
             }
             None => false,
         }
-    }
-
-    /// Shows other records.
-    pub fn set_sieve(&mut self, sieve: Sieve) {
-        self.rings.set_sieve(sieve);
-        self.settle();
     }
 
     /// Whether older lines of a source are being read.

@@ -9,7 +9,7 @@ use crate::tui::effect::Effect;
 use crate::tui::keymap::{Chord, Resolution};
 use crate::tui::overlays::Overlay;
 
-use super::{act, logs};
+use super::{act, logs, paging};
 
 /// A key was pressed.
 pub(super) fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
@@ -20,7 +20,8 @@ pub(super) fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
     let place = app.place();
     let chord = Chord::from_event(event);
     app.typed.push(chord);
-    match resolve(app, place) {
+    let sought = app.logs.seek.take();
+    let performed = match resolve(app, place) {
         Resolution::Action(action) => {
             app.typed.clear();
             act::perform(app, action)
@@ -30,7 +31,11 @@ pub(super) fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
             app.typed.clear();
             text(app, place, event)
         }
-    }
+    };
+    // Whatever the key means: a search that nobody waits for any more is ended.
+    let mut effects = paging::seek_again(app, sought);
+    effects.extend(performed);
+    effects
 }
 
 /// What was typed so far means; where the raw letter means nothing, the key it stands on may. Names that are

@@ -1,6 +1,6 @@
 //! What is done to the logs: searching, filtering, jumping, marking, taking lines out.
 
-use crate::domain::log::{FileHits, Level, LogPosition, PageBorder};
+use crate::domain::log::{FileHits, Level};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
 use crate::domain::signal::Grade;
@@ -15,9 +15,10 @@ use crate::tui::layout::Pane;
 use crate::tui::outlet::Tool;
 use crate::tui::overlays::Overlay;
 use crate::tui::overlays::prompt::{Prompt, Purpose};
-use crate::tui::panes::logs::{FileFinds, Search};
+use crate::tui::panes::logs::{FileFinds, Goal, Search};
 
 use super::export;
+use super::paging::{effects_of, go_to_number, oldest_file};
 
 /// At most so many lines are copied at once; more than that is saved to a file.
 const MOST_COPIED: usize = 5000;
@@ -231,26 +232,6 @@ fn jump_if_due(app: &mut App) -> Option<Effect> {
     go_to_number(app, slot, number)
 }
 
-/// Goes to a line by its number; lines around it are read where it is not held.
-pub(super) fn go_to_number(app: &mut App, slot: u32, number: u64) -> Option<Effect> {
-    app.focus.set(Pane::Logs);
-    let height = height(app);
-    let wanted = app.logs.go_to_number(slot, number, height)?;
-    let ring = app.logs.rings.ring(slot)?;
-    let file = ring.file(number)?.clone();
-    let border = PageBorder::Place(LogPosition {
-        offset: file.place(number),
-        ..file.position.clone()
-    });
-    let service = Box::new(app.logs.source(slot)?.service.clone());
-    Some(Effect::ReadPage {
-        wanted,
-        service,
-        border,
-        file: Some(file),
-    })
-}
-
 /// A search was left without taking it: the one before holds again.
 pub(super) fn untype(app: &mut App) -> Vec<Effect> {
     let before = app.logs.search_before.take();
@@ -437,8 +418,14 @@ fn jump(app: &mut App, typed: &str) -> Vec<Effect> {
     let is_held = first
         .and_then(|key| key.instant())
         .is_none_or(|oldest| oldest <= at);
-    if !is_held
-        && let Some((slot, file)) = first.and_then(|key| Some((key.source, file_of(app, key)?)))
+    // With a filter, what is held is not all that passes between two lines that are.
+    let is_filtered = !app.logs.rings.sieve().is_open();
+    let slot = match first {
+        Some(key) => Some(key.source),
+        None => app.logs.sources.first().map(|f| f.slot),
+    };
+    if (is_filtered || !is_held)
+        && let Some((slot, file)) = slot.and_then(|slot| Some((slot, oldest_file(app, slot)?)))
         && let Some(followed) = app.logs.source(slot)
     {
         let service = Box::new(followed.id().clone());
@@ -462,28 +449,6 @@ fn jump(app: &mut App, typed: &str) -> Vec<Effect> {
     Vec::new()
 }
 
-/// The file that a line stands in.
-fn file_of(app: &App, key: Key) -> Option<OpenedFile> {
-    let ring = app.logs.rings.ring(key.source)?;
-    ring.file(key.number).cloned()
-}
-
-/// To the first line; of a file to its very first, whether it is held or not.
-pub(super) fn go_top(app: &mut App) -> Vec<Effect> {
-    let height = height(app);
-    if let [only] = app.logs.sources.as_slice()
-        && let Some(first) = app.logs.rings.first()
-        && let Some(file) = file_of(app, first)
-        && app.logs.rings.sieve().is_open()
-    {
-        let slot = only.slot;
-        let effect = go_to_number(app, slot, file.number(0));
-        return effect.into_iter().collect();
-    }
-    app.logs.go_top(height);
-    Vec::new()
-}
-
 fn context(app: &mut App, by: isize) -> Vec<Effect> {
     sieve(app, |sieve| {
         sieve.before = sieve.before.saturating_add_signed(by).min(100);
@@ -495,8 +460,11 @@ fn context(app: &mut App, by: isize) -> Vec<Effect> {
 fn sieve(app: &mut App, change: impl FnOnce(&mut Sieve)) -> Vec<Effect> {
     let mut sieve = app.logs.rings.sieve().clone();
     change(&mut sieve);
-    app.logs.set_sieve(sieve);
-    look_on(app)
+    let wanted = app.logs.set_sieve(sieve);
+    let mut effects = effects_of(app, wanted);
+    effects.extend(look_on(app));
+    app.logs.seek(Goal::Window);
+    effects
 }
 
 fn copy(app: &mut App) -> Vec<Effect> {
@@ -527,38 +495,4 @@ fn copy(app: &mut App) -> Vec<Effect> {
         return Vec::new();
     }
     vec![Effect::Copy(lines)]
-}
-
-/// Lines that the cursor comes near to and that are not held are read again.
-pub(super) fn keep_paging(app: &mut App) -> Option<Effect> {
-    if !app.is_visible(Pane::Logs) {
-        return None;
-    }
-    let height = height(app);
-    let wanted = app.logs.wanted_page(height)?;
-    let followed = app.logs.source(wanted.slot)?;
-    let ring = app.logs.rings.ring(wanted.slot)?;
-    let border = ring.border(wanted.border.number, followed.truth.skipped);
-    let file = ring.file(wanted.border.number).cloned();
-    let service = Box::new(followed.service.clone());
-    let Some(border) = border else {
-        let why = SafeText::from_text("these lines have no time to ask for");
-        app.logs.source_mut(wanted.slot)?.stop_paging(why);
-        return None;
-    };
-    // A place in a file is that of a line that is held: forwards it comes once more, and is left out.
-    let border = match border {
-        PageBorder::Time { .. } if !wanted.is_backward => {
-            let why = SafeText::from_text("go on to the newest lines with G");
-            app.logs.source_mut(wanted.slot)?.stop_paging(why);
-            return None;
-        }
-        border => border,
-    };
-    Some(Effect::ReadPage {
-        wanted,
-        service,
-        border,
-        file,
-    })
 }

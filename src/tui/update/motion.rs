@@ -5,6 +5,7 @@ use crate::tui::app::App;
 use crate::tui::effect::Effect;
 use crate::tui::layout::Pane;
 use crate::tui::overlays::{Overlay, help, menu, messages};
+use crate::tui::panes::logs::Goal;
 
 use super::select;
 
@@ -70,7 +71,10 @@ pub(super) fn go_in_pane(app: &mut App, by: i64) -> Vec<Effect> {
         }
         Pane::Logs => {
             let height = super::logs::height(app);
-            app.logs.step(by, height);
+            let left = app.logs.step(by, height);
+            if left != 0 {
+                app.logs.seek(Goal::Lines(left));
+            }
         }
         Pane::Compare => app.compare.step(amount),
         Pane::Signals => {
@@ -86,7 +90,7 @@ pub(super) fn go_to_end(app: &mut App, is_top: bool) -> Vec<Effect> {
     let far = if is_top { -1_000_000 } else { 1_000_000 };
     if app.overlay.is_none() && app.focus.pane == Pane::Logs {
         if is_top {
-            return super::logs::go_top(app);
+            return super::paging::go_top(app);
         } else {
             app.logs.follow();
         }

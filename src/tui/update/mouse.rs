@@ -8,9 +8,9 @@ use crate::tui::action::Action;
 use crate::tui::app::App;
 use crate::tui::effect::Effect;
 use crate::tui::layout::Pane;
-use crate::tui::panes::logs::key_at;
+use crate::tui::panes::logs::{Goal, key_at};
 
-use super::{act, logs};
+use super::{act, logs, paging};
 
 /// Rows that one notch of the wheel scrolls.
 const WHEEL: i64 = 3;
@@ -72,7 +72,12 @@ fn wheel(app: &mut App, pane: Pane, by: i64) -> Vec<Effect> {
         // The followed end is the end: there is nothing below it, and it goes on by itself.
         if by < 0 || !app.logs.is_following {
             let height = logs::height(app);
-            app.logs.scroll(by, height);
+            let sought = app.logs.seek.take();
+            let left = app.logs.scroll(by, height);
+            if left != 0 {
+                app.logs.seek(Goal::Lines(left));
+            }
+            return paging::seek_again(app, sought);
         }
         return Vec::new();
     }

@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthStr;
 
-use super::{LogsPane, State, histogram, search, short_name};
+use super::{LogsPane, MOST_PAGES, State, histogram, search, short_name};
 use crate::domain::safe_text::SafeText;
 use crate::domain::signal::Grade;
 use crate::store::ring::{Key, Totals};
@@ -22,6 +22,8 @@ use crate::tui::theme::Role;
 
 use row::Columns;
 
+/// More seams than these are not looked past for the oldest match.
+const MOST_SEAMS: usize = 100;
 /// Columns of the histogram of matches.
 const BARS: usize = 16;
 
@@ -247,6 +249,7 @@ fn bottom(app: &App, width: usize) -> Option<Line<'static>> {
             theme.style(Role::Warning),
         )
     }));
+    spans.extend(looked_words(app).map(dim));
     spans.extend(search_words(app, width));
     if let Some((from, to)) = pane.anchor.and_then(|_| pane.selected()) {
         let count = pane.lines_between(from, to).take(10_000).count();
@@ -265,7 +268,7 @@ fn bottom(app: &App, width: usize) -> Option<Line<'static>> {
     if pane.look.column > 0 {
         spans.push(dim(format!(" from column {} ", pane.look.column + 1)));
     }
-    if pane.is_paging() {
+    if pane.is_paging() && pane.seek.is_none() {
         spans.push(dim(" reading more… ".to_owned()));
     } else if !pane.is_following
         && let Some(why) = pane.sources.iter().find_map(|f| f.no_pages.as_ref())
@@ -301,6 +304,44 @@ fn filter_words(pane: &LogsPane) -> Option<String> {
         words.push(format!("+{} around", sieve.before.max(sieve.after)));
     }
     Some(format!("only {}", words.join(" ")))
+}
+
+/// With a filter, how far back it was looked: ` oldest match 14:32:07, 412 MB not looked at `.
+fn looked_words(app: &App) -> Option<String> {
+    let pane = &app.logs;
+    if pane.rings.sieve().is_open() || pane.rings.is_empty() {
+        return None;
+    }
+    let left = pane.rings.unlooked_bytes();
+    let bytes = format::bytes(left);
+    if let Some(seek) = pane.seek {
+        return Some(match left {
+            0 => format!(
+                " looking for more… page {} of {MOST_PAGES} ",
+                seek.asked + 1
+            ),
+            _ => format!(" looking for more… {bytes} left "),
+        });
+    }
+    let shown = std::iter::successors(pane.rings.first(), |key| pane.rings.next(*key));
+    // A seam is shown whatever the filter is.
+    let is_line = |key: &Key| {
+        pane.rings
+            .line(*key)
+            .is_some_and(|line| line.note.is_none())
+    };
+    let oldest = shown.take(MOST_SEAMS).find(is_line);
+    let found = match oldest.map(|key| key.instant()) {
+        Some(Some(at)) => format!("oldest match {}", app.time(at)),
+        Some(None) => "oldest match without a time".to_owned(),
+        None => "no match".to_owned(),
+    };
+    let rest = match left {
+        0 if pane.rings.has_unread_pages() => "older lines not read".to_owned(),
+        0 => "no older one".to_owned(),
+        _ => format!("{bytes} not looked at"),
+    };
+    Some(format!(" {found}, {rest} "))
 }
 
 fn search_words(app: &App, width: usize) -> Vec<Span<'static>> {
@@ -411,7 +452,11 @@ fn draw_empty(app: &App, frame: &mut Frame<'_>, inner: Rect) {
         super::super::empty(
             app,
             "No line passes the filter.",
-            &[filter_words(pane).unwrap_or_default(), filter_hint(app)],
+            &[
+                filter_words(pane).unwrap_or_default(),
+                looked_words(app).unwrap_or_default().trim().to_owned(),
+                filter_hint(app),
+            ],
             frame,
             inner,
         );
@@ -453,11 +498,12 @@ fn draw_empty(app: &App, frame: &mut Frame<'_>, inner: Rect) {
 }
 
 fn filter_hint(app: &App) -> String {
-    let key = app
-        .setup
-        .keymap
-        .key(Action::ClearFilters, Place::Pane(Pane::Logs));
-    key.map_or_else(String::new, |key| format!("{key} shows every line again."))
+    let key = |action| app.setup.keymap.key(action, Place::Pane(Pane::Logs));
+    let looks = key(Action::GoUp).filter(|_| !app.logs.missing_above().is_empty());
+    let looks = looks.map(|key| format!("{key} looks further back"));
+    let shows = key(Action::ClearFilters).map(|key| format!("{key} shows every line again."));
+    let hints: Vec<String> = looks.into_iter().chain(shows).collect();
+    hints.join(", ")
 }
 
 /// The line under a place of the screen, and the row of the window where it begins; `None` where no line is.

@@ -24,7 +24,8 @@ impl LogsPane {
 
     /// Lines that should be read again because the cursor comes near to a gap; marks their source as being read.
     pub fn wanted_page(&mut self, height: usize) -> Option<WantedPage> {
-        if self.is_following {
+        // With a filter lines are looked for, not read one page after the other.
+        if self.is_following || !self.rings.sieve().is_open() {
             return None;
         }
         let cursor = self.cursor?;
@@ -50,6 +51,7 @@ impl LogsPane {
 
     /// Lines were read again. Returns how many were new.
     pub fn put_page(&mut self, wanted: WantedPage, page: PreparedPage, height: usize) -> u64 {
+        self.count_page();
         let Some(followed) = self.sources.iter_mut().find(|f| f.slot == wanted.slot) else {
             return 0;
         };

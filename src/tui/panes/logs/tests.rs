@@ -1,5 +1,5 @@
 use crate::domain::log::{LogBlock, Stream};
-use crate::store::ring::LineReader;
+use crate::store::ring::{LineReader, Sieve};
 use crate::tui::fixtures::{id, service};
 
 use super::*;

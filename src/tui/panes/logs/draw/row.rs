@@ -232,11 +232,13 @@ fn gap(app: &App, line: &RingLine<'_>, width: usize) -> Option<Line<'static>> {
         .rings
         .ring(line.key.source)
         .is_some_and(|ring| ring.is_first(line.key.number));
-    let text = match line.gap {
+    let is_filtered = !app.logs.rings.sieve().is_open();
+    let text = match app.logs.rings.gap_before(line.key) {
         Gap::None => return None,
         // That there may be older lines is said by the title; a row for it would move what is read.
         Gap::Unread | Gap::Dropped(_) if is_oldest => return None,
         Gap::Dropped(n) => format!(" {} lines are not held ", format::count(n)),
+        Gap::Unread if is_filtered => " not looked at in between ".to_owned(),
         Gap::Unread => " lines in between are not held ".to_owned(),
     };
     let theme = app.setup.theme;
