@@ -4,6 +4,7 @@
 //! chunks cut anywhere; the result is the same.
 
 mod numbers;
+mod parts;
 mod recall;
 mod record;
 mod skeleton;
@@ -103,6 +104,7 @@ pub struct ShapeCount {
     pub seen: Option<(i64, i64)>,
     /// In how many different seconds it occurred; every occurrence counts where records have no time.
     pub seconds: u64,
+    first_second: i64,
     last_second: i64,
     /// The first records of it.
     pub examples: Vec<Example>,
@@ -216,6 +218,8 @@ pub struct Scanner {
     is_cut: bool,
     colour: Vec<u8>,
     work: record::Work,
+    /// Whether the first line is not the first of the log.
+    is_later_part: bool,
     /// `None` where requests are told by an expression: it may depend on anything.
     recall: Option<Recall>,
 }
@@ -233,6 +237,7 @@ impl Scanner {
             is_cut: false,
             colour: Vec::new(),
             work: record::Work::default(),
+            is_later_part: false,
         }
     }
 
@@ -294,7 +299,7 @@ impl Scanner {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let line = match number {
             // A byte order mark is no part of the first line.
-            1 => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line),
+            1 if !self.is_later_part => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line),
             _ => line,
         };
         let (name, start) = if self.options.prefixes {
@@ -443,6 +448,20 @@ impl Scanner {
         stream.open.clear();
     }
 
+    /// Counts what waits for more: an unfinished line, lines whose header is to be learned, open records.
+    fn close_all(&mut self) {
+        if !self.carry.is_empty() {
+            let carry = std::mem::take(&mut self.carry);
+            self.line(None, &carry);
+        }
+        for index in 0..self.streams.len() {
+            if !self.streams[index].is_learned {
+                self.learn(index);
+            }
+            self.close(index);
+        }
+    }
+
     /// Drops services that have no record, and renumbers the assignments.
     fn keep_spoken(&mut self) {
         let mut numbers = Vec::new();
@@ -460,16 +479,7 @@ impl Scanner {
 
     /// Ends the reading.
     pub fn finish(mut self) -> Scan {
-        if !self.carry.is_empty() {
-            let carry = std::mem::take(&mut self.carry);
-            self.line(None, &carry);
-        }
-        for index in 0..self.streams.len() {
-            if !self.streams[index].is_learned {
-                self.learn(index);
-            }
-            self.close(index);
-        }
+        self.close_all();
         self.scan.assigned.sort_unstable_by_key(|(line, ..)| *line);
         self.keep_spoken();
         self.scan

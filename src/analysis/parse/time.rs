@@ -45,6 +45,11 @@ impl TimeReader {
         Self::new(&Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC))
     }
 
+    /// Whether a time without a date was read: such times depend on the ones before them.
+    pub fn counts_days(&self) -> bool {
+        self.day.is_some()
+    }
+
     /// Milliseconds since 1970; `None` for a date that does not exist.
     pub fn resolve(&mut self, written: &Written) -> Option<i64> {
         let days = if written.month == 0 {

@@ -58,13 +58,36 @@ impl Numbers {
         }
         self.rows.push(row);
         if self.rows.len() >= MOST {
-            let mut at = 0;
-            self.rows.retain(|_| {
-                at += 1;
-                at % 2 == 1
-            });
-            self.stride = self.stride.max(1) * 2;
+            self.halve();
         }
+    }
+
+    /// Adds the sample of the records behind these.
+    pub(super) fn append(&mut self, other: Self) {
+        if self.names != other.names {
+            return;
+        }
+        // Both at the wider spacing of the two, and as few as one sample has.
+        let (own, others) = (self.stride.max(1), other.stride.max(1));
+        let stride = own.max(others);
+        let thin = |rows: Vec<[f32; WIDTH]>, by: u64| rows.into_iter().step_by(by as usize);
+        self.rows = thin(std::mem::take(&mut self.rows), stride / own)
+            .chain(thin(other.rows, stride / others))
+            .collect();
+        (self.stride, self.seen) = (stride, self.seen + other.seen);
+        while self.rows.len() >= MOST {
+            self.halve();
+        }
+    }
+
+    /// Drops every second record.
+    fn halve(&mut self) {
+        let mut at = 0;
+        self.rows.retain(|_| {
+            at += 1;
+            at % 2 == 1
+        });
+        self.stride = self.stride.max(1) * 2;
     }
 
     /// What the numbers are called: the key, or the word in front of each; empty where there is none.

@@ -1,8 +1,9 @@
 //! One record: its fields read, its request counted, its shape counted.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
-use super::recall::{Lesson, Outcome, Recall, Recalled, TimeText};
+use super::recall::{Lesson, Outcome, Recall, Recalled, Same, TimeText};
 use super::{Example, RouteTally, Scan, ScanOptions, ServiceScan, ShapeCount, SlowRequest, Tally};
 use crate::analysis::kept::Kept;
 use crate::analysis::latency::Histogram;
@@ -14,16 +15,16 @@ use crate::analysis::pattern::{hash, mask, structured, trace};
 use crate::domain::log::Level;
 
 /// So many different shapes of one service are kept.
-const MAX_SHAPES: usize = 65_536;
+pub(super) const MAX_SHAPES: usize = 65_536;
 /// So many routes of one service are kept; more are counted in the total only.
-const MAX_ROUTES: usize = 2_000;
+pub(super) const MAX_ROUTES: usize = 2_000;
 /// The numbers of so many shapes of one service are sampled (at most 6 kB each).
 const MAX_NUMBERED: usize = 2_000;
 /// Examples of a shape, and how much of each is kept.
-const EXAMPLES: usize = 3;
+pub(super) const EXAMPLES: usize = 3;
 const EXAMPLE_BYTES: usize = 2048;
 /// The slowest requests that are kept.
-const SLOWEST: usize = 10;
+pub(super) const SLOWEST: usize = 10;
 /// What a slow request's route is called when there are too many to keep.
 const MANY_ROUTES: &str = "one of many routes";
 /// The key of all shapes that are not told apart.
@@ -46,7 +47,20 @@ pub(super) struct Work {
     masked: Vec<u8>,
     route: Vec<u8>,
     kept: Kept,
-    failed_ids: HashSet<u64>,
+    /// Requests with an error record, with their service.
+    failed_ids: HashMap<u64, usize, BuildHasherDefault<Same>>,
+}
+
+impl Work {
+    /// Notes that a request has an error record. False where that was known.
+    pub(super) fn remember_failed(&mut self, id: u64, service: usize) -> bool {
+        self.failed_ids.len() >= MAX_IDS || self.failed_ids.insert(id, service).is_none()
+    }
+
+    /// The requests that have error records, with their services.
+    pub(super) fn take_failed_ids(&mut self) -> impl Iterator<Item = (u64, usize)> {
+        std::mem::take(&mut self.failed_ids).into_iter()
+    }
 }
 
 struct Read<'a> {
@@ -189,10 +203,9 @@ fn tally(
     }
     if level >= Some(Level::Error) {
         let is_first = facts.request_id.is_none_or(|id| {
-            work.failed_ids.len() >= MAX_IDS
-                || work
-                    .failed_ids
-                    .insert(hash(&id.to_le_bytes(), record.service as u64))
+            let name = service.name.as_deref().unwrap_or("");
+            let id = hash(&id.to_le_bytes(), hash(name.as_bytes(), 0));
+            work.remember_failed(id, record.service)
         });
         if is_first {
             service.total.error_record(is_warm);
@@ -410,25 +423,40 @@ fn open_shape(
     masked: &[u8],
     dropped: &mut u64,
 ) -> u64 {
-    let mut key = hash(masked, level.map_or(7, |l| l as u64 + 10));
-    let mut masked = masked;
+    let key = hash(masked, level.map_or(7, |l| l as u64 + 10));
     if service.shapes.len() >= MAX_SHAPES && !service.shapes.contains_key(&key) {
         *dropped += 1;
-        key = UNTOLD;
-        masked = &[crate::analysis::pattern::WILD];
+        open_untold(service);
+        return UNTOLD;
     }
-    service.shapes.entry(key).or_insert_with(|| ShapeCount {
-        masked: masked.to_vec(),
-        level,
-        count: 0,
-        seen: None,
-        seconds: 0,
-        last_second: i64::MIN,
-        examples: Vec::new(),
-        latency: None,
-        numbers: None,
-    });
+    service
+        .shapes
+        .entry(key)
+        .or_insert_with(|| ShapeCount::new(masked, level));
     key
+}
+
+/// The shape of all records that are not told apart.
+pub(super) fn open_untold(service: &mut ServiceScan) -> &mut ShapeCount {
+    let new = || ShapeCount::new(&[crate::analysis::pattern::WILD], None);
+    service.shapes.entry(UNTOLD).or_insert_with(new)
+}
+
+impl ShapeCount {
+    fn new(masked: &[u8], level: Option<Level>) -> Self {
+        Self {
+            masked: masked.to_vec(),
+            level,
+            count: 0,
+            seen: None,
+            seconds: 0,
+            first_second: i64::MIN,
+            last_second: i64::MIN,
+            examples: Vec::new(),
+            latency: None,
+            numbers: None,
+        }
+    }
 }
 
 /// Keeps a few of the numbers that stand in the records of a shape.
@@ -464,6 +492,9 @@ fn count_shape(
             let (from, to) = shape.seen.unwrap_or((at, at));
             shape.seen = Some((from.min(at), to.max(at)));
             let second = at.div_euclid(1000);
+            if shape.last_second == i64::MIN {
+                shape.first_second = second;
+            }
             if second != shape.last_second {
                 shape.seconds += 1;
                 shape.last_second = second;

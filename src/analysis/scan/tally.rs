@@ -114,6 +114,11 @@ impl Tally {
         }
     }
 
+    /// Takes one back: it was of a request that had been counted.
+    pub(super) fn uncount_error_record(&mut self) {
+        self.counts.error_records = self.counts.error_records.saturating_sub(1);
+    }
+
     /// Adds another part of the same service.
     pub fn merge(&mut self, other: &Self) {
         self.counts.add(&other.counts);

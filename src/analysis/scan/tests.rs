@@ -281,3 +281,98 @@ proptest! {
         prop_assert_eq!(recalled, read);
     }
 }
+
+/// Lines of three services of a Compose project, with traces that run through one another.
+fn capture(lines: usize, seed: u64) -> String {
+    let mut dice = seed;
+    let mut roll = |below: u64| {
+        dice = dice
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) % below
+    };
+    let mut log = String::new();
+    let mut below: Vec<&str> = Vec::new();
+    for n in 0..lines {
+        let clock = format!("14:{:02}:{:02}", n / 1200 % 60, n / 20 % 60);
+        let (id, ms) = (roll(40), roll(900));
+        let line = match roll(12) {
+            0..4 => format!(
+                "nginx-1 | 10.0.0.{id} - - [27/Dec/2025:{clock} +0000] \"GET /api/orders/{id} HTTP/1.1\" {} {ms} \"-\" \"x\" rt={}",
+                [200, 200, 404, 500][roll(4) as usize],
+                // Their sum does not depend on the order.
+                [0.125, 0.25, 0.5, 0.75][roll(4) as usize]
+            ),
+            4..8 => format!(
+                "api-1 | 2025-12-27 {clock},123 INFO [w-1] app: GET /v{}/items/{id} completed in {ms} ms status=200",
+                roll(3)
+            ),
+            8 => format!(
+                "api-1 | 2025-12-27 {clock},123 ERROR [w-1] app: order failed req_id={id:08x}"
+            ),
+            9 => {
+                below = vec![
+                    "api-1 | app.errors.NotFound: order 7 does not exist",
+                    "api-1 |   File \"/app/a.py\", line 88, in get_order",
+                    "api-1 | Traceback (most recent call last):",
+                ];
+                format!("api-1 | 2025-12-27 {clock},123 ERROR [w-1] app: Unhandled exception")
+            }
+            10 if !below.is_empty() => below.pop().unwrap_or_default().to_owned(),
+            _ => format!(
+                "{{\"level\":30,\"time\":{},\"msg\":\"job {id} finished\",\"n\":{ms}}}",
+                1_766_847_000_000 + n as u64 * 50
+            ),
+        };
+        log.push_str(&line);
+        log.push('\n');
+    }
+    log
+}
+
+#[test]
+fn a_log_read_in_two_parts_is_one_log() {
+    let options = ScanOptions::new(&RequestRules::default(), TimeReader::utc()).unwrap();
+    let options = ScanOptions {
+        assign: true,
+        slow_over_ms: Some(500.0),
+        ..options
+    };
+    let without_samples = |mut scan: Scan| {
+        // Which records are sampled may differ.
+        for shape in scan.services.iter_mut().flat_map(|s| s.shapes.values_mut()) {
+            shape.numbers = None;
+        }
+        told(&scan)
+    };
+    for seed in 0..8 {
+        let log = capture(6_000, seed);
+        let log = log.as_bytes();
+        let mut whole = Scanner::new(options.clone());
+        whole.feed(log);
+        let mut first = Scanner::new(options.clone());
+        let head = 1_000 + log.len() / 3;
+        first.feed(&log[..head]);
+        let mut later = first.for_later_part().unwrap();
+        let middle = log.len() / 2 + seed as usize * 37;
+        let cut = middle + later.place_to_begin(&log[middle..]).unwrap();
+        first.feed(&log[head..cut]);
+        later.feed(&log[cut..]);
+        first.append(later);
+        let (parts, whole) = (first.finish(), whole.finish());
+        let (parts, whole) = (without_samples(parts), without_samples(whole));
+        assert_eq!(parts.len(), whole.len(), "seed {seed}");
+        for (part, whole) in parts.iter().zip(&whole) {
+            assert_eq!(part, whole, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn times_without_a_date_are_read_in_one_part() {
+    let options = ScanOptions::new(&RequestRules::default(), TimeReader::utc()).unwrap();
+    let mut scanner = Scanner::new(options);
+    assert!(scanner.for_later_part().is_none());
+    scanner.feed("14:50:00 INFO up\n".repeat(1200).as_bytes());
+    assert!(scanner.for_later_part().is_none());
+}

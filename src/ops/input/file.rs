@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use jiff::tz::TimeZone;
@@ -9,13 +10,17 @@ use jiff::{Timestamp, Zoned};
 use tokio_util::sync::CancellationToken;
 
 use crate::analysis::scan::{Scan, Scanner};
-use crate::host::unpack;
+use crate::host::unpack::{self, Packing};
 use crate::ops::{ErrorKind, OpsError};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 256 * 1024;
 /// So many bytes at the start tell whether it is text.
 const LOOK: usize = 8 * 1024;
+/// Files from this size on are read in two parts at once …
+const SPLIT_FROM: u64 = 32 << 20;
+/// … when the headers have been learned from so many bytes.
+const HEAD: usize = 4 << 20;
 
 /// Opens a file for reading.
 pub(super) fn open(path: &Path) -> Result<File, OpsError> {
@@ -69,12 +74,7 @@ pub(super) fn scan(
     let mut chunk = vec![0u8; CHUNK];
     let mut looked = 0;
     loop {
-        if cancel.is_cancelled() {
-            return Err(OpsError::new(
-                ErrorKind::Failed,
-                format!("reading {name} was cancelled"),
-            ));
-        }
+        stop_if(cancel, name)?;
         let got = match reader.read(&mut chunk) {
             Ok(0) => break,
             Ok(got) => got,
@@ -93,6 +93,94 @@ pub(super) fn scan(
         scanner.feed(&chunk[..got]);
     }
     Ok(scanner.finish())
+}
+
+/// Reads a file to its end, a large one in two parts at once. As [`scan`] otherwise.
+pub(super) fn scan_file(
+    file: File,
+    name: &str,
+    mut scanner: Scanner,
+    is_text_only: bool,
+    cancel: &CancellationToken,
+) -> Result<Scan, OpsError> {
+    let length = file.metadata().map_err(|e| failed(name, e))?.len();
+    let mut head = vec![0; HEAD];
+    let got = read_at(&file, &mut head, 0).map_err(|e| failed(name, e))?;
+    head.truncate(got);
+    if length < SPLIT_FROM || Packing::of(&head).is_some() || is_binary(&head[..LOOK]) {
+        return scan(file, name, scanner, is_text_only, cancel);
+    }
+    scanner.feed(&head);
+    let whole = HEAD as u64..u64::MAX;
+    let Some(mut later) = scanner.for_later_part() else {
+        feed(&file, name, &mut scanner, whole, cancel)?;
+        return Ok(scanner.finish());
+    };
+    let middle = u64::midpoint(HEAD as u64, length);
+    let got = read_at(&file, &mut head, middle).map_err(|e| failed(name, e))?;
+    let Some(begin) = later.place_to_begin(&head[..got]) else {
+        feed(&file, name, &mut scanner, whole, cancel)?;
+        return Ok(scanner.finish());
+    };
+    drop(head);
+    let cut = middle + begin as u64;
+    let both = std::thread::scope(|scope| {
+        let behind = scope.spawn(|| feed(&file, name, &mut later, cut..u64::MAX, cancel));
+        let own = feed(&file, name, &mut scanner, HEAD as u64..cut, cancel);
+        let behind = behind.join().unwrap_or_else(|_| {
+            let what = format!("reading {name} broke off");
+            Err(OpsError::new(ErrorKind::Failed, what))
+        });
+        own.and(behind)
+    });
+    both?;
+    scanner.append(later);
+    Ok(scanner.finish())
+}
+
+/// Feeds a part of a file to a scanner, up to the file's end at most.
+fn feed(
+    file: &File,
+    name: &str,
+    scanner: &mut Scanner,
+    part: std::ops::Range<u64>,
+    cancel: &CancellationToken,
+) -> Result<(), OpsError> {
+    let mut chunk = vec![0; CHUNK];
+    let mut at = part.start;
+    while at < part.end {
+        stop_if(cancel, name)?;
+        let length = (part.end - at).min(CHUNK as u64) as usize;
+        let got = read_at(file, &mut chunk[..length], at).map_err(|e| failed(name, e))?;
+        if got == 0 {
+            break;
+        }
+        scanner.feed(&chunk[..got]);
+        at += got as u64;
+    }
+    Ok(())
+}
+
+/// Fills the buffer from a place in the file; less only at its end.
+fn read_at(file: &File, buffer: &mut [u8], place: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], place + filled as u64) {
+            Ok(0) => break,
+            Ok(got) => filled += got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn stop_if(cancel: &CancellationToken, name: &str) -> Result<(), OpsError> {
+    if cancel.is_cancelled() {
+        let what = format!("reading {name} was cancelled");
+        return Err(OpsError::new(ErrorKind::Failed, what));
+    }
+    Ok(())
 }
 
 /// A program may write a control byte now and then; whatever is packed or compiled is full of them.
@@ -195,6 +283,42 @@ mod tests {
         let text = b"2025-12-27 10:00:00 ERROR failed\n";
         let marked = [b"\xef\xbb\xbf".as_slice(), text].concat();
         assert_eq!((levels(&marked), levels(text)), (1, 1));
+    }
+
+    #[test]
+    fn a_large_file_is_read_as_a_small_one() {
+        let line = |n: u64| {
+            format!(
+                "2025-12-27 10:{:02}:{:02} INFO [w] GET /orders/{n} completed in {} ms status=200\n",
+                n / 6000 % 60,
+                n / 100 % 60,
+                n % 700
+            )
+        };
+        let text: String = (0..600_000).map(line).collect();
+        assert!(text.len() as u64 > SPLIT_FROM);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let scanner = || {
+            let rules = RequestRules::default();
+            Scanner::new(ScanOptions::new(&rules, TimeReader::utc()).unwrap())
+        };
+        let cancel = CancellationToken::new();
+        let parts = scan_file(file, "x.log", scanner(), true, &cancel).unwrap();
+        let whole = scan(io::Cursor::new(text), "x.log", scanner(), true, &cancel).unwrap();
+        assert_eq!((parts.lines, parts.bytes), (whole.lines, whole.bytes));
+        let [parts, whole] = [&parts, &whole].map(|s| &s.services[0]);
+        assert_eq!(parts.total.counts, whole.total.counts);
+        assert_eq!(parts.total.latency.coarse(), whole.total.latency.coarse());
+        assert_eq!(parts.span, whole.span);
+        let counts = |scan: &crate::analysis::scan::ServiceScan| -> Vec<(u64, u64, u64)> {
+            let mut counts: Vec<_> = (scan.shapes.iter())
+                .map(|(key, shape)| (*key, shape.count, shape.seconds))
+                .collect();
+            counts.sort_unstable();
+            counts
+        };
+        assert_eq!(counts(parts), counts(whole));
     }
 
     #[test]

@@ -217,7 +217,7 @@ async fn read_path(
     let scan = blocking(move || {
         let file = file::open(&path)?;
         let scanner = scanner(&RequestRules::default(), &file::written_at(&file), options)?;
-        file::scan(file, &path.display().to_string(), scanner, true, &cancel)
+        file::scan_file(file, &path.display().to_string(), scanner, true, &cancel)
     })
     .await?;
     side.add(&|scan| named(scan, &whole), scan, None);
