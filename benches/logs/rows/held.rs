@@ -20,7 +20,8 @@ fn hold(bench: &Bench<'_>, open: impl Fn(&str) -> Fallible<Program>) -> Fallible
     program.wait_until_idle(Duration::from_secs(30))?;
     // The rate in a title counts down for a while after the last line.
     std::thread::sleep(Duration::from_secs(15));
-    Ok(program.watch(Duration::from_secs(10), |_| ()))
+    // As long as two looks at the services are apart: half a minute each.
+    Ok(program.watch(Duration::from_secs(60), |_| ()))
 }
 
 pub(super) fn measure(bench: &Bench<'_>) -> Fallible<Vec<Line>> {
