@@ -68,7 +68,7 @@ pub(super) fn outside_tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
         .filter_map(|at| Some(at..at + token_length(&text[at..])?));
     let mut from = 0;
     tokens
-        .chain([text.len()..text.len()])
+        .chain(std::iter::once(text.len()..text.len()))
         .map(move |token| std::mem::replace(&mut from, token.end)..token.start)
 }
 
