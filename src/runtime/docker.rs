@@ -14,6 +14,14 @@ mod logs;
 mod page;
 mod stats;
 
+pub use change::{restart_container, start_container, stop_container, tag_image};
+pub use connect::{DEFAULT_ADDRESS, Engine};
+pub use events::watch;
+pub use inspect::{discover, image_id, inspect_container};
+pub use logs::read_logs;
+pub use page::read_page;
+pub use stats::saturation;
+
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing {
@@ -30,11 +38,3 @@ pub mod fuzzing {
         (answer.status, answer.body, answer.error)
     }
 }
-
-pub use change::{restart_container, start_container, stop_container, tag_image};
-pub use connect::{DEFAULT_ADDRESS, Engine};
-pub use events::watch;
-pub use inspect::{discover, image_id, inspect_container};
-pub use logs::read_logs;
-pub use page::read_page;
-pub use stats::saturation;

@@ -27,42 +27,6 @@ mod logs;
 mod service;
 mod socket;
 
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub mod fuzzing {
-    //! What the fuzz targets reach of this module.
-
-    use super::amp;
-
-    /// The decoder of the sockets' framing.
-    #[derive(Debug)]
-    pub struct AmpDecoder(amp::Decoder);
-
-    impl AmpDecoder {
-        /// One that refuses messages of more than so many bytes.
-        pub fn with_limit(max_frame: usize) -> Self {
-            Self(amp::Decoder::with_limit(max_frame))
-        }
-
-        /// Takes what was read.
-        pub fn push(&mut self, bytes: &[u8]) {
-            self.0.push(bytes);
-        }
-
-        /// The next whole message, written again; `None` where more has to be read first.
-        ///
-        /// # Errors
-        /// What was read is no message.
-        pub fn next_written(&mut self) -> Result<Option<Vec<u8>>, String> {
-            let message = self.0.next().map_err(|error| error.to_string())?;
-            message
-                .map(|arguments| amp::encode(&arguments))
-                .transpose()
-                .map_err(|error| error.to_string())
-        }
-    }
-}
-
 pub use logs::{positions, read_logs};
 
 use bus::{Bus, BusEvent};
@@ -226,4 +190,40 @@ async fn watch_one(daemon: Daemon, to: mpsc::Sender<()>) {
 fn signal(to: &mpsc::Sender<()>) {
     // A full channel holds a signal already.
     let _ = to.try_send(());
+}
+
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    //! What the fuzz targets reach of this module.
+
+    use super::amp;
+
+    /// The decoder of the sockets' framing.
+    #[derive(Debug)]
+    pub struct AmpDecoder(amp::Decoder);
+
+    impl AmpDecoder {
+        /// One that refuses messages of more than so many bytes.
+        pub fn with_limit(max_frame: usize) -> Self {
+            Self(amp::Decoder::with_limit(max_frame))
+        }
+
+        /// Takes what was read.
+        pub fn push(&mut self, bytes: &[u8]) {
+            self.0.push(bytes);
+        }
+
+        /// The next whole message, written again; `None` where more has to be read first.
+        ///
+        /// # Errors
+        /// What was read is no message.
+        pub fn next_written(&mut self) -> Result<Option<Vec<u8>>, String> {
+            let message = self.0.next().map_err(|error| error.to_string())?;
+            message
+                .map(|arguments| amp::encode(&arguments))
+                .transpose()
+                .map_err(|error| error.to_string())
+        }
+    }
 }
