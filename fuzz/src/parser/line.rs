@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use lastgood::analysis::kept::Kept;
 use lastgood::analysis::parse::header::Header;
 use lastgood::analysis::parse::json::{self, Object, Value};
 use lastgood::analysis::parse::record::RecordReader;
@@ -156,7 +157,7 @@ fn check_json(line: &[u8]) {
     json::read_request(&object, &mut request);
     check_request_fields(&request);
     let mut shape = Vec::new();
-    structured::mask_object(&object, head.message, &mut shape);
+    structured::mask_object(&object, head.message, &mut shape, &mut Kept::off());
     assert!(shape.len() <= 2 * line.len() + 8, "{} bytes", shape.len());
 }
 
@@ -177,23 +178,23 @@ fn check_fields(line: &[u8]) {
 
 fn check_shape(line: &[u8]) {
     let mut shape = Vec::new();
-    mask::mask(line, &mut shape);
+    mask::mask(line, &mut shape, &mut Kept::off());
     let bound = 2 * line.len().min(SHAPED) + 4;
     assert!(shape.len() <= bound, "{} bytes", shape.len());
     assert!(shape.iter().all(|byte| *byte >= 0x20 || *byte == WILD));
     // It is appended, whatever stands there.
     for before in [&b"a ("[..], b"took \x01", b"took \x01 (\x01 "] {
         let mut joined = before.to_vec();
-        mask::mask(line, &mut joined);
+        mask::mask(line, &mut joined, &mut Kept::off());
         assert_eq!(joined.strip_prefix(before), Some(shape.as_slice()));
     }
     if let Some(pairs) = structured::logfmt(line) {
         let mut shape = Vec::new();
-        structured::mask_pairs(pairs, &mut shape);
+        structured::mask_pairs(pairs, &mut shape, &mut Kept::off());
         assert!(shape.len() <= 2 * line.len() + 8, "{} bytes", shape.len());
     }
     let mut normal = Vec::new();
-    route::normalise(line, &mut normal);
+    route::normalise(line, &mut normal, &mut Kept::off());
     assert!(!normal.is_empty() && normal.len() <= 3 * 200);
 }
 
