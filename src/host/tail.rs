@@ -40,7 +40,7 @@ use crate::domain::log::{LogBlock, LogEvent, LogNoteKind, LogPosition, LogReques
 use crate::domain::service::ServiceId;
 
 pub use last::LastLines;
-pub use lines::{BLOCK_BYTES, LineSplitter, MAX_LINE, start_of_last};
+pub use lines::{BLOCK_BYTES, LineSplitter, MAX_LINE, read_at, start_of_last};
 pub use names::{is_pattern, matching};
 use one_file::Tail;
 use outlet::Outlet;

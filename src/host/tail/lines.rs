@@ -199,7 +199,10 @@ pub(super) fn next_line(file: &File, offset: u64, end: u64) -> io::Result<Option
 }
 
 /// Fills the buffer from an offset as far as the file goes; returns how many bytes that were.
-pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+///
+/// # Errors
+/// The file cannot be read, or has no offsets: it is a pipe.
+pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
         match file.read_at(&mut buffer[done..], offset + done as u64) {

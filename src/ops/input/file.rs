@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use jiff::tz::TimeZone;
@@ -10,6 +9,7 @@ use jiff::{Timestamp, Zoned};
 use tokio_util::sync::CancellationToken;
 
 use crate::analysis::scan::{Scan, Scanner};
+use crate::host::tail::read_at;
 use crate::host::unpack::{self, Packing};
 use crate::ops::{ErrorKind, OpsError};
 
@@ -103,28 +103,24 @@ pub(super) fn scan_file(
     is_text_only: bool,
     cancel: &CancellationToken,
 ) -> Result<Scan, OpsError> {
+    // A pipe has no length, nor places to read at.
     let length = file.metadata().map_err(|e| failed(name, e))?.len();
+    if length < SPLIT_FROM {
+        return scan(file, name, scanner, is_text_only, cancel);
+    }
     let mut head = vec![0; HEAD];
     let got = read_at(&file, &mut head, 0).map_err(|e| failed(name, e))?;
-    head.truncate(got);
-    if length < SPLIT_FROM || Packing::of(&head).is_some() || is_binary(&head[..LOOK]) {
+    if got < HEAD || Packing::of(&head).is_some() || is_binary(&head[..LOOK]) {
         return scan(file, name, scanner, is_text_only, cancel);
     }
     scanner.feed(&head);
-    let whole = HEAD as u64..u64::MAX;
-    let Some(mut later) = scanner.for_later_part() else {
-        feed(&file, name, &mut scanner, whole, cancel)?;
-        return Ok(scanner.finish());
-    };
-    let middle = u64::midpoint(HEAD as u64, length);
-    let got = read_at(&file, &mut head, middle).map_err(|e| failed(name, e))?;
-    let Some(begin) = later.place_to_begin(&head[..got]) else {
-        feed(&file, name, &mut scanner, whole, cancel)?;
-        return Ok(scanner.finish());
-    };
     drop(head);
-    let cut = middle + begin as u64;
-    let both = std::thread::scope(|scope| {
+    let later = later_part(&file, &scanner, length).map_err(|e| failed(name, e))?;
+    let Some((mut later, cut)) = later else {
+        feed(&file, name, &mut scanner, HEAD as u64..u64::MAX, cancel)?;
+        return Ok(scanner.finish());
+    };
+    std::thread::scope(|scope| {
         let behind = scope.spawn(|| feed(&file, name, &mut later, cut..u64::MAX, cancel));
         let own = feed(&file, name, &mut scanner, HEAD as u64..cut, cancel);
         let behind = behind.join().unwrap_or_else(|_| {
@@ -132,10 +128,22 @@ pub(super) fn scan_file(
             Err(OpsError::new(ErrorKind::Failed, what))
         });
         own.and(behind)
-    });
-    both?;
+    })?;
     scanner.append(later);
     Ok(scanner.finish())
+}
+
+/// A scanner for the second half of what follows the head, and where that begins; `None` where the halves cannot be read
+/// apart.
+fn later_part(file: &File, first: &Scanner, length: u64) -> io::Result<Option<(Scanner, u64)>> {
+    let Some(later) = first.for_later_part() else {
+        return Ok(None);
+    };
+    let middle = u64::midpoint(HEAD as u64, length);
+    let mut piece = vec![0; HEAD];
+    let got = read_at(file, &mut piece, middle)?;
+    let begin = later.place_to_begin(&piece[..got]);
+    Ok(begin.map(|begin| (later, middle + begin as u64)))
 }
 
 /// Feeds a part of a file to a scanner, up to the file's end at most.
@@ -159,20 +167,6 @@ fn feed(
         at += got as u64;
     }
     Ok(())
-}
-
-/// Fills the buffer from a place in the file; less only at its end.
-fn read_at(file: &File, buffer: &mut [u8], place: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], place + filled as u64) {
-            Ok(0) => break,
-            Ok(got) => filled += got,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 fn stop_if(cancel: &CancellationToken, name: &str) -> Result<(), OpsError> {
@@ -319,6 +313,18 @@ mod tests {
             counts
         };
         assert_eq!(counts(parts), counts(whole));
+    }
+
+    #[test]
+    fn a_pipe_is_read_like_a_file() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"INFO one\nERROR two\n").unwrap();
+        drop(writer);
+        let pipe = File::from(std::os::fd::OwnedFd::from(reader));
+        let options = ScanOptions::new(&RequestRules::default(), TimeReader::utc()).unwrap();
+        let cancel = CancellationToken::new();
+        let scan = scan_file(pipe, "/dev/fd/3", Scanner::new(options), true, &cancel).unwrap();
+        assert_eq!(scan.records(), 2);
     }
 
     #[test]
