@@ -31,7 +31,7 @@ pub use sift::{Sifted, Sifter};
 pub use walk::Totals;
 
 use looked::Looked;
-use prepared::{CONTINUATION, CUT, LATE, NO_TIME, NOTE, Row, STDERR};
+use prepared::{CONTINUATION, CUT, LATE, NO_TIME, NOTE, Row, STDERR, size_of_lines};
 use scan::Matches;
 
 /// Small blocks are joined up to this size, so that a trickle of single lines does not cost a block each.
@@ -76,7 +76,7 @@ impl Chunk {
 
     fn size(&self) -> usize {
         // What is found by a filter are many small blocks.
-        size_of::<Self>() + self.bytes.len() + self.rows.len() * size_of::<Row>()
+        size_of::<Self>() + size_of_lines(&self.bytes, &self.rows)
     }
 
     fn lines(&self) -> u64 {
@@ -200,7 +200,7 @@ impl Ring {
         match self.chunks.back_mut() {
             Some(last) if last.bytes.len() + block.bytes.len() <= JOIN_BELOW => {
                 let offset = last.bytes.len() as u32;
-                self.size += block.bytes.len() + block.rows.len() * size_of::<Row>();
+                self.size += block.size();
                 last.bytes.extend_from_slice(&block.bytes);
                 last.rows.extend(block.rows.into_iter().map(|row| Row {
                     start: row.start + offset,

@@ -90,6 +90,11 @@ impl PreparedBlock {
         self.rows.len() as u64
     }
 
+    /// Bytes that they take.
+    pub(super) fn size(&self) -> usize {
+        size_of_lines(&self.bytes, &self.rows)
+    }
+
     /// How many of them were written at or after an instant; a line without a time has that of the line before it.
     pub fn lines_since(&self, at: Timestamp) -> u64 {
         let at = nanoseconds(at);
@@ -101,6 +106,11 @@ impl PreparedBlock {
     pub fn newest_at(&self) -> Option<Timestamp> {
         self.rows.iter().map(|row| row.at).max().and_then(instant)
     }
+}
+
+/// Bytes that lines take with what is known of them.
+pub(super) fn size_of_lines(bytes: &[u8], rows: &[Row]) -> usize {
+    bytes.len() + size_of_val(rows)
 }
 
 /// A seam with its place among the lines.

@@ -17,8 +17,44 @@ pub struct Sifted {
     gap: Range<u64>,
     /// Numbers of lines that were looked at.
     looked: Range<u64>,
-    /// Each of lines that follow on each other: whole records, with the lines around those that pass.
-    pieces: Vec<PreparedBlock>,
+    /// Whole records, with the lines around those that pass.
+    pieces: Vec<Piece>,
+}
+
+/// Lines that follow on each other.
+#[derive(Debug, Clone, PartialEq)]
+struct Piece {
+    block: PreparedBlock,
+    /// The numbers of the lines in front of it and behind it in the file, where they are known: nothing is missing between
+    /// them and the piece.
+    older: Option<u64>,
+    newer: Option<u64>,
+}
+
+impl Piece {
+    /// Some lines of a block in memory of their own.
+    fn of(block: &PreparedBlock, rows: Range<usize>) -> Self {
+        let number = |row: Option<&Row>| row.map(|row| row.number);
+        Self {
+            older: number(rows.start.checked_sub(1).and_then(|at| block.rows.get(at))),
+            newer: number(block.rows.get(rows.end)),
+            block: lines_of(block, rows),
+        }
+    }
+
+    /// The number of the line in front of one of its lines.
+    fn in_front(&self, at: usize) -> Option<u64> {
+        match at.checked_sub(1) {
+            Some(at) => self.block.rows.get(at).map(|row| row.number),
+            None => self.older,
+        }
+    }
+
+    /// The number of a line of it, or of the one behind it.
+    fn from(&self, at: usize) -> Option<u64> {
+        let own = self.block.rows.get(at).map(|row| row.number);
+        own.or(self.newer)
+    }
 }
 
 impl Sifted {
@@ -29,14 +65,12 @@ impl Sifted {
 
     /// How many lines it holds.
     pub fn lines(&self) -> u64 {
-        self.pieces.iter().map(PreparedBlock::lines).sum()
+        self.pieces.iter().map(|piece| piece.block.lines()).sum()
     }
 
     /// Bytes that it takes in a ring, about.
     pub fn size(&self) -> usize {
-        let size = |block: &PreparedBlock| {
-            size_of::<Chunk>() + block.bytes.len() + block.rows.len() * size_of::<Row>()
-        };
+        let size = |piece: &Piece| size_of::<Chunk>() + piece.block.size();
         self.pieces.iter().map(size).sum()
     }
 
@@ -148,20 +182,20 @@ impl Sifter {
                     _ => {
                         sifted
                             .pieces
-                            .extend(run.take().map(|run| piece(&block, run)));
+                            .extend(run.take().map(|run| Piece::of(&block, run)));
                         run = Some(first..last);
                     }
                 }
             }
             at = end;
         }
-        sifted.pieces.extend(run.map(|run| piece(&block, run)));
+        sifted.pieces.extend(run.map(|run| Piece::of(&block, run)));
         sifted
     }
 }
 
 /// Some lines of a block in memory of their own.
-fn piece(block: &PreparedBlock, rows: Range<usize>) -> PreparedBlock {
+fn lines_of(block: &PreparedBlock, rows: Range<usize>) -> PreparedBlock {
     let rows = &block.rows[rows];
     let start = rows[0].start;
     let last = &rows[rows.len() - 1];
@@ -197,22 +231,23 @@ impl Ring {
 
     /// Puts lines in that follow on each other, between those of them that are held. What lies in another gap is left to a
     /// look at that one, unless it was looked at already.
-    fn insert_piece(&mut self, piece: &PreparedBlock, sifted: &Sifted) -> u64 {
+    fn insert_piece(&mut self, piece: &Piece, sifted: &Sifted) -> u64 {
+        let rows = &piece.block.rows;
         let mut lines = 0;
         let mut from = 0;
-        while let Some(first) = piece.rows.get(from) {
+        while let Some(first) = rows.get(from) {
             let at = self.behind_number(first.number);
             let Some(next) = self.chunks.get(at).and_then(|next| next.rows.first()) else {
                 break;
             };
-            let numbers = &piece.rows[from..];
+            let numbers = &rows[from..];
             let end = from + numbers.partition_point(|row| row.number < next.number);
             if end == from {
                 // These are held.
                 let last = self.chunks[at].rows.last().map_or(0, |row| row.number);
                 from += numbers.partition_point(|row| row.number <= last);
                 // Nothing stands between the last of them and the next one that is held.
-                let beside = piece.rows.get(from).map(|row| row.number);
+                let beside = piece.from(from);
                 if let Some(next) = self.chunks.get_mut(at + 1)
                     && next.rows.first().map(|row| row.number) == beside
                 {
@@ -223,7 +258,7 @@ impl Ring {
             let unlooked = self.unlooked(at, sifted.generation);
             let is_own =
                 |row: &&Row| sifted.gap.contains(&row.number) || !unlooked.contains(&row.number);
-            let count = piece.rows[from..end].iter().take_while(is_own).count();
+            let count = rows[from..end].iter().take_while(is_own).count();
             if count > 0 {
                 lines += self.insert_between(at, piece, from..from + count);
             }
@@ -234,7 +269,7 @@ impl Ring {
 
     /// Puts some lines of a piece into the gap in front of a block. Where the line beside them is held, nothing is missing
     /// there.
-    fn insert_between(&mut self, at: usize, all: &PreparedBlock, rows: Range<usize>) -> u64 {
+    fn insert_between(&mut self, at: usize, piece: &Piece, rows: Range<usize>) -> u64 {
         let floor = at.checked_sub(1).and_then(|at| self.chunks[at].rows.last());
         let (floor, next) = (floor.copied(), &mut self.chunks[at]);
         let ceiling = next.rows.first().copied();
@@ -242,10 +277,10 @@ impl Ring {
             return 0;
         }
         let number = |row: Option<&Row>| row.map(|row| row.number);
-        let before = rows.start.checked_sub(1).and_then(|at| all.rows.get(at));
-        let meets_floor = before.is_some() && number(before) == number(floor.as_ref());
-        let meets_ceiling = number(all.rows.get(rows.end)) == number(ceiling.as_ref());
-        let mut block = piece(all, rows);
+        let before = piece.in_front(rows.start);
+        let meets_floor = before.is_some() && before == number(floor.as_ref());
+        let meets_ceiling = piece.from(rows.end) == number(ceiling.as_ref());
+        let mut block = lines_of(&piece.block, rows);
         for row in &mut block.rows {
             row.order = row.order.max(floor.map_or(row.order, |row| row.order));
             row.order = row.order.min(ceiling.map_or(row.order, |row| row.order));

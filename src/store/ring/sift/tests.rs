@@ -177,9 +177,6 @@ proptest! {
         before in (0u8..4, 0usize..3),
         ways in proptest::collection::vec((any::<bool>(), 1usize..4), 0..12),
     ) {
-        // Lines around a match stand open where the trace that they are of is held in part, and are folded where it is held
-        // whole: with lines around, only records of one line are compared.
-        let kinds: Vec<u8> = kinds.into_iter().map(|kind| if around > 0 && kind == 2 { 3 } else { kind }).collect();
         let lines = file_of(&kinds);
         let mut from = from.index(lines.len());
         while kinds[from] == 2 && from > 0 {
