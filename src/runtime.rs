@@ -3,9 +3,6 @@
 //! Each runtime has its own module; the functions here only choose one by the service's [`Runtime`]. Reading
 //! functions never change a machine; what changes one takes a [`crate::audit::Permit`].
 
-use std::ops::Range;
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 use regex::bytes::Regex;
 use tokio::sync::mpsc;
@@ -18,7 +15,7 @@ use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable
 use crate::domain::settings::ServiceSettings;
 use crate::domain::signal::Saturation;
 use crate::host::Host;
-use crate::host::tail::{self, TailError};
+use crate::host::tail::{self, FileSearch, TailError};
 
 pub mod compose;
 pub mod docker;
@@ -268,14 +265,7 @@ pub async fn search_file(
     search: FileSearch,
     to: mpsc::Sender<FileHits>,
 ) -> Result<(), RuntimeError> {
-    let FileSearch {
-        path,
-        inode,
-        pattern,
-        range,
-        is_backward,
-    } = search;
-    tail::search(&path, inode, pattern, range, is_backward, to)
+    tail::search(search, to)
         .await
         .map_err(|error| log_failed(service, error))
 }
@@ -290,14 +280,7 @@ pub async fn sift_file(
     search: FileSearch,
     to: mpsc::Sender<Passage>,
 ) -> Result<(), RuntimeError> {
-    let FileSearch {
-        path,
-        inode,
-        pattern,
-        range,
-        is_backward,
-    } = search;
-    tail::sift(&path, inode, pattern, range, is_backward, to)
+    tail::sift(search, to)
         .await
         .map_err(|error| log_failed(service, error))
 }
@@ -314,21 +297,6 @@ pub async fn place_at(
     tail::place_at(&file.path, file.inode, at)
         .await
         .map_err(|error| log_failed(service, error))
-}
-
-/// What to search for in a log file, and where.
-#[derive(Debug, Clone)]
-pub struct FileSearch {
-    /// The file's path when it was opened.
-    pub path: PathBuf,
-    /// Its inode: it is found again after rotation.
-    pub inode: u64,
-    /// What to search for, flags in its text (`(?i)timeout`); `None` for every line.
-    pub pattern: Option<Regex>,
-    /// The bytes to look at, from the start of a line to the end of one.
-    pub range: Range<u64>,
-    /// From the end, so that the newest hits are there at once.
-    pub is_backward: bool,
 }
 
 /// Says whose log files could not be read.

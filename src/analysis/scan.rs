@@ -190,13 +190,17 @@ impl Stream {
         self.is_open = true;
     }
 
+    /// Whether a line goes on with the record that is open.
+    fn goes_on(&self, text: &[u8]) -> bool {
+        let expects = self.header.is_timed;
+        let has_header = (expects || self.in_trace)
+            && (text.first().is_some_and(|b| *b == b'{') || header::has_time(text));
+        frame::is_continuation(text, self.in_trace, expects, has_header)
+    }
+
     /// Whether a record is one line that would open a record under any other that is no trace.
     fn opens_alone(&self, record: &[u8]) -> bool {
-        let expects = self.header.is_timed;
-        let has_header =
-            expects && (record.first().is_some_and(|b| *b == b'{') || header::has_time(record));
-        memchr::memchr(b'\n', record).is_none()
-            && !frame::is_continuation(record, false, expects, has_header)
+        !self.in_trace && memchr::memchr(b'\n', record).is_none() && !self.goes_on(record)
     }
 }
 
@@ -302,18 +306,12 @@ impl Scanner {
             1 if !self.is_later_part => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line),
             _ => line,
         };
-        let (name, start) = if self.options.prefixes {
-            frame::strip_prefix(line)
-        } else {
-            (None, 0)
-        };
-        let mut text = &line[start..];
+        let (name, stamp, text) = frame::cut_front(line, self.options.prefixes);
         let mut at = at;
-        if let Some(length) = frame::runtime_timestamp(text) {
-            at = super::parse::time::read(text)
+        if let Some(stamp) = stamp {
+            at = super::parse::time::read(stamp)
                 .and_then(|(written, _)| self.options.times.resolve(&written))
                 .or(at);
-            text = &text[length..];
         }
         let index = self.stream(name);
         let mut colour = std::mem::take(&mut self.colour);
@@ -393,13 +391,7 @@ impl Scanner {
             return;
         }
         let stream = &mut self.streams[index];
-        let expects = stream.header.is_timed;
-        let has_header = if expects || stream.in_trace {
-            text.first().is_some_and(|b| *b == b'{') || header::has_time(text)
-        } else {
-            false
-        };
-        if stream.is_open && frame::is_continuation(text, stream.in_trace, expects, has_header) {
+        if stream.is_open && stream.goes_on(text) {
             stream.in_trace |= frame::is_trace(text);
             stream.recalled = None;
             if stream.open.len() + text.len() < MAX_RECORD {
@@ -439,7 +431,7 @@ impl Scanner {
         });
         if !is_counted {
             // Only a line that opens a record whatever stands above it may be recognised as one.
-            let opens = !stream.in_trace && stream.opens_alone(&open);
+            let opens = stream.opens_alone(&open);
             let recall = self.recall.as_mut().filter(|_| opens);
             record::count(&record, options, scan, work, recall);
         }

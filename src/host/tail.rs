@@ -45,7 +45,7 @@ pub use names::{is_pattern, matching};
 use one_file::Tail;
 use outlet::Outlet;
 pub use page::read_page;
-pub use search::{place_at, search};
+pub use search::{FileSearch, place_at, search};
 pub use sift::sift;
 use source::{Closed, ReadEnd};
 use watch::Watch;

@@ -14,7 +14,7 @@ use crate::domain::log::{
 use crate::domain::service::{Service, ServiceId};
 use crate::runtime;
 
-pub use crate::runtime::FileSearch;
+pub use crate::host::tail::FileSearch;
 
 /// Sends what was asked for, in the order of the source. With `follow` it goes on through restarts, recreation
 /// and lost links, telling each as a note, until nobody listens. Back-pressure: a full channel makes the source

@@ -57,29 +57,7 @@ pub(super) fn find(world: &World<'_>) -> Vec<Drift> {
                     continue;
                 }
                 looks += 1;
-                let histograms = values.as_ref().map(|values| {
-                    let mut histogram = Histogram::default();
-                    values.iter().for_each(|value| histogram.record(*value));
-                    histogram
-                });
-                let median = histograms
-                    .as_ref()
-                    .map(|h| h.percentile(0.5).unwrap_or(0.0));
-                if median.before <= 0.0 || median.after <= 0.0 {
-                    continue;
-                }
-                let ratio = median.after / median.before;
-                let coarse = histograms.map(|h| h.coarse());
-                let p = if is_few(&values) {
-                    if !lie_apart(&values) {
-                        continue;
-                    }
-                    0.0
-                } else if ratio >= MOVED_BY {
-                    longer(&coarse.before, &coarse.after)
-                } else if ratio <= 1.0 / MOVED_BY {
-                    longer(&coarse.after, &coarse.before)
-                } else {
+                let Some((p, median)) = look(&values) else {
                     continue;
                 };
                 let evidence = world.evidence_of(pattern, service, Side::After);
@@ -99,6 +77,33 @@ pub(super) fn find(world: &World<'_>) -> Vec<Drift> {
     let size = |drift: &Drift| drift.ratio().ln().abs();
     found.sort_by(|a, b| size(&b.1).total_cmp(&size(&a.1)));
     found.into_iter().map(|(_, drift)| drift).collect()
+}
+
+/// The medians of values that drifted, and the chance of that.
+fn look(values: &BeforeAfter<Vec<f64>>) -> Option<(f64, BeforeAfter<f64>)> {
+    let histograms = values.as_ref().map(|values| {
+        let mut histogram = Histogram::default();
+        values.iter().for_each(|value| histogram.record(*value));
+        histogram
+    });
+    let median = histograms
+        .as_ref()
+        .map(|h| h.percentile(0.5).unwrap_or(0.0));
+    if median.before <= 0.0 || median.after <= 0.0 {
+        return None;
+    }
+    if is_few(values) {
+        return lie_apart(values).then_some((0.0, median));
+    }
+    let ratio = median.after / median.before;
+    let coarse = histograms.map(|h| h.coarse());
+    if ratio >= MOVED_BY {
+        Some((longer(&coarse.before, &coarse.after), median))
+    } else if ratio <= 1.0 / MOVED_BY {
+        Some((longer(&coarse.after, &coarse.before), median))
+    } else {
+        None
+    }
 }
 
 /// The samples of both sides for each service that has them. Durations of requests are compared as latency.
@@ -131,7 +136,7 @@ fn is_identity(name: &str) -> bool {
         .rsplit(|c: char| !c.is_ascii_alphanumeric())
         .next()
         .unwrap_or(&name);
-    words.contains(&last) || name.ends_with("_id") || name.ends_with("id:")
+    words.contains(&last)
 }
 
 /// Whether these are values of something that goes up and down: enough of them, not all the same on each side, and no

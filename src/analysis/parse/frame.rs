@@ -56,6 +56,21 @@ fn without_instance(name: &[u8]) -> &[u8] {
     }
 }
 
+/// What stands in front of a line's own text: the service that compose's prefix names (only `with_prefix`), the runtime's
+/// timestamp with all that follows it, and the text.
+pub fn cut_front(line: &[u8], with_prefix: bool) -> (Option<&[u8]>, Option<&[u8]>, &[u8]) {
+    let (name, start) = if with_prefix {
+        strip_prefix(line)
+    } else {
+        (None, 0)
+    };
+    let text = &line[start..];
+    match runtime_timestamp(text) {
+        Some(length) => (name, Some(text), &text[length..]),
+        None => (name, None, text),
+    }
+}
+
 /// The runtime's timestamp in front of a line, as `docker logs --timestamps` writes it; its length with the space.
 pub fn runtime_timestamp(line: &[u8]) -> Option<usize> {
     if line.len() < 26 || line[4] != b'-' || line[10] != b'T' || line[19] != b'.' {

@@ -200,9 +200,7 @@ pub fn read_head<'a>(object: &Object<'a>, times: &mut TimeReader) -> JsonHead<'a
     let time_value = object.find(TIME_KEYS);
     let at = time_value.and_then(|value| match value {
         Value::Number(number) => time::epoch_ms(number),
-        Value::Text(text) => time::read(text)
-            .and_then(|(written, _)| times.resolve(&written))
-            .or_else(|| time::epoch_ms(text)),
+        Value::Text(text) => times.read_value(text),
         _ => None,
     });
     let level_value = object.find(LEVEL_KEYS);

@@ -56,9 +56,8 @@ impl TimeReader {
             self.day_of(written.millisecond_of_day)
         } else {
             let year = written.year.unwrap_or_else(|| self.year_of(written.month));
-            if written.day > days_in_month(year, written.month) {
-                return None;
-            }
+            let (y, m, d) = (year as i16, written.month as i8, written.day as i8);
+            Date::new(y, m, d).ok()?;
             days_from_civil(i64::from(year), written.month, written.day)
         };
         let local = days * 86_400_000 + written.millisecond_of_day;
@@ -67,6 +66,13 @@ impl TimeReader {
             None => self.offset_at(local)?,
         };
         Some(local - seconds * 1000).filter(|ms| is_instant(*ms))
+    }
+
+    /// The time that the value of a key says: written out, or as a number since 1970.
+    pub fn read_value(&mut self, text: &[u8]) -> Option<i64> {
+        read(text)
+            .and_then(|(written, _)| self.resolve(&written))
+            .or_else(|| epoch_ms(text))
     }
 
     /// The year of a date without one: the reference's, or the one before where that would lie ahead.
@@ -114,15 +120,6 @@ impl TimeReader {
         let offset = i64::from(self.zone.to_zoned(civil).ok()?.offset().seconds());
         self.offset = Some((hour, offset));
         Some(offset)
-    }
-}
-
-fn days_in_month(year: i32, month: u32) -> u32 {
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    match month {
-        2 => 28 + u32::from(is_leap),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
     }
 }
 

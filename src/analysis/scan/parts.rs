@@ -1,7 +1,7 @@
 //! One log read in two parts at once: the later part by a scanner of its own, which is then appended to the first.
 
 use super::record::{self, MAX_ROUTES, MAX_SHAPES, SLOWEST};
-use super::{Example, MAX_STREAMS, RouteTally, Scan, Scanner, ServiceScan, ShapeCount, Stream};
+use super::{Example, RouteTally, Scan, Scanner, ServiceScan, ShapeCount, Stream};
 use crate::analysis::parse::{frame, header};
 use crate::analysis::pattern::structured;
 use crate::domain::comparison::LevelCounts;
@@ -64,16 +64,8 @@ impl Scanner {
     /// The stream of a line, and whether it opens a record whatever stands above it.
     fn opens_record<'a>(&self, line: &'a [u8]) -> (&'a [u8], bool) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let (name, start) = if self.options.prefixes {
-            frame::strip_prefix(line)
-        } else {
-            (None, 0)
-        };
+        let (name, _, text) = frame::cut_front(line, self.options.prefixes);
         let name = name.unwrap_or(b"");
-        let mut text = &line[start..];
-        if let Some(length) = frame::runtime_timestamp(text) {
-            text = &text[length..];
-        }
         let mut colour = Vec::new();
         let text = frame::without_colour(text, &mut colour);
         // A line below a trace may be its end: only a header is sure.
@@ -91,19 +83,14 @@ impl Scanner {
         let lines = self.scan.lines;
         let mut numbers = Vec::new();
         for service in std::mem::take(&mut later.scan.services) {
-            let key = service.name.as_deref().unwrap_or("").as_bytes();
-            let number = match self.by_name.get(key) {
-                Some(number) => *number,
-                None if self.streams.len() >= MAX_STREAMS => 0,
-                None => self.stream(service.name.as_deref().map(str::as_bytes)),
-            };
+            let number = self.stream(service.name.as_deref().map(str::as_bytes));
             numbers.push(number);
             add_service(&mut self.scan, number, service, lines);
         }
         for (id, service) in later.work.take_failed_ids() {
+            let number = numbers.get(service).copied().unwrap_or(0);
             // Records of one request on both sides of the cut are one error.
-            if !self.work.remember_failed(id, service) {
-                let number = numbers.get(service).copied().unwrap_or(0);
+            if !self.work.remember_failed(id, number) {
                 self.scan.services[number].total.uncount_error_record();
             }
         }

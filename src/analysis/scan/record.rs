@@ -10,7 +10,7 @@ use crate::analysis::latency::Histogram;
 use crate::analysis::parse::header::Header;
 use crate::analysis::parse::json::{self, JsonHead, LEVEL_KEYS, Object, TIME_KEYS, Value};
 use crate::analysis::parse::request::RequestFields;
-use crate::analysis::parse::{level, route, time};
+use crate::analysis::parse::{level, route};
 use crate::analysis::pattern::{hash, mask, structured, trace};
 use crate::domain::log::Level;
 
@@ -277,9 +277,7 @@ fn read<'a>(
                 level = level::from_word(pair.value);
             }
             if at.is_none() && is(TIME_KEYS) {
-                at = time::read(pair.value)
-                    .and_then(|(written, _)| options.times.resolve(&written))
-                    .or_else(|| time::epoch_ms(pair.value));
+                at = options.times.read_value(pair.value);
                 if at.is_some() {
                     time = TimeText::Value(pair.value, false);
                 } else {

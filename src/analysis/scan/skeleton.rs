@@ -5,8 +5,6 @@
 //! for both; only the numbers have to be read again.
 
 use crate::analysis::pattern::hash;
-#[cfg(doc)]
-use crate::analysis::pattern::mask::is_word_byte;
 
 /// Lines longer than this have no skeleton.
 const MAX_LENGTH: usize = 1024;
@@ -15,7 +13,7 @@ const ROOM: usize = MAX_LENGTH + 64;
 
 const DIGIT: u8 = 1;
 const LETTER: u8 = 2;
-/// Letters, digits and the punctuation that can stand inside a word ([`is_word_byte`]).
+/// Letters, digits and the punctuation that can stand inside a word ([`is_word_byte`](crate::analysis::pattern::mask::is_word_byte)).
 const WORD: u8 = 4;
 /// Hexadecimal digits and the dash.
 const ID: u8 = 8;

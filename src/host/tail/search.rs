@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use memchr::{memchr, memchr_iter, memrchr};
@@ -27,38 +27,54 @@ pub(super) const SEARCH_BYTES: usize = 512 * 1024;
 /// A message holds at most so many hits.
 const MAX_HITS: usize = 65_536;
 
+/// What to search for in a log file, and where.
+#[derive(Debug, Clone)]
+pub struct FileSearch {
+    /// The file's path when it was opened.
+    pub path: PathBuf,
+    /// Its inode: it is found again after rotation.
+    pub inode: u64,
+    /// What to search for, flags in its text (`(?i)timeout`); `None` for every line.
+    pub pattern: Option<Regex>,
+    /// The bytes to look at, from the start of a line to the end of one.
+    pub range: Range<u64>,
+    /// From the end, so that the newest hits are there at once.
+    pub is_backward: bool,
+}
+
 /// Sends where the lines of a part of a file match an expression, block by block from the start or, `is_backward`,
 /// from the end, whose hits are then there at once. Without an expression lines are only counted. The range begins at
 /// the start of a line; of a line over 1 MiB the part that is kept is searched. Ends early when nobody listens.
 ///
 /// # Errors
 /// The file with that inode is gone or cannot be read, is compressed, or was truncated meanwhile.
-pub async fn search(
-    path: &Path,
-    inode: u64,
-    pattern: Option<Regex>,
-    range: Range<u64>,
-    is_backward: bool,
-    to: mpsc::Sender<FileHits>,
+pub async fn search(search: FileSearch, to: mpsc::Sender<FileHits>) -> Result<(), TailError> {
+    in_place(search, move |file, search| {
+        let pattern = search.pattern.as_ref().map(LinePattern::new);
+        let mut send = |found| to.blocking_send(found).map_err(|_| Closed);
+        Search::new(pattern.as_ref()).run(file, search.range, search.is_backward, &mut send)
+    })
+    .await
+}
+
+/// Reads in the file that is searched, on a thread that may block. That nobody listens any more is no error.
+pub(super) async fn in_place(
+    search: FileSearch,
+    read: impl FnOnce(&File, FileSearch) -> Result<(), ReadEnd> + Send + 'static,
 ) -> Result<(), TailError> {
-    let path = path.to_owned();
     on_blocking_thread(move || {
-        let run = || -> Result<(), ReadEnd> {
-            let file = open_plain(&path, inode)?;
-            let pattern = pattern.as_ref().map(LinePattern::new);
-            let mut send = |found| to.blocking_send(found).map_err(|_| Closed);
-            Search::new(pattern.as_ref()).run(&file, range, is_backward, &mut send)
-        };
-        match run() {
+        let path = search.path.clone();
+        let file = open_plain(&path, search.inode).map_err(ReadEnd::from);
+        match file.and_then(|file| read(&file, search)) {
             Ok(()) | Err(ReadEnd::Closed) => Ok(()),
-            Err(ReadEnd::Io(source)) => Err(TailError::new(path.clone(), source)),
+            Err(ReadEnd::Io(source)) => Err(TailError::new(path, source)),
         }
     })
     .await
 }
 
 /// The file with that inode, which can be read anywhere.
-pub(super) fn open_plain(path: &Path, inode: u64) -> io::Result<File> {
+fn open_plain(path: &Path, inode: u64) -> io::Result<File> {
     let file = open_inode(path, inode)?;
     if is_packed(&file)? {
         let why = "a compressed file cannot be searched in place";
@@ -378,19 +394,25 @@ mod tests {
         std::fs::write(&path, &text).unwrap();
         let inode = std::fs::metadata(&path).unwrap().ino();
         let end = text.len() as u64;
+        let newest = FileSearch {
+            path,
+            inode,
+            pattern: Some(Regex::new("a line").unwrap()),
+            range: 0..end,
+            is_backward: true,
+        };
+        let count = FileSearch {
+            pattern: None,
+            is_backward: false,
+            ..newest.clone()
+        };
         let (to, mut from) = mpsc::channel(1);
-        let pattern = Some(Regex::new("a line").unwrap());
-        let search_path = path.clone();
-        let task =
-            tokio::spawn(
-                async move { search(&search_path, inode, pattern, 0..end, true, to).await },
-            );
+        let task = tokio::spawn(search(newest, to));
         assert_eq!(from.recv().await.unwrap().looked.end, end);
         drop(from);
         task.await.unwrap().unwrap();
         let (to, mut from) = mpsc::channel(1);
-        let index =
-            tokio::spawn(async move { search(&path, inode, None, 0..end, false, to).await });
+        let index = tokio::spawn(search(count, to));
         let mut lines = 0;
         while let Some(part) = from.recv().await {
             lines += part.lines;

@@ -6,16 +6,14 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
 
 use memchr::memchr;
-use regex::bytes::Regex;
 use tokio::sync::mpsc;
 
+use super::TailError;
 use super::lines::{LineSplitter, READ_BYTES, next_line, read_at};
-use super::search::{Part, SEARCH_BYTES, backward, forward, open_plain};
+use super::search::{FileSearch, Part, SEARCH_BYTES, backward, forward, in_place};
 use super::source::{Closed, ReadEnd};
-use super::{TailError, on_blocking_thread};
 use crate::analysis::line_pattern::LinePattern;
 use crate::domain::log::{LogBlock, Passage};
 
@@ -30,31 +28,18 @@ const WHOLE_BYTES: usize = 1024 * 1024;
 ///
 /// # Errors
 /// The file with that inode is gone or cannot be read, is compressed, or was truncated meanwhile.
-pub async fn sift(
-    path: &Path,
-    inode: u64,
-    pattern: Option<Regex>,
-    range: Range<u64>,
-    is_backward: bool,
-    to: mpsc::Sender<Passage>,
-) -> Result<(), TailError> {
-    let path = path.to_owned();
-    on_blocking_thread(move || {
-        let run = || -> Result<(), ReadEnd> {
-            let file = open_plain(&path, inode)?;
-            let sift = Sift {
-                pattern: pattern.as_ref().map(LinePattern::new),
-                block: pattern.as_ref().map_or(WHOLE_BYTES, |_| SEARCH_BYTES),
-                around: AROUND,
-            };
-            sift.run(&file, range, is_backward, &mut |passage| {
-                to.blocking_send(passage).map_err(|_| Closed)
-            })
+pub async fn sift(search: FileSearch, to: mpsc::Sender<Passage>) -> Result<(), TailError> {
+    in_place(search, move |file, search| {
+        let sift = Sift {
+            pattern: search.pattern.as_ref().map(LinePattern::new),
+            block: search
+                .pattern
+                .as_ref()
+                .map_or(WHOLE_BYTES, |_| SEARCH_BYTES),
+            around: AROUND,
         };
-        match run() {
-            Ok(()) | Err(ReadEnd::Closed) => Ok(()),
-            Err(ReadEnd::Io(source)) => Err(TailError::new(path.clone(), source)),
-        }
+        let mut send = |passage| to.blocking_send(passage).map_err(|_| Closed);
+        sift.run(file, search.range, search.is_backward, &mut send)
     })
     .await
 }
@@ -159,6 +144,7 @@ mod tests {
     use std::io::Write;
 
     use proptest::prelude::*;
+    use regex::bytes::Regex;
 
     use super::*;
 

@@ -258,10 +258,7 @@ impl LogsPane {
             true => self.rings.next(key),
             false => self.rings.previous(key),
         });
-        self.rings
-            .unlooked(key, is_forward)
-            .filter(|part| self.can_page(part.beside.source))
-            .filter(|part| !is_forward || part.file.is_some())
+        self.reachable(key, is_forward)
             .filter(|part| match next {
                 None => true,
                 Some(next) if is_forward => part.beside < next,
@@ -270,15 +267,20 @@ impl LogsPane {
             .collect()
     }
 
+    /// Of each source what was not looked at nearest to a line, as far as it can be read: forwards files only.
+    fn reachable(&self, key: Key, is_forward: bool) -> impl Iterator<Item = Unlooked> {
+        self.rings
+            .unlooked(key, is_forward)
+            .filter(|part| self.can_page(part.beside.source))
+            .filter(move |part| !is_forward || part.file.is_some())
+    }
+
     /// Lines beyond which a step would leave out what nobody has looked at: the nearest of each source.
     pub(super) fn edges(&self, key: Key, is_forward: bool) -> Vec<Key> {
         if self.rings.sieve().is_open() {
             return Vec::new();
         }
-        self.rings
-            .unlooked(key, is_forward)
-            .filter(|part| self.can_page(part.beside.source))
-            .filter(|part| !is_forward || part.file.is_some())
+        self.reachable(key, is_forward)
             .map(|part| part.beside)
             .filter(|beside| is_forward || *beside <= key)
             .collect()
