@@ -11,10 +11,13 @@
 )]
 
 mod dice;
+mod grouping;
+mod measured;
 mod pairs;
+mod speed;
 mod stacks;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -28,10 +31,14 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// A table of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
+    /// Groups of labelled logs
+    Grouping,
     /// Deploys that broke something
     Broken,
     /// Deploys that changed nothing
     Unchanged,
+    /// Time and memory
+    Speed,
 }
 
 /// How right and how fast compare is
@@ -50,6 +57,13 @@ struct Options {
     /// Say of each wrong answer what it was
     #[arg(long)]
     explain: bool,
+    /// Labelled logs: a folder for each set, with content.log, raw.log and templates.tsv (number, tab, template of each
+    /// line), as made from github.com/logpai/loghub
+    #[arg(long, value_name = "FOLDER")]
+    loghub: Option<PathBuf>,
+    /// Size of each side where time is measured, in millions of bytes
+    #[arg(long, default_value_t = 500, value_name = "MB")]
+    megabytes: u64,
     /// Leave the logs of every pair in this folder
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
@@ -89,12 +103,63 @@ fn measure(options: &Options) -> Fallible<()> {
         folder: options.keep.as_deref().unwrap_or(folder.path()),
     };
     let is_wanted = |part| options.only.is_empty() || options.only.contains(&part);
+    if is_wanted(Part::Grouping) {
+        grouped(&program, options)?;
+    }
     if is_wanted(Part::Broken) {
         broken(&judge, options)?;
     }
     if is_wanted(Part::Unchanged) {
         unchanged(&judge, options)?;
     }
+    if is_wanted(Part::Speed) {
+        fast(&judge, options)?;
+    }
+    Ok(())
+}
+
+fn grouped(program: &Path, options: &Options) -> Fallible<()> {
+    let Some(root) = &options.loghub else {
+        println!("Groups of labelled logs: not measured, --loghub FOLDER names none\n");
+        return Ok(());
+    };
+    let sets = grouping::measure(program, root)?;
+    println!("Groups of labelled logs (GA: lines in exactly right groups; FGA: F1 over groups)\n");
+    println!("| set | messages: GA | FGA | whole lines: GA | FGA |");
+    println!("|---|---|---|---|---|");
+    let mean = |number: fn(&grouping::Set) -> f64| {
+        sets.iter().map(number).sum::<f64>() / sets.len() as f64
+    };
+    for set in &sets {
+        let (content, raw) = (set.content, set.raw);
+        println!(
+            "| {} | {:.3} | {:.3} | {:.3} | {:.3} |",
+            set.name, content.lines, content.groups, raw.lines, raw.groups
+        );
+    }
+    println!(
+        "| mean | {:.3} | {:.3} | {:.3} | {:.3} |\n",
+        mean(|s| s.content.lines),
+        mean(|s| s.content.groups),
+        mean(|s| s.raw.lines),
+        mean(|s| s.raw.groups)
+    );
+    Ok(())
+}
+
+fn fast(judge: &Judge<'_>, options: &Options) -> Fallible<()> {
+    let rows = speed::measure(judge.program, judge.folder, options.megabytes)?;
+    println!("Time and memory, medians of three\n");
+    println!("| work | wall | CPU | memory |");
+    println!("|---|---|---|---|");
+    for speed::Row { work, measured } in rows {
+        let wall = measured.wall.as_secs_f64();
+        println!(
+            "| {work} | {wall:.2} s | {:.2} s | {:.0} MB |",
+            measured.cpu, measured.memory
+        );
+    }
+    println!();
     Ok(())
 }
 
