@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod checkpoint;
+mod code;
 pub mod compare;
 pub mod error;
 pub mod errors;

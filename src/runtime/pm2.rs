@@ -3,8 +3,9 @@
 //! Each user has a daemon of its own. It is asked over its sockets (`amp`), which takes a millisecond; the `pm2`
 //! command takes half a second and starts a daemon where none runs, so that an outage would read as "no
 //! applications". What PM2 knows of an application includes its whole environment, so only named fields are ever
-//! read (`list`). This module only asks.
+//! read (`list`). This module only asks; what changes an application are the commands of a plan, made of [`Tool`].
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::domain::pm2::Pm2App;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service, Unreachable};
 use crate::domain::signal::Saturation;
@@ -22,11 +24,13 @@ mod amp;
 mod bus;
 mod cli;
 mod daemon;
+pub mod ecosystem;
 mod list;
 mod logs;
 mod service;
 mod socket;
 
+pub use cli::{Tool, ToolError};
 pub use logs::{positions, read_logs};
 
 use bus::{Bus, BusEvent};
@@ -91,7 +95,7 @@ pub async fn saturation(service: &Service) -> Result<Saturation, RuntimeError> {
         .await
         .map_err(|error| RuntimeError::failed(format!("cannot measure {}", service.id), error))?;
     let running: Vec<(u32, Option<u64>)> = service::by_name(&list)
-        .remove(&origin.name)
+        .remove(&origin.app.name)
         .unwrap_or_default()
         .iter()
         .filter_map(|p| Some((p.pid()?, p.memory_limit())))
@@ -125,10 +129,50 @@ pub async fn saturation(service: &Service) -> Result<Saturation, RuntimeError> {
     })
 }
 
+/// How PM2 runs a service; `None` where it does not.
+pub fn app(service: &Service) -> Option<Pm2App> {
+    Origin::of(service).map(|origin| origin.app)
+}
+
+/// The `pm2` command for an application's daemon.
+///
+/// # Errors
+/// The daemon is another user's, or no `pm2` was found.
+pub fn tool(app: &Pm2App) -> Result<Tool, RuntimeError> {
+    Tool::find(&app.home).map_err(|error| {
+        let fix = match &error {
+            ToolError::OtherUser { .. } => format!("sudo -u {} lastgood …", app.user),
+            ToolError::Home { .. } => format!("run lastgood as {} or as root", app.user),
+            ToolError::NotFound => "npm install -g pm2, or put its folder into PATH".to_owned(),
+        };
+        RuntimeError::Unreachable {
+            error: SafeText::from_error(&error),
+            fix: SafeText::from_text(&fix),
+            is_absent: false,
+        }
+    })
+}
+
+/// The applications that `pm2 resurrect` would start; `None` where nothing was ever saved.
+///
+/// # Errors
+/// The list cannot be read.
+pub fn saved_names(app: &Pm2App) -> Result<Option<BTreeSet<String>>, RuntimeError> {
+    daemon::saved_names(&app.home).map_err(|error| {
+        let what = format!("cannot read {}", app.home.join("dump.pm2").display());
+        RuntimeError::failed(what, error)
+    })
+}
+
+/// Whether a process lives, whatever its daemon says: one that hangs still shows the last it knew.
+pub fn is_alive(pid: u32) -> bool {
+    process::look(pid).is_some()
+}
+
 fn daemon_of(service: &Service) -> Result<(Daemon, Origin), RuntimeError> {
     let origin =
         Origin::of(service).ok_or_else(|| RuntimeError::NotFound(service.id.to_string()))?;
-    Ok((Daemon::new(&origin.home, ""), origin))
+    Ok((Daemon::new(&origin.app.home, ""), origin))
 }
 
 /// Sends a signal for each change of a process, and one after each loss and each return of a daemon, since what
