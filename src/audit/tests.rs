@@ -6,7 +6,7 @@ use crate::domain::operation::{Operation, Risk};
 fn plan() -> Plan {
     Plan {
         operation: Operation::Restart {
-            services: vec![ServiceId::local("shop", "backend")],
+            services: vec![ServiceId::local("shop", "backend")], reload: false,
         },
         host: HostName::local(),
         risk: Risk::Disruptive,

@@ -21,6 +21,9 @@ pub enum Operation {
     Restart {
         /// The services, in this order.
         services: Vec<ServiceId>,
+        /// One instance after the other, so that the service goes on answering. Only PM2 can.
+        #[serde(default)]
+        reload: bool,
     },
     /// Stop the service.
     Stop {
@@ -269,6 +272,11 @@ pub enum FingerprintSubject {
         /// The service.
         service: ServiceId,
     },
+    /// The code that a service of PM2 runs: where a release link leads, the commit of a checkout, the script.
+    Code {
+        /// The service.
+        service: ServiceId,
+    },
     /// The SHA-256 of a file; `absent` where there is none.
     File {
         /// Its host.
@@ -370,6 +378,7 @@ mod tests {
         Plan {
             operation: Operation::Restart {
                 services: vec![ServiceId::local("shop", "backend")],
+                reload: false,
             },
             host: HostName::local(),
             risk: Risk::Disruptive,

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use jiff::Zoned;
 
 use super::operation::{find_service, unsupported};
-use super::restart::{BUDGET_MS, Change, exec_step, from_line, is_as_planned, verify_step};
+use super::restart::{BUDGET_MS, Change, STABLE_MS, exec_step, from_line, is_as_planned, verify_step};
 use super::services::discover;
 use super::{Context, ErrorKind, OpsError};
 use crate::domain::checkpoint::{Checkpoint, SavedService};
@@ -85,7 +85,7 @@ pub(super) async fn plan(
         }
     }
     let wanted = Some(target.identity.clone());
-    steps.push(verify_step(ctx, service, wanted, true));
+    steps.push(verify_step(ctx, service, wanted, Some(STABLE_MS)));
     let failing = service.release.to_string();
     Ok(Plan {
         operation: operation.clone(),
