@@ -6,7 +6,8 @@ use crate::domain::operation::{Operation, Risk};
 fn plan() -> Plan {
     Plan {
         operation: Operation::Restart {
-            services: vec![ServiceId::local("shop", "backend")], reload: false,
+            services: vec![ServiceId::local("shop", "backend")],
+            reload: false,
         },
         host: HostName::local(),
         risk: Risk::Disruptive,

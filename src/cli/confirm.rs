@@ -307,7 +307,8 @@ mod tests {
         let service = ServiceId::local("shop", "backend");
         Plan {
             operation: Operation::Restart {
-                services: vec![service.clone()], reload: false,
+                services: vec![service.clone()],
+                reload: false,
             },
             host: HostName::local(),
             risk,

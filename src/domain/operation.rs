@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::host::HostName;
+use super::pm2::Pm2App;
 use super::safe_text::SafeText;
 use super::service::ServiceId;
 
@@ -276,6 +277,8 @@ pub enum FingerprintSubject {
     Code {
         /// The service.
         service: ServiceId,
+        /// How PM2 ran it: where its code is looked for.
+        app: Box<Pm2App>,
     },
     /// The SHA-256 of a file; `absent` where there is none.
     File {

@@ -70,7 +70,9 @@ impl fmt::Display for Pm2Run {
             self.max_restarts, self.min_uptime_ms
         )?;
         match self.memory_limit_bytes {
-            Some(bytes) if bytes % (1 << 20) == 0 => write!(f, ", memory limit {} MiB", bytes >> 20),
+            Some(bytes) if bytes % (1 << 20) == 0 => {
+                write!(f, ", memory limit {} MiB", bytes >> 20)
+            }
             Some(bytes) => write!(f, ", memory limit {bytes} bytes"),
             None => Ok(()),
         }
@@ -225,7 +227,10 @@ pub(crate) mod tests {
             good.identity(),
             "/srv/shop/api.js, max_restarts 3, min_uptime 30000 ms"
         );
-        assert_ne!(good.identity(), app([run("/srv/shop/api.js", 15)]).identity());
+        assert_ne!(
+            good.identity(),
+            app([run("/srv/shop/api.js", 15)]).identity()
+        );
         let limited = Pm2Run {
             version: Some("1.4.2".into()),
             memory_limit_bytes: Some(200 << 20),

@@ -11,8 +11,8 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::input::Input;
 use super::code;
+use super::input::Input;
 use super::patterns::PatternReport;
 use super::{Access, Context, ErrorKind, OpsError};
 use crate::domain::checkpoint::{

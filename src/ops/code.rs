@@ -34,11 +34,7 @@ const NOT_IN_GIT: i32 = 3;
 ///
 /// # Errors
 /// The session does not know the host.
-pub(super) async fn look(
-    ctx: &Context,
-    id: &ServiceId,
-    app: &Pm2App,
-) -> Result<Pm2Code, OpsError> {
+pub(super) async fn look(ctx: &Context, id: &ServiceId, app: &Pm2App) -> Result<Pm2Code, OpsError> {
     let host = host_of(ctx, id)?;
     let script = app.script();
     let folder = folder_of(app);
@@ -102,7 +98,10 @@ async fn git(
     match host.query(&command).await {
         Ok(output) if output.is_success() => match parse(&output.stdout) {
             Some(checkout) => (Some(checkout), None),
-            None => (None, Some(SafeText::from_text("git: an answer that cannot be read"))),
+            None => (
+                None,
+                Some(SafeText::from_text("git: an answer that cannot be read")),
+            ),
         },
         Ok(output) if output.code == Some(NOT_IN_GIT) => (None, None),
         Ok(output) => {
@@ -168,7 +167,11 @@ mod tests {
         assert_eq!(checkout.branch.as_deref(), Some("main"));
         assert_eq!(checkout.commit.len(), 40);
         assert!(checkout.changed.is_empty(), "{checkout:?}");
-        sh(&dir, "echo 2 > 'two words'; git mv api.js moved.js; git checkout -q --detach").await;
+        sh(
+            &dir,
+            "echo 2 > 'two words'; git mv api.js moved.js; git checkout -q --detach",
+        )
+        .await;
         let moved = dir.join("moved.js");
         let (checkout, _) = git(&Host::Local, &dir, Some(&moved)).await;
         let checkout = checkout.unwrap();
@@ -180,7 +183,10 @@ mod tests {
         );
         // What the checkout does not hold it does not bring back.
         let untracked = dir.join("untracked.js");
-        assert_eq!(git(&Host::Local, &dir, Some(&untracked)).await, (None, None));
+        assert_eq!(
+            git(&Host::Local, &dir, Some(&untracked)).await,
+            (None, None)
+        );
     }
 
     #[test]

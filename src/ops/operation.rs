@@ -18,8 +18,8 @@ use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
 
 pub(crate) use fingerprint::{ABSENT, instances, look_at};
 pub(crate) use run::describe;
-pub(crate) use verify::{identity, shown};
 pub(crate) use step::{DOCKER_VARIABLES, container_limit_ms, split_reference};
+pub(crate) use verify::{identity, shown};
 
 /// How long a runbook's command may take.
 const COMMAND_LIMIT_MS: u64 = 300_000;

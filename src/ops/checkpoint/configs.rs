@@ -83,7 +83,10 @@ async fn wanted(ctx: &Context, host: &Host, service: &Service) -> BTreeMap<PathB
     }
     if let Some(app) = pm2::app(service) {
         let beside = ECOSYSTEM_FILES.iter().chain(PACKAGE_FILES);
-        let beside = app.cwd.iter().flat_map(|cwd| beside.clone().map(|name| cwd.join(name)));
+        let beside = app
+            .cwd
+            .iter()
+            .flat_map(|cwd| beside.clone().map(|name| cwd.join(name)));
         let lists = SAVED_LISTS.iter().map(|name| app.home.join(name));
         files.extend(beside.chain(lists).map(|path| (path, false)));
     }

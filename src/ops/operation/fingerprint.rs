@@ -40,13 +40,8 @@ pub(crate) async fn look_at(
                 },
             }
         }
-        FingerprintSubject::Code { service } => {
-            let inventory = discover(ctx).await;
-            let app = inventory.find(service).and_then(pm2::app);
-            match app {
-                Some(app) => Ok(code::look(ctx, service, &app).await?.to_string()),
-                None => Ok(ABSENT.to_owned()),
-            }
+        FingerprintSubject::Code { service, app } => {
+            Ok(code::look(ctx, service, app).await?.to_string())
         }
         FingerprintSubject::File { host, path } => file(ctx, host, path).await,
         FingerprintSubject::Image { host, reference } => {
@@ -119,7 +114,7 @@ pub(super) async fn check(ctx: &Context, fingerprint: &Fingerprint) -> Result<()
     }
     let what = match &fingerprint.subject {
         FingerprintSubject::Instances { service } => format!("the instances of {service}"),
-        FingerprintSubject::Code { service } => format!("the code of {service}"),
+        FingerprintSubject::Code { service, .. } => format!("the code of {service}"),
         FingerprintSubject::File { path, .. } => path.display().to_string(),
         FingerprintSubject::Image { reference, .. } => format!("the image {reference}"),
     };

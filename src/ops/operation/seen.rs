@@ -9,7 +9,11 @@ use crate::ops::services::discover;
 
 /// The services of the plan as they are, without those that are gone; `None` where they cannot be looked at. What runs
 /// under one supervisor (`before` says which) is not hidden by another that is away.
-pub(super) async fn look(ctx: &Context, plan: &Plan, before: Option<&Vec<Service>>) -> Option<Vec<Service>> {
+pub(super) async fn look(
+    ctx: &Context,
+    plan: &Plan,
+    before: Option<&Vec<Service>>,
+) -> Option<Vec<Service>> {
     if plan.services.is_empty() {
         return Some(Vec::new());
     }

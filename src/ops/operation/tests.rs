@@ -557,7 +557,8 @@ async fn a_command_of_a_runbook_is_judged_by_its_exit_code() {
 async fn an_unknown_service_has_no_plan() {
     let shop = Shop::new(Access::Full);
     let operation = Operation::Restart {
-        services: vec![ServiceId::local("exec", "lastgood-no-such")], reload: false,
+        services: vec![ServiceId::local("exec", "lastgood-no-such")],
+        reload: false,
     };
     assert!(plan(&shop.ctx, &operation).await.is_err());
     assert_eq!(ContainerAction::Restart.as_str(), "restart");

@@ -140,19 +140,34 @@ mod tests {
         if !has_node() {
             return;
         }
-        let error = read("ecosystem.config.js", "module.exports = {").await.unwrap_err();
+        let error = read("ecosystem.config.js", "module.exports = {")
+            .await
+            .unwrap_err();
         assert!(error.contains("SyntaxError: "), "{error}");
-        let error = read("ecosystem.config.js", "require('no-such')").await.unwrap_err();
+        let error = read("ecosystem.config.js", "require('no-such')")
+            .await
+            .unwrap_err();
         assert!(error.contains("Cannot find module"), "{error}");
     }
 
     #[test]
     fn ecosystem_files_are_known_by_their_names() {
-        for name in ["ecosystem.config.js", "api.config.cjs", "pm2.json", "ecosystem.json"] {
-            assert!(is_ecosystem_file(Path::new("/srv").join(name).as_path()), "{name}");
+        for name in [
+            "ecosystem.config.js",
+            "api.config.cjs",
+            "pm2.json",
+            "ecosystem.json",
+        ] {
+            assert!(
+                is_ecosystem_file(Path::new("/srv").join(name).as_path()),
+                "{name}"
+            );
         }
         for name in ["package.json", "nginx.conf", ".env", "config.js"] {
-            assert!(!is_ecosystem_file(Path::new("/srv").join(name).as_path()), "{name}");
+            assert!(
+                !is_ecosystem_file(Path::new("/srv").join(name).as_path()),
+                "{name}"
+            );
         }
     }
 }

@@ -1,0 +1,429 @@
+//! The steps for an application under PM2: its code, its files, then `delete` and `start` from its ecosystem file.
+//!
+//! `restart` and `reload` keep the old script path and variables that the file no longer has; only a delete and a
+//! start in a clean environment apply all of it. Between the two the application is gone, so everything that the
+//! start needs is proved before: the saved ecosystem file is read as PM2 will read it, and has to declare the
+//! application with the script that the checkpoint ran.
+
+mod code;
+
+use std::path::Path;
+
+use super::{Target, Wish, files};
+use crate::domain::checkpoint::{Checkpoint, SavedFile, SavedService};
+use crate::domain::operation::{Fingerprint, FingerprintSubject, Step, StepWork};
+use crate::domain::pm2::{ECOSYSTEM_FILES, Pm2App, SavedPm2};
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Inventory, Service};
+use crate::ops::restart::is_as_planned;
+use crate::ops::restart::pm2::{app, command, limit_ms, stable_ms, tool};
+use crate::ops::secrets::in_folder;
+use crate::ops::services::{failed, host_of};
+use crate::ops::{Context, ErrorKind, OpsError};
+use crate::runtime::pm2::ecosystem::{Declared, declared, is_ecosystem_file};
+use crate::runtime::pm2::{self, Tool};
+use crate::store::checkpoint::config_place;
+
+/// Starts the application anew after what a failed start may have left of it.
+const START_AGAIN: &str = r#""$1" delete "$3" >/dev/null 2>&1; exec "$1" start "$2" --only "$3""#;
+const SAVE_LIMIT_MS: u64 = 30_000;
+
+/// What a rollback of an application is made of.
+pub(super) struct Parts {
+    /// The steps between saving the logs and the proof.
+    pub(super) steps: Vec<Step>,
+    /// What comes after the proof.
+    pub(super) after: Option<Step>,
+    /// What to know, the code first.
+    pub(super) notes: Vec<SafeText>,
+    /// What happens if a step fails.
+    pub(super) on_failure: String,
+    /// How long it must run without a restart, in milliseconds.
+    pub(super) stable_ms: u64,
+    /// How long it may take besides the rest, in milliseconds.
+    pub(super) extra_ms: u64,
+}
+
+/// Plans it.
+///
+/// # Errors
+/// An image was asked for; the checkpoint holds no ecosystem file that declares what it ran; the code cannot be brought
+/// back; `pm2` cannot be called for this daemon.
+pub(super) async fn parts(
+    ctx: &Context,
+    inventory: &Inventory,
+    service: &Service,
+    target: &Target,
+    wish: &Wish<'_>,
+) -> Result<Parts, OpsError> {
+    let Some((checkpoint, saved, pm2)) = recorded(target) else {
+        return Err(OpsError::new(
+            ErrorKind::Usage,
+            format!(
+                "{} runs under PM2: it has no image to go back to, but checkpoints",
+                service.id
+            ),
+        ));
+    };
+    let running = app(service)?;
+    check_name(service, &running)?;
+    let tool = tool(service, &running)?;
+    let ecosystem = find_ecosystem(ctx, service, &tool, checkpoint, saved, pm2).await?;
+    let code = code::plan(ctx, service, checkpoint, saved, pm2, wish.configs_only).await?;
+    if code.steps.is_empty() {
+        script_is_there(ctx, service, &pm2.app).await?;
+    }
+    let brings_code = !code.steps.is_empty();
+    let moved = SavedService {
+        files: code.files,
+        ..saved.clone()
+    };
+    let put_back = files::put_back(ctx, service, checkpoint, &moved).await?;
+
+    let again = start_again(ctx, service, &tool, &running, &ecosystem.path).await;
+    let on_failure = match &again {
+        Some(_) => format!(
+            "what was done is taken back, the newest first, and {} is started again",
+            service.release
+        ),
+        None => format!(
+            "what was done is taken back; what runs now is not what {} would start, so that after a failed start {} is gone from PM2",
+            ecosystem.path.display(),
+            running.name
+        ),
+    };
+    let mut delete = command(&running, &tool, "delete", &running.ids);
+    delete.undo.clone_from(&again);
+    delete.fingerprints = vec![is_as_planned(service)];
+    if !brings_code {
+        delete.fingerprints.extend(code.fingerprints);
+        delete
+            .fingerprints
+            .extend(untouched(service, ecosystem, &put_back.steps));
+    }
+    let mut start = start(service, checkpoint, &tool, &running, &ecosystem.path);
+    start.undo = again;
+
+    let mut steps = code.steps;
+    steps.extend(put_back.steps);
+    steps.extend([delete, start]);
+    let mut notes = code.notes;
+    notes.extend(put_back.notes);
+    notes.push(SafeText::from_text(&format!(
+        "{} starts with what {} and the files it reads say: variables of the shell that once started it are not brought back",
+        running.name,
+        ecosystem.path.display()
+    )));
+    let after = save(inventory, &running, &tool, &mut notes);
+    let stable_ms = stable_ms(&pm2.app);
+    Ok(Parts {
+        steps,
+        after,
+        notes,
+        on_failure,
+        stable_ms,
+        extra_ms: code.extra_ms + stable_ms,
+    })
+}
+
+fn recorded(target: &Target) -> Option<(&Checkpoint, &SavedService, &SavedPm2)> {
+    let (checkpoint, saved) = target.saved.as_ref()?;
+    Some((checkpoint, saved, saved.pm2.as_ref()?))
+}
+
+/// `--only` takes a list of names, and `delete` takes a number, a regular expression and `all`.
+fn check_name(service: &Service, app: &Pm2App) -> Result<(), OpsError> {
+    let name = app.name.as_str();
+    let is_plain = name != "all"
+        && !name.starts_with(['/', '-'])
+        && !name.contains([',', ' '])
+        && name.parse::<f64>().is_err();
+    if is_plain {
+        return Ok(());
+    }
+    Err(OpsError::new(
+        ErrorKind::Refused,
+        format!(
+            "{} cannot be started alone: PM2 takes the name {name:?} for something else",
+            service.id
+        ),
+    )
+    .fix("give it a name of letters and dashes in its ecosystem file"))
+}
+
+/// The saved ecosystem file that declares the application with the script that the checkpoint ran.
+///
+/// # Errors
+/// There is none; with what each file says instead.
+async fn find_ecosystem<'a>(
+    ctx: &Context,
+    service: &Service,
+    tool: &Tool,
+    checkpoint: &Checkpoint,
+    saved: &'a SavedService,
+    pm2: &SavedPm2,
+) -> Result<&'a SavedFile, OpsError> {
+    let host = host_of(ctx, &service.id)?;
+    let mut reasons = String::new();
+    for file in candidates(ctx, service, saved, &pm2.app) {
+        let place = file.path.display();
+        let source = checkpoint.path.join(&file.file);
+        let reason = match declared(host, tool, &source, &file.path).await {
+            Err(error) => SafeText::from_error(&error).to_string(),
+            Ok(apps) => match apps.iter().find(|found| found.name == pm2.app.name) {
+                None => format!("{place} does not declare {}", pm2.app.name),
+                Some(found) if pm2.app.script() == Some(&found.script) => return Ok(file),
+                Some(found) => format!(
+                    "{place} starts {}, and the checkpoint ran {}",
+                    found.script.display(),
+                    pm2.app.identity()
+                ),
+            },
+        };
+        reasons.push_str(&reason);
+        reasons.push('\n');
+    }
+    let text = if reasons.is_empty() {
+        format!(
+            "checkpoint {} holds no ecosystem file of {}: PM2 cannot start it again as it was",
+            checkpoint.id, service.id
+        )
+    } else {
+        format!(
+            "no ecosystem file of checkpoint {} starts what {} ran",
+            checkpoint.id, service.id
+        )
+    };
+    Err(OpsError::new(ErrorKind::No, text)
+        .lines(&reasons)
+        .fix(format!(
+            "name the file for the next checkpoint: [services.\"{}\"] config_files = [\"/path/ecosystem.config.js\"]",
+            service.id
+        )))
+}
+
+/// The saved files that may be it: the configured ones first, then those beside the application.
+fn candidates<'a>(
+    ctx: &Context,
+    service: &Service,
+    saved: &'a SavedService,
+    app: &Pm2App,
+) -> Vec<&'a SavedFile> {
+    let cwd = app.cwd.as_deref();
+    let configured = ctx.config.service(&service.id).config_files;
+    let configured = configured.iter().map(|path| in_folder(cwd, path));
+    let beside = ECOSYSTEM_FILES
+        .iter()
+        .filter_map(|name| Some(cwd?.join(name)));
+    let mut found: Vec<&SavedFile> = Vec::new();
+    for path in configured
+        .filter(|path| is_ecosystem_file(path))
+        .chain(beside)
+    {
+        let file = saved.files.iter().find(|file| file.path == path);
+        found.extend(file.filter(|file| !found.contains(file)));
+    }
+    found
+}
+
+/// Without a step that brings the code, the script has to be there already.
+async fn script_is_there(ctx: &Context, service: &Service, app: &Pm2App) -> Result<(), OpsError> {
+    let Some(script) = app.script() else {
+        return Ok(());
+    };
+    let found = host_of(ctx, &service.id)?.stat(script).await;
+    if found.is_ok_and(|found| found.is_some()) {
+        return Ok(());
+    }
+    Err(OpsError::new(
+        ErrorKind::No,
+        format!(
+            "{} cannot be started: its script {} is gone",
+            service.id,
+            script.display()
+        ),
+    ))
+}
+
+/// The ecosystem file where no step writes it: if it changes, the plan was made for something else.
+fn untouched(service: &Service, ecosystem: &SavedFile, steps: &[Step]) -> Option<Fingerprint> {
+    let is_written = steps.iter().any(
+        |step| matches!(&step.work, StepWork::WriteFile { path, .. } if *path == ecosystem.path),
+    );
+    (!is_written).then(|| Fingerprint {
+        subject: FingerprintSubject::File {
+            host: service.id.host.clone(),
+            path: ecosystem.path.clone(),
+        },
+        value: ecosystem.sha256.clone(),
+    })
+}
+
+fn start(
+    service: &Service,
+    checkpoint: &Checkpoint,
+    tool: &Tool,
+    app: &Pm2App,
+    place: &Path,
+) -> Step {
+    let file = place.display().to_string();
+    let argv = [&tool.program, "start", &file, "--only", &app.name].map(str::to_owned);
+    let words = shell_words::join(&argv);
+    // Relative folders in the file are taken from where the command runs.
+    let folder = place.parent().map(Path::to_owned);
+    let saved = checkpoint
+        .path
+        .join(config_place(&service.id.relative_path(), Path::new("")));
+    Step {
+        text: SafeText::from_text(&format!("{words}  in a clean environment")),
+        manual: Some(SafeText::from_text(&by_hand(
+            &words,
+            folder.as_deref(),
+            tool,
+            &saved,
+        ))),
+        work: StepWork::Command {
+            argv: argv.to_vec(),
+            cwd: folder,
+            env: tool.variables.clone(),
+        },
+        undo: None,
+        fingerprints: Vec::new(),
+        timeout_ms: limit_ms(app),
+        may_fail: false,
+    }
+}
+
+/// The line that starts it, with nothing of the shell in which it is typed, and where the files are that it needs.
+fn by_hand(words: &str, folder: Option<&Path>, tool: &Tool, saved: &Path) -> String {
+    let mut line = String::new();
+    if let Some(folder) = folder {
+        line = format!("cd {} && ", shell_words::quote(&folder.to_string_lossy()));
+    }
+    line.push_str(r#"env -i HOME="$HOME" USER="$USER" "#);
+    if !tool.variables.contains_key("PATH") {
+        line.push_str(r#"PATH="$PATH" "#);
+    }
+    for (name, value) in &tool.variables {
+        line.push_str(&format!("{name}={} ", shell_words::quote(value)));
+    }
+    format!(
+        "{line}{words}  # its files as they were: {}",
+        saved.display()
+    )
+}
+
+/// What starts again what runs now, once the files are as they are now; `None` where the present ecosystem file
+/// would start something else.
+async fn start_again(
+    ctx: &Context,
+    service: &Service,
+    tool: &Tool,
+    running: &Pm2App,
+    place: &Path,
+) -> Option<StepWork> {
+    let host = host_of(ctx, &service.id).ok()?;
+    let apps = declared(host, tool, place, place).await.ok()?;
+    let is_it =
+        |found: &Declared| found.name == running.name && running.script() == Some(&found.script);
+    if !apps.iter().any(is_it) {
+        return None;
+    }
+    let file = place.display().to_string();
+    let words = [
+        "sh",
+        "-c",
+        START_AGAIN,
+        "sh",
+        &tool.program,
+        &file,
+        &running.name,
+    ];
+    Some(StepWork::Command {
+        argv: words.map(str::to_owned).to_vec(),
+        cwd: place.parent().map(Path::to_owned),
+        env: tool.variables.clone(),
+    })
+}
+
+/// `pm2 save`, so that the next boot starts what was proved. Not where nobody ever saved, nor where that would forget
+/// applications which the list has and PM2 does not run now.
+fn save(
+    inventory: &Inventory,
+    running: &Pm2App,
+    tool: &Tool,
+    notes: &mut Vec<SafeText>,
+) -> Option<Step> {
+    let listed = match pm2::saved_names(running) {
+        Ok(listed) => listed?,
+        Err(error) => {
+            let error = failed("pm2 save is left out", error).to_safe_text();
+            notes.push(error);
+            return None;
+        }
+    };
+    let known: Vec<String> = inventory
+        .services
+        .iter()
+        .filter_map(pm2::app)
+        .filter(|app| app.home == running.home)
+        .map(|app| app.name)
+        .collect();
+    let lost: Vec<&str> = listed
+        .iter()
+        .filter(|name| !known.contains(name))
+        .map(String::as_str)
+        .collect();
+    if !lost.is_empty() {
+        notes.push(SafeText::from_text(&format!(
+            "pm2 save is left out: it would forget {}, which dump.pm2 lists and PM2 does not run; until it is done a reboot starts what dump.pm2 says of {}",
+            lost.join(", "),
+            running.name
+        )));
+        return None;
+    }
+    let mut step = command(running, tool, "save", &[]);
+    step.text = SafeText::from_text("pm2 save: a reboot starts what was proved");
+    step.timeout_ms = SAVE_LIMIT_MS;
+    step.may_fail = true;
+    Some(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tool(variables: &[(&str, &str)]) -> Tool {
+        Tool {
+            program: "pm2".into(),
+            variables: variables
+                .iter()
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn the_start_by_hand_is_clean_and_says_where_the_files_are() {
+        let words = "pm2 start /srv/my shop/ecosystem.config.js --only api";
+        let line = |tool: &Tool| {
+            by_hand(
+                words,
+                Some(Path::new("/srv/my shop")),
+                tool,
+                Path::new("/state/configs/pm2/api"),
+            )
+        };
+        assert_eq!(
+            line(&tool(&[("PM2_HOME", "/root/.pm2")])),
+            "cd '/srv/my shop' && env -i HOME=\"$HOME\" USER=\"$USER\" PATH=\"$PATH\" PM2_HOME=/root/.pm2 \
+             pm2 start /srv/my shop/ecosystem.config.js --only api  # its files as they were: /state/configs/pm2/api"
+        );
+        let own_node = line(&tool(&[("PATH", "/bin:/nvm/bin"), ("PM2_HOME", "/h")]));
+        assert!(
+            own_node.contains("PATH=/bin:/nvm/bin PM2_HOME=/h"),
+            "{own_node}"
+        );
+        assert!(!own_node.contains("$PATH"), "{own_node}");
+    }
+}
