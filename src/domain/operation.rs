@@ -194,6 +194,10 @@ pub enum StepWork {
         identity: Option<String>,
         /// Whether it must run (or, after a stop, must not).
         running: bool,
+        /// Processes that ran before and must not be among its instances any more: `pm2 reload` of two instances
+        /// reloads one and says 0.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        replaced: Vec<String>,
         /// How long it must run without a restart.
         stable_ms: u64,
         /// How many good answers of each probe in a row are needed.

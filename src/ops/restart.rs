@@ -278,7 +278,16 @@ fn proof(ctx: &Context, service: &Service, action: ContainerAction) -> Step {
     };
     let stable_ms = runtime::pm2::app(service).map_or(STABLE_MS, |app| pm2::stable_ms(&app));
     let stable_ms = (action != ContainerAction::Stop).then_some(stable_ms);
-    verify_step(ctx, service, identity, stable_ms)
+    let mut step = verify_step(ctx, service, identity, stable_ms);
+    if let StepWork::Verify { replaced, .. } = &mut step.work
+        && service.runtime == Runtime::Pm2
+        && action == ContainerAction::Restart
+    {
+        *replaced = service.instances.iter().map(|i| i.id.clone()).collect();
+        // What PM2 shows for a process that does not run.
+        replaced.retain(|id| id != "0");
+    }
+    step
 }
 
 /// The last step of a plan: look until it is proved. `stable_ms` is how long it must run without a restart; `None`
@@ -314,6 +323,7 @@ pub(crate) fn verify_step(
             service: id.clone(),
             identity,
             running: stable_ms.is_some(),
+            replaced: Vec::new(),
             stable_ms: stable_ms.unwrap_or_default(),
             probes: stable_ms.map_or(0, |_| PROBES),
             timeout_ms,

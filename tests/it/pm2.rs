@@ -378,10 +378,6 @@ fn a_checkpoint_holds_the_log_and_is_compared_with_the_next_release() {
     let whole = compared.to_string() + &created.to_string();
     assert!(!whole.contains("hunter2"), "{whole}");
     assert_no_file_holds(&sandbox.state(), "hunter2");
-    sandbox
-        .run(&["restart", &app, "--yes"])
-        .exits(5)
-        .says(&["pm2"]);
     assert!(unique("shop") == app, "named for the clean-up");
 }
 

@@ -100,6 +100,7 @@ impl Shop {
         Plan {
             operation: Operation::Restart {
                 services: self.services(),
+                reload: false,
             },
             host: HostName::local(),
             risk: Risk::Disruptive,
@@ -142,6 +143,7 @@ fn verify_quickly(id: &ServiceId, identity: Option<&str>) -> Step {
             service: id.clone(),
             identity: identity.map(str::to_owned),
             running: true,
+            replaced: Vec::new(),
             stable_ms: 0,
             probes: 0,
             timeout_ms: 1,

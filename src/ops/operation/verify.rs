@@ -27,6 +27,7 @@ struct Wanted<'a> {
     service: &'a ServiceId,
     identity: Option<&'a str>,
     is_running: bool,
+    replaced: &'a [String],
     stable: Duration,
     probes: u32,
     limit: Duration,
@@ -45,6 +46,7 @@ pub(super) async fn verify(
         service,
         identity,
         running,
+        replaced,
         stable_ms,
         probes,
         timeout_ms,
@@ -56,6 +58,7 @@ pub(super) async fn verify(
         service,
         identity: identity.as_deref(),
         is_running: *running,
+        replaced,
         stable: Duration::from_millis(*stable_ms),
         probes: *probes,
         limit: Duration::from_millis(*timeout_ms),
@@ -217,6 +220,13 @@ impl Wanted<'_> {
                 n => format!(", restarted {n} times"),
             };
             return Err(format!("it is {}{exit}{again}", found.state.as_str()));
+        }
+        if let Some(old) = found
+            .instances
+            .iter()
+            .find(|i| self.replaced.contains(&i.id))
+        {
+            return Err(format!("{} still is the process {}", old.name, old.id));
         }
         // A daemon that hangs shows the last it knew.
         let is_dead = |i: &&Instance| i.id.parse().is_ok_and(|pid| !pm2::is_alive(pid));

@@ -1,6 +1,7 @@
-//! The steps for an application under PM2: one `pm2` command for its instances, by their numbers.
+//! The steps for an application under PM2: `pm2` commands for its instances, by their numbers.
 //!
-//! By name PM2 would take a namespace, a regular expression, `all`, or another application whose number that is.
+//! By name PM2 would take a namespace, a regular expression, `all`, or another application whose number that is. Of
+//! several numbers `reload` takes the first and says nothing of the others: each instance has a step of its own.
 
 use crate::domain::operation::{ContainerAction, Step, StepWork};
 use crate::domain::pm2::Pm2App;
@@ -52,7 +53,7 @@ pub(crate) fn limit_ms(app: &Pm2App) -> u64 {
     COMMAND_MS + instances * (INSTANCE_MS + app.kill_timeout_ms)
 }
 
-/// The one command, and none where there is nothing to start.
+/// The commands, and none where there is nothing to start.
 ///
 /// # Errors
 /// No tool for this daemon, or PM2 says no number to call it by.
@@ -77,11 +78,19 @@ pub(super) fn steps(
         return Ok(Vec::new());
     }
     let tool = tool(service, &app)?;
-    let step = command(&app, &tool, verb, &ids);
-    Ok(vec![Step {
-        fingerprints: vec![is_as_planned(service)],
-        ..step
-    }])
+    let each: Vec<&[u32]> = match reload {
+        true => ids.chunks(1).collect(),
+        false => vec![&ids],
+    };
+    let mut steps: Vec<Step> = each
+        .into_iter()
+        .map(|ids| command(&app, &tool, verb, ids))
+        .collect();
+    // The numbers stay what they are.
+    if let Some(first) = steps.first_mut() {
+        first.fingerprints = vec![is_as_planned(service)];
+    }
+    Ok(steps)
 }
 
 /// The instances to name: `pm2 start` restarts what runs.

@@ -24,8 +24,6 @@ use crate::runtime::pm2::ecosystem::{Declared, declared, is_ecosystem_file};
 use crate::runtime::pm2::{self, Tool};
 use crate::store::checkpoint::config_place;
 
-/// Starts the application anew after what a failed start may have left of it.
-const START_AGAIN: &str = r#""$1" delete "$3" >/dev/null 2>&1; exec "$1" start "$2" --only "$3""#;
 const SAVE_LIMIT_MS: u64 = 30_000;
 
 /// What a rollback of an application is made of.
@@ -80,7 +78,9 @@ pub(super) async fn parts(
     };
     let put_back = files::put_back(ctx, service, checkpoint, &moved).await?;
 
-    let again = start_again(ctx, service, &tool, &running, &ecosystem.path).await;
+    let (mut start, line) = start(service, checkpoint, &tool, &running, &ecosystem.path);
+    let can_go_back = is_what_starts(ctx, service, &tool, &running, &ecosystem.path).await;
+    let again = can_go_back.then(|| start_again(&tool, &running, &line));
     let on_failure = match &again {
         Some(_) => format!(
             "what was done is taken back, the newest first, and {} is started again",
@@ -101,7 +101,6 @@ pub(super) async fn parts(
             .fingerprints
             .extend(untouched(service, ecosystem, &put_back.steps));
     }
-    let mut start = start(service, checkpoint, &tool, &running, &ecosystem.path);
     start.undo = again;
 
     let mut steps = code.steps;
@@ -259,13 +258,14 @@ fn untouched(service: &Service, ecosystem: &SavedFile, steps: &[Step]) -> Option
     })
 }
 
+/// The start, and the line to type for it.
 fn start(
     service: &Service,
     checkpoint: &Checkpoint,
     tool: &Tool,
     app: &Pm2App,
     place: &Path,
-) -> Step {
+) -> (Step, String) {
     let file = place.display().to_string();
     let argv = [&tool.program, "start", &file, "--only", &app.name].map(str::to_owned);
     let words = shell_words::join(&argv);
@@ -274,14 +274,10 @@ fn start(
     let saved = checkpoint
         .path
         .join(config_place(&service.id.relative_path(), Path::new("")));
-    Step {
+    let line = by_hand(&words, folder.as_deref(), tool, &saved);
+    let step = Step {
         text: SafeText::from_text(&format!("{words}  in a clean environment")),
-        manual: Some(SafeText::from_text(&by_hand(
-            &words,
-            folder.as_deref(),
-            tool,
-            &saved,
-        ))),
+        manual: Some(SafeText::from_text(&line)),
         work: StepWork::Command {
             argv: argv.to_vec(),
             cwd: folder,
@@ -291,7 +287,8 @@ fn start(
         fingerprints: Vec::new(),
         timeout_ms: limit_ms(app),
         may_fail: false,
-    }
+    };
+    (step, line)
 }
 
 /// The line that starts it, with nothing of the shell in which it is typed, and where the files are that it needs.
@@ -313,37 +310,36 @@ fn by_hand(words: &str, folder: Option<&Path>, tool: &Tool, saved: &Path) -> Str
     )
 }
 
-/// What starts again what runs now, once the files are as they are now; `None` where the present ecosystem file
-/// would start something else.
-async fn start_again(
+/// Whether the ecosystem file as it is now would start what runs now.
+async fn is_what_starts(
     ctx: &Context,
     service: &Service,
     tool: &Tool,
     running: &Pm2App,
     place: &Path,
-) -> Option<StepWork> {
-    let host = host_of(ctx, &service.id).ok()?;
-    let apps = declared(host, tool, place, place).await.ok()?;
+) -> bool {
+    let Ok(host) = host_of(ctx, &service.id) else {
+        return false;
+    };
     let is_it =
         |found: &Declared| found.name == running.name && running.script() == Some(&found.script);
-    if !apps.iter().any(is_it) {
-        return None;
-    }
-    let file = place.display().to_string();
-    let words = [
-        "sh",
-        "-c",
-        START_AGAIN,
-        "sh",
-        &tool.program,
-        &file,
-        &running.name,
-    ];
-    Some(StepWork::Command {
-        argv: words.map(str::to_owned).to_vec(),
-        cwd: place.parent().map(Path::to_owned),
+    let apps = declared(host, tool, place, place).await;
+    apps.is_ok_and(|apps| apps.iter().any(is_it))
+}
+
+/// The way back of a delete and of a start, once the files are as they are now: the line to type for a start, after
+/// what a start that failed may have left.
+fn start_again(tool: &Tool, running: &Pm2App, line: &str) -> StepWork {
+    let delete = shell_words::join([&tool.program, "delete", &running.name]);
+    StepWork::Command {
+        argv: vec![
+            "sh".to_owned(),
+            "-c".to_owned(),
+            format!("{delete} >/dev/null 2>&1; {line}"),
+        ],
+        cwd: None,
         env: tool.variables.clone(),
-    })
+    }
 }
 
 /// `pm2 save`, so that the next boot starts what was proved. Not where nobody ever saved, nor where that would forget
