@@ -25,6 +25,7 @@ mod bus;
 mod cli;
 mod daemon;
 pub mod ecosystem;
+mod ends;
 mod list;
 mod logs;
 mod service;
@@ -42,6 +43,8 @@ const MEASURED_OVER: Duration = Duration::from_millis(300);
 /// The first wait before connecting again; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Ends within a minute that are a loop.
+const LOOP_ENDS: usize = 2;
 /// How often daemons of other homes are looked for.
 const LOOK_FOR_DAEMONS: Duration = Duration::from_secs(30);
 /// Whether PM2 is used by the user of a session on another machine.
@@ -65,8 +68,30 @@ pub async fn discover(host: &Host) -> (Vec<Service>, Vec<Unreachable>) {
             Err(error) => unreachable.extend(daemon.explain(error, &host.name()).await),
         }
     }
-    let services = service::services(&host.name(), &lists, Timestamp::now());
+    let mut services = service::services(&host.name(), &lists, Timestamp::now());
+    // Some are young and were restarted before: the daemon's own log tells whether they die again and again.
+    for service in services.iter_mut().filter(|s| s.crash_loop.is_none()) {
+        if let Some(ends) = most_ends(service)
+            && ends >= LOOP_ENDS
+        {
+            service.crash_loop = Some(true);
+            service.problems.push(SafeText::from_text(&format!(
+                "crash loop: ended {ends} times by itself within {} s, restarted {} times",
+                ends::SPAN.as_secs(),
+                service.restarts
+            )));
+        }
+    }
     (services, unreachable)
+}
+
+/// How often that of its instances which ended most often did so by itself within the last minute; `None` where the
+/// daemon's log does not tell.
+fn most_ends(service: &Service) -> Option<usize> {
+    let app = app(service)?;
+    let ends = ends::recent(&app.home).ok()?;
+    let of = |id| ends.get(&format!("{}:{id}", app.name)).copied();
+    app.ids.iter().filter_map(of).max()
 }
 
 /// Applications of another machine are not read yet: where there may be some, that is said.

@@ -30,7 +30,8 @@ fn told(folder: &Path, release: &str) -> Value {
     wait_for(&format!("release {release}"), LONG, || {
         let text = fs::read_to_string(folder.join("now.json")).ok()?;
         let told: Value = serde_json::from_str(&text).ok()?;
-        (told["release"].to_string() == release).then_some(told)
+        let is_it = told["release"] == release.parse::<u64>().unwrap();
+        is_it.then_some(told)
     })
 }
 
@@ -189,13 +190,22 @@ fn a_start_that_fails_brings_the_failing_release_back_or_says_how_to() {
     let app = unique("fails");
     let work = sandbox.work();
     sandbox.write("v1.js", release("1"));
-    // What ends it leaves a mark, which the good configuration does not start beside.
+    // What ends it leaves a mark. Beside that the good configuration declares nothing, for which PM2 says 0, or breaks.
     let mark =
         "process.on('SIGINT', () => { require('fs').writeFileSync('mark', ''); process.exit(); });";
     sandbox.write("v2.js", release("2") + mark);
-    let checked =
-        "if (require('fs').existsSync('mark')) throw new Error('the database is locked');\n";
-    let good = checked.to_owned() + &ecosystem(&app, "v1.js", "");
+    let is_there = |name: &str| format!("require('fs').existsSync('{name}')");
+    let checked = format!(
+        "if ({} && {}) throw new Error('the database is locked');\n",
+        is_there("mark"),
+        is_there("breaks")
+    );
+    let good = checked.clone()
+        + &ecosystem(&app, "v1.js", "")
+        + &format!(
+            "if ({}) module.exports = {{ apps: [] }};\n",
+            is_there("mark")
+        );
     let bad = ecosystem(&app, "v2.js", "");
     sandbox.write("ecosystem.config.js", &good);
     pm2.run(&["start", "ecosystem.config.js"]);
@@ -210,14 +220,17 @@ fn a_start_that_fails_brings_the_failing_release_back_or_says_how_to() {
         told(&work, "2");
     };
 
-    deploy(&bad);
-    let outcome = roll_back(&sandbox, &app, &saved, 4, &[]);
-    assert_eq!(outcome["outcome"], "failed_unchanged", "{outcome:#}");
-    assert!(outcome.to_string().contains("take back"), "{outcome:#}");
-    assert_eq!(
-        fs::read_to_string(work.join("ecosystem.config.js")).unwrap(),
-        bad
-    );
+    for why in ["is not there", "the database is locked"] {
+        deploy(&bad);
+        let outcome = roll_back(&sandbox, &app, &saved, 4, &[]);
+        assert_eq!(outcome["outcome"], "failed_unchanged", "{outcome:#}");
+        for part in ["take back", why] {
+            assert!(outcome.to_string().contains(part), "{part}: {outcome:#}");
+        }
+        let now = fs::read_to_string(work.join("ecosystem.config.js")).unwrap();
+        assert_eq!(now, bad);
+        sandbox.write("breaks", "");
+    }
     let services = sandbox
         .run(&["services", "--format", "json"])
         .json("services");
@@ -234,7 +247,7 @@ fn a_start_that_fails_brings_the_failing_release_back_or_says_how_to() {
     );
 
     // Neither can be started now.
-    deploy(&(checked.to_owned() + &bad));
+    deploy(&(checked + &bad));
     let outcome = roll_back(&sandbox, &app, &saved, 4, &[]);
     assert_eq!(outcome["outcome"], "failed_partial", "{outcome:#}");
     let manual = outcome["manual"].to_string();

@@ -6,21 +6,20 @@
 //! application with the script that the checkpoint ran.
 
 mod code;
+mod ecosystem;
 
 use std::path::Path;
 
 use super::{Target, Wish, files};
-use crate::domain::checkpoint::{Checkpoint, SavedFile, SavedService};
-use crate::domain::operation::{Fingerprint, FingerprintSubject, Step, StepWork};
-use crate::domain::pm2::{ECOSYSTEM_FILES, Pm2App, SavedPm2};
+use crate::domain::checkpoint::{Checkpoint, SavedService};
+use crate::domain::operation::{Step, StepWork};
+use crate::domain::pm2::{Pm2App, SavedPm2};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Service};
 use crate::ops::restart::is_as_planned;
 use crate::ops::restart::pm2::{app, command, limit_ms, stable_ms, tool};
-use crate::ops::secrets::in_folder;
 use crate::ops::services::{failed, host_of};
 use crate::ops::{Context, ErrorKind, OpsError};
-use crate::runtime::pm2::ecosystem::{Declared, declared, is_ecosystem_file};
 use crate::runtime::pm2::{self, Tool};
 use crate::store::checkpoint::config_place;
 
@@ -66,7 +65,7 @@ pub(super) async fn parts(
     let running = app(service)?;
     check_name(service, &running)?;
     let tool = tool(service, &running)?;
-    let ecosystem = find_ecosystem(ctx, service, &tool, checkpoint, saved, pm2).await?;
+    let file = ecosystem::find(ctx, service, &tool, checkpoint, saved, pm2).await?;
     let code = code::plan(ctx, service, checkpoint, saved, pm2, wish.configs_only).await?;
     if code.steps.is_empty() {
         script_is_there(ctx, service, &pm2.app).await?;
@@ -78,8 +77,8 @@ pub(super) async fn parts(
     };
     let put_back = files::put_back(ctx, service, checkpoint, &moved).await?;
 
-    let (mut start, line) = start(service, checkpoint, &tool, &running, &ecosystem.path);
-    let can_go_back = is_what_starts(ctx, service, &tool, &running, &ecosystem.path).await;
+    let (mut start, line) = start(service, checkpoint, &tool, &running, &file.path);
+    let can_go_back = ecosystem::is_what_starts(ctx, service, &tool, &running, &file.path).await;
     let again = can_go_back.then(|| start_again(&tool, &running, &line));
     let on_failure = match &again {
         Some(_) => format!(
@@ -88,7 +87,7 @@ pub(super) async fn parts(
         ),
         None => format!(
             "what was done is taken back; what runs now is not what {} would start, so that after a failed start {} is gone from PM2",
-            ecosystem.path.display(),
+            file.path.display(),
             running.name
         ),
     };
@@ -99,7 +98,7 @@ pub(super) async fn parts(
         delete.fingerprints.extend(code.fingerprints);
         delete
             .fingerprints
-            .extend(untouched(service, ecosystem, &put_back.steps));
+            .extend(ecosystem::untouched(service, file, &put_back.steps));
     }
     start.undo = again;
 
@@ -111,7 +110,7 @@ pub(super) async fn parts(
     notes.push(SafeText::from_text(&format!(
         "{} starts with what {} and the files it reads say: variables of the shell that once started it are not brought back",
         running.name,
-        ecosystem.path.display()
+        file.path.display()
     )));
     let after = save(inventory, &running, &tool, &mut notes);
     let stable_ms = stable_ms(&pm2.app);
@@ -150,81 +149,6 @@ fn check_name(service: &Service, app: &Pm2App) -> Result<(), OpsError> {
     .fix("give it a name of letters and dashes in its ecosystem file"))
 }
 
-/// The saved ecosystem file that declares the application with the script that the checkpoint ran.
-///
-/// # Errors
-/// There is none; with what each file says instead.
-async fn find_ecosystem<'a>(
-    ctx: &Context,
-    service: &Service,
-    tool: &Tool,
-    checkpoint: &Checkpoint,
-    saved: &'a SavedService,
-    pm2: &SavedPm2,
-) -> Result<&'a SavedFile, OpsError> {
-    let host = host_of(ctx, &service.id)?;
-    let mut reasons = String::new();
-    for file in candidates(ctx, service, saved, &pm2.app) {
-        let place = file.path.display();
-        let source = checkpoint.path.join(&file.file);
-        let reason = match declared(host, tool, &source, &file.path).await {
-            Err(error) => SafeText::from_error(&error).to_string(),
-            Ok(apps) => match apps.iter().find(|found| found.name == pm2.app.name) {
-                None => format!("{place} does not declare {}", pm2.app.name),
-                Some(found) if pm2.app.script() == Some(&found.script) => return Ok(file),
-                Some(found) => format!(
-                    "{place} starts {}, and the checkpoint ran {}",
-                    found.script.display(),
-                    pm2.app.identity()
-                ),
-            },
-        };
-        reasons.push_str(&reason);
-        reasons.push('\n');
-    }
-    let text = if reasons.is_empty() {
-        format!(
-            "checkpoint {} holds no ecosystem file of {}: PM2 cannot start it again as it was",
-            checkpoint.id, service.id
-        )
-    } else {
-        format!(
-            "no ecosystem file of checkpoint {} starts what {} ran",
-            checkpoint.id, service.id
-        )
-    };
-    Err(OpsError::new(ErrorKind::No, text)
-        .lines(&reasons)
-        .fix(format!(
-            "name the file for the next checkpoint: [services.\"{}\"] config_files = [\"/path/ecosystem.config.js\"]",
-            service.id
-        )))
-}
-
-/// The saved files that may be it: the configured ones first, then those beside the application.
-fn candidates<'a>(
-    ctx: &Context,
-    service: &Service,
-    saved: &'a SavedService,
-    app: &Pm2App,
-) -> Vec<&'a SavedFile> {
-    let cwd = app.cwd.as_deref();
-    let configured = ctx.config.service(&service.id).config_files;
-    let configured = configured.iter().map(|path| in_folder(cwd, path));
-    let beside = ECOSYSTEM_FILES
-        .iter()
-        .filter_map(|name| Some(cwd?.join(name)));
-    let mut found: Vec<&SavedFile> = Vec::new();
-    for path in configured
-        .filter(|path| is_ecosystem_file(path))
-        .chain(beside)
-    {
-        let file = saved.files.iter().find(|file| file.path == path);
-        found.extend(file.filter(|file| !found.contains(file)));
-    }
-    found
-}
-
 /// Without a step that brings the code, the script has to be there already.
 async fn script_is_there(ctx: &Context, service: &Service, app: &Pm2App) -> Result<(), OpsError> {
     let Some(script) = app.script() else {
@@ -242,20 +166,6 @@ async fn script_is_there(ctx: &Context, service: &Service, app: &Pm2App) -> Resu
             script.display()
         ),
     ))
-}
-
-/// The ecosystem file where no step writes it: if it changes, the plan was made for something else.
-fn untouched(service: &Service, ecosystem: &SavedFile, steps: &[Step]) -> Option<Fingerprint> {
-    let is_written = steps.iter().any(
-        |step| matches!(&step.work, StepWork::WriteFile { path, .. } if *path == ecosystem.path),
-    );
-    (!is_written).then(|| Fingerprint {
-        subject: FingerprintSubject::File {
-            host: service.id.host.clone(),
-            path: ecosystem.path.clone(),
-        },
-        value: ecosystem.sha256.clone(),
-    })
 }
 
 /// The start, and the line to type for it.
@@ -308,23 +218,6 @@ fn by_hand(words: &str, folder: Option<&Path>, tool: &Tool, saved: &Path) -> Str
         "{line}{words}  # its files as they were: {}",
         saved.display()
     )
-}
-
-/// Whether the ecosystem file as it is now would start what runs now.
-async fn is_what_starts(
-    ctx: &Context,
-    service: &Service,
-    tool: &Tool,
-    running: &Pm2App,
-    place: &Path,
-) -> bool {
-    let Ok(host) = host_of(ctx, &service.id) else {
-        return false;
-    };
-    let is_it =
-        |found: &Declared| found.name == running.name && running.script() == Some(&found.script);
-    let apps = declared(host, tool, place, place).await;
-    apps.is_ok_and(|apps| apps.iter().any(is_it))
 }
 
 /// The way back of a delete and of a start, once the files are as they are now: the line to type for a start, after

@@ -82,10 +82,10 @@ impl Tool {
             .and_then(|pid| pid.trim().parse().ok());
         let path = std::env::var_os("PATH").unwrap_or_default();
         let program = find(daemon, &path).ok_or(ToolError::NotFound)?;
-        Ok(Self::at(program, home, &path))
+        Ok(Self::at(&program, home, &path))
     }
 
-    fn at(program: PathBuf, home: &Path, path: &OsStr) -> Self {
+    fn at(program: &Path, home: &Path, path: &OsStr) -> Self {
         let mut variables =
             BTreeMap::from([("PM2_HOME".to_owned(), home.to_string_lossy().into_owned())]);
         let folder = program.parent().unwrap_or(Path::new("/"));
@@ -182,10 +182,10 @@ mod tests {
     fn a_tool_beside_the_path_brings_its_node() {
         let home = Path::new("/root/.pm2");
         let path = OsStr::new("/usr/bin:/bin");
-        let known = Tool::at("/usr/bin/pm2".into(), home, path);
+        let known = Tool::at(Path::new("/usr/bin/pm2"), home, path);
         assert_eq!(known.program, "pm2");
         assert_eq!(known.variables.len(), 1);
-        let nvm = Tool::at("/home/a/.nvm/v20/bin/pm2".into(), home, path);
+        let nvm = Tool::at(Path::new("/home/a/.nvm/v20/bin/pm2"), home, path);
         assert_eq!(nvm.program, "/home/a/.nvm/v20/bin/pm2");
         assert_eq!(nvm.variables["PATH"], "/usr/bin:/bin:/home/a/.nvm/v20/bin");
     }
