@@ -48,6 +48,30 @@ struct Target {
     notes: Vec<SafeText>,
 }
 
+/// The service to roll back that a name means: one that was found, or an application that a checkpoint holds and PM2 does
+/// not have any more.
+///
+/// # Errors
+/// Unknown or ambiguous, or nobody could look.
+pub async fn resolve(
+    ctx: &Context,
+    name: &str,
+    to: &RollBackTarget,
+) -> Result<ServiceId, OpsError> {
+    let inventory = discover(ctx).await;
+    let error = match super::services::resolve(&inventory, name) {
+        Ok(service) => return Ok(service.id.clone()),
+        Err(error) => error,
+    };
+    if inventory.is_ambiguous(name) {
+        return Err(error);
+    }
+    match pm2::absent::find(ctx, &inventory, to, |id| id.matches(name))? {
+        Some(absent) => Ok(absent.id),
+        None => Err(error),
+    }
+}
+
 /// The plan for a rollback.
 ///
 /// # Errors
@@ -60,7 +84,14 @@ pub(super) async fn plan(
     wish: &Wish<'_>,
 ) -> Result<Plan, OpsError> {
     let inventory = discover(ctx).await;
-    let service = find_service(&inventory, id)?;
+    let absent = match inventory.find(id) {
+        Some(_) => None,
+        None => pm2::absent::find(ctx, &inventory, wish.to, |meant| meant == id)?,
+    };
+    let service = match &absent {
+        Some(absent) => absent,
+        None => find_service(&inventory, id)?,
+    };
     if !matches!(
         service.runtime,
         Runtime::Compose | Runtime::Exec | Runtime::Pm2
@@ -74,7 +105,7 @@ pub(super) async fn plan(
     let target = target::find(ctx, service, wish.to, !wish.configs_only).await?;
     let mut notes = target.notes.clone();
     let mut steps = Vec::new();
-    if wish.save_logs {
+    if wish.save_logs && absent.is_none() {
         steps.push(save_logs(ctx, service));
     }
     let failing = service.release.to_string();
@@ -110,7 +141,10 @@ pub(super) async fn plan(
         host: id.host.clone(),
         risk: Risk::Destructive,
         services: vec![id.clone()],
-        from: Some(from_line(service)),
+        from: Some(match absent {
+            Some(_) => SafeText::from_text("nothing: PM2 does not have it any more"),
+            None => from_line(service),
+        }),
         to: Some(target.text),
         notes,
         steps,

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::domain::pm2::Pm2App;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Runtime, Service, Unreachable};
+use crate::domain::service::{Runtime, Service, ServiceId, Unreachable};
 use crate::domain::signal::Saturation;
 use crate::host::{Command, Host};
 use crate::runtime::{RuntimeError, process};
@@ -157,6 +157,11 @@ pub async fn saturation(service: &Service) -> Result<Saturation, RuntimeError> {
 /// How PM2 runs a service; `None` where it does not.
 pub fn app(service: &Service) -> Option<Pm2App> {
     Origin::of(service).map(|origin| origin.app)
+}
+
+/// A service of an application that its daemon does not have any more, as a checkpoint knew it.
+pub fn absent(id: ServiceId, app: &Pm2App) -> Service {
+    service::absent(id, app)
 }
 
 /// The `pm2` command for an application's daemon.

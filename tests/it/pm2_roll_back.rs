@@ -265,6 +265,21 @@ fn a_start_that_fails_brings_the_failing_release_back_or_says_how_to() {
     fs::remove_file(work.join("now.json")).unwrap();
     sh(&work, line);
     told(&work, "2");
+
+    // Gone, as a deploy that failed leaves it: the checkpoint knows what it was.
+    pm2.run(&["delete", &app]);
+    fs::remove_file(work.join("mark")).unwrap();
+    fs::remove_file(work.join("now.json")).unwrap();
+    let plan = sandbox.json(0, "plan", &["roll-back", &app, "--dry-run"]);
+    assert!(
+        !texts(&plan["steps"])
+            .iter()
+            .any(|step| step.contains("delete")),
+        "{plan:#}"
+    );
+    let outcome = roll_back(&sandbox, &app, &saved, 0, &[]);
+    assert_eq!(outcome["outcome"], "verified", "{outcome:#}");
+    told(&work, "1");
 }
 
 #[test]

@@ -75,6 +75,9 @@ pub(crate) fn instances(service: &Service) -> String {
         return service.release.identity().unwrap_or("unknown").to_owned();
     }
     if let Some(app) = pm2::app(service) {
+        if app.ids.is_empty() {
+            return ABSENT.to_owned();
+        }
         let ids: Vec<String> = app.ids.iter().map(ToString::to_string).collect();
         return format!("{} of {}", ids.join(" "), app.identity());
     }

@@ -221,9 +221,12 @@ impl Runner<'_> {
         else {
             return false;
         };
-        let was = before.and_then(|all| all.iter().find(|s| s.id == *service));
+        let Some(before) = before else {
+            return false;
+        };
+        let was = before.iter().find(|s| s.id == *service);
         let inventory = discover(self.machine.ctx).await;
-        let (Some(was), Some(now)) = (was, inventory.find(service)) else {
+        let Some(now) = inventory.find(service) else {
             return false;
         };
         let is_applied = is_in_place(was, now, wanted);
@@ -461,16 +464,18 @@ impl Runner<'_> {
         let (Some(before), Some(now)) = (before, now) else {
             return OutcomeKind::Unknown;
         };
-        let is_same = before.iter().all(|before| {
-            let Some(now) = now.iter().find(|now| now.id == before.id) else {
-                return false;
-            };
-            let is_same_run = fingerprint::instances(before) == fingerprint::instances(now);
-            let is_same_release = before.release.is_same(&now.release);
-            // What did not run steadily before may be seen in any state now.
-            let is_same_state = before.state == now.state || before.state != ServiceState::Running;
-            (is_same_run || is_same_release) && is_same_state
-        });
+        let is_same = before.len() == now.len()
+            && before.iter().all(|before| {
+                let Some(now) = now.iter().find(|now| now.id == before.id) else {
+                    return false;
+                };
+                let is_same_run = fingerprint::instances(before) == fingerprint::instances(now);
+                let is_same_release = before.release.is_same(&now.release);
+                // What did not run steadily before may be seen in any state now.
+                let is_same_state =
+                    before.state == now.state || before.state != ServiceState::Running;
+                (is_same_run || is_same_release) && is_same_state
+            });
         let changed =
             |step: &Step| has_effect(&step.work) && (step.undo.is_none() || undone.is_none());
         let was_changed = self

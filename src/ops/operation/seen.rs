@@ -37,16 +37,16 @@ pub(super) async fn look(
 
 /// Whether what runs is new and is the wanted release. A container that was made and could not be started is not:
 /// then the service is down, and what ran before is better than nothing.
-pub(super) fn is_in_place(was: &Service, now: &Service, wanted: &str) -> bool {
+pub(super) fn is_in_place(was: Option<&Service>, now: &Service, wanted: &str) -> bool {
     if now.runtime == Runtime::Pm2 {
         let processes = |service: &Service| -> Vec<String> {
             service.instances.iter().map(|i| i.id.clone()).collect()
         };
         return now.state == ServiceState::Running
-            && processes(was) != processes(now)
+            && was.is_none_or(|was| processes(was) != processes(now))
             && identity(now).as_deref() == Some(wanted);
     }
-    let is_new = fingerprint::instances(was) != fingerprint::instances(now);
+    let is_new = was.is_some_and(|was| fingerprint::instances(was) != fingerprint::instances(now));
     is_new
         && !now.instances.is_empty()
         && now
@@ -96,9 +96,13 @@ mod tests {
         };
         let at = Some("2025-12-27T14:50:00Z");
         let was = service("bad", "a", at);
-        assert!(is_in_place(&was, &service("good", "b", at), "good"));
-        assert!(!is_in_place(&was, &service("good", "b", None), "good"));
-        assert!(!is_in_place(&was, &service("bad", "b", at), "good"));
-        assert!(!is_in_place(&was, &was, "bad"), "nothing happened");
+        assert!(is_in_place(Some(&was), &service("good", "b", at), "good"));
+        assert!(!is_in_place(
+            Some(&was),
+            &service("good", "b", None),
+            "good"
+        ));
+        assert!(!is_in_place(Some(&was), &service("bad", "b", at), "good"));
+        assert!(!is_in_place(Some(&was), &was, "bad"), "nothing happened");
     }
 }

@@ -5,6 +5,7 @@
 //! start needs is proved before: the saved ecosystem file is read as PM2 will read it, and has to declare the
 //! application with the script that the checkpoint ran.
 
+pub(super) mod absent;
 mod code;
 mod ecosystem;
 
@@ -85,26 +86,37 @@ pub(super) async fn parts(
             "what was done is taken back, the newest first, and {} is started again",
             service.release
         ),
+        None if running.ids.is_empty() => {
+            format!(
+                "what was done is taken back, and {} stays gone from PM2",
+                running.name
+            )
+        }
         None => format!(
             "what was done is taken back; what runs now is not what {} would start, so that after a failed start {} is gone from PM2",
             file.path.display(),
             running.name
         ),
     };
-    let mut delete = command(&running, &tool, "delete", &running.ids);
-    delete.undo.clone_from(&again);
-    delete.fingerprints = vec![is_as_planned(service)];
+    let mut fingerprints = vec![is_as_planned(service)];
     if !brings_code {
-        delete.fingerprints.extend(code.fingerprints);
-        delete
-            .fingerprints
-            .extend(ecosystem::untouched(service, file, &put_back.steps));
+        fingerprints.extend(code.fingerprints);
+        fingerprints.extend(ecosystem::untouched(service, file, &put_back.steps));
     }
-    start.undo = again;
-
+    start.undo.clone_from(&again);
     let mut steps = code.steps;
     steps.extend(put_back.steps);
-    steps.extend([delete, start]);
+    if running.ids.is_empty() {
+        start.fingerprints = fingerprints;
+    } else {
+        let delete = command(&running, &tool, "delete", &running.ids);
+        steps.push(Step {
+            undo: again,
+            fingerprints,
+            ..delete
+        });
+    }
+    steps.push(start);
     let mut notes = code.notes;
     notes.extend(put_back.notes);
     notes.push(SafeText::from_text(&format!(
@@ -260,7 +272,7 @@ fn save(
         .collect();
     let lost: Vec<&str> = listed
         .iter()
-        .filter(|name| !known.contains(name))
+        .filter(|name| **name != running.name && !known.contains(name))
         .map(String::as_str)
         .collect();
     if !lost.is_empty() {

@@ -47,6 +47,11 @@ impl LogFile {
 }
 
 impl Origin {
+    fn to_label(&self) -> String {
+        // Paths that are not UTF-8 do not come through PM2's JSON, so this cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     /// Reads what [`services`] noted; `None` for a service that did not come from there.
     pub(super) fn of(service: &Service) -> Option<Self> {
         serde_json::from_str(service.labels.get(LABEL)?).ok()
@@ -162,8 +167,6 @@ fn service(
         app: app(daemon, name, processes),
         logs: log_files(processes),
     };
-    // Paths that are not UTF-8 do not come through PM2's JSON, so this cannot fail.
-    let label = serde_json::to_string(&origin).unwrap_or_default();
     Service {
         id,
         runtime: Runtime::Pm2,
@@ -177,8 +180,37 @@ fn service(
         memory_bytes: sum(processes.iter().filter_map(|p| p.memory_bytes())),
         problems,
         compose: None,
-        labels: BTreeMap::from([(LABEL.to_owned(), label)]),
+        labels: BTreeMap::from([(LABEL.to_owned(), origin.to_label())]),
         instances,
+    }
+}
+
+/// An application that its daemon does not have any more, as a checkpoint knew it: nothing of it runs.
+pub(super) fn absent(id: ServiceId, app: &Pm2App) -> Service {
+    let app = Pm2App {
+        ids: Vec::new(),
+        runs: BTreeSet::new(),
+        ..app.clone()
+    };
+    let origin = Origin {
+        app,
+        logs: Vec::new(),
+    };
+    Service {
+        id,
+        runtime: Runtime::Pm2,
+        state: ServiceState::Stopped,
+        health: None,
+        release: Release::default(),
+        instances: Vec::new(),
+        restarts: 0,
+        uptime_ms: None,
+        crash_loop: Some(false),
+        cpu: None,
+        memory_bytes: None,
+        problems: vec![SafeText::from_text("it is not in PM2")],
+        compose: None,
+        labels: BTreeMap::from([(LABEL.to_owned(), origin.to_label())]),
     }
 }
 

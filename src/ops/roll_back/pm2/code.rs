@@ -22,7 +22,7 @@ use crate::ops::{Context, ErrorKind, OpsError, code};
 
 const LINK_LIMIT_MS: u64 = 10_000;
 /// Makes a link lead elsewhere in one step, so that no start finds none.
-const RELINK: &str = r#"ln -sfn -- "$1" "$2.lastgood" && mv -T -- "$2.lastgood" "$2""#;
+const RELINK: &str = r#"ln -sfn -- "$1" "$2.lastgood" && mv -T -- "$2.lastgood" "$2" && [ "$(readlink -- "$2")" = "$1" ]"#;
 
 /// What is to be done about the code.
 #[derive(Debug, PartialEq, Eq)]
