@@ -164,7 +164,7 @@ pub enum Command {
     /// What changed, and the verdict: exit 0 keep, 1 roll back, 3 watch or not sure
     Compare(compare::CompareArgs),
     /// Restart services
-    Restart(restart::ServicesToChange),
+    Restart(restart::RestartArgs),
     /// Stop services
     Stop(restart::ServicesToChange),
     /// Start services

@@ -13,6 +13,7 @@ pub mod log;
 pub mod nearest;
 pub mod operation;
 pub mod outcome;
+pub mod pm2;
 pub mod reading;
 pub mod runbook;
 pub mod safe_text;

@@ -140,7 +140,9 @@ impl CommandOutput {
             &self.stderr
         };
         let said = String::from_utf8_lossy(said);
-        match said.lines().rev().find(|l| !l.trim().is_empty()) {
+        // How Node.js came to an error stands below the error.
+        let is_word = |l: &&str| !l.trim().is_empty() && !l.trim_start().starts_with("at ");
+        match said.lines().rev().find(is_word) {
             Some(last) => SafeText::from_text(&format!("{end}: {}", last.trim())),
             None => SafeText::from_text(&end),
         }

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod checkpoint;
+mod code;
 pub mod compare;
 pub mod error;
 pub mod errors;
@@ -15,7 +16,7 @@ pub mod logs;
 pub mod operation;
 pub mod patterns;
 mod restart;
-mod roll_back;
+pub mod roll_back;
 pub mod runbook;
 pub mod secrets;
 pub mod services;

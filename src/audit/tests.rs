@@ -7,6 +7,7 @@ fn plan() -> Plan {
     Plan {
         operation: Operation::Restart {
             services: vec![ServiceId::local("shop", "backend")],
+            reload: false,
         },
         host: HostName::local(),
         risk: Risk::Disruptive,

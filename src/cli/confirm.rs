@@ -308,6 +308,7 @@ mod tests {
         Plan {
             operation: Operation::Restart {
                 services: vec![service.clone()],
+                reload: false,
             },
             host: HostName::local(),
             risk,

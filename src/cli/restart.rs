@@ -15,13 +15,17 @@ use crate::ops::{Context, OpsError, services};
 /// # Errors
 /// See [`super::output::Stop`].
 pub async fn restart(
-    args: &ServicesToChange,
+    args: &RestartArgs,
     global: &Global,
     ctx: &Arc<Context>,
     out: &mut Output,
 ) -> Ended {
-    let services = resolve(ctx, &args.services).await?;
-    confirm::run(ctx, &Operation::Restart { services }, global, out).await
+    let services = resolve(ctx, &args.services.services).await?;
+    let operation = Operation::Restart {
+        services,
+        reload: args.reload,
+    };
+    confirm::run(ctx, &operation, global, out).await
 }
 
 /// Stops the services.
@@ -57,6 +61,17 @@ pub(super) async fn resolve(ctx: &Context, names: &[String]) -> Result<Vec<Servi
     let inventory = services::discover(ctx).await;
     let chosen = services::choose(&inventory, names)?;
     Ok(chosen.into_iter().map(|service| service.id).collect())
+}
+
+/// `lastgood restart`.
+#[derive(Debug, Clone, Args)]
+pub struct RestartArgs {
+    /// The services.
+    #[command(flatten)]
+    pub services: ServicesToChange,
+    /// One instance after the other, so that the service goes on answering (PM2 in cluster mode)
+    #[arg(long)]
+    pub reload: bool,
 }
 
 /// The services to restart, to stop or to start.

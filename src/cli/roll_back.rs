@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::exit::Exit;
 use super::output::{Ended, Output};
-use super::restart::resolve;
 use super::{Global, confirm};
 use crate::domain::operation::{Operation, RollBackTarget};
-use crate::ops::Context;
+use crate::ops::{self, Context};
 
 /// `lastgood roll-back`: bring back the release and configuration of a checkpoint.
 #[derive(Debug, Clone, Args)]
@@ -19,7 +17,7 @@ pub struct RollBackArgs {
     /// A checkpoint, or image:REF (default: the last good checkpoint)
     #[arg(long, value_name = "ID|image:REF")]
     pub to: Option<String>,
-    /// Put back the configuration files only
+    /// Put back the configuration files only; under PM2 it is started with them, and the code stays as it is
     #[arg(long)]
     pub configs_only: bool,
     /// Do not save the logs of the failing release first
@@ -37,14 +35,11 @@ pub async fn run(
     ctx: &Arc<Context>,
     out: &mut Output,
 ) -> Ended {
-    let names = std::slice::from_ref(&args.service);
-    let Some(service) = resolve(ctx, names).await?.into_iter().next() else {
-        return Ok(Exit::Usage);
-    };
     let to = args
         .to
         .as_deref()
         .map_or(RollBackTarget::LastGood, RollBackTarget::parse);
+    let service = ops::roll_back::resolve(ctx, &args.service, &to).await?;
     let operation = Operation::RollBack {
         service,
         to,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::HealthState;
 use super::log::LogPosition;
+use super::pm2::SavedPm2;
 use super::safe_text::SafeText;
 use super::service::{ComposeOrigin, Release, Runtime, ServiceId};
 
@@ -69,6 +70,9 @@ pub struct SavedService {
     /// Where its Compose project was, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compose: Option<ComposeOrigin>,
+    /// How PM2 ran it and which code, if PM2 did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pm2: Option<SavedPm2>,
     /// Restarts counted by the supervisor.
     #[serde(default)]
     pub restarts: u64,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::host::HostName;
+use super::pm2::Pm2App;
 use super::safe_text::SafeText;
 use super::service::ServiceId;
 
@@ -21,6 +22,9 @@ pub enum Operation {
     Restart {
         /// The services, in this order.
         services: Vec<ServiceId>,
+        /// One instance after the other, so that the service goes on answering. Only PM2 can.
+        #[serde(default)]
+        reload: bool,
     },
     /// Stop the service.
     Stop {
@@ -190,6 +194,10 @@ pub enum StepWork {
         identity: Option<String>,
         /// Whether it must run (or, after a stop, must not).
         running: bool,
+        /// Processes that ran before and must not be among its instances any more: `pm2 reload` of two instances
+        /// reloads one and says 0.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        replaced: Vec<String>,
         /// How long it must run without a restart.
         stable_ms: u64,
         /// How many good answers of each probe in a row are needed.
@@ -268,6 +276,13 @@ pub enum FingerprintSubject {
     Instances {
         /// The service.
         service: ServiceId,
+    },
+    /// The code that a service of PM2 runs: where a release link leads, the commit of a checkout, the script.
+    Code {
+        /// The service.
+        service: ServiceId,
+        /// How PM2 ran it: where its code is looked for.
+        app: Box<Pm2App>,
     },
     /// The SHA-256 of a file; `absent` where there is none.
     File {
@@ -370,6 +385,7 @@ mod tests {
         Plan {
             operation: Operation::Restart {
                 services: vec![ServiceId::local("shop", "backend")],
+                reload: false,
             },
             host: HostName::local(),
             risk: Risk::Disruptive,

@@ -109,6 +109,10 @@ pub struct ServiceSettings {
     pub limits: Limits,
     /// The git checkout of its code.
     pub git: Option<PathBuf>,
+    /// What brings its dependencies in line with its code, run by `sh -c` in the checkout: `npm ci`.
+    pub install: Option<String>,
+    /// The file, relative to the checkout, whose change makes that necessary; any change of the code without it.
+    pub install_if: Option<PathBuf>,
     /// Its commands, where it is an exec service.
     pub exec: Option<ExecCommands>,
 }

@@ -353,6 +353,8 @@ mod tests {
             (Some(3), b"out\n".as_slice())
         );
         assert_eq!(out.describe().as_str(), "exit 3: why");
+        let thrown = sh("printf 'Error: locked\\n    at start (a.js:1:2)\\n\\n' >&2; exit 1").await;
+        assert_eq!(thrown.describe().as_str(), "exit 1: Error: locked");
         assert_eq!(sh("kill -9 $$").await.signal, Some(9));
     }
 

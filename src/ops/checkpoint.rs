@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::code;
 use super::input::Input;
 use super::patterns::PatternReport;
 use super::{Access, Context, ErrorKind, OpsError};
@@ -20,9 +21,11 @@ use crate::domain::checkpoint::{
 use crate::domain::health::HealthReport;
 use crate::domain::log::Window;
 use crate::domain::outcome::Progress;
+use crate::domain::pm2::SavedPm2;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Release, Runtime, Service, ServiceId};
 use crate::domain::signal::ServiceSignals;
+use crate::runtime::pm2;
 use crate::store::checkpoint::{self as store, ExportError, Staging};
 
 /// What to put into a checkpoint.
@@ -222,7 +225,14 @@ async fn save_all(
         }
         let (files, missing) = configs::save(ctx, service, staging).await?;
         problems.extend(missing);
-        rows.push(row(service, &health, log, files));
+        let pm2 = match pm2::app(service) {
+            Some(app) => Some(SavedPm2 {
+                code: code::look(ctx, &service.id, &app).await?,
+                app,
+            }),
+            None => None,
+        };
+        rows.push(row(service, &health, log, files, pm2));
     }
     add_json(staging, "health.json", &health)?;
     add_json(staging, "signals.json", &signals)?;
@@ -270,6 +280,7 @@ fn row(
     health: &HealthReport,
     log: Option<SavedLog>,
     files: Vec<SavedFile>,
+    pm2: Option<SavedPm2>,
 ) -> SavedService {
     let own = health.services.iter().find(|h| h.id == service.id);
     SavedService {
@@ -284,6 +295,7 @@ fn row(
             .map(|h| h.checks.iter().map(|check| check.name.clone()).collect())
             .unwrap_or_default(),
         compose: service.compose.clone(),
+        pm2,
         restarts: service.restarts,
     }
 }

@@ -2,6 +2,7 @@
 
 mod fingerprint;
 mod run;
+mod seen;
 mod step;
 mod verify;
 
@@ -18,6 +19,7 @@ use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
 pub(crate) use fingerprint::{ABSENT, instances, look_at};
 pub(crate) use run::describe;
 pub(crate) use step::{DOCKER_VARIABLES, container_limit_ms, split_reference};
+pub(crate) use verify::{identity, shown};
 
 /// How long a runbook's command may take.
 const COMMAND_LIMIT_MS: u64 = 300_000;
@@ -37,7 +39,7 @@ pub struct Confirmation {
 /// Unknown service, nothing to roll back to ([`super::ErrorKind::No`]), unreachable host, unsupported runtime.
 pub async fn plan(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError> {
     match operation {
-        Operation::Restart { services }
+        Operation::Restart { services, .. }
         | Operation::Stop { services }
         | Operation::Start { services } => restart::plan(ctx, operation, services).await,
         Operation::RollBack {
@@ -196,14 +198,6 @@ pub(crate) fn unsupported(service: &Service, verb: &str) -> OpsError {
         Runtime::Swarm => (
             "swarm replaces the tasks by itself",
             format!("docker service rollback {}", service.id.name),
-        ),
-        Runtime::Pm2 => (
-            "PM2 needs its own way of proving what runs",
-            format!(
-                "pm2 {} {}",
-                verb.replace("roll-back", "restart"),
-                service.id.name
-            ),
         ),
         Runtime::Docker => (
             "a lone container has no file that says how it is made",

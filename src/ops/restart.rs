@@ -1,8 +1,10 @@
 //! Restart, stop and start of services, as plans.
 
+pub(crate) mod pm2;
+
 use std::collections::BTreeMap;
 
-use super::operation::{find_service, unsupported};
+use super::operation::{self, find_service, unsupported};
 use super::services::{discover, failed, host_of};
 use super::{Context, ErrorKind, OpsError};
 use crate::domain::operation::{
@@ -12,7 +14,7 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service, ServiceId};
 use crate::domain::settings::ExecCommands;
 use crate::ops::operation::{container_limit_ms, describe, instances};
-use crate::runtime::docker;
+use crate::runtime::{self, docker};
 
 /// Time between TERM and KILL where a container does not say: Docker's own default.
 const GRACE_S: u32 = 10;
@@ -44,6 +46,7 @@ pub(crate) async fn plan(
         Operation::Start { .. } => ContainerAction::Start,
         _ => ContainerAction::Restart,
     };
+    let reload = matches!(operation, Operation::Restart { reload: true, .. });
     let Some(first) = services.first() else {
         return Err(OpsError::new(ErrorKind::Usage, "no service was named"));
     };
@@ -58,6 +61,16 @@ pub(crate) async fn plan(
         }
         let service = find_service(&inventory, id)?;
         let settings = ctx.config.service(id);
+        if reload && service.runtime != Runtime::Pm2 {
+            return Err(OpsError::new(
+                ErrorKind::Usage,
+                format!(
+                    "{id} is a {} service: only PM2 reloads one instance after the other",
+                    service.runtime.as_str()
+                ),
+            )
+            .fix(format!("lastgood restart {id}")));
+        }
         match service.runtime {
             Runtime::Compose | Runtime::Docker => {
                 let graces = graces(ctx, service).await?;
@@ -68,15 +81,19 @@ pub(crate) async fn plan(
                 let change = Change::State(action);
                 steps.push(exec_step(service, &commands, &change)?);
             }
-            Runtime::Swarm | Runtime::Pm2 | Runtime::File => {
+            Runtime::Pm2 => steps.extend(pm2::steps(service, action, reload)?),
+            Runtime::Swarm | Runtime::File => {
                 return Err(unsupported(service, action.as_str()));
             }
         }
         steps.push(proof(ctx, service, action));
         if action != ContainerAction::Stop {
-            notes.push(SafeText::from_text(&format!(
-                "{id} comes back as it is: a new image or environment is not applied"
-            )));
+            notes.push(SafeText::from_text(&match service.runtime {
+                Runtime::Pm2 => format!(
+                    "{id} comes back with the script, limits and environment that PM2 has, and the code that stands there now: a changed ecosystem file is not applied"
+                ),
+                _ => format!("{id} comes back as it is: a new image or environment is not applied"),
+            }));
         }
     }
     Ok(Plan {
@@ -254,22 +271,38 @@ fn proof(ctx: &Context, service: &Service, action: ContainerAction) -> Step {
     let identity = match service.runtime {
         // A restart may well bring what a link points to now.
         Runtime::Exec => None,
+        // PM2 reads the version anew with every start; what did not run may have been replaced meanwhile.
+        Runtime::Pm2 if action == ContainerAction::Start => None,
+        Runtime::Pm2 => operation::identity(service),
         _ => service.release.identity().map(str::to_owned),
     };
-    verify_step(ctx, service, identity, action != ContainerAction::Stop)
+    let stable_ms = runtime::pm2::app(service).map_or(STABLE_MS, |app| pm2::stable_ms(&app));
+    let stable_ms = (action != ContainerAction::Stop).then_some(stable_ms);
+    let mut step = verify_step(ctx, service, identity, stable_ms);
+    if let StepWork::Verify { replaced, .. } = &mut step.work
+        && service.runtime == Runtime::Pm2
+        && action == ContainerAction::Restart
+    {
+        *replaced = service.instances.iter().map(|i| i.id.clone()).collect();
+        // What PM2 shows for a process that does not run.
+        replaced.retain(|id| id != "0");
+    }
+    step
 }
 
-/// The last step of a plan: look until it is proved.
+/// The last step of a plan: look until it is proved. `stable_ms` is how long it must run without a restart; `None`
+/// where it must not run.
 pub(crate) fn verify_step(
     ctx: &Context,
     service: &Service,
     identity: Option<String>,
-    running: bool,
+    stable_ms: Option<u64>,
 ) -> Step {
     let id = &service.id;
-    let text = if running {
+    let timeout_ms = VERIFY_LIMIT_MS + stable_ms.unwrap_or_default().saturating_sub(STABLE_MS);
+    let text = if let Some(stable_ms) = stable_ms {
         let what = identity.as_deref().map_or_else(String::new, |wanted| {
-            format!("it runs {}, ", crate::domain::service::short_id(wanted))
+            format!("it runs {}, ", operation::shown(service, wanted))
         });
         let probe = match (&ctx.config.service(id).probe, service.health) {
             (Some(probe), _) => format!("{} {PROBES} of {PROBES}", probe.name()),
@@ -278,7 +311,7 @@ pub(crate) fn verify_step(
         };
         format!(
             "verify: {what}no restart for {} s, {probe}",
-            STABLE_MS / 1000
+            stable_ms / 1000
         )
     } else {
         "verify: it does not run".to_owned()
@@ -289,14 +322,15 @@ pub(crate) fn verify_step(
         work: StepWork::Verify {
             service: id.clone(),
             identity,
-            running,
-            stable_ms: if running { STABLE_MS } else { 0 },
-            probes: if running { PROBES } else { 0 },
-            timeout_ms: VERIFY_LIMIT_MS,
+            running: stable_ms.is_some(),
+            replaced: Vec::new(),
+            stable_ms: stable_ms.unwrap_or_default(),
+            probes: stable_ms.map_or(0, |_| PROBES),
+            timeout_ms,
         },
         undo: None,
         fingerprints: Vec::new(),
-        timeout_ms: VERIFY_LIMIT_MS + 10_000,
+        timeout_ms: timeout_ms + 10_000,
         may_fail: false,
     }
 }

@@ -5,6 +5,7 @@
 
 mod compose;
 mod files;
+mod pm2;
 mod target;
 
 use std::path::PathBuf;
@@ -12,7 +13,9 @@ use std::path::PathBuf;
 use jiff::Zoned;
 
 use super::operation::{find_service, unsupported};
-use super::restart::{BUDGET_MS, Change, exec_step, from_line, is_as_planned, verify_step};
+use super::restart::{
+    BUDGET_MS, Change, STABLE_MS, exec_step, from_line, is_as_planned, verify_step,
+};
 use super::services::discover;
 use super::{Context, ErrorKind, OpsError};
 use crate::domain::checkpoint::{Checkpoint, SavedService};
@@ -45,6 +48,30 @@ struct Target {
     notes: Vec<SafeText>,
 }
 
+/// The service to roll back that a name means: one that was found, or an application that a checkpoint holds and PM2 does
+/// not have any more.
+///
+/// # Errors
+/// Unknown or ambiguous, or nobody could look.
+pub async fn resolve(
+    ctx: &Context,
+    name: &str,
+    to: &RollBackTarget,
+) -> Result<ServiceId, OpsError> {
+    let inventory = discover(ctx).await;
+    let error = match super::services::resolve(&inventory, name) {
+        Ok(service) => return Ok(service.id.clone()),
+        Err(error) => error,
+    };
+    if inventory.is_ambiguous(name) {
+        return Err(error);
+    }
+    match pm2::absent::find(ctx, &inventory, to, |id| id.matches(name))? {
+        Some(absent) => Ok(absent.id),
+        None => Err(error),
+    }
+}
+
 /// The plan for a rollback.
 ///
 /// # Errors
@@ -57,53 +84,81 @@ pub(super) async fn plan(
     wish: &Wish<'_>,
 ) -> Result<Plan, OpsError> {
     let inventory = discover(ctx).await;
-    let service = find_service(&inventory, id)?;
-    if !matches!(service.runtime, Runtime::Compose | Runtime::Exec) {
+    let absent = match inventory.find(id) {
+        Some(_) => None,
+        None => pm2::absent::find(ctx, &inventory, wish.to, |meant| meant == id)?,
+    };
+    let service = match &absent {
+        Some(absent) => absent,
+        None => find_service(&inventory, id)?,
+    };
+    if !matches!(
+        service.runtime,
+        Runtime::Compose | Runtime::Exec | Runtime::Pm2
+    ) {
         return Err(unsupported(service, "roll-back"));
     }
-    if wish.configs_only {
+    // An ecosystem file takes effect when the application is started anew: its files alone would change nothing.
+    if wish.configs_only && service.runtime != Runtime::Pm2 {
         return configs_only(ctx, operation, service, wish).await;
     }
-    let target = target::find(ctx, service, wish.to).await?;
+    let target = target::find(ctx, service, wish.to, !wish.configs_only).await?;
     let mut notes = target.notes.clone();
     let mut steps = Vec::new();
-    if wish.save_logs {
+    if wish.save_logs && absent.is_none() {
         steps.push(save_logs(ctx, service));
     }
-    let put_back = match &target.saved {
-        Some((checkpoint, saved)) => files::put_back(ctx, service, checkpoint, saved).await?,
-        None => files::PutBack::default(),
-    };
-    notes.extend(put_back.notes.clone());
-    match service.runtime {
-        Runtime::Compose => {
+    let failing = service.release.to_string();
+    let mut on_failure =
+        format!("what was done is taken back, the newest first, and {failing} is started again");
+    let mut not_rolled_back = vec!["database schema and data", "volumes", "other services"];
+    let (mut stable_ms, mut extra_ms, mut after) = (STABLE_MS, 0, None);
+    if service.runtime == Runtime::Pm2 {
+        let parts = pm2::parts(ctx, &inventory, service, &target, wish).await?;
+        notes.splice(0..0, parts.notes);
+        steps.extend(parts.steps);
+        not_rolled_back[1] = "files that the application writes";
+        (stable_ms, extra_ms, after) = (parts.stable_ms, parts.extra_ms, parts.after);
+        on_failure = parts.on_failure;
+    } else {
+        let put_back = match &target.saved {
+            Some((checkpoint, saved)) => files::put_back(ctx, service, checkpoint, saved).await?,
+            None => files::PutBack::default(),
+        };
+        notes.extend(put_back.notes.clone());
+        if service.runtime == Runtime::Compose {
             steps.extend(compose::steps(ctx, service, &target, put_back, &mut notes).await?);
-        }
-        _ => {
+        } else {
             steps.extend(put_back.steps);
             steps.push(run_roll_back(ctx, service, &target)?);
         }
     }
     let wanted = Some(target.identity.clone());
-    steps.push(verify_step(ctx, service, wanted, true));
-    let failing = service.release.to_string();
+    steps.push(verify_step(ctx, service, wanted, Some(stable_ms)));
+    steps.extend(after);
     Ok(Plan {
         operation: operation.clone(),
         host: id.host.clone(),
         risk: Risk::Destructive,
         services: vec![id.clone()],
-        from: Some(from_line(service)),
+        from: Some(match absent {
+            Some(_) => SafeText::from_text("nothing: PM2 does not have it any more"),
+            None => from_line(service),
+        }),
         to: Some(target.text),
         notes,
         steps,
-        not_rolled_back: ["database schema and data", "volumes", "other services"]
+        not_rolled_back: not_rolled_back
+            .into_iter()
             .map(SafeText::from_text)
-            .to_vec(),
-        on_failure: Some(SafeText::from_text(&format!(
-            "what was done is taken back, the newest first, and {failing} is started again"
-        ))),
-        downtime_ms: (service.runtime == Runtime::Compose).then_some(10_000),
-        budget_ms: BUDGET_MS,
+            .collect(),
+        on_failure: Some(SafeText::from_text(&on_failure)),
+        downtime_ms: match service.runtime {
+            Runtime::Compose => Some(10_000),
+            Runtime::Pm2 => Some(5_000),
+            _ => None,
+        },
+        budget_ms: BUDGET_MS + extra_ms,
         hash: String::new(),
     }
     .seal())

@@ -8,6 +8,7 @@ use super::{Context, OpsError};
 use crate::analysis::redact::{KnownSecrets, RedactionKey, Redactor};
 use crate::domain::service::Service;
 use crate::domain::settings::ServiceSettings;
+use crate::runtime::pm2;
 use crate::store::StoreError;
 use crate::store::paths::StateDir;
 
@@ -34,19 +35,25 @@ pub fn redactor(ctx: &Context, services: &[Service]) -> Result<Redactor, OpsErro
     Ok(Redactor::new(&known, key(&ctx.state)?))
 }
 
-/// The environment files of a service: `.env` of its Compose project and the configured ones, absolute.
+/// The environment files of a service: `.env` of its folder and the configured ones, absolute.
 pub(crate) fn env_files(service: &Service, settings: &ServiceSettings) -> Vec<PathBuf> {
-    let base = service
-        .compose
-        .as_ref()
-        .map(|origin| origin.working_dir.as_path());
+    let base = base_folder(service);
+    let base = base.as_deref();
     let mut files: Vec<PathBuf> = base.map(|dir| dir.join(".env")).into_iter().collect();
     files.extend(settings.env_files.iter().map(|path| in_folder(base, path)));
     files.dedup();
     files
 }
 
-/// A configured path: relative ones stand in the project's folder, or where lastgood was started.
+/// The folder that a service is described in: of its Compose project, or the one that PM2 runs it in.
+pub(crate) fn base_folder(service: &Service) -> Option<PathBuf> {
+    match &service.compose {
+        Some(origin) => Some(origin.working_dir.clone()),
+        None => pm2::app(service)?.cwd,
+    }
+}
+
+/// A configured path: relative ones stand in the service's folder, or where lastgood was started.
 pub(crate) fn in_folder(base: Option<&Path>, path: &Path) -> PathBuf {
     match base {
         Some(base) => base.join(path),

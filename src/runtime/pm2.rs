@@ -3,8 +3,9 @@
 //! Each user has a daemon of its own. It is asked over its sockets (`amp`), which takes a millisecond; the `pm2`
 //! command takes half a second and starts a daemon where none runs, so that an outage would read as "no
 //! applications". What PM2 knows of an application includes its whole environment, so only named fields are ever
-//! read (`list`). This module only asks.
+//! read (`list`). This module only asks; what changes an application are the commands of a plan, made of [`Tool`].
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -12,8 +13,9 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::domain::pm2::Pm2App;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Runtime, Service, Unreachable};
+use crate::domain::service::{Runtime, Service, ServiceId, Unreachable};
 use crate::domain::signal::Saturation;
 use crate::host::{Command, Host};
 use crate::runtime::{RuntimeError, process};
@@ -22,11 +24,14 @@ mod amp;
 mod bus;
 mod cli;
 mod daemon;
+pub mod ecosystem;
+mod ends;
 mod list;
 mod logs;
 mod service;
 mod socket;
 
+pub use cli::{Tool, ToolError};
 pub use logs::{positions, read_logs};
 
 use bus::{Bus, BusEvent};
@@ -38,6 +43,8 @@ const MEASURED_OVER: Duration = Duration::from_millis(300);
 /// The first wait before connecting again; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Ends within a minute that are a loop.
+const LOOP_ENDS: usize = 2;
 /// How often daemons of other homes are looked for.
 const LOOK_FOR_DAEMONS: Duration = Duration::from_secs(30);
 /// Whether PM2 is used by the user of a session on another machine.
@@ -61,8 +68,30 @@ pub async fn discover(host: &Host) -> (Vec<Service>, Vec<Unreachable>) {
             Err(error) => unreachable.extend(daemon.explain(error, &host.name()).await),
         }
     }
-    let services = service::services(&host.name(), &lists, Timestamp::now());
+    let mut services = service::services(&host.name(), &lists, Timestamp::now());
+    // Some are young and were restarted before: the daemon's own log tells whether they die again and again.
+    for service in services.iter_mut().filter(|s| s.crash_loop.is_none()) {
+        if let Some(ends) = most_ends(service)
+            && ends >= LOOP_ENDS
+        {
+            service.crash_loop = Some(true);
+            service.problems.push(SafeText::from_text(&format!(
+                "crash loop: ended {ends} times by itself within {} s, restarted {} times",
+                ends::SPAN.as_secs(),
+                service.restarts
+            )));
+        }
+    }
     (services, unreachable)
+}
+
+/// How often that of its instances which ended most often did so by itself within the last minute; `None` where the
+/// daemon's log does not tell.
+fn most_ends(service: &Service) -> Option<usize> {
+    let app = app(service)?;
+    let ends = ends::recent(&app.home).ok()?;
+    let of = |id| ends.get(&format!("{}:{id}", app.name)).copied();
+    app.ids.iter().filter_map(of).max()
 }
 
 /// Applications of another machine are not read yet: where there may be some, that is said.
@@ -91,7 +120,7 @@ pub async fn saturation(service: &Service) -> Result<Saturation, RuntimeError> {
         .await
         .map_err(|error| RuntimeError::failed(format!("cannot measure {}", service.id), error))?;
     let running: Vec<(u32, Option<u64>)> = service::by_name(&list)
-        .remove(&origin.name)
+        .remove(&origin.app.name)
         .unwrap_or_default()
         .iter()
         .filter_map(|p| Some((p.pid()?, p.memory_limit())))
@@ -125,10 +154,55 @@ pub async fn saturation(service: &Service) -> Result<Saturation, RuntimeError> {
     })
 }
 
+/// How PM2 runs a service; `None` where it does not.
+pub fn app(service: &Service) -> Option<Pm2App> {
+    Origin::of(service).map(|origin| origin.app)
+}
+
+/// A service of an application that its daemon does not have any more, as a checkpoint knew it.
+pub fn absent(id: ServiceId, app: &Pm2App) -> Service {
+    service::absent(id, app)
+}
+
+/// The `pm2` command for an application's daemon.
+///
+/// # Errors
+/// The daemon is another user's, or no `pm2` was found.
+pub fn tool(app: &Pm2App) -> Result<Tool, RuntimeError> {
+    Tool::find(&app.home).map_err(|error| {
+        let fix = match &error {
+            ToolError::OtherUser { .. } => format!("sudo -u {} lastgood …", app.user),
+            ToolError::Home { .. } => format!("run lastgood as {} or as root", app.user),
+            ToolError::NotFound => "npm install -g pm2, or put its folder into PATH".to_owned(),
+        };
+        RuntimeError::Unreachable {
+            error: SafeText::from_error(&error),
+            fix: SafeText::from_text(&fix),
+            is_absent: false,
+        }
+    })
+}
+
+/// The applications that `pm2 resurrect` would start; `None` where nothing was ever saved.
+///
+/// # Errors
+/// The list cannot be read.
+pub fn saved_names(app: &Pm2App) -> Result<Option<BTreeSet<String>>, RuntimeError> {
+    daemon::saved_names(&app.home).map_err(|error| {
+        let what = format!("cannot read {}", app.home.join("dump.pm2").display());
+        RuntimeError::failed(what, error)
+    })
+}
+
+/// Whether a process lives, whatever its daemon says: one that hangs still shows the last it knew.
+pub fn is_alive(pid: u32) -> bool {
+    process::look(pid).is_some()
+}
+
 fn daemon_of(service: &Service) -> Result<(Daemon, Origin), RuntimeError> {
     let origin =
         Origin::of(service).ok_or_else(|| RuntimeError::NotFound(service.id.to_string()))?;
-    Ok((Daemon::new(&origin.home, ""), origin))
+    Ok((Daemon::new(&origin.app.home, ""), origin))
 }
 
 /// Sends a signal for each change of a process, and one after each loss and each return of a daemon, since what

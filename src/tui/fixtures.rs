@@ -458,6 +458,7 @@ pub(crate) fn plan() -> Plan {
                     service: id("backend"),
                     identity: None,
                     running: true,
+                    replaced: Vec::new(),
                     stable_ms: 5000,
                     probes: 3,
                     timeout_ms: 60_000,

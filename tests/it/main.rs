@@ -26,6 +26,7 @@ mod log_pane;
 mod logs;
 mod pages;
 mod pm2;
+mod pm2_roll_back;
 mod refusals;
 mod roll_back;
 mod runbook;

@@ -1,4 +1,5 @@
-//! Copies the configuration files of a service: compose files, environment files, what the configuration names.
+//! Copies the configuration files of a service: compose files, environment files, the ecosystem file and lists of PM2,
+//! what the configuration names.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,16 +7,26 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::domain::checkpoint::SavedFile;
+use crate::domain::pm2::{ECOSYSTEM_FILES, SAVED_LISTS};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
 use crate::host::{Host, HostError};
-use crate::ops::secrets::{env_files, in_folder};
+use crate::ops::secrets::{base_folder, env_files, in_folder};
 use crate::ops::services::host_of;
 use crate::ops::{Context, OpsError};
+use crate::runtime::pm2;
 use crate::store::checkpoint::{Staging, config_place};
 
 /// A configuration file is small; a bigger one is named and left out.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
+/// What a package of Node.js is made of besides its code.
+const PACKAGE_FILES: &[&str] = &[
+    "package.json",
+    "package-lock.json",
+    "npm-shrinkwrap.json",
+    "yarn.lock",
+    "pnpm-lock.yaml",
+];
 
 /// Copies every configuration file of the service. Returns them and what could not be copied.
 ///
@@ -55,7 +66,7 @@ pub(super) async fn save(
 /// The files to copy, and whether each must be there. A file that is asked for twice stands once.
 async fn wanted(ctx: &Context, host: &Host, service: &Service) -> BTreeMap<PathBuf, bool> {
     let settings = ctx.config.service(&service.id);
-    let base = service.compose.as_ref().map(|o| o.working_dir.as_path());
+    let base = base_folder(service);
     let mut files = BTreeMap::new();
     for path in env_files(service, &settings) {
         files.insert(path, false);
@@ -70,8 +81,17 @@ async fn wanted(ctx: &Context, host: &Host, service: &Service) -> BTreeMap<PathB
         // Not before all are read: what must be there wins.
         files.extend(origin.config_files.iter().map(|path| (path.clone(), true)));
     }
+    if let Some(app) = pm2::app(service) {
+        let beside = ECOSYSTEM_FILES.iter().chain(PACKAGE_FILES);
+        let beside = app
+            .cwd
+            .iter()
+            .flat_map(|cwd| beside.clone().map(|name| cwd.join(name)));
+        let lists = SAVED_LISTS.iter().map(|name| app.home.join(name));
+        files.extend(beside.chain(lists).map(|path| (path, false)));
+    }
     let named = settings.env_files.iter().chain(&settings.config_files);
-    files.extend(named.map(|path| (in_folder(base, path), true)));
+    files.extend(named.map(|path| (in_folder(base.as_deref(), path), true)));
     files
 }
 

@@ -9,6 +9,7 @@ use crate::analysis::align::{LineChange, line_changes};
 use crate::analysis::redact::Redactor;
 use crate::domain::change::{Change, ChangeKind};
 use crate::domain::checkpoint::{SavedFile, SavedService};
+use crate::domain::pm2::SavedPm2;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Release, Service, ServiceId, short_id};
 use crate::domain::settings::ServiceSettings;
@@ -31,6 +32,11 @@ pub(super) fn find(
     let mut changes = of_releases(&now.id, &before.release, &now.release);
     let mut missing = Vec::new();
     for file in &before.files {
+        // Lists of what PM2 runs, of all applications: uptimes and environments, which change by themselves.
+        let is_list = |saved: &SavedPm2| saved.app.is_saved_list(&file.path);
+        if before.pm2.as_ref().is_some_and(is_list) {
+            continue;
+        }
         match read_both(baseline, &now.id, file) {
             Ok((old, new)) if new.as_ref() == Some(&old) => {}
             Ok((old, new)) => changes.extend(of_file(

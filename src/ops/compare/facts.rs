@@ -197,6 +197,7 @@ mod tests {
             health: Some(health),
             probes: probes.iter().map(|p| SafeText::from_text(p)).collect(),
             compose: None,
+            pm2: None,
             restarts: 0,
         }
     }

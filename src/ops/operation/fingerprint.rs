@@ -9,8 +9,8 @@ use crate::domain::operation::{Fingerprint, FingerprintSubject};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service, ServiceId, short_id};
 use crate::ops::services::{discover, host_of};
-use crate::ops::{Context, ErrorKind, OpsError};
-use crate::runtime::docker;
+use crate::ops::{Context, ErrorKind, OpsError, code};
+use crate::runtime::{docker, pm2};
 
 /// The value of something that is not there.
 pub(crate) const ABSENT: &str = "absent";
@@ -40,6 +40,9 @@ pub(crate) async fn look_at(
                 },
             }
         }
+        FingerprintSubject::Code { service, app } => {
+            Ok(code::look(ctx, service, app).await?.to_string())
+        }
         FingerprintSubject::File { host, path } => file(ctx, host, path).await,
         FingerprintSubject::Image { host, reference } => {
             let host = host_of(ctx, &on(host))?;
@@ -65,10 +68,18 @@ pub(super) fn on(host: &HostName) -> ServiceId {
 }
 
 /// The instances of a service: ids and images, sorted. Processes of an exec service come and go under other ids,
-/// so there it is the release.
+/// so there it is the release. So do those of an application in a crash loop, which is when a rollback is wanted: of
+/// PM2 it is the numbers, which a delete takes away, and what they run.
 pub(crate) fn instances(service: &Service) -> String {
     if service.runtime == Runtime::Exec {
         return service.release.identity().unwrap_or("unknown").to_owned();
+    }
+    if let Some(app) = pm2::app(service) {
+        if app.ids.is_empty() {
+            return ABSENT.to_owned();
+        }
+        let ids: Vec<String> = app.ids.iter().map(ToString::to_string).collect();
+        return format!("{} of {}", ids.join(" "), app.identity());
     }
     let mut all: Vec<String> = service
         .instances
@@ -106,6 +117,7 @@ pub(super) async fn check(ctx: &Context, fingerprint: &Fingerprint) -> Result<()
     }
     let what = match &fingerprint.subject {
         FingerprintSubject::Instances { service } => format!("the instances of {service}"),
+        FingerprintSubject::Code { service, .. } => format!("the code of {service}"),
         FingerprintSubject::File { path, .. } => path.display().to_string(),
         FingerprintSubject::Image { reference, .. } => format!("the image {reference}"),
     };

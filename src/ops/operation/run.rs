@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::fingerprint;
+use super::seen::{is_in_place, look};
 use super::step::Machine;
 use crate::audit::Permit;
 use crate::domain::operation::{FingerprintSubject, Operation, Plan, Step, StepWork};
@@ -14,7 +15,7 @@ use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Release, Service, ServiceId, ServiceState};
 use crate::ops::services::discover;
-use crate::ops::{Context, OpsError};
+use crate::ops::{Context, ErrorKind, OpsError};
 use crate::store::journal::{Journal, JournalEvent};
 use crate::store::lease::{Holder, Lease};
 
@@ -106,7 +107,7 @@ pub(super) async fn run(
             return Err(error.into());
         }
     };
-    let before = look(ctx, plan).await;
+    let before = look(ctx, plan, None).await;
     let mut runner = Runner {
         machine: Machine {
             ctx,
@@ -127,7 +128,7 @@ pub(super) async fn run(
     let Runner {
         results, manual, ..
     } = runner;
-    let release = match look(ctx, plan).await {
+    let release = match look(ctx, plan, before.as_ref()).await {
         Some(services) => services.into_iter().next().map(|s| s.release),
         None => None,
     };
@@ -150,18 +151,6 @@ pub(super) async fn run(
         });
     }
     Ok(outcome)
-}
-
-/// The services of the plan as they are; `None` where they cannot be looked at.
-async fn look(ctx: &Context, plan: &Plan) -> Option<Vec<Service>> {
-    if plan.services.is_empty() {
-        return Some(Vec::new());
-    }
-    let inventory = discover(ctx).await;
-    plan.services
-        .iter()
-        .map(|id| inventory.find(id).cloned())
-        .collect()
 }
 
 struct Runner<'a> {
@@ -232,9 +221,12 @@ impl Runner<'_> {
         else {
             return false;
         };
-        let was = before.and_then(|all| all.iter().find(|s| s.id == *service));
+        let Some(before) = before else {
+            return false;
+        };
+        let was = before.iter().find(|s| s.id == *service);
         let inventory = discover(self.machine.ctx).await;
-        let (Some(was), Some(now)) = (was, inventory.find(service)) else {
+        let Some(now) = inventory.find(service) else {
             return false;
         };
         let is_applied = is_in_place(was, now, wanted);
@@ -245,14 +237,34 @@ impl Runner<'_> {
         is_applied
     }
 
-    /// Whether everything is done from this step on but the proof. The proof of the first of several services is
+    /// The service that the next step is to prove, where a command said that it did its work and there is no such
+    /// service: `pm2 start` says 0 where its file declares another application.
+    async fn gone_after(&self, index: usize) -> Option<&ServiceId> {
+        let next = self.plan.steps.get(index + 1).map(|step| &step.work);
+        let (
+            StepWork::Command { .. },
+            Some(StepWork::Verify {
+                service,
+                running: true,
+                ..
+            }),
+        ) = (&self.plan.steps[index].work, next)
+        else {
+            return None;
+        };
+        let inventory = discover(self.machine.ctx).await;
+        let is_gone = inventory.unreachable.is_empty() && inventory.find(service).is_none();
+        is_gone.then_some(service)
+    }
+
+    /// Whether everything is done from this step on but the proof, and what may fail. The proof of the first of several services is
     /// not: the others are still to come.
     fn is_proof_only(&self, from: usize) -> bool {
         let rest = self.plan.steps.get(from..).unwrap_or_default();
         from > 0
             && rest
                 .iter()
-                .all(|step| matches!(step.work, StepWork::Verify { .. }))
+                .all(|step| step.may_fail || matches!(step.work, StepWork::Verify { .. }))
     }
 
     async fn run_step(&mut self, index: usize, step: &Step) -> StepResult {
@@ -261,10 +273,16 @@ impl Runner<'_> {
         let text = step.text.clone();
         let begin = JournalEvent::Begin { step: index, text };
         // Without a journal no step begins.
-        let done = match self.journal.append(begin) {
+        let mut done = match self.journal.append(begin) {
             Ok(()) => self.attempt(step).await,
             Err(error) => Err(error.into()),
         };
+        if done.is_ok()
+            && let Some(gone) = self.gone_after(index).await
+        {
+            let text = format!("it said it was done, and {gone} is not there");
+            done = Err(OpsError::new(ErrorKind::Failed, text));
+        }
         let result = StepResult {
             text: step.text.clone(),
             ok: done.is_ok(),
@@ -309,11 +327,15 @@ impl Runner<'_> {
     async fn conclude(&mut self, end: End, before: Option<&Vec<Service>>) -> OutcomeKind {
         let (kind, reason) = match end {
             End::Done => {
-                let detail = self
-                    .results
-                    .last()
+                let proof = self.proof();
+                let detail = proof
+                    .and_then(|at| self.results.get(at))
                     .map(|result| result.detail.clone())
                     .unwrap_or_default();
+                for (step, result) in self.plan.steps.iter().zip(&self.results) {
+                    self.manual
+                        .extend(step.manual.clone().filter(|_| !result.ok));
+                }
                 let kind = if self.is_proved() {
                     self.note(JournalEvent::Verified { detail });
                     OutcomeKind::Verified
@@ -325,7 +347,7 @@ impl Runner<'_> {
             }
             End::NotVerified => {
                 let kind = OutcomeKind::AppliedNotVerified;
-                self.add_manual(self.plan.steps.len().saturating_sub(1));
+                self.add_manual(self.proof().unwrap_or_default());
                 self.note(JournalEvent::Commit { outcome: kind });
                 return kind;
             }
@@ -361,11 +383,16 @@ impl Runner<'_> {
     /// Whether a step at the end proved it. Files are read back when they are written; of a runbook's command only
     /// the exit code is known, which the plan says.
     fn is_proved(&self) -> bool {
-        let last = self.plan.steps.last().map(|step| &step.work);
-        match last {
+        let last = self.proof().and_then(|at| self.plan.steps.get(at));
+        match last.map(|step| &step.work) {
             Some(StepWork::Verify { .. } | StepWork::WriteFile { .. }) | None => true,
             Some(_) => matches!(self.plan.operation, Operation::RunCommand { .. }),
         }
+    }
+
+    /// The last step that counts: what may fail after it takes nothing away from it.
+    fn proof(&self) -> Option<usize> {
+        self.plan.steps.iter().rposition(|step| !step.may_fail)
     }
 
     fn add_manual(&mut self, from: usize) {
@@ -378,19 +405,26 @@ impl Runner<'_> {
     /// the old files and names again. Returns whether all of it went well.
     async fn undo(&mut self, failed: usize) -> bool {
         let plan = self.plan;
-        let mut order: Vec<usize> = (0..failed).rev().collect();
-        order.push(failed);
+        let has_to = |index: &usize| match *index == failed {
+            true => self.is_begun && has_effect(&plan.steps[*index].work),
+            false => self.results.get(*index).is_some_and(|result| result.ok),
+        };
+        let mut order: Vec<(usize, &StepWork)> = (0..failed)
+            .rev()
+            .chain([failed])
+            .filter(has_to)
+            .filter_map(|index| Some((index, plan.steps[index].undo.as_ref()?)))
+            .collect();
+        // What takes several steps back at once is done once, when the others are.
+        let all = order.clone();
+        let mut place = 0;
+        order.retain(|(_, work)| {
+            place += 1;
+            !all[place..].iter().any(|(_, later)| later == work)
+        });
         let mut is_ok = true;
-        for index in order {
+        for (index, work) in order {
             let step = &plan.steps[index];
-            let was_begun = self.results.get(index).is_some();
-            let was_done = index == failed || self.results.get(index).is_some_and(|r| r.ok);
-            let Some(work) = step.undo.as_ref().filter(|_| was_begun && was_done) else {
-                continue;
-            };
-            if index == failed && !(self.is_begun && has_effect(&step.work)) {
-                continue;
-            }
             let started = Instant::now();
             let limit = Duration::from_millis(step.timeout_ms).max(UNDO_LIMIT);
             let undone = self.machine.run(work, limit).await;
@@ -422,20 +456,26 @@ impl Runner<'_> {
         before: Option<&Vec<Service>>,
         undone: Option<bool>,
     ) -> OutcomeKind {
-        if before.is_some_and(Vec::is_empty) && self.executed > 0 {
+        if self.plan.services.is_empty() && self.executed > 0 {
             // Nothing that can be looked at says what a runbook's command did.
             return OutcomeKind::FailedPartial;
         }
-        let (Some(before), Some(now)) = (before, look(self.machine.ctx, self.plan).await) else {
+        let now = look(self.machine.ctx, self.plan, before).await;
+        let (Some(before), Some(now)) = (before, now) else {
             return OutcomeKind::Unknown;
         };
-        let is_same = before.iter().zip(&now).all(|(before, now)| {
-            let is_same_run = fingerprint::instances(before) == fingerprint::instances(now);
-            let is_same_release = before.release.is_same(&now.release);
-            // What did not run steadily before may be seen in any state now.
-            let is_same_state = before.state == now.state || before.state != ServiceState::Running;
-            (is_same_run || is_same_release) && is_same_state
-        });
+        let is_same = before.len() == now.len()
+            && before.iter().all(|before| {
+                let Some(now) = now.iter().find(|now| now.id == before.id) else {
+                    return false;
+                };
+                let is_same_run = fingerprint::instances(before) == fingerprint::instances(now);
+                let is_same_release = before.release.is_same(&now.release);
+                // What did not run steadily before may be seen in any state now.
+                let is_same_state =
+                    before.state == now.state || before.state != ServiceState::Running;
+                (is_same_run || is_same_release) && is_same_state
+            });
         let changed =
             |step: &Step| has_effect(&step.work) && (step.undo.is_none() || undone.is_none());
         let was_changed = self
@@ -464,18 +504,6 @@ impl Runner<'_> {
         }
         true
     }
-}
-
-/// Whether what runs is new and is the wanted release. A container that was made and could not be started is not:
-/// then the service is down, and what ran before is better than nothing.
-fn is_in_place(was: &Service, now: &Service, wanted: &str) -> bool {
-    let is_new = fingerprint::instances(was) != fingerprint::instances(now);
-    is_new
-        && !now.instances.is_empty()
-        && now
-            .instances
-            .iter()
-            .all(|i| i.image_id.as_deref() == Some(wanted) && i.started_at.is_some())
 }
 
 /// Whether such a step can have changed anything.
@@ -512,51 +540,4 @@ pub(crate) fn describe(work: &StepWork) -> String {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use crate::domain::service::{Instance, Runtime};
-
-    #[test]
-    fn a_container_that_could_not_be_started_is_not_in_place() {
-        let service = |image: &str, id: &str, started: Option<&str>| -> Service {
-            let instance = Instance {
-                id: id.to_owned(),
-                name: SafeText::from_text(id),
-                state: ServiceState::Running,
-                health: None,
-                image_id: Some(image.to_owned()),
-                created_at: None,
-                started_at: started.map(|at| at.parse().unwrap()),
-                restarts: 0,
-                exit_code: None,
-            };
-            Service {
-                id: ServiceId::local("shop", "backend"),
-                runtime: Runtime::Compose,
-                state: ServiceState::Running,
-                health: None,
-                release: Release::default(),
-                instances: vec![instance],
-                restarts: 0,
-                uptime_ms: None,
-                crash_loop: None,
-                cpu: None,
-                memory_bytes: None,
-                problems: Vec::new(),
-                compose: None,
-                labels: std::collections::BTreeMap::new(),
-            }
-        };
-        let at = Some("2025-12-27T14:50:00Z");
-        let was = service("bad", "a", at);
-        assert!(is_in_place(&was, &service("good", "b", at), "good"));
-        assert!(!is_in_place(&was, &service("good", "b", None), "good"));
-        assert!(!is_in_place(&was, &service("bad", "b", at), "good"));
-        assert!(!is_in_place(&was, &was, "bad"), "nothing happened");
-    }
 }

@@ -100,6 +100,7 @@ impl Shop {
         Plan {
             operation: Operation::Restart {
                 services: self.services(),
+                reload: false,
             },
             host: HostName::local(),
             risk: Risk::Disruptive,
@@ -142,6 +143,7 @@ fn verify_quickly(id: &ServiceId, identity: Option<&str>) -> Step {
             service: id.clone(),
             identity: identity.map(str::to_owned),
             running: true,
+            replaced: Vec::new(),
             stable_ms: 0,
             probes: 0,
             timeout_ms: 1,
@@ -485,10 +487,32 @@ async fn a_step_that_may_fail_does_not_stop_the_plan() {
     let shop = Shop::new(Access::Full);
     let mut first = shell("exit 1", None);
     first.may_fail = true;
-    let plan = shop.plan_of(vec![first, verify_quickly(&shop.id, None)]);
+    // After the proof as well: what was proved stays so, and the rest is told with the command to type.
+    let last = first.clone();
+    let plan = shop.plan_of(vec![first, verify_quickly(&shop.id, None), last]);
     let outcome = shop.execute(&plan).await.unwrap();
     assert_eq!(outcome.outcome, OutcomeKind::Verified);
-    assert!(!outcome.steps[0].ok);
+    assert!(!outcome.steps[0].ok && !outcome.steps[2].ok);
+    assert_eq!(outcome.manual.len(), 2, "{outcome:?}");
+    fs::remove_file(shop.path("up")).unwrap();
+    let outcome = shop.execute(&plan).await.unwrap();
+    assert_eq!(outcome.outcome, OutcomeKind::AppliedNotVerified);
+    assert_eq!(outcome.steps.len(), 2, "nothing comes after a failed proof");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_two_steps_back_is_done_once_and_last() {
+    let shop = Shop::new(Access::Full);
+    let log = shop.path("log").display().to_string();
+    let both = format!("echo both >> {log}");
+    let plan = shop.plan_of(vec![
+        shell("true", Some(&format!("echo first >> {log}"))),
+        shell("true", Some(&both)),
+        shell("exit 1", Some(&both)),
+    ]);
+    let outcome = shop.execute(&plan).await.unwrap();
+    assert_eq!(outcome.outcome, OutcomeKind::FailedUnchanged, "{outcome:?}");
+    assert_eq!(fs::read_to_string(&log).unwrap(), "first\nboth\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -558,6 +582,7 @@ async fn an_unknown_service_has_no_plan() {
     let shop = Shop::new(Access::Full);
     let operation = Operation::Restart {
         services: vec![ServiceId::local("exec", "lastgood-no-such")],
+        reload: false,
     };
     assert!(plan(&shop.ctx, &operation).await.is_err());
     assert_eq!(ContainerAction::Restart.as_str(), "restart");

@@ -8,13 +8,14 @@ use crate::domain::health::{HealthState, ServiceHealth};
 use crate::domain::operation::StepWork;
 use crate::domain::outcome::Progress;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Service, ServiceId, ServiceState, short_id};
+use crate::domain::service::{Instance, Runtime, Service, ServiceId, ServiceState, short_id};
 use crate::ops::services::discover;
 use crate::ops::{Context, ErrorKind, OpsError};
+use crate::runtime::pm2;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
-/// A wrong release that was seen so often in a row does not turn into the right one.
+/// A wrong release, or one that was given up, that was seen so often in a row does not turn into the right one.
 const WRONG_LOOKS: u32 = 6;
 
 /// A probe that failed for so long in a row, after the supervisor had its own time to wait, will not recover by
@@ -26,6 +27,7 @@ struct Wanted<'a> {
     service: &'a ServiceId,
     identity: Option<&'a str>,
     is_running: bool,
+    replaced: &'a [String],
     stable: Duration,
     probes: u32,
     limit: Duration,
@@ -44,6 +46,7 @@ pub(super) async fn verify(
         service,
         identity,
         running,
+        replaced,
         stable_ms,
         probes,
         timeout_ms,
@@ -55,6 +58,7 @@ pub(super) async fn verify(
         service,
         identity: identity.as_deref(),
         is_running: *running,
+        replaced,
         stable: Duration::from_millis(*stable_ms),
         probes: *probes,
         limit: Duration::from_millis(*timeout_ms),
@@ -104,8 +108,15 @@ impl Wanted<'_> {
                     Some(text.clone())
                 }
             };
+            let is_lost = |found: &Service| {
+                self.is_running
+                    && found.runtime == Runtime::Pm2
+                    && found.state == ServiceState::Failed
+            };
             wrong = match &problem {
                 Some(text) if text.starts_with("it runs ") => wrong + 1,
+                // PM2 gave up: it will not start it again.
+                Some(_) if inventory.find(self.service).is_some_and(is_lost) => wrong + 1,
                 _ => 0,
             };
             let stable_for = since.as_ref().map(|(_, at)| at.elapsed());
@@ -184,18 +195,19 @@ impl Wanted<'_> {
                 .iter()
                 .filter_map(|i| i.image_id.as_deref())
                 .collect();
+            let own = identity(found);
             let wrong = match images.is_empty() {
-                true => found.release.identity().filter(|id| *id != wanted),
+                true => own.as_deref().filter(|id| *id != wanted),
                 false => images.into_iter().find(|image| *image != wanted),
             };
             if let Some(wrong) = wrong {
                 return Err(format!(
                     "it runs {}, not {}",
-                    short_id(wrong),
-                    short_id(wanted)
+                    shown(found, wrong),
+                    shown(found, wanted)
                 ));
             }
-            if found.release.identity().is_none() {
+            if own.is_none() {
                 return Err("what it runs is not known".to_owned());
             }
         }
@@ -208,6 +220,20 @@ impl Wanted<'_> {
                 n => format!(", restarted {n} times"),
             };
             return Err(format!("it is {}{exit}{again}", found.state.as_str()));
+        }
+        if let Some(old) = found
+            .instances
+            .iter()
+            .find(|i| self.replaced.contains(&i.id))
+        {
+            return Err(format!("{} still is the process {}", old.name, old.id));
+        }
+        // A daemon that hangs shows the last it knew.
+        let is_dead = |i: &&Instance| i.id.parse().is_ok_and(|pid| !pm2::is_alive(pid));
+        if found.runtime == Runtime::Pm2
+            && let Some(dead) = found.instances.iter().find(is_dead)
+        {
+            return Err(format!("the process {} of {} is gone", dead.id, dead.name));
         }
         let runs: Vec<String> = found
             .instances
@@ -223,11 +249,29 @@ impl Wanted<'_> {
         } else {
             "release"
         };
-        let identity = found.release.identity().map_or("unknown", short_id);
+        let own = identity(found);
+        let own = own.as_deref().map_or("unknown", |id| shown(found, id));
         SafeText::from_text(&format!(
-            "{what} {identity}, running {} s without a restart, {probes}",
+            "{what} {own}, running {} s without a restart, {probes}",
             self.stable.as_secs()
         ))
+    }
+}
+
+/// What a proof holds against the wanted identity: the image id, or what else says which release runs. Of PM2 it is
+/// the script with its version and its limits.
+pub(crate) fn identity(service: &Service) -> Option<String> {
+    match pm2::app(service) {
+        Some(app) => Some(app.identity()),
+        None => service.release.identity().map(str::to_owned),
+    }
+}
+
+/// Ids are shortened; what PM2 runs is said in words.
+pub(crate) fn shown<'a>(service: &Service, identity: &'a str) -> &'a str {
+    match service.runtime {
+        Runtime::Pm2 => identity,
+        _ => short_id(identity),
     }
 }
 

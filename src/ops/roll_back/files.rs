@@ -40,7 +40,12 @@ pub(super) async fn put_back(
 ) -> Result<PutBack, OpsError> {
     let mut result = PutBack::default();
     let redactor = crate::ops::secrets::redactor(ctx, std::slice::from_ref(service))?;
-    for file in &saved.files {
+    // A list of all applications of a daemon is not brought back for one of them: `pm2 save` writes it.
+    let is_list = |file: &&SavedFile| {
+        let pm2 = saved.pm2.as_ref();
+        pm2.is_some_and(|pm2| pm2.app.is_saved_list(&file.path))
+    };
+    for file in saved.files.iter().filter(|file| !is_list(file)) {
         let subject = FingerprintSubject::File {
             host: service.id.host.clone(),
             path: file.path.clone(),

@@ -7,10 +7,12 @@ use crate::domain::operation::{FingerprintSubject, RollBackTarget};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service, ServiceId};
 use crate::ops::operation::{ABSENT, look_at};
-use crate::ops::{Context, ErrorKind, OpsError};
+use crate::ops::{Context, ErrorKind, OpsError, code};
+use crate::runtime::pm2;
 use crate::store::checkpoint::verify_files;
 
-/// Finds the target and proves that it is there.
+/// Finds the target and proves that it is there. The last good one `must_differ` in its release from what runs, unless
+/// only files are wanted.
 ///
 /// # Errors
 /// [`ErrorKind::No`] with every checkpoint and the reason against it; an image that does not exist.
@@ -18,10 +20,11 @@ pub(super) async fn find(
     ctx: &Context,
     service: &Service,
     wish: &RollBackTarget,
+    must_differ: bool,
 ) -> Result<Target, OpsError> {
     match wish {
         RollBackTarget::LastGood => {
-            let (checkpoint, saved) = newest_good(ctx, service, true).await?;
+            let (checkpoint, saved) = newest_good(ctx, service, must_differ).await?;
             from_checkpoint(ctx, service, checkpoint, saved).await
         }
         RollBackTarget::Checkpoint(id) => {
@@ -76,7 +79,11 @@ async fn from_checkpoint(
     if !manifest.complete {
         notes.push("the checkpoint is not complete".to_owned());
     }
-    let identity = saved.release.identity().map(str::to_owned).ok_or_else(|| {
+    let identity = match service.runtime {
+        Runtime::Pm2 => saved.pm2.as_ref().map(|saved| saved.app.identity()),
+        _ => saved.release.identity().map(str::to_owned),
+    };
+    let identity = identity.ok_or_else(|| {
         OpsError::new(
             ErrorKind::No,
             format!(
@@ -96,7 +103,7 @@ async fn from_checkpoint(
                 .fix("lastgood checkpoint verify --all")
             })?;
     }
-    if saved.release.is_same(&service.release) {
+    if is_same_release(ctx, &saved, service).await? {
         notes.push("the same release runs now: only configuration files change".to_owned());
     }
     let health = saved.health.map_or("health unknown", HealthState::as_str);
@@ -185,8 +192,11 @@ async fn judge(
     let Some(saved) = manifest.services.iter().find(|s| s.id == service.id) else {
         return Ok(Err("does not hold the service".to_owned()));
     };
-    if let Some(reason) = reason_against(manifest, saved, service, must_differ) {
+    if let Some(reason) = reason_against(manifest, saved, must_differ) {
         return Ok(Err(reason));
+    }
+    if must_differ && is_same_release(ctx, saved, service).await? {
+        return Ok(Err("the same release as runs now".to_owned()));
     }
     // Reading every byte comes last.
     if let Err(error) = check_sums(checkpoint).await {
@@ -202,13 +212,22 @@ async fn judge(
     Ok(Ok(saved.clone()))
 }
 
-/// What speaks against a checkpoint by its manifest alone.
-pub(super) fn reason_against(
-    manifest: &Manifest,
+/// Whether what runs is the release of the checkpoint. Under PM2 other limits and other code at the same path are
+/// another one.
+async fn is_same_release(
+    ctx: &Context,
     saved: &SavedService,
     service: &Service,
-    must_differ: bool,
-) -> Option<String> {
+) -> Result<bool, OpsError> {
+    let (Some(saved), Some(app)) = (&saved.pm2, pm2::app(service)) else {
+        return Ok(saved.release.is_same(&service.release));
+    };
+    Ok(saved.app.identity() == app.identity()
+        && code::look(ctx, &service.id, &saved.app).await? == saved.code)
+}
+
+/// What speaks against a checkpoint by its manifest alone.
+fn reason_against(manifest: &Manifest, saved: &SavedService, must_differ: bool) -> Option<String> {
     if !manifest.complete {
         return Some("not complete".to_owned());
     }
@@ -219,9 +238,6 @@ pub(super) fn reason_against(
     }
     if must_differ && saved.release.identity().is_none() {
         return Some("its release is not known".to_owned());
-    }
-    if must_differ && saved.release.is_same(&service.release) {
-        return Some("the same release as runs now".to_owned());
     }
     None
 }

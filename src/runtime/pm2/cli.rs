@@ -1,10 +1,13 @@
-//! The `pm2` command, for a daemon whose socket answers in a way that we cannot read.
+//! The `pm2` command: it changes things, and lists them for a daemon whose socket answers in a way that we cannot read.
 //!
-//! The protocol is not documented and may change; what `pm2 jlist` prints is what PM2 promises. It is run for a
+//! The protocol is not documented and may change; what the command does is what PM2 promises. It is run for a
 //! living daemon of our own user only: without one it would start one, and for another user it would leave files
 //! behind that are not that user's.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +30,91 @@ const FOLDERS: &[&str] = &[
     ".local/bin",
 ];
 
+/// The `pm2` command for one daemon, and the variables that it needs besides a clean environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tool {
+    /// `pm2` where that is found in the path, else where it stands.
+    pub program: String,
+    /// `PM2_HOME`, and `PATH` where the program's own node is not in ours.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// Why there is no [`Tool`].
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// Its home cannot be looked at.
+    #[error("cannot look at {}", home.display())]
+    Home {
+        /// The home.
+        home: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Run by us it would leave files behind that are not that user's.
+    #[error("the PM2 daemon of {} is another user's", home.display())]
+    OtherUser {
+        /// Its home.
+        home: PathBuf,
+    },
+    /// No `pm2` was found.
+    #[error("no `pm2` command was found")]
+    NotFound,
+}
+
+impl Tool {
+    /// Finds it for the daemon of a home.
+    ///
+    /// # Errors
+    /// The daemon is another user's, or no `pm2` was found.
+    pub(super) fn find(home: &Path) -> Result<Self, ToolError> {
+        let meta = fs::metadata(home).map_err(|source| ToolError::Home {
+            home: home.to_owned(),
+            source,
+        })?;
+        if meta.uid() != rustix::process::geteuid().as_raw() {
+            return Err(ToolError::OtherUser {
+                home: home.to_owned(),
+            });
+        }
+        let daemon = fs::read_to_string(home.join("pm2.pid"))
+            .ok()
+            .and_then(|pid| pid.trim().parse().ok());
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let program = find(daemon, &path).ok_or(ToolError::NotFound)?;
+        Ok(Self::at(&program, home, &path))
+    }
+
+    fn at(program: &Path, home: &Path, path: &OsStr) -> Self {
+        let mut variables =
+            BTreeMap::from([("PM2_HOME".to_owned(), home.to_string_lossy().into_owned())]);
+        let folder = program.parent().unwrap_or(Path::new("/"));
+        if std::env::split_paths(path).any(|known| known == folder) {
+            return Self {
+                program: "pm2".to_owned(),
+                variables,
+            };
+        }
+        // `pm2` begins with `#!/usr/bin/env node`: its own node stands beside it.
+        let path = format!("{}:{}", path.to_string_lossy(), folder.display());
+        variables.insert("PATH".to_owned(), path);
+        Self {
+            program: program.to_string_lossy().into_owned(),
+            variables,
+        }
+    }
+
+    /// A command in a clean environment.
+    pub(super) fn command(&self, arguments: &[&str], limit: Duration) -> Command {
+        let argv = std::iter::once(self.program.as_str()).chain(arguments.iter().copied());
+        let mut command = Command::new(argv, limit).with_clean_env();
+        for (name, value) in &self.variables {
+            command = command.with_env(name, value);
+        }
+        command
+    }
+}
+
 /// What `pm2 jlist` prints.
 ///
 /// # Errors
@@ -34,29 +122,10 @@ const FOLDERS: &[&str] = &[
 pub(super) async fn list(
     daemon: &Daemon,
 ) -> Result<Vec<Process>, Box<dyn std::error::Error + Send + Sync>> {
-    let owner = fs::metadata(&daemon.home)?.uid();
-    if owner != rustix::process::geteuid().as_raw() {
-        return Err("`pm2 jlist` is not tried for another user's daemon".into());
-    }
-    let Some(program) = find(daemon.pid) else {
-        return Err("no `pm2` command was found to ask instead".into());
-    };
-    // `pm2` begins with `#!/usr/bin/env node`: its own node stands beside it.
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    if let Some(folder) = program.parent() {
-        path.push(":");
-        path.push(folder);
-    }
-    let command = Command::new(
-        [program.to_string_lossy().as_ref(), "--silent", "jlist"],
-        LIMIT,
-    )
-    .with_clean_env()
-    .with_env("PATH", path.to_string_lossy())
-    .with_env("PM2_HOME", daemon.home.to_string_lossy());
+    let tool = Tool::find(&daemon.home)?;
     let command = Command {
         max_output: MAX_OUTPUT,
-        ..command
+        ..tool.command(&["--silent", "jlist"], LIMIT)
     };
     let output = Host::Local.query(&command).await?;
     if !output.is_success() {
@@ -66,13 +135,12 @@ pub(super) async fn list(
 }
 
 /// The `pm2` command: of the path, beside the daemon's own node, or where version managers put it.
-fn find(daemon: Option<u32>) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+fn find(daemon: Option<u32>, path: &OsStr) -> Option<PathBuf> {
     let beside_node = daemon
         .and_then(|pid| fs::read_link(format!("/proc/{pid}/exe")).ok())
         .and_then(|node| node.parent().map(Path::to_owned));
     let home = std::env::var_os("HOME").map(PathBuf::from);
-    std::env::split_paths(&path)
+    std::env::split_paths(path)
         .chain(beside_node)
         .chain(
             home.iter()
@@ -109,6 +177,18 @@ fn expand(base: &Path, pattern: &str) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tool_beside_the_path_brings_its_node() {
+        let home = Path::new("/root/.pm2");
+        let path = OsStr::new("/usr/bin:/bin");
+        let known = Tool::at(Path::new("/usr/bin/pm2"), home, path);
+        assert_eq!(known.program, "pm2");
+        assert_eq!(known.variables.len(), 1);
+        let nvm = Tool::at(Path::new("/home/a/.nvm/v20/bin/pm2"), home, path);
+        assert_eq!(nvm.program, "/home/a/.nvm/v20/bin/pm2");
+        assert_eq!(nvm.variables["PATH"], "/usr/bin:/bin:/home/a/.nvm/v20/bin");
+    }
 
     #[test]
     fn a_star_stands_for_one_folder_the_newest_first() {

@@ -4,7 +4,9 @@
 //! daemon does not answer is told as unreachable and never as "no applications": asking the `pm2` command instead
 //! would start an empty daemon there and say that all is well.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -245,16 +247,26 @@ impl std::fmt::Display for Saved {
 }
 
 fn saved(home: &Path) -> Saved {
+    match saved_names(home) {
+        Ok(None) => Saved::Nothing,
+        Ok(Some(names)) => Saved::Apps(names.len()),
+        Err(_) => Saved::Unreadable,
+    }
+}
+
+/// The applications in a home's `dump.pm2`; `None` where there is none.
+///
+/// # Errors
+/// It cannot be read, is too large, or is no such list.
+pub(super) fn saved_names(home: &Path) -> io::Result<Option<BTreeSet<String>>> {
     let path = home.join("dump.pm2");
     match fs::metadata(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Saved::Nothing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
         Ok(meta) if meta.is_file() && meta.len() <= MAX_DUMP => {}
-        _ => return Saved::Unreadable,
+        Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
     }
-    fs::read(&path)
-        .ok()
-        .and_then(|dump| list::count_saved(&dump).ok())
-        .map_or(Saved::Unreadable, Saved::Apps)
+    Ok(Some(list::saved_names(&fs::read(&path)?)?))
 }
 
 /// Whether an application ever ran under this home. `pm2 --version` alone makes a home, and that is no outage.

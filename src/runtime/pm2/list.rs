@@ -5,6 +5,7 @@
 //! configuration, and an environment variable can shadow them: a field of another type than expected is unknown,
 //! and the list is still read.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
@@ -15,6 +16,8 @@ use serde_json::Value;
 const MAX_RESTARTS: u64 = 16;
 /// What dies sooner than so many milliseconds after its start is unstable, where nothing is configured.
 const MIN_UPTIME_MS: u64 = 1000;
+/// A process that was told to end is killed after so many milliseconds, where nothing is configured.
+const KILL_TIMEOUT_MS: u64 = 1600;
 /// During a reload the outgoing process stands under this id.
 const OUTGOING: &str = "_old_";
 
@@ -68,12 +71,16 @@ pub(super) struct Env {
     max_restarts: Option<f64>,
     #[serde(default, deserialize_with = "number")]
     max_memory_restart: Option<f64>,
+    #[serde(default, deserialize_with = "number")]
+    kill_timeout: Option<f64>,
     #[serde(default, deserialize_with = "lenient")]
     version: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     versioning: Option<Versioning>,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) pm_exec_path: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) pm_cwd: Option<PathBuf>,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) pm_out_log_path: Option<PathBuf>,
     #[serde(default, deserialize_with = "lenient")]
@@ -214,6 +221,11 @@ impl Process {
         whole(self.pm2_env.max_memory_restart).filter(|limit| *limit > 0)
     }
 
+    /// How long PM2 waits for it to end before it kills it, in milliseconds.
+    pub(super) fn kill_timeout_ms(&self) -> u64 {
+        whole(self.pm2_env.kill_timeout).unwrap_or(KILL_TIMEOUT_MS)
+    }
+
     /// Memory in use while it runs, in bytes.
     pub(super) fn memory_bytes(&self) -> Option<u64> {
         self.pid()?;
@@ -239,19 +251,18 @@ impl Process {
     }
 }
 
-/// How many applications a `dump.pm2` lists.
+/// The applications that a `dump.pm2` lists.
 ///
 /// # Errors
 /// It is no such file.
-pub(super) fn count_saved(dump: &[u8]) -> serde_json::Result<usize> {
+pub(super) fn saved_names(dump: &[u8]) -> serde_json::Result<BTreeSet<String>> {
     #[derive(Deserialize)]
     struct Saved {
         #[serde(default, deserialize_with = "lenient")]
         name: Option<String>,
     }
     let saved: Vec<Saved> = serde_json::from_slice(dump)?;
-    let names: std::collections::BTreeSet<_> = saved.into_iter().map(|s| s.name).collect();
-    Ok(names.len())
+    Ok(saved.into_iter().filter_map(|s| s.name).collect())
 }
 
 /// The list that a `jlist` printed, whatever banner stands before it.

@@ -49,7 +49,7 @@ pub async fn read_logs(
     if request.follow {
         let are_all = !settings.log_files.is_empty();
         let files = follow::Files { files, are_all };
-        follow::run(&service.id, daemon, origin.name, files, request, to).await;
+        follow::run(&service.id, daemon, origin.app.name, files, request, to).await;
         return Ok(());
     }
     read_closed(&service.id, &files, request, &to)

@@ -10,6 +10,7 @@ use super::daemon::Daemon;
 use super::list::{Process, Status};
 use crate::domain::host::HostName;
 use crate::domain::log::Stream;
+use crate::domain::pm2::{Pm2App, Pm2Run};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Instance, Release, Runtime, Service, ServiceId, ServiceState};
 
@@ -23,10 +24,8 @@ const YOUNG_MS: u64 = 60_000;
 /// Where a service comes from: what has to be known to read its log and to ask for it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Origin {
-    /// The home of its daemon.
-    pub(super) home: PathBuf,
-    /// The application's name in PM2, which can hold what a service's name cannot.
-    pub(super) name: String,
+    /// How PM2 runs it.
+    pub(super) app: Pm2App,
     /// Where its output goes.
     pub(super) logs: Vec<LogFile>,
 }
@@ -48,6 +47,11 @@ impl LogFile {
 }
 
 impl Origin {
+    fn to_label(&self) -> String {
+        // Paths that are not UTF-8 do not come through PM2's JSON, so this cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     /// Reads what [`services`] noted; `None` for a service that did not come from there.
     pub(super) fn of(service: &Service) -> Option<Self> {
         serde_json::from_str(service.labels.get(LABEL)?).ok()
@@ -160,12 +164,9 @@ fn service(
         )));
     }
     let origin = Origin {
-        home: daemon.home.clone(),
-        name: name.to_owned(),
+        app: app(daemon, name, processes),
         logs: log_files(processes),
     };
-    // Paths that are not UTF-8 do not come through PM2's JSON, so this cannot fail.
-    let label = serde_json::to_string(&origin).unwrap_or_default();
     Service {
         id,
         runtime: Runtime::Pm2,
@@ -179,8 +180,61 @@ fn service(
         memory_bytes: sum(processes.iter().filter_map(|p| p.memory_bytes())),
         problems,
         compose: None,
-        labels: BTreeMap::from([(LABEL.to_owned(), label)]),
+        labels: BTreeMap::from([(LABEL.to_owned(), origin.to_label())]),
         instances,
+    }
+}
+
+/// An application that its daemon does not have any more, as a checkpoint knew it: nothing of it runs.
+pub(super) fn absent(id: ServiceId, app: &Pm2App) -> Service {
+    let app = Pm2App {
+        ids: Vec::new(),
+        runs: BTreeSet::new(),
+        ..app.clone()
+    };
+    let origin = Origin {
+        app,
+        logs: Vec::new(),
+    };
+    Service {
+        id,
+        runtime: Runtime::Pm2,
+        state: ServiceState::Stopped,
+        health: None,
+        release: Release::default(),
+        instances: Vec::new(),
+        restarts: 0,
+        uptime_ms: None,
+        crash_loop: Some(false),
+        cpu: None,
+        memory_bytes: None,
+        problems: vec![SafeText::from_text("it is not in PM2")],
+        compose: None,
+        labels: BTreeMap::from([(LABEL.to_owned(), origin.to_label())]),
+    }
+}
+
+fn app(daemon: &Daemon, name: &str, processes: &[&Process]) -> Pm2App {
+    let run = |process: &&Process| Pm2Run {
+        script: process.pm2_env.pm_exec_path.as_deref().map(PathBuf::from),
+        version: process.version().map(str::to_owned),
+        revision: process.revision().map(str::to_owned),
+        max_restarts: process.max_restarts(),
+        min_uptime_ms: process.min_uptime_ms(),
+        memory_limit_bytes: process.memory_limit(),
+    };
+    Pm2App {
+        home: daemon.home.clone(),
+        user: daemon.user.clone(),
+        name: name.to_owned(),
+        ids: processes.iter().filter_map(|p| p.pm_id()).collect(),
+        cwd: processes.iter().find_map(|p| p.pm2_env.pm_cwd.clone()),
+        runs: processes.iter().map(run).collect(),
+        kill_timeout_ms: processes
+            .iter()
+            .map(|p| p.kill_timeout_ms())
+            .max()
+            .unwrap_or_default(),
     }
 }
 

@@ -472,6 +472,8 @@ impl From<RawService> for ServiceSettings {
             },
             limits,
             git: raw.release.git,
+            install: raw.release.install,
+            install_if: raw.release.install_if,
             exec: (exec != ExecCommands::default()).then_some(exec),
         }
     }

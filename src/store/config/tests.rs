@@ -148,7 +148,10 @@ fn the_shipped_file_says_the_defaults() {
         all.push('\n');
     }
     let config = read(&all).unwrap();
-    assert!(config.hosts.contains_key("prod-1") && config.services.len() == 3);
+    assert!(config.hosts.contains_key("prod-1") && config.services.len() == 4);
+    let api = config.service(&ServiceId::local("pm2", "api"));
+    assert_eq!(api.install.as_deref(), Some("npm ci"));
+    assert_eq!(api.install_if, Some(PathBuf::from("package-lock.json")));
 }
 
 #[test]

@@ -187,7 +187,7 @@ pub fn name(operation: &Operation) -> String {
             .join(", ")
     };
     match operation {
-        Operation::Restart { services } => format!("Restart {}", names(services)),
+        Operation::Restart { services, .. } => format!("Restart {}", names(services)),
         Operation::Stop { services } => format!("Stop {}", names(services)),
         Operation::Start { services } => format!("Start {}", names(services)),
         Operation::RollBack { service, .. } => format!("Roll back {}", service.name),
@@ -200,7 +200,7 @@ pub fn name(operation: &Operation) -> String {
 pub fn command_line(app: &App) -> Option<String> {
     let operating = app.operating.as_ref()?;
     let words: Vec<String> = match &operating.operation {
-        Operation::Restart { services }
+        Operation::Restart { services, .. }
         | Operation::Stop { services }
         | Operation::Start { services } => {
             let mut words = vec!["lastgood".to_owned(), operating.operation.verb().to_owned()];

@@ -27,7 +27,10 @@ pub(super) fn plan(app: &mut App, action: Action) -> Vec<Effect> {
             configs_only: false,
             save_logs: true,
         },
-        _ => Operation::Restart { services },
+        _ => Operation::Restart {
+            services,
+            reload: false,
+        },
     };
     ask_for_plan(app, operation)
 }

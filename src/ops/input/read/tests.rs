@@ -66,6 +66,7 @@ fn baseline(created: i64, positions: Vec<LogPosition>) -> Baseline {
                 health: None,
                 probes: Vec::new(),
                 compose: None,
+                pm2: None,
                 restarts: 0,
             }],
             sums_sha256: String::new(),

@@ -153,7 +153,7 @@ fn a_name_can_hold_anything_and_is_a_plain_part_of_a_path() {
     )];
     let found = services(&HostName::local(), &twins, Timestamp::UNIX_EPOCH);
     assert_ne!(found[0].id, found[1].id);
-    assert_eq!(Origin::of(&found[0]).unwrap().name, "a/b");
+    assert_eq!(Origin::of(&found[0]).unwrap().app.name, "a/b");
 }
 
 #[test]
