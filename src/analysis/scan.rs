@@ -3,6 +3,7 @@
 //! `errors`, `slow`, `patterns`, `compare` and the signals of a service all read a [`Scan`]. Bytes may come in
 //! chunks cut anywhere; the result is the same.
 
+mod course;
 mod numbers;
 mod parts;
 mod recall;
@@ -21,6 +22,7 @@ use super::parse::frame;
 use super::parse::header::{self, Header};
 use super::parse::request::RequestReader;
 use super::parse::time::TimeReader;
+pub use course::{Course, Event};
 pub use numbers::Numbers;
 pub use recall::{ByHash, Same};
 use recall::{Recall, Recalled};
@@ -50,6 +52,8 @@ pub struct ScanOptions {
     pub prefixes: bool,
     /// Whether to keep which pattern each record belongs to.
     pub assign: bool,
+    /// Whether to keep in what order each service wrote.
+    pub course: bool,
     /// Requests over this many milliseconds are counted as slow, and the slowest are kept.
     pub slow_over_ms: Option<f64>,
 }
@@ -66,6 +70,7 @@ impl ScanOptions {
             warm_up: Vec::new(),
             prefixes: true,
             assign: false,
+            course: false,
             slow_over_ms: None,
         })
     }
@@ -106,6 +111,7 @@ pub struct ShapeCount {
     pub seconds: u64,
     first_second: i64,
     last_second: i64,
+    last_event: course::LastEvent,
     /// The first records of it.
     pub examples: Vec<Example>,
     /// Durations in its records.
@@ -133,6 +139,8 @@ pub struct ServiceScan {
     pub shapes: ByHash<ShapeCount>,
     /// How many of them keep a sample of their numbers.
     pub numbered: usize,
+    /// With [`ScanOptions::course`]: its records in order.
+    pub course: Course,
 }
 
 /// What was read.
@@ -344,6 +352,7 @@ impl Scanner {
         });
         self.scan.services.push(ServiceScan {
             name: name.map(|n| String::from_utf8_lossy(n).into_owned()),
+            course: Course::of_service(index),
             ..ServiceScan::default()
         });
         self.by_name.insert(key.to_vec(), index);

@@ -64,7 +64,10 @@ pub async fn compare(
     let _ = progress.try_send(Progress::Note(SafeText::from_text(&format!(
         "reading {before} and {after}"
     ))));
-    let options = ReadOptions::default();
+    let options = ReadOptions {
+        course: true,
+        ..ReadOptions::default()
+    };
     // The after side of a checkpoint's one service is compared with that service only.
     let only = service.or(match (before, after) {
         (Input::Checkpoint { service, .. }, Input::Now) => service.as_deref(),

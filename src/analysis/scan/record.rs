@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
+use super::course::LastEvent;
 use super::recall::{Lesson, Outcome, Recall, Recalled, Same, TimeText};
 use super::{Example, RouteTally, Scan, ScanOptions, ServiceScan, ShapeCount, SlowRequest, Tally};
 use crate::analysis::kept::Kept;
@@ -216,6 +217,10 @@ fn tally(
         count_shape(count, record, at, duration);
         if duration.is_none() {
             sample_numbers(count, &mut service.numbered, record, head, options);
+        }
+        if options.course {
+            let last = &mut count.last_event;
+            service.course.add(record, at, shape, count.count, last);
         }
     }
     if options.assign {
@@ -450,6 +455,7 @@ impl ShapeCount {
             seconds: 0,
             first_second: i64::MIN,
             last_second: i64::MIN,
+            last_event: LastEvent::MAX,
             examples: Vec::new(),
             latency: None,
             numbers: None,

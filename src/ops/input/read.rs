@@ -29,6 +29,8 @@ const AT_ONCE: usize = 2;
 pub(crate) struct ReadOptions {
     /// Keep which pattern each record belongs to.
     pub assign: bool,
+    /// Keep in what order each service wrote.
+    pub course: bool,
     /// Requests over so many milliseconds are slow.
     pub slow_over_ms: Option<f64>,
 }
@@ -180,6 +182,7 @@ fn scan_options(
         .map_err(|why| OpsError::new(ErrorKind::Usage, why).fix("lastgood config check"))?;
     Ok(ScanOptions {
         assign: options.assign,
+        course: options.course,
         slow_over_ms: options.slow_over_ms,
         ..base
     })
