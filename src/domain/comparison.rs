@@ -11,7 +11,7 @@ use super::safe_text::SafeText;
 use super::service::ServiceId;
 use super::side_by_side::SideBySide;
 use super::signal::{Grade, SignalName};
-use super::verdict::Verdict;
+use super::verdict::{Decision, Verdict};
 
 /// Durations of requests, in milliseconds. Everything but the count is `None` without a sample.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -232,7 +232,7 @@ pub struct ServiceVerdict {
 
 impl ServiceVerdict {
     /// What is still missing, in words; `with_name` says of which service.
-    pub fn wanted(&self, with_name: bool) -> Option<String> {
+    fn wanted(&self, with_name: bool) -> Option<String> {
         let requests = self.wanted_requests?;
         let plural = if requests == 1 { "" } else { "s" };
         let name = if with_name {
@@ -270,4 +270,17 @@ pub struct Comparison {
     /// Both sides beside each other, for people: no part of JSON.
     #[serde(skip)]
     pub side_by_side: SideBySide,
+}
+
+impl Comparison {
+    /// What is still missing for a confident keep, in words; nothing where it is no keep anyway.
+    pub fn wanted(&self) -> Vec<String> {
+        let is_open = matches!(
+            self.verdict.decision,
+            Decision::Keep | Decision::Inconclusive
+        );
+        let services = self.services.iter().filter(|_| is_open);
+        let with_name = self.services.len() > 1;
+        services.filter_map(|s| s.wanted(with_name)).collect()
+    }
 }

@@ -72,6 +72,8 @@ pub struct Look<'a> {
     pub column: usize,
     /// Whether only ASCII is drawn, but for what records say.
     pub is_plain: bool,
+    /// Whether words that differ stand in brackets: where nothing can be drawn bold or underlined.
+    pub has_brackets: bool,
     /// The zone that times are told in.
     pub zone: &'a TimeZone,
 }

@@ -16,9 +16,9 @@ use crate::domain::log::Level;
 use crate::domain::side_by_side::{Axis, Fold, Item, Row, SideBySide};
 
 /// About so many pieces for the time that both sides have, and as many for what only one has.
-const PIECES: u64 = 48;
+const PIECES: u64 = 24;
 /// A piece with more changed items on a side than this tells each of their patterns once.
-const ITEMS: usize = 24;
+const ITEMS: usize = 12;
 
 /// Records of one pattern that stand together.
 #[derive(Debug, Clone, Copy)]

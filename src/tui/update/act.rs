@@ -2,6 +2,7 @@
 
 use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
+use crate::domain::side_by_side::Row;
 use crate::domain::signal::Grade;
 use crate::tui::action::{Action, Place};
 use crate::tui::app::{ARMED_FOR, App, Lock, Saving};
@@ -11,6 +12,7 @@ use crate::tui::overlays::confirm::{Operating, Stage, command_line};
 use crate::tui::overlays::menu::{self, Menu};
 use crate::tui::overlays::prompt::{Prompt, Purpose};
 use crate::tui::overlays::{Overlay, prompt};
+use crate::tui::panes::compare::View;
 
 use super::motion::{go, go_to_end, half_page, scroll};
 use super::operate::{accept_plan, plan};
@@ -62,8 +64,11 @@ pub fn is_possible(app: &App, action: Action) -> bool {
         Action::MarkService | Action::MarkGroup => has_service,
         Action::CompareNow => app.checkpoint().is_some() && app.compare.running.is_none(),
         Action::CreateCheckpoint => app.saving.is_none(),
-        Action::ShowExample => app.compare.pattern().is_some(),
-        Action::ToggleUnchanged => app.compare.reading.value().is_some(),
+        Action::ShowExample => app.compare.pattern().is_some() || app.compare.row().is_some(),
+        Action::ToggleUnchanged
+        | Action::ShowPatterns
+        | Action::ShowStream
+        | Action::ShowSequence => app.compare.reading.value().is_some(),
         Action::ToggleLock => app.lock != Lock::ReadOnly,
         Action::Close => {
             app.overlay.is_some() || app.logs.search.is_some() || app.logs.anchor.is_some()
@@ -182,15 +187,18 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
             close_menu(app);
             return news::compare_now(app, std::time::Duration::ZERO);
         }
-        Action::ShowExample => {
-            if app.compare.pattern().is_some() {
+        Action::ShowExample => match app.compare.row() {
+            // What a folded row consists of are its lines.
+            Some(Row::Folded { .. }) => app.compare.toggle_unchanged(),
+            _ if app.compare.pattern().is_some() => {
                 app.overlay = Some(Overlay::Example { first: 0 });
             }
-        }
-        Action::ToggleUnchanged => {
-            app.compare.has_unchanged = !app.compare.has_unchanged;
-            app.compare.step(0);
-        }
+            _ => {}
+        },
+        Action::ToggleUnchanged => app.compare.toggle_unchanged(),
+        Action::ShowPatterns => app.compare.show(View::Patterns),
+        Action::ShowStream => app.compare.show(View::Stream),
+        Action::ShowSequence => app.compare.show(View::Sequence),
         Action::CreateCheckpoint => return create_checkpoint(app),
         Action::Restart | Action::StopService | Action::StartService | Action::RollBack => {
             return plan(app, action);

@@ -76,7 +76,7 @@ pub fn side_by_side_line(
     match row {
         Row::Folded { at, sides } => folded(comparison, *at, sides, mark, look),
         Row::Known(pair) | Row::Aligned(pair) => {
-            let texts = texts(comparison, pair, values);
+            let texts = texts(comparison, pair, values, look);
             if look.width < TWO_COLUMNS {
                 return one_column(comparison, pair, texts, (mark, tone), look);
             }
@@ -239,6 +239,7 @@ fn texts(
     comparison: &Comparison,
     pair: &BeforeAfter<Option<Item>>,
     values: bool,
+    look: Look<'_>,
 ) -> BeforeAfter<Option<Vec<Span>>> {
     let pattern = |item: &Item| comparison.patterns[item.pattern].template.as_str();
     let said = |item: &Item| match &item.text {
@@ -262,14 +263,19 @@ fn texts(
         _ if !is_same => words(pattern(before), pattern(after)),
         _ => return BeforeAfter::new(Some(plain(before)), Some(plain(after))),
     };
-    BeforeAfter::new(Some(marked(left)), Some(marked(right)))
+    BeforeAfter::new(left, right).map(|pieces| Some(marked(pieces, look)))
 }
 
-fn marked(pieces: Vec<Piece>) -> Vec<Span> {
+fn marked(pieces: Vec<Piece>, look: Look<'_>) -> Vec<Span> {
     let mut spans = Vec::new();
     for piece in pieces {
         if piece.is_different && !piece.text.trim().is_empty() {
-            spans.push(Span::new(piece.text, Tone::Differs));
+            let text = if look.has_brackets {
+                format!("[{}]", piece.text)
+            } else {
+                piece.text
+            };
+            spans.push(Span::new(text, Tone::Differs));
         } else {
             spans.extend(template(&piece.text));
         }
