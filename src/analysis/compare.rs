@@ -7,6 +7,7 @@ pub mod lines;
 pub mod statistics;
 
 mod drift;
+pub mod request;
 mod rows;
 mod side_by_side;
 mod sides;

@@ -36,6 +36,8 @@ const MAX_RECORD: usize = 64 * 1024;
 const SAMPLE_LINES: usize = 1000;
 /// … or so many bytes of them.
 const SAMPLE_BYTES: usize = 1 << 20;
+/// So many records of one request are kept of a service.
+pub const MAX_TRACED: usize = 200;
 /// So many compose prefixes are told apart; more are one stream.
 const MAX_STREAMS: usize = 256;
 
@@ -54,6 +56,8 @@ pub struct ScanOptions {
     pub assign: bool,
     /// Whether to keep in what order each service wrote.
     pub course: bool,
+    /// Keep the records of the request with this id, by its [`request_key`].
+    pub traced: Option<u64>,
     /// Requests over this many milliseconds are counted as slow, and the slowest are kept.
     pub slow_over_ms: Option<f64>,
 }
@@ -71,6 +75,7 @@ impl ScanOptions {
             prefixes: true,
             assign: false,
             course: false,
+            traced: None,
             slow_over_ms: None,
         })
     }
@@ -94,6 +99,22 @@ pub struct Example {
     pub line: u64,
     /// The start of the record, as it was read.
     pub text: Vec<u8>,
+}
+
+/// A record of the request that is followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traced {
+    /// When it was written, in milliseconds since 1970.
+    pub at: Option<i64>,
+    /// The hash of its shape.
+    pub shape: u64,
+    /// The record with its place.
+    pub example: Example,
+}
+
+/// The key of a request id.
+pub fn request_key(id: &[u8]) -> u64 {
+    super::pattern::hash(id, 0)
 }
 
 /// A distinct shape of records and what was counted of it.
@@ -141,6 +162,8 @@ pub struct ServiceScan {
     pub numbered: usize,
     /// With [`ScanOptions::course`]: its records in order.
     pub course: Course,
+    /// With [`ScanOptions::traced`]: the records of that request, at most [`MAX_TRACED`].
+    pub traced: Vec<Traced>,
 }
 
 /// What was read.

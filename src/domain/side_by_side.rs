@@ -1,7 +1,10 @@
 //! Both sides of a comparison beside each other, in the order in which things were written.
 
-use super::before_after::BeforeAfter;
+use std::collections::HashMap;
+
+use super::before_after::{BeforeAfter, Side};
 use super::safe_text::SafeText;
+use super::service::ServiceId;
 
 /// By what the places of both sides are told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,15 +76,61 @@ impl Row {
     }
 }
 
+/// What a sequence is of. A service is told by its place in
+/// [`Comparison::services`](super::comparison::Comparison::services).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Of {
+    /// What a service wrote when it last started.
+    StartUp(usize),
+    /// The first records of a service: when it started before is not known.
+    Beginning(usize),
+    /// One request of each side, by its id; `None` where that side has none like it.
+    Request(BeforeAfter<Option<SafeText>>),
+}
+
 /// Records in their order, from one place of each side on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
-    /// The place of the service in [`Comparison::services`](super::comparison::Comparison::services).
-    pub service: usize,
-    /// Whether both sides begin where the service started; else at their first records.
-    pub is_start_up: bool,
+    /// What it is of.
+    pub of: Of,
     /// The records, aligned; places are counted from the first of them.
     pub rows: Vec<Row>,
+}
+
+/// A record of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// When it was written, in milliseconds since 1970.
+    pub at: Option<i64>,
+    /// The hash of its shape.
+    pub shape: u64,
+    /// The number of its line in the log of its service, from 1.
+    pub line: u64,
+    /// The service.
+    pub service: ServiceId,
+    /// The record, redacted.
+    pub text: SafeText,
+}
+
+/// One request of each side.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestPair {
+    /// Their ids.
+    pub ids: BeforeAfter<Option<SafeText>>,
+    /// Their records, in the order of time.
+    pub records: BeforeAfter<Vec<RequestRecord>>,
+}
+
+/// Which request to look for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestWanted {
+    /// The side that has it.
+    pub side: Side,
+    /// Its id.
+    pub id: SafeText,
+    /// Ids on the other side, by the shapes of the records that they stand in: one that wrote the same is looked for
+    /// there.
+    pub others: HashMap<u64, SafeText>,
 }
 
 /// Both sides beside each other.
@@ -93,6 +142,8 @@ pub struct SideBySide {
     pub stream: Vec<Row>,
     /// How each service began.
     pub sequences: Vec<Sequence>,
+    /// The pattern of each shape, by its hash.
+    pub patterns: HashMap<u64, usize>,
     /// Records that stand in no row: there were too many different ones.
     pub dropped: BeforeAfter<u64>,
 }

@@ -4,6 +4,7 @@ mod changes;
 mod facts;
 #[cfg(test)]
 mod golden;
+mod request;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,8 @@ use crate::domain::comparison::Comparison;
 use crate::domain::outcome::Progress;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
+
+pub use request::find_request;
 
 /// The newest complete checkpoint: what a comparison starts from when nothing was named.
 ///

@@ -281,6 +281,8 @@ actions! {
     ShowStream = "compare.show-stream", "stream", ReadOnly, [COMPARE];
     /// Show how the service of the selected pattern began, before and after
     ShowSequence = "compare.show-sequence", "sequence", ReadOnly, [COMPARE];
+    /// Show the records of one request of the selected pattern, beside one like it on the other side
+    ShowRequest = "compare.show-request", "request", ReadOnly, [COMPARE];
     /// Show the patterns that did not change, or hide them
     ToggleUnchanged = "compare.toggle-unchanged", "unchanged", ReadOnly, [COMPARE];
 

@@ -276,6 +276,7 @@ fn footer_actions(place: Place) -> &'static [Action] {
             Action::ShowPatterns,
             Action::ShowStream,
             Action::ShowSequence,
+            Action::ShowRequest,
             Action::ShowHelp,
             Action::Quit,
         ],

@@ -83,6 +83,12 @@ pub(super) fn build(
         axis,
         stream: stream(world, &sides, axis, &is_known),
         sequences: sequence::find(world, &sides, services.len()),
+        patterns: (world.patterns.of_shape.iter())
+            .filter_map(|((_, shape), at)| {
+                let id = world.patterns.patterns[*at].id.as_str();
+                Some((*shape, *places.get(id)?))
+            })
+            .collect(),
         dropped,
     }
 }

@@ -121,7 +121,11 @@ impl Course {
     }
 
     fn keep(&mut self, text: &[u8]) -> (u32, u16) {
-        let text = &text[..text.len().min(TEXT_BYTES)];
+        // A word that is cut would not be recognised as a secret.
+        let text = match text.get(..TEXT_BYTES) {
+            Some(cut) => &cut[..memchr::memrchr(b' ', cut).unwrap_or(0)],
+            None => text,
+        };
         let start = self.texts.len();
         if start + text.len() > self.room * BYTES_PER_EVENT {
             return (0, 0);

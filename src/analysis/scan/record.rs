@@ -5,7 +5,10 @@ use std::hash::BuildHasherDefault;
 
 use super::course::LastEvent;
 use super::recall::{Lesson, Outcome, Recall, Recalled, Same, TimeText};
-use super::{Example, RouteTally, Scan, ScanOptions, ServiceScan, ShapeCount, SlowRequest, Tally};
+use super::{
+    Example, MAX_TRACED, RouteTally, Scan, ScanOptions, ServiceScan, ShapeCount, SlowRequest,
+    Tally, Traced, request_key,
+};
 use crate::analysis::kept::Kept;
 use crate::analysis::latency::Histogram;
 use crate::analysis::parse::header::Header;
@@ -123,7 +126,7 @@ pub(super) fn count(
         },
         status: request.status,
         duration_ms: request.duration_ms,
-        request_id: request.request_id.map(|id| hash(id, 0)),
+        request_id: request.request_id.map(request_key),
     };
     tally(record, head, &facts, options, scan, work);
     // What was not told apart for want of room is counted as such each time.
@@ -222,6 +225,19 @@ fn tally(
             let last = &mut count.last_event;
             service.course.add(record, at, shape, count.count, last);
         }
+    }
+    if options.traced.is_some()
+        && options.traced == facts.request_id
+        && service.traced.len() < MAX_TRACED
+    {
+        service.traced.push(Traced {
+            at,
+            shape,
+            example: Example {
+                line: record.line,
+                text: record.text[..record.text.len().min(EXAMPLE_BYTES)].to_vec(),
+            },
+        });
     }
     if options.assign {
         scan.assigned

@@ -31,6 +31,8 @@ pub(crate) struct ReadOptions {
     pub assign: bool,
     /// Keep in what order each service wrote.
     pub course: bool,
+    /// Keep the records of the request with this key.
+    pub traced: Option<u64>,
     /// Requests over so many milliseconds are slow.
     pub slow_over_ms: Option<f64>,
 }
@@ -183,6 +185,7 @@ fn scan_options(
     Ok(ScanOptions {
         assign: options.assign,
         course: options.course,
+        traced: options.traced,
         slow_over_ms: options.slow_over_ms,
         ..base
     })

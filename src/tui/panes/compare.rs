@@ -26,10 +26,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::analysis::compare::request;
+use crate::domain::before_after::Side;
 use crate::domain::comparison::{Comparison, PatternRow};
 use crate::domain::reading::Reading;
 use crate::domain::safe_text::SafeText;
-use crate::domain::side_by_side::{Row, Sequence};
+use crate::domain::service::ServiceId;
+use crate::domain::side_by_side::{Of, RequestPair, RequestWanted, Row, Sequence};
 use crate::domain::signal::Grade;
 use crate::tui::theme::decision_grade;
 
@@ -66,6 +69,17 @@ impl View {
     }
 }
 
+/// A request that is looked for, and its records once they are found.
+#[derive(Debug)]
+pub struct Request {
+    /// Its id.
+    pub id: SafeText,
+    /// What was found.
+    pub reading: Reading<RequestPair>,
+    /// Both requests aligned.
+    sequence: Option<Sequence>,
+}
+
 /// The comparison of the newest checkpoint with now.
 #[derive(Debug, Default)]
 pub struct ComparePane {
@@ -85,6 +99,8 @@ pub struct ComparePane {
     selected: Option<usize>,
     /// The place of the sequence that is shown.
     sequence: usize,
+    /// The request that is shown instead.
+    pub request: Option<Request>,
     /// Whether patterns that did not change are shown too.
     pub has_unchanged: bool,
     /// The first column that is shown of the templates.
@@ -105,19 +121,53 @@ impl ComparePane {
         let sequences = &comparison.side_by_side.sequences;
         self.sequence = service
             .and_then(|service| {
-                sequences.iter().position(|s| {
-                    comparison.services.get(s.service).map(|s| &s.id) == Some(&service)
-                })
+                let is_its = |s: &Sequence| of_service(&comparison, s) == Some(&service);
+                sequences.iter().position(is_its)
             })
             .unwrap_or(0);
+        // Its patterns stand in other places now.
+        if let Some(request) = &mut self.request {
+            let pair = request.reading.value();
+            request.sequence = pair.map(|pair| request::sequence(&comparison, pair));
+        }
         self.reading = Reading::fresh(comparison, now);
         self.find_selected();
     }
 
-    fn service_of_sequence(&self) -> Option<crate::domain::service::ServiceId> {
+    fn service_of_sequence(&self) -> Option<ServiceId> {
         let comparison = self.reading.value()?;
-        let service = self.sequence()?.service;
-        Some(comparison.services.get(service)?.id.clone())
+        let sequence = comparison.side_by_side.sequences.get(self.sequence)?;
+        of_service(comparison, sequence).cloned()
+    }
+
+    /// Which request to look for: that of the row under the cursor, or of an example of the selected pattern.
+    pub fn wanted_request(&self) -> Option<RequestWanted> {
+        let comparison = self.reading.value()?;
+        let row = self.row().map(Row::items).unwrap_or_default();
+        let text = |side: Side| Some((side, row.side(side).as_ref()?.text.as_ref()?));
+        let record = text(Side::After).or_else(|| text(Side::Before));
+        request::wanted(comparison, self.pattern()?, record)
+    }
+
+    /// Shows the sequence of a request, which is yet to be found.
+    pub fn look_for(&mut self, id: SafeText) {
+        self.show(View::Sequence);
+        self.request = Some(Request {
+            id,
+            reading: Reading::Waiting,
+            sequence: None,
+        });
+        self.cursor = 0;
+    }
+
+    /// Takes the records of the request over that is looked for.
+    pub fn set_request(&mut self, pair: RequestPair, now: Timestamp) {
+        let (Some(request), Some(comparison)) = (&mut self.request, self.reading.value()) else {
+            return;
+        };
+        request.sequence = Some(request::sequence(comparison, &pair));
+        request.reading = Reading::fresh(pair, now);
+        self.find_selected();
     }
 
     /// The places of the patterns that are shown, the most harmful first.
@@ -154,6 +204,9 @@ impl ComparePane {
 
     /// The sequence that is shown in its view.
     pub fn sequence(&self) -> Option<&Sequence> {
+        if let Some(request) = &self.request {
+            return request.sequence.as_ref();
+        }
         let comparison = self.reading.value()?;
         comparison.side_by_side.sequences.get(self.sequence)
     }
@@ -195,6 +248,7 @@ impl ComparePane {
     pub fn show(&mut self, view: View) {
         self.selected = self.pattern_at(self.cursor).or(self.selected);
         self.view = view;
+        self.request = None;
         if view == View::Sequence {
             self.sequence = self.sequence_of_selected();
         }
@@ -216,8 +270,8 @@ impl ComparePane {
         };
         let pattern = self.selected.and_then(|at| comparison.patterns.get(at));
         let wrote = |sequence: &Sequence| {
-            let service = comparison.services.get(sequence.service);
-            pattern.is_some_and(|p| service.is_some_and(|s| p.services.contains(&s.id)))
+            let service = of_service(comparison, sequence);
+            pattern.is_some_and(|p| service.is_some_and(|id| p.services.contains(id)))
         };
         let sequences = &comparison.side_by_side.sequences;
         sequences.iter().position(wrote).unwrap_or(0)
@@ -256,6 +310,16 @@ impl ComparePane {
         self.reading
             .value()
             .map_or(Grade::Unknown, |c| decision_grade(c.verdict.decision))
+    }
+}
+
+/// The service whose sequence it is.
+fn of_service<'c>(comparison: &'c Comparison, sequence: &Sequence) -> Option<&'c ServiceId> {
+    match sequence.of {
+        Of::StartUp(service) | Of::Beginning(service) => {
+            comparison.services.get(service).map(|s| &s.id)
+        }
+        Of::Request(_) => None,
     }
 }
 

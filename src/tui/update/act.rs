@@ -6,7 +6,7 @@ use crate::domain::side_by_side::Row;
 use crate::domain::signal::Grade;
 use crate::tui::action::{Action, Place};
 use crate::tui::app::{ARMED_FOR, App, Lock, Saving};
-use crate::tui::effect::Effect;
+use crate::tui::effect::{Effect, TaskKey};
 use crate::tui::layout::Pane;
 use crate::tui::overlays::confirm::{Operating, Stage, command_line};
 use crate::tui::overlays::menu::{self, Menu};
@@ -65,6 +65,7 @@ pub fn is_possible(app: &App, action: Action) -> bool {
         Action::CompareNow => app.checkpoint().is_some() && app.compare.running.is_none(),
         Action::CreateCheckpoint => app.saving.is_none(),
         Action::ShowExample => app.compare.pattern().is_some() || app.compare.row().is_some(),
+        Action::ShowRequest => app.compare.pattern().is_some() && app.checkpoint().is_some(),
         Action::ToggleUnchanged
         | Action::ShowPatterns
         | Action::ShowStream
@@ -93,6 +94,31 @@ pub fn is_possible(app: &App, action: Action) -> bool {
             .is_some_and(|(item, _)| item.run_scripts().next().is_some()),
         _ => true,
     }
+}
+
+/// Shows another view of the comparison; what was looked for in the last one is not needed any more.
+fn show(app: &mut App, view: View) -> Vec<Effect> {
+    let was_looking = app.compare.request.is_some();
+    app.compare.show(view);
+    let cancel = Effect::Cancel(TaskKey::Request);
+    was_looking.then_some(cancel).into_iter().collect()
+}
+
+/// Looks for a request of the selected pattern, and for one like it on the other side.
+fn show_request(app: &mut App) -> Vec<Effect> {
+    let Some(checkpoint) = app.checkpoint().map(|c| c.id.clone()) else {
+        return Vec::new();
+    };
+    let Some(wanted) = app.compare.wanted_request() else {
+        let text = "The records of this pattern carry no request id to follow.";
+        app.tell(Grade::Unknown, text, None);
+        return Vec::new();
+    };
+    app.compare.look_for(wanted.id.clone());
+    vec![Effect::FindRequest {
+        checkpoint,
+        wanted: Box::new(wanted),
+    }]
 }
 
 /// Does what an action means, if the lock allows it.
@@ -196,9 +222,10 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
             _ => {}
         },
         Action::ToggleUnchanged => app.compare.toggle_unchanged(),
-        Action::ShowPatterns => app.compare.show(View::Patterns),
-        Action::ShowStream => app.compare.show(View::Stream),
-        Action::ShowSequence => app.compare.show(View::Sequence),
+        Action::ShowPatterns => return show(app, View::Patterns),
+        Action::ShowStream => return show(app, View::Stream),
+        Action::ShowSequence => return show(app, View::Sequence),
+        Action::ShowRequest => return show_request(app),
         Action::CreateCheckpoint => return create_checkpoint(app),
         Action::Restart | Action::StopService | Action::StartService | Action::RollBack => {
             return plan(app, action);

@@ -12,9 +12,8 @@ use crate::domain::log::Level;
 const ROOMY: usize = 84;
 /// … and from so many on for the ratio with its bar.
 const WIDE: usize = 100;
-/// The cells of the bar, and the ratio that fills it.
-const BAR: usize = 6;
-const FULL: f64 = 64.0;
+/// The cells of the bar: one for each time that the rate doubles, or halves.
+const DOUBLINGS: usize = 6;
 
 /// What the columns are called.
 pub fn pattern_heading(look: Look<'_>) -> Vec<Span> {
@@ -52,14 +51,14 @@ pub fn pattern_line(comparison: &Comparison, row: &PatternRow, look: Look<'_>) -
         Span::new(format!("{:>9} ", format::count(row.before)), Tone::Before),
         Span::new(format!("{:>9} ", format::count(row.after)), Tone::After),
         Span::new(format::right(&rates(comparison, row, look), 14), Tone::Dim),
-        Span::new("  ", Tone::Text),
+        Span::new("  ", Tone::Dim),
     ];
     let mut used = 2 + 10 + 10 + 14 + 2 + 6 + since.width() + p95.width();
     if look.width >= WIDE {
         let (word, bar) = ratio(row, look);
         spans.push(Span::new(format::right(&word, 5), Tone::Dim));
         spans.push(Span::new(format!(" {bar}  "), tone));
-        used += 5 + BAR + 3;
+        used += 5 + DOUBLINGS + 3;
     }
     let level = row.level.map_or("", Level::as_str).to_uppercase();
     spans.push(Span::new(format::left(&level, 6), Tone::Level(row.level)));
@@ -106,8 +105,7 @@ fn rates(comparison: &Comparison, row: &PatternRow, look: Look<'_>) -> String {
     )
 }
 
-/// The ratio of the rates in a word, and as a bar: full cells where it is more, light ones where it is less; each two
-/// double.
+/// The ratio of the rates in a word, and as a bar: full cells where it is more, light ones where it is less.
 fn ratio(row: &PatternRow, look: Look<'_>) -> (String, String) {
     let (word, ratio) = match (row.change, row.ratio) {
         (PatternChange::New, _) => ("new".to_owned(), f64::INFINITY),
@@ -115,21 +113,17 @@ fn ratio(row: &PatternRow, look: Look<'_>) -> (String, String) {
         (_, Some(ratio)) if ratio > 0.0 => (format::ratio(ratio), ratio),
         _ => (String::new(), 1.0),
     };
-    let length = (ratio.log2().abs() / FULL.log2() * BAR as f64).min(BAR as f64);
-    let (full, part) = (length as usize, (length.fract() * 8.0) as usize);
-    let mut bar = match (ratio >= 1.0, look.is_plain) {
-        (true, false) => "█".repeat(full),
-        (true, true) => "#".repeat(full),
-        (false, false) => "░".repeat(full),
-        (false, true) => ".".repeat(full),
+    let length = ratio.log2().abs().min(DOUBLINGS as f64).round() as usize;
+    let cell = match (ratio >= 1.0, look.is_plain) {
+        (true, false) => "▄",
+        (true, true) => "#",
+        (false, false) => "░",
+        (false, true) => ".",
     };
-    if ratio >= 1.0 && !look.is_plain && full < BAR {
-        bar.extend([' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'].get(part));
-    }
     let word = if look.is_plain {
         word.replace('×', "x")
     } else {
         word
     };
-    (word, format::left(&bar, BAR))
+    (word, format::left(&cell.repeat(length), DOUBLINGS))
 }

@@ -9,7 +9,8 @@ use crate::analysis::format;
 use crate::domain::before_after::{BeforeAfter, Side};
 use crate::domain::comparison::Comparison;
 use crate::domain::log::Level;
-use crate::domain::side_by_side::{Axis, Fold, Item, Row, Sequence};
+use crate::domain::safe_text::SafeText;
+use crate::domain::side_by_side::{Axis, Fold, Item, Of, Row, Sequence};
 
 /// From so many columns on the sides stand beside each other.
 const TWO_COLUMNS: usize = 72;
@@ -35,20 +36,33 @@ pub fn side_by_side_heading(comparison: &Comparison, look: Look<'_>) -> Vec<Span
 
 /// Where the sequence of a service begins on each side.
 pub fn sequence_heading(comparison: &Comparison, sequence: &Sequence, look: Look<'_>) -> Vec<Span> {
-    let name = comparison
-        .services
-        .get(sequence.service)
-        .map_or("", |s| s.id.name.as_str());
-    let (before, after) = if sequence.is_start_up {
-        ("its last start before", "its start after")
-    } else {
-        ("first records before", "first records after")
+    let name = |at: usize| {
+        comparison
+            .services
+            .get(at)
+            .map_or("", |s| s.id.name.as_str())
     };
-    heading(
-        format!("{name}: {before}"),
-        format!("{name}: {after}"),
-        look,
-    )
+    let told = match &sequence.of {
+        Of::StartUp(service) => BeforeAfter::new(
+            format!("before: {} at its last start", name(*service)),
+            format!("after: {} at its start", name(*service)),
+        ),
+        Of::Beginning(service) => BeforeAfter::new("before", "after")
+            .map(|side| format!("{side}: first records of {}", name(*service))),
+        Of::Request(ids) => {
+            let id = |id: &Option<SafeText>| {
+                id.as_ref().map_or_else(
+                    || "no request like it".to_owned(),
+                    |id| format!("request {id}"),
+                )
+            };
+            BeforeAfter::new(
+                format!("before: {}", id(&ids.before)),
+                format!("after: {}", id(&ids.after)),
+            )
+        }
+    };
+    heading(told.before, told.after, look)
 }
 
 fn heading(before: String, after: String, look: Look<'_>) -> Vec<Span> {
@@ -118,22 +132,23 @@ fn folded(
     look: Look<'_>,
 ) -> Vec<Span> {
     let place = place(comparison, at);
+    let noun = |n: u64, one: &str| {
+        let plural = if n == 1 { "" } else { "s" };
+        format!("{} {one}{plural}", format::count(n))
+    };
     if look.width < TWO_COLUMNS {
+        let patterns = sides.before.patterns.max(sides.after.patterns) as u64;
         let text = format!(
-            "{mark} {place} {}{}{} lines, {} known patterns",
+            "{mark} {place} {}{}{} lines, {}",
             format::count(sides.before.records),
             look.arrow(),
             format::count(sides.after.records),
-            sides.before.patterns.max(sides.after.patterns)
+            noun(patterns, "known pattern")
         );
         return vec![Span::new(format::cut(&text, look.width), Tone::Dim)];
     }
     let half = (look.width - 3) / 2;
     let cell = |fold: &Fold| {
-        let noun = |n: u64, one: &str| {
-            let plural = if n == 1 { "" } else { "s" };
-            format!("{} {one}{plural}", format::count(n))
-        };
         let text = format!(
             "{} {} {}, {}",
             format::right(&place, PLACE),
@@ -260,10 +275,24 @@ fn texts(
     let (left, right) = match (said(before), said(after)) {
         (Some(left), Some(right)) if values => words(&left, &right),
         // Among patterns only constants are compared.
-        _ if !is_same => words(pattern(before), pattern(after)),
+        _ if !is_same => {
+            let (left, right) = words(pattern(before), pattern(after));
+            if !is_alike(&left) || !is_alike(&right) {
+                return BeforeAfter::new(Some(plain(before)), Some(plain(after)));
+            }
+            (left, right)
+        }
         _ => return BeforeAfter::new(Some(plain(before)), Some(plain(after))),
     };
     BeforeAfter::new(left, right).map(|pieces| Some(marked(pieces, look)))
+}
+
+/// Whether at least half of a text stands on the other side too: marks all over say nothing.
+fn is_alike(pieces: &[Piece]) -> bool {
+    let same: isize = (pieces.iter())
+        .map(|p| p.text.len() as isize * if p.is_different { -1 } else { 1 })
+        .sum();
+    same >= 0
 }
 
 fn marked(pieces: Vec<Piece>, look: Look<'_>) -> Vec<Span> {

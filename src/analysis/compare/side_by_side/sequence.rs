@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Found, World, push_aligned};
 use crate::domain::before_after::{BeforeAfter, Side};
-use crate::domain::side_by_side::Sequence;
+use crate::domain::side_by_side::{Of, Sequence};
 
 /// So many records of each side are shown.
 const RECORDS: usize = 200;
@@ -46,8 +46,10 @@ fn of_service(
     let mut rows = Vec::new();
     push_aligned(world, &shown, &mut rows);
     Some(Sequence {
-        service,
-        is_start_up: start.is_some(),
+        of: match start {
+            Some(_) => Of::StartUp(service),
+            None => Of::Beginning(service),
+        },
         rows,
     })
 }

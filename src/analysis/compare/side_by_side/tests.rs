@@ -6,6 +6,7 @@ use crate::domain::comparison::Comparison;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::domain::settings::RequestRules;
+use crate::domain::side_by_side::Of;
 
 fn side(text: &str) -> SideLogs {
     let options = ScanOptions {
@@ -74,14 +75,14 @@ fn what_did_not_change_is_folded_and_what_changed_has_its_own_rows() {
     let after = requests(0..2, 15) + &errors + &requests(2..4, 15);
     let found = run(&requests(0..4, 14), &after);
     let rows = told(&found, &found.side_by_side.stream, false);
-    // Four minutes in pieces of five seconds.
+    // Four minutes in pieces of ten seconds.
     assert_eq!(found.side_by_side.axis, Axis::Time);
     assert_eq!(
         rows,
         [
-            "0… 75/1 | 75/1",
+            "0… 80/1 | 80/1",
             "- | 70000:paymentx5",
-            "75000… 165/1 | 165/1"
+            "80000… 160/1 | 160/1"
         ]
     );
     let Row::Aligned(pair) = (found.side_by_side.stream.iter())
@@ -137,7 +138,7 @@ fn the_last_start_before_is_held_against_the_start_after() {
     let after = start(15, 8080) + &requests(1..3, 15);
     let found = run(&before, &after);
     let sequence = &found.side_by_side.sequences[0];
-    assert!(sequence.is_start_up);
+    assert_eq!(sequence.of, Of::StartUp(0));
     let rows = told(&found, &sequence.rows, true);
     assert_eq!(
         rows[..3],
@@ -152,7 +153,7 @@ fn the_last_start_before_is_held_against_the_start_after() {
         .map(|i| i.unwrap().text.clone().unwrap());
     assert!(texts.before.as_str().ends_with("8000") && texts.after.as_str().ends_with("8080"));
     let found = run(&requests(1..3, 12), &after);
-    assert!(!found.side_by_side.sequences[0].is_start_up);
+    assert_eq!(found.side_by_side.sequences[0].of, Of::Beginning(0));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 use super::*;
-use crate::tui::fixtures::{at, bad_comparison};
+use crate::domain::before_after::BeforeAfter;
+use crate::domain::side_by_side::RequestRecord;
+use crate::tui::fixtures::{at, bad_comparison, safe};
 
 fn pane() -> ComparePane {
     let mut pane = ComparePane::default();
@@ -64,4 +66,42 @@ fn the_next_comparison_moves_no_selection() {
     pane.step(5);
     pane.show(View::Patterns);
     assert_eq!(template(&pane), selected);
+}
+
+#[test]
+fn a_request_is_shown_until_another_view_is() {
+    let record = |shape: u64, at: i64, text: &str| RequestRecord {
+        at: Some(at),
+        shape,
+        line: 7,
+        service: crate::tui::fixtures::id("backend"),
+        text: safe(text),
+    };
+    let pair = RequestPair {
+        ids: BeforeAfter::new(None, Some(safe("88121"))),
+        records: BeforeAfter::new(
+            Vec::new(),
+            vec![
+                record(104, 1000, "GET"),
+                record(100, 1250, "None"),
+                record(9, 1300, "?"),
+            ],
+        ),
+    };
+    let mut pane = pane();
+    pane.look_for(safe("88121"));
+    assert_eq!((pane.view, pane.count()), (View::Sequence, 0));
+    pane.set_request(pair.clone(), at("15:31:08"));
+    // A record of a shape that the comparison has not seen is left out.
+    assert_eq!(pane.count(), 2);
+    assert!(
+        template(&pane).contains("NoneType"),
+        "the cursor is on what was selected"
+    );
+    pane.set(bad_comparison(), at("15:31:27"));
+    assert_eq!(pane.count(), 2);
+    pane.show(View::Sequence);
+    assert_eq!(pane.count(), 3, "the start-up");
+    pane.set_request(pair, at("15:31:28"));
+    assert_eq!(pane.count(), 3, "nobody waits for it any more");
 }

@@ -9,12 +9,14 @@ use crate::analysis::compare::lines::{
     side_by_side_line,
 };
 use crate::domain::comparison::Comparison;
+use crate::domain::reading::Reading;
 use crate::domain::side_by_side::Row;
+use crate::domain::signal::Grade;
 use crate::tui::action::{Action, Place};
 use crate::tui::app::App;
 use crate::tui::format;
 use crate::tui::layout::Pane;
-use crate::tui::panes::compare::View;
+use crate::tui::panes::compare::{Request, View};
 use crate::tui::panes::first_row;
 use crate::tui::theme::{Role, Theme};
 
@@ -65,14 +67,40 @@ pub(super) fn draw(
         }
     }
     if count == 0 && pane.view != View::Patterns {
-        lines.push(Line::styled(
-            format::cut("Nothing to lay side by side: no side has a record.", width),
-            theme.style(Role::Dim),
-        ));
+        lines.push(nothing(app, width));
     }
     lines.push(below(app, comparison, width));
     lines.truncate(height);
     lines
+}
+
+/// Why there is no row beside another.
+fn nothing(app: &App, width: usize) -> Line<'static> {
+    let theme = app.setup.theme;
+    let (text, role) = match &app.compare.request {
+        Some(Request { id, reading, .. }) => match reading {
+            Reading::Waiting => (
+                format!("Looking for request {id} on both sides…"),
+                Role::Dim,
+            ),
+            Reading::Failed { cause, .. } => (
+                format!(
+                    "{} request {id}: {cause}",
+                    theme.grade_glyph(Grade::Unknown)
+                ),
+                Role::Unknown,
+            ),
+            Reading::Fresh { .. } | Reading::Stale { .. } => (
+                format!("All records of request {id} are of patterns newer than this comparison."),
+                Role::Dim,
+            ),
+        },
+        None => (
+            "Nothing to lay side by side: no side has a record.".to_owned(),
+            Role::Dim,
+        ),
+    };
+    Line::styled(format::cut(&text, width), theme.style(role))
 }
 
 /// What of the selected row stands out.
@@ -168,7 +196,12 @@ fn folded(app: &App, comparison: &Comparison) -> String {
             );
         }
         View::Stream | View::Sequence => {
-            return format!("{} rows", format::count(pane.count() as u64));
+            let gone = if app.setup.theme.is_plain() {
+                "-"
+            } else {
+                "−"
+            };
+            return format!("= both  ~ instead  {gone} only before  + only after");
         }
     }
     if comparison.patterns.is_empty() {
