@@ -97,6 +97,13 @@ pub struct Sequence {
     pub rows: Vec<Row>,
 }
 
+impl Sequence {
+    /// Whether it matters where records of one pattern differ: the first records of a running service do that all the time.
+    pub fn marks_values(&self) -> bool {
+        !matches!(self.of, Of::Beginning(_))
+    }
+}
+
 /// A record of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestRecord {
@@ -128,9 +135,8 @@ pub struct RequestWanted {
     pub side: Side,
     /// Its id.
     pub id: SafeText,
-    /// Ids on the other side, by the shapes of the records that they stand in: one that wrote the same is looked for
-    /// there.
-    pub others: HashMap<u64, SafeText>,
+    /// Records of the other side with the id of their request: one of these is looked for there.
+    pub others: Vec<(SafeText, SafeText)>,
 }
 
 /// Both sides beside each other.

@@ -1,10 +1,11 @@
 //! One request before and one after: which to look for, and their records beside each other.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
 use crate::analysis::align::{self, align};
 use crate::analysis::parse::json::{self, Object};
 use crate::analysis::parse::request::{RequestFields, RequestReader};
+use crate::analysis::pattern::hash;
 use crate::domain::before_after::{BeforeAfter, Side};
 use crate::domain::comparison::{Comparison, PatternRow};
 use crate::domain::safe_text::SafeText;
@@ -33,12 +34,9 @@ pub fn wanted(
         Side::Before => Side::After,
         Side::After => Side::Before,
     };
-    let ids: HashMap<usize, SafeText> = (comparison.patterns.iter().enumerate())
-        .take(PATTERNS)
-        .filter_map(|(at, row)| Some((at, id_of(&reader, row.examples.side(other).as_ref()?)?)))
-        .collect();
-    let others = (comparison.side_by_side.patterns.iter())
-        .filter_map(|(shape, at)| Some((*shape, ids.get(at)?.clone())))
+    let others = (comparison.patterns.iter().take(PATTERNS))
+        .filter_map(|row| row.examples.side(other).as_ref())
+        .filter_map(|text| Some((text.clone(), id_of(&reader, text)?)))
         .collect();
     Some(RequestWanted { side, id, others })
 }
@@ -55,12 +53,42 @@ fn id_of(reader: &RequestReader, record: &SafeText) -> Option<SafeText> {
     fields.request_id.map(SafeText::from_bytes)
 }
 
-/// The id of a request of the other side that wrote something which this one wrote too.
+/// The id of the request of the other side that wrote a record most like one of these; `None` where none has at least half
+/// of its words.
 pub fn counterpart<'w>(wanted: &'w RequestWanted, found: &[RequestRecord]) -> Option<&'w SafeText> {
-    found.iter().find_map(|r| wanted.others.get(&r.shape))
+    let words = |text: &SafeText| -> BTreeSet<String> {
+        text.as_str()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
+    };
+    let found: Vec<BTreeSet<String>> = found.iter().map(|r| words(&r.text)).collect();
+    let likeness = |other: &BTreeSet<String>| {
+        let shares = found.iter().map(|own| {
+            let common = own.intersection(other).count();
+            common as f64 / own.len().max(other.len()).max(1) as f64
+        });
+        shares.fold(0.0, f64::max)
+    };
+    let mut best: Option<(f64, &SafeText)> = None;
+    for (text, id) in &wanted.others {
+        let share = likeness(&words(text));
+        if share >= 0.5 && best.is_none_or(|(most, _)| share > most) {
+            best = Some((share, id));
+        }
+    }
+    best.map(|(_, id)| id)
 }
 
-/// Both requests aligned by their patterns. A record whose pattern the comparison does not know yet is left out.
+/// What a record is about: its words without numbers, so that one request that failed and one that did not are told
+/// to end with the same thing.
+fn gist(pattern: &PatternRow) -> u64 {
+    let words = pattern.template.as_str().split_whitespace();
+    let kept = words.filter(|w| !w.contains('*') && !w.bytes().any(|b| b.is_ascii_digit()));
+    kept.fold(0, |seed, word| hash(word.as_bytes(), seed))
+}
+
+/// Both requests aligned by what their records are about. A record whose pattern the comparison does not know yet is left out.
 pub fn sequence(comparison: &Comparison, pair: &RequestPair) -> Sequence {
     let items = pair.records.as_ref().map(|records| {
         let start = records.first().and_then(|r| r.at);
@@ -88,9 +116,12 @@ pub fn sequence(comparison: &Comparison, pair: &RequestPair) -> Sequence {
         };
         records.iter().filter_map(item).collect::<Vec<Item>>()
     });
-    let ids = items
-        .as_ref()
-        .map(|items| items.iter().map(|i| i.pattern as u64).collect::<Vec<u64>>());
+    let ids = items.as_ref().map(|items| {
+        items
+            .iter()
+            .map(|i| gist(&comparison.patterns[i.pattern]))
+            .collect::<Vec<u64>>()
+    });
     let item = |side: Side, at: usize| items.side(side).get(at).cloned();
     let rows = align(&ids.before, &ids.after, None).into_iter().map(|row| {
         Row::Aligned(match row {

@@ -53,10 +53,13 @@ pub(super) fn print(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
         ))?;
     }
     for sequence in &both.sequences {
-        title("Sequence", out)?;
-        print_line(sequence_heading(found, sequence, look), out)?;
-        for row in &sequence.rows {
-            print_line(side_by_side_line(found, row, true, look), out)?;
+        // The first records of what ran all the time say nothing, and not everything starts.
+        if sequence.marks_values() {
+            title("Sequence", out)?;
+            print_line(sequence_heading(found, sequence, look), out)?;
+            for row in &sequence.rows {
+                print_line(side_by_side_line(found, row, true, look), out)?;
+            }
         }
     }
     Ok(())

@@ -237,7 +237,7 @@ fn every_state_in_every_size() {
             // The largest screen shows what the middle one shows; its layout is worth seeing once.
             if (is_large && !["broken", "plan"].contains(name))
                 || (is_small
-                    && ["zoomed", "stream", "sequence"]
+                    && ["zoomed", "stream", "sequence", "compare"]
                         .iter()
                         .any(|n| name.starts_with(n)))
             {

@@ -56,7 +56,8 @@ pub(super) fn draw(
             lines.push(line(theme, pattern_line(comparison, row, look), select));
         }
     } else {
-        let values = pane.view == View::Sequence;
+        let values =
+            pane.view == View::Sequence && pane.sequence().is_some_and(|s| s.marks_values());
         for (at, row) in pane.rows().into_iter().enumerate().skip(first).take(room) {
             let select = is_selected(at).then_some(match row {
                 Row::Folded { .. } => Select::All,
