@@ -54,13 +54,15 @@ fn id_of(reader: &RequestReader, record: &SafeText) -> Option<SafeText> {
 }
 
 /// The id of the request of the other side that wrote a record most like one of these; `None` where none has at least half
-/// of its words.
+/// of its words. Of words with numbers only the front counts: `/api/cart/7871`, `status=500`.
 pub fn counterpart<'w>(wanted: &'w RequestWanted, found: &[RequestRecord]) -> Option<&'w SafeText> {
+    let front = |word: &str| {
+        let end = word.find(|c: char| c.is_ascii_digit());
+        word[..end.unwrap_or(word.len())].to_owned()
+    };
     let words = |text: &SafeText| -> BTreeSet<String> {
-        text.as_str()
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect()
+        let words = text.as_str().split_whitespace().map(front);
+        words.filter(|word| !word.is_empty()).collect()
     };
     let found: Vec<BTreeSet<String>> = found.iter().map(|r| words(&r.text)).collect();
     let likeness = |other: &BTreeSet<String>| {
@@ -141,6 +143,39 @@ pub fn sequence(comparison: &Comparison, pair: &RequestPair) -> Sequence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_most_alike_request_is_the_counterpart() {
+        let safe = SafeText::from_text;
+        let wanted = RequestWanted {
+            side: Side::After,
+            id: safe("b7"),
+            others: vec![
+                (safe("10:00:00 INFO job finished in 3 ms id=a0"), safe("a0")),
+                (
+                    safe("10:00:01 INFO GET /api/orders/12 completed in 0.1s status=200 id=a1"),
+                    safe("a1"),
+                ),
+                (
+                    safe("10:00:02 INFO GET /api/cart/9 completed in 0.1s status=200 id=a2"),
+                    safe("a2"),
+                ),
+            ],
+        };
+        let record = |text: &str| RequestRecord {
+            at: None,
+            shape: 0,
+            line: 1,
+            service: crate::domain::service::ServiceId::local("shop", "api"),
+            text: safe(text),
+        };
+        let found = [
+            record("15:00:00 ERROR Division by zero id=b7"),
+            record("15:00:00 INFO GET /api/cart/7871 completed in 2.7s status=500 id=b7"),
+        ];
+        assert_eq!(counterpart(&wanted, &found), Some(&safe("a2")));
+        assert_eq!(counterpart(&wanted, &found[..1]), None);
+    }
 
     #[test]
     fn ids_are_found_in_text_and_json() {
