@@ -11,11 +11,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use sha2::{Digest, Sha256};
 
 pub use structure::is_secret_name;
 
+/// With a longer value the full table of states is not built: that takes time by the square of the length (8 KB: over a
+/// second), and keys and certificates are values too.
+const MAX_TABLE: usize = 256;
 /// Shorter values are too likely to be ordinary words.
 const MIN_KNOWN: usize = 6;
 /// Words that are values of secret-looking keys and no secrets: `AUTH_TOKEN=disabled`.
@@ -124,8 +127,10 @@ impl Redactor {
     pub fn new(known: &KnownSecrets, key: RedactionKey) -> Self {
         let kinds = known.values.values().copied().collect();
         // The longest first: a whole connection string is one secret, not a password inside text.
+        let is_long = known.values.keys().any(|value| value.len() > MAX_TABLE);
         let searcher = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
+            .kind(is_long.then_some(AhoCorasickKind::ContiguousNFA))
             .build(known.values.keys());
         Self {
             // Building fails only for gigabytes of patterns; the structure pass then still works.
@@ -329,6 +334,20 @@ mod tests {
         );
         assert!(
             redacted.ends_with(", 12, information, disabled"),
+            "{redacted}"
+        );
+    }
+
+    #[test]
+    fn a_long_value_is_found_without_a_table_of_its_square() {
+        let certificate = "p".repeat(8192);
+        let redactor = redactor(&[("TLS_KEY", &certificate), ("DB_PASSWORD", "hunter2hunter2")]);
+        let kind = redactor.known.as_ref().map(AhoCorasick::kind);
+        assert_eq!(kind, Some(AhoCorasickKind::ContiguousNFA));
+        let redacted =
+            redactor.redact(&certificate).into_owned() + &redactor.redact("x hunter2hunter2");
+        assert!(
+            !redacted.contains("ppp") && !redacted.contains("hunter2"),
             "{redacted}"
         );
     }

@@ -209,6 +209,8 @@ struct Stream {
     open_at: Option<i64>,
     is_open: bool,
     in_trace: bool,
+    /// Whether the open record's message stands on the next line.
+    in_category: bool,
     /// What is known of the open record, as long as it is one line.
     recalled: Option<Recalled>,
 }
@@ -219,10 +221,14 @@ impl Stream {
         self.open_line = number;
         self.open_at = at;
         self.is_open = true;
+        self.in_category = frame::names_category(text);
     }
 
     /// Whether a line goes on with the record that is open.
     fn goes_on(&self, text: &[u8]) -> bool {
+        if self.in_category && text.starts_with(frame::CONSOLE_INDENT) {
+            return true;
+        }
         let expects = self.header.is_timed;
         let has_header = (expects || self.in_trace)
             && (text.first().is_some_and(|b| *b == b'{') || header::has_time(text));
@@ -231,7 +237,11 @@ impl Stream {
 
     /// Whether a record is one line that would open a record under any other that is no trace.
     fn opens_alone(&self, record: &[u8]) -> bool {
-        !self.in_trace && memchr::memchr(b'\n', record).is_none() && !self.goes_on(record)
+        !self.in_trace
+            && !self.in_category
+            && !record.starts_with(frame::CONSOLE_INDENT)
+            && memchr::memchr(b'\n', record).is_none()
+            && !self.goes_on(record)
     }
 }
 

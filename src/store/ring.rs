@@ -1,7 +1,7 @@
 //! Log lines in memory for the screen: bounded by bytes, the oldest dropped first.
 //!
 //! Lines stay the raw bytes that the source sent, in the blocks it sent them in, with a compact row beside each
-//! (number, time, level); taking a block over costs no copy and no allocation a line. A line has a number that
+//! (number, time, level); taking a block over costs no copy and no allocation a line. Old blocks are packed. A line has a number that
 //! never changes while others are dropped, read again or put in front, so a cursor or a mark can be kept as that
 //! number. A checkpoint never reads from here: what the screen drops is not lost.
 //!
@@ -14,6 +14,7 @@ mod page;
 mod prepared;
 mod scan;
 mod sift;
+mod text;
 mod walk;
 
 use std::collections::VecDeque;
@@ -33,9 +34,14 @@ pub use walk::Totals;
 use looked::Looked;
 use prepared::{CONTINUATION, CUT, LATE, NO_TIME, NOTE, Row, STDERR, size_of_lines};
 use scan::Matches;
+use text::{Packer, Text};
 
 /// Small blocks are joined up to this size, so that a trickle of single lines does not cost a block each.
-const JOIN_BELOW: usize = 64 * 1024;
+const JOIN_BELOW: usize = if cfg!(test) { 1024 } else { 64 * 1024 };
+/// So many of the newest blocks stay as they came: they are on screen while a source is followed.
+const NEW_BLOCKS: usize = 3;
+/// Unpacked copies of older blocks that are kept for the next look at them, a source.
+const UNPACKED: usize = 4 * 1024 * 1024;
 
 /// What stands between a block and the one before it, or the beginning of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +56,7 @@ pub enum Gap {
 
 #[derive(Debug)]
 struct Chunk {
-    bytes: Vec<u8>,
+    text: Text,
     rows: Vec<Row>,
     /// Bytes that the source cut off of a row.
     cuts: Vec<(u64, u32)>,
@@ -64,7 +70,7 @@ struct Chunk {
 impl Chunk {
     fn new(block: PreparedBlock, gap: Gap) -> Self {
         Self {
-            bytes: block.bytes,
+            text: Text::new(block.bytes),
             rows: block.rows,
             cuts: block.cuts,
             gap,
@@ -76,7 +82,7 @@ impl Chunk {
 
     fn size(&self) -> usize {
         // What is found by a filter are many small blocks.
-        size_of::<Self>() + size_of_lines(&self.bytes, &self.rows)
+        size_of::<Self>() + size_of_lines(self.text.size(), &self.rows)
     }
 
     fn lines(&self) -> u64 {
@@ -85,13 +91,13 @@ impl Chunk {
 
     /// Nothing is added any more: what it grew by in advance is given back, so that the bound is one of real memory.
     fn shrink(&mut self) {
-        self.bytes.shrink_to_fit();
+        self.text.shrink();
         self.rows.shrink_to_fit();
     }
 
     fn text(&self, row: &Row) -> &[u8] {
         let start = row.start as usize;
-        &self.bytes[start..start + row.len as usize]
+        &self.text.bytes()[start..start + row.len as usize]
     }
 }
 
@@ -198,15 +204,16 @@ impl Ring {
 
     fn append(&mut self, block: PreparedBlock) {
         match self.chunks.back_mut() {
-            Some(last) if last.bytes.len() + block.bytes.len() <= JOIN_BELOW => {
-                let offset = last.bytes.len() as u32;
-                self.size += block.size();
-                last.bytes.extend_from_slice(&block.bytes);
+            Some(last) if last.text.len() + block.bytes.len() <= JOIN_BELOW => {
+                let offset = last.text.len() as u32;
+                self.size -= last.size();
+                last.text.push(&block.bytes);
                 last.rows.extend(block.rows.into_iter().map(|row| Row {
                     start: row.start + offset,
                     ..row
                 }));
                 last.cuts.extend(block.cuts);
+                self.size += last.size();
             }
             before => {
                 let gap = match before {
@@ -220,6 +227,35 @@ impl Ring {
                 self.size += chunk.size();
                 self.chunks.push_back(chunk);
             }
+        }
+    }
+
+    /// The block that a place lies in, with its neighbours.
+    fn pinned(&self, place: Option<Key>) -> Option<RangeInclusive<usize>> {
+        let (at, _) = self.behind(place?, true)?;
+        Some(at.saturating_sub(1)..=at + 1)
+    }
+
+    /// Packs what is neither new nor pinned.
+    fn pack(&mut self, pinned: Option<&RangeInclusive<usize>>, packer: &mut Packer) {
+        let old = self.chunks.len().saturating_sub(NEW_BLOCKS);
+        for (at, chunk) in self.chunks.iter_mut().enumerate().take(old) {
+            if pinned.is_some_and(|pin| pin.contains(&at)) {
+                continue;
+            }
+            if chunk.text.is_to_pack() {
+                self.size -= chunk.size();
+                chunk.text.pack(packer);
+                self.size += chunk.size();
+            }
+        }
+    }
+
+    /// Forgets the unpacked copies where they have become many.
+    fn release(&mut self) {
+        let unpacked: usize = self.chunks.iter().map(|c| c.text.unpacked()).sum();
+        if unpacked > UNPACKED {
+            self.chunks.iter_mut().for_each(|c| c.text.release());
         }
     }
 
@@ -282,9 +318,8 @@ impl Ring {
             .iter()
             .map(|row| row.start)
             .min()
-            .map_or(chunk.bytes.len(), |start| start as usize);
-        chunk.bytes.drain(..bytes);
-        chunk.bytes.shrink_to_fit();
+            .map_or(chunk.text.len(), |start| start as usize);
+        chunk.text.drop_front(bytes);
         for row in &mut chunk.rows {
             row.start -= bytes as u32;
         }

@@ -119,6 +119,32 @@ pub fn without_colour<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
     buffer
 }
 
+/// How far .NET's console logger indents what stands below a record's first line.
+pub const CONSOLE_INDENT: &[u8] = b"      ";
+
+/// Whether a line ends with level and category, as .NET's console logger writes them (`info: Shop.Orders[14]`): the
+/// message stands on the next line, behind [`CONSOLE_INDENT`].
+pub fn names_category(line: &[u8]) -> bool {
+    let Some(rest) = line.strip_suffix(b"]") else {
+        return false;
+    };
+    let digits = rest.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    let Some(rest) = rest[..rest.len() - digits].strip_suffix(b"[") else {
+        return false;
+    };
+    let mut words = rest.rsplit(|b| *b == b' ');
+    let is_category = words.next().is_some_and(|word| {
+        !word.is_empty()
+            && word
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'`'))
+    });
+    let has_level = words
+        .next()
+        .is_some_and(|word| word.ends_with(b":") && super::level::from_token(word).is_some());
+    digits > 0 && is_category && has_level
+}
+
 /// Whether a line goes on with the record above it, judged by the line and by whether that record is a trace.
 ///
 /// `expects_header` says that nearly every record of the stream starts with a time, so that a line without one

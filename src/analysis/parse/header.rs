@@ -303,12 +303,22 @@ fn read_cell(line: &[u8], start: usize, index: usize) -> Cell {
     {
         let inner = &rest[1..length - 1];
         let tail = usize::from(rest.get(length) == Some(&b':'));
-        if let Some((written, used)) = time::read(inner)
-            && (used == inner.len() || inner.len() - used <= 8)
+        if let Some((written, used)) = time::read(inner) {
+            let level = level_behind_time(&inner[used..]);
+            if level.is_some() || inner.len() - used <= 8 {
+                return Cell {
+                    at: Some(written),
+                    level,
+                    ..cell(Column::Time, length + tail)
+                };
+            }
+        }
+        if index == 0
+            && let Some(severity) = priority(rest)
         {
             return Cell {
-                at: Some(written),
-                ..cell(Column::Time, length + tail)
+                level: level::from_number(severity),
+                ..cell(Column::Level, length)
             };
         }
         if let Some(found) = level::from_token(&rest[..length]) {
@@ -338,15 +348,15 @@ fn read_cell(line: &[u8], start: usize, index: usize) -> Cell {
             ..cell(Column::Level, end)
         };
     }
-    // `ERROR:root:message`
-    if let Some(colon) = memchr::memchr(b':', word)
-        && colon + 1 < word.len()
-        && let Some(found) = level::from_word(&word[..colon])
-        && word[..colon].iter().all(u8::is_ascii_uppercase)
+    // `ERROR:root:message`, `|ERROR|Shop.Cart|message` behind a time, `ERROR[01-05|14:50:00] message`.
+    if let Some(end) = word.iter().position(|b| matches!(b, b':' | b'|' | b'['))
+        && end + 1 < word.len()
+        && let Some(found) = level::from_word(&word[..end])
+        && word[..end].iter().all(u8::is_ascii_uppercase)
     {
         return Cell {
             level: Some(found),
-            ..cell(Column::Level, colon + 1)
+            ..cell(Column::Level, end + usize::from(word[end] != b'['))
         };
     }
     if word.len() == 1 && index > 0 {
@@ -382,6 +392,30 @@ fn read_cell(line: &[u8], start: usize, index: usize) -> Cell {
         Column::Word
     };
     cell(column, end)
+}
+
+/// The severity in the priority that syslog puts in front of a line: 3 of `<11>`.
+pub(in crate::analysis) fn priority(line: &[u8]) -> Option<u32> {
+    let end = memchr::memchr(b'>', &line[..line.len().min(5)])?;
+    let digits = line[..end].strip_prefix(b"<")?;
+    let number: u32 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    (number < 192).then_some(number % 8)
+}
+
+/// The level that follows a time inside of its brackets: `[14:50:00 ERR]`, `[2025-12-27T14:50:00Z ERROR shop]`,
+/// `[2025-12-27 14:50:00,123: ERROR/MainProcess]`.
+fn level_behind_time(rest: &[u8]) -> Option<Level> {
+    let rest = rest.strip_prefix(b":").unwrap_or(rest).strip_prefix(b" ")?;
+    let end = rest
+        .iter()
+        .position(|b| !b.is_ascii_alphabetic())
+        .unwrap_or(rest.len());
+    let word = &rest[..end];
+    let is_upper = word.iter().all(u8::is_ascii_uppercase);
+    let follows = matches!(rest.get(end), None | Some(b' ' | b'/'));
+    (is_upper && follows)
+        .then(|| level::from_word(word))
+        .flatten()
 }
 
 /// `I1227` of klog, which is a level glued to month and day; the clock follows as a word of its own.
@@ -501,6 +535,66 @@ mod tests {
                 "03-17 16:13:38.811  1702  2395 D WindowManager: x",
                 Some(Level::Debug),
                 "WindowManager: x",
+            ),
+            (
+                "[2025-12-27 14:50:00] production.ERROR: Mail refused",
+                Some(Level::Error),
+                "Mail refused",
+            ),
+            (
+                "2025-12-27 14:50:00.1234|ERROR|Shop.Cart|Cart is empty",
+                Some(Level::Error),
+                "Shop.Cart|Cart is empty",
+            ),
+            (
+                "[2025-12-27T14:50:00Z ERROR shop] pool exhausted",
+                Some(Level::Error),
+                "pool exhausted",
+            ),
+            (
+                "[14:50:00 ERR] Cart is empty",
+                Some(Level::Error),
+                "Cart is empty",
+            ),
+            (
+                "[2025-12-27 14:50:00,123: ERROR/MainProcess] Task raised",
+                Some(Level::Error),
+                "Task raised",
+            ),
+            (
+                "[Sat Dec 27 14:50:00.123456 2025] [proxy:error] [pid 12:tid 34] AH01114: failed",
+                Some(Level::Error),
+                "AH01114: failed",
+            ),
+            (
+                "2025-12-27 14:50:00 [error    ] cart is empty",
+                Some(Level::Error),
+                "cart is empty",
+            ),
+            (
+                "ERROR[12-27|14:50:00.123] Block rejected",
+                Some(Level::Error),
+                "Block rejected",
+            ),
+            (
+                "[27-Dec-2025 14:50:00 UTC] PHP Fatal error:  Uncaught TypeError",
+                Some(Level::Error),
+                "Uncaught TypeError",
+            ),
+            (
+                "27-Dec-2025 14:50:00.123 SEVERE [main] Filter failed",
+                Some(Level::Error),
+                "Filter failed",
+            ),
+            (
+                "<11>1 2025-12-27T14:50:00.123Z web1 shop 123 ID47 - pool exhausted",
+                Some(Level::Error),
+                "web1 shop 123 ID47 - pool exhausted",
+            ),
+            (
+                "<11>Dec 27 14:50:00 web1 shop[12]: pool exhausted",
+                Some(Level::Error),
+                "pool exhausted",
             ),
             (
                 "- 1117838570 2005.06.03 R02-M1 2005-06-03-15.42.50.675872 R02-M1 RAS KERNEL INFO parity",

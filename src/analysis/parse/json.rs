@@ -80,10 +80,17 @@ impl<'a> Object<'a> {
         &self.fields[..self.count]
     }
 
-    /// The value of the first of these keys that is there.
+    /// The value of a key, written just so.
+    pub fn get(&self, key: &[u8]) -> Option<Value<'a>> {
+        let found = self.fields().iter().find(|(k, _)| *k == key)?;
+        Some(found.1)
+    }
+
+    /// The value of the first of these keys that is there, in any case.
     pub fn find(&self, keys: &[&str]) -> Option<Value<'a>> {
         keys.iter().find_map(|key| {
-            let found = self.fields().iter().find(|(k, _)| *k == key.as_bytes())?;
+            let is = |k: &[u8]| k.eq_ignore_ascii_case(key.as_bytes());
+            let found = self.fields().iter().find(|(k, _)| is(k))?;
             Some(found.1)
         })
     }
@@ -181,9 +188,13 @@ pub const TIME_KEYS: &[&str] = &[
     "datetime",
     "asctime",
     "date",
+    "@t",
+    "__realtime_timestamp",
 ];
 /// Keys of the level.
 pub const LEVEL_KEYS: &[&str] = &[
+    // Monolog has its numbers under `level`.
+    "level_name",
     "level",
     "lvl",
     "severity",
@@ -191,26 +202,40 @@ pub const LEVEL_KEYS: &[&str] = &[
     "log.level",
     "@level",
     "loglevel",
+    "log_level",
+    "@l",
 ];
 /// Keys of the message.
-pub const MESSAGE_KEYS: &[&str] = &["msg", "message", "event", "@message", "log"];
+pub const MESSAGE_KEYS: &[&str] = &["msg", "message", "event", "@message", "@m", "@mt", "log"];
 
 /// Reads time, level and message of an object.
 pub fn read_head<'a>(object: &Object<'a>, times: &mut TimeReader) -> JsonHead<'a> {
-    let time_value = object.find(TIME_KEYS);
+    let inside = |key: &[u8], inner: &[&str]| match object.get(key)? {
+        Value::Object(text) => Object::read(text)?.find(inner),
+        _ => None,
+    };
+    // MongoDB: `{"t":{"$date":…},"s":"E","c":"NETWORK",…}`.
+    let mongo = inside(b"t", &["$date"]);
+    let time_value = mongo.or_else(|| object.find(TIME_KEYS));
     let at = time_value.and_then(|value| match value {
         Value::Number(number) => time::epoch_ms(number),
         Value::Text(text) => times.read_value(text),
         _ => None,
     });
-    let level_value = object.find(LEVEL_KEYS);
+    let letter_value = mongo.and_then(|_| object.get(b"s"));
+    let level_value = letter_value
+        .or_else(|| object.find(LEVEL_KEYS))
+        // The Elastic Common Schema may be nested, and journald has a severity of syslog as text.
+        .or_else(|| inside(b"log", &["level"]))
+        .or_else(|| object.get(b"PRIORITY"));
     let level = level_value.and_then(|value| match value {
-        Value::Number(number) => std::str::from_utf8(number)
-            .ok()?
-            .parse()
-            .ok()
-            .and_then(level::from_number),
-        Value::Text(text) => level::from_word(text),
+        Value::Text([letter, rest @ ..]) if mongo.is_some() && rest.len() < 2 => {
+            level::from_letter(*letter)
+        }
+        Value::Number(text) | Value::Text(text) => {
+            let number = std::str::from_utf8(text).ok()?.parse();
+            number.map_or_else(|_| level::from_word(text), level::from_number)
+        }
         _ => None,
     });
     let message = object.find(MESSAGE_KEYS).and_then(|value| match value {
@@ -293,6 +318,53 @@ mod tests {
             assert!(Object::read(text.as_bytes()).is_none(), "{text}");
         }
         assert!(Object::read(b"{}").is_some());
+    }
+
+    #[test]
+    fn heads_of_every_logger() {
+        let error = Some(Level::Error);
+        let at = Some(1_766_847_000_123);
+        for (line, level) in [
+            (
+                r#"{"t":{"$date":"2025-12-27T14:50:00.123Z"},"s":"E","c":"NETWORK","id":22943,"msg":"m"}"#,
+                error,
+            ),
+            (
+                r#"{"PRIORITY":"3","MESSAGE":"m","__REALTIME_TIMESTAMP":"1766847000123456","_PID":"7"}"#,
+                error,
+            ),
+            (
+                r#"{"Timestamp":"2025-12-27T14:50:00.123Z","LogLevel":"Error","Category":"Shop","Message":"m"}"#,
+                error,
+            ),
+            (
+                r#"{"@t":"2025-12-27T14:50:00.123Z","@m":"m","@l":"Error"}"#,
+                error,
+            ),
+            (r#"{"@t":"2025-12-27T14:50:00.123Z","@mt":"m"}"#, None),
+            (
+                r#"{"@timestamp":"2025-12-27T14:50:00.123Z","log":{"level":"error"},"message":"m"}"#,
+                error,
+            ),
+            (
+                r#"{"message":"m","level":400,"level_name":"ERROR","datetime":"2025-12-27T14:50:00.123Z"}"#,
+                error,
+            ),
+            (
+                r#"{"message":"m","level":"50","time":1766847000123}"#,
+                error,
+            ),
+            // A job of the highest priority is no alarm.
+            (r#"{"msg":"m","priority":1,"time":1766847000123}"#, None),
+        ] {
+            let mut times = TimeReader::utc();
+            let head = read_head(&Object::read(line.as_bytes()).unwrap(), &mut times);
+            assert_eq!(
+                (head.at, head.level, head.message),
+                (at, level, Some(&b"m"[..])),
+                "{line}"
+            );
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub fn from_word(word: &[u8]) -> Option<Level> {
         b'n' if is("notice") => Level::Info,
         b'l' if is("log") => Level::Info,
         b'w' if is("warn") || is("warning") || is("wrn") => Level::Warn,
-        b'e' if is("error") || is("err") => Level::Error,
+        b'e' if is("error") || is("err") || is("eror") => Level::Error,
         b'e' if is("emerg") || is("emergency") => Level::Fatal,
         b's' if is("severe") => Level::Error,
         b'c' if is("crit") || is("critical") => Level::Fatal,
@@ -33,9 +33,37 @@ pub fn from_word(word: &[u8]) -> Option<Level> {
 /// Words that also begin sentences (`log`, `notice`, `alert`, `failure`, `fine`) need one of those forms.
 pub fn from_token(token: &[u8]) -> Option<Level> {
     let (inner, marked) = strip_marks(token);
-    let level = from_word(inner)?;
+    // structlog pads inside of the brackets: `[error    ]`.
+    let inner = inner.trim_ascii_end();
+    let Some(level) = from_word(inner) else {
+        return if token.ends_with(b":") {
+            from_console_word(inner).or_else(|| behind_channel(inner, b'.'))
+        } else if token.first() == Some(&b'[') {
+            behind_channel(inner, b':')
+        } else {
+            None
+        };
+    };
     let upper = inner.iter().all(u8::is_ascii_uppercase);
     (marked || upper).then_some(level)
+}
+
+/// What only .NET's console logger calls its levels (`fail: Shop.Orders[0]`).
+fn from_console_word(word: &[u8]) -> Option<Level> {
+    Some(match word {
+        b"trce" => Level::Trace,
+        b"dbug" => Level::Debug,
+        b"fail" => Level::Error,
+        _ => return None,
+    })
+}
+
+/// The level behind the name of a channel or module: `production.ERROR:` (Monolog), `[proxy:error]` (Apache).
+fn behind_channel(word: &[u8], separator: u8) -> Option<Level> {
+    let at = memchr::memrchr(separator, word)?;
+    let is_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    let is_channel = at > 0 && word[..at].iter().all(is_name);
+    is_channel.then(|| from_word(&word[at + 1..])).flatten()
 }
 
 /// Takes brackets, a trailing colon and the like from around a word; says whether there were any.
@@ -54,7 +82,7 @@ fn strip_marks(token: &[u8]) -> (&[u8], bool) {
     (&token[start..end], start > 0 || end < token.len())
 }
 
-/// The numbers of pino and bunyan (10, 20, … 60) and of syslog severities (0 to 7).
+/// The numbers of pino and bunyan (10, 20, … 60), of Monolog (100, 200, … 600) and of syslog severities (0 to 7).
 pub fn from_number(number: u32) -> Option<Level> {
     Some(match number {
         10 => Level::Trace,
@@ -63,6 +91,11 @@ pub fn from_number(number: u32) -> Option<Level> {
         40 => Level::Warn,
         50 => Level::Error,
         60 => Level::Fatal,
+        100 => Level::Debug,
+        200 | 250 => Level::Info,
+        300 => Level::Warn,
+        400 => Level::Error,
+        500 | 550 | 600 => Level::Fatal,
         0..=2 => Level::Fatal,
         3 => Level::Error,
         4 => Level::Warn,
@@ -95,6 +128,12 @@ pub fn from_failure(text: &[u8]) -> Option<Level> {
         (b"Uncaught ", Level::Error),
         (b"UnhandledPromiseRejection", Level::Error),
         (b"panic:", Level::Fatal),
+        (b"PHP Fatal error:", Level::Fatal),
+        (b"PHP Parse error:", Level::Fatal),
+        (b"PHP Recoverable fatal error:", Level::Error),
+        (b"PHP Warning:", Level::Warn),
+        (b"PHP Deprecated:", Level::Info),
+        (b"PHP Notice:", Level::Info),
         (b"fatal error:", Level::Fatal),
         (b"Segmentation fault", Level::Fatal),
         (b"Error:", Level::Error),
@@ -164,6 +203,13 @@ mod tests {
         assert_eq!(from_token(b"info:"), Some(Level::Info));
         assert_eq!(from_token(b"error"), None);
         assert_eq!(from_token(b"LOG:"), Some(Level::Info));
+        assert_eq!(from_token(b"fail:"), Some(Level::Error));
+        assert_eq!(from_token(b"[fail]"), None);
+        assert_eq!(from_token(b"production.ERROR:"), Some(Level::Error));
+        assert_eq!(from_token(b"[proxy:error]"), Some(Level::Error));
+        assert_eq!(from_token(b"[error    ]"), Some(Level::Error));
+        assert_eq!(from_token(b"see.error"), None);
+        assert_eq!(from_token(b"10:error"), None);
         assert_eq!(from_token(b"errors"), None);
         assert_eq!(from_token(b"[]"), None);
     }

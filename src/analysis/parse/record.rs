@@ -31,6 +31,8 @@ pub struct RecordReader {
 struct Open {
     level: Option<Level>,
     is_trace: bool,
+    /// Whether its message stands on the next line.
+    names_category: bool,
     lines: u64,
     with_header: u64,
 }
@@ -55,7 +57,8 @@ impl RecordReader {
         let expects_header = open.lines >= 20 && open.with_header * 10 >= open.lines * 6;
         let is_continuation = open.lines > 0
             && !has_header
-            && frame::is_continuation(text, open.is_trace, expects_header, has_header);
+            && (frame::is_continuation(text, open.is_trace, expects_header, has_header)
+                || open.names_category && text.starts_with(frame::CONSOLE_INDENT));
         open.lines += 1;
         open.with_header += u64::from(has_header);
         if is_continuation {
@@ -68,6 +71,7 @@ impl RecordReader {
             };
         }
         open.is_trace = frame::is_trace(text);
+        open.names_category = frame::names_category(text);
         open.level = level;
         RecordLine {
             at_ms,

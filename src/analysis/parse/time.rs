@@ -333,14 +333,14 @@ fn time_of_day(text: &[u8]) -> Option<(Written, usize)> {
     (c.ends() && c.peek() != Some(b':')).then_some((written, c.at))
 }
 
-/// `03-17 16:13:38.811` (Android), `10.30 16:49:06`, `17/06/09 20:10:40` (year first).
+/// `03-17 16:13:38.811` (Android), `12-27|14:50:00.123` (geth), `10.30 16:49:06`, `17/06/09 20:10:40` (year first).
 fn short_date(text: &[u8]) -> Option<(Written, usize)> {
     let mut c = Cursor::new(text);
     let a = c.digits(2)?;
     let dash = c.eat_any(b"-./")?;
     let b = c.digits(2)?;
     let third = c.eat(dash).and_then(|()| c.digits(2));
-    c.eat(b' ')?;
+    c.eat_any(b" |")?;
     let ms = c.clock(b':')?;
     let (year, month, day) = match third {
         Some(day) => (Some(2000 + a as i32), b, day),
@@ -359,13 +359,13 @@ fn short_date(text: &[u8]) -> Option<(Written, usize)> {
     ))
 }
 
-/// `27/Dec/2025:14:50:00 +0300`.
+/// `27/Dec/2025:14:50:00 +0300`, `27-Dec-2025 14:50:00.123 UTC` (PHP, Tomcat).
 fn access_log(text: &[u8]) -> Option<(Written, usize)> {
     let mut c = Cursor::new(text);
     let day = c.digits(2)?;
-    c.eat(b'/')?;
+    let separator = c.eat_any(b"/-")?;
     let month = c.month_name()?;
-    c.eat(b'/')?;
+    c.eat(separator)?;
     let year = c.digits(4)?;
     c.eat_any(b": ")?;
     let ms = c.clock(b':')?;

@@ -23,9 +23,9 @@ pub struct Pair<'a> {
 /// level or message).
 pub fn logfmt(line: &[u8]) -> Option<Pairs<'_>> {
     let first = Pairs { rest: line }.next()?;
-    let starts = |keys: &[&str]| keys.iter().any(|k| k.as_bytes() == first.key);
-    let known =
-        starts(TIME_KEYS) || starts(LEVEL_KEYS) || starts(MESSAGE_KEYS) || first.key == b"at";
+    let known = [TIME_KEYS, LEVEL_KEYS, MESSAGE_KEYS, &["at"]]
+        .iter()
+        .any(|keys| is_one_of(first.key, keys));
     (known && line.starts_with(first.key)).then_some(Pairs { rest: line })
 }
 
@@ -171,16 +171,17 @@ fn push_failure(key: &[u8], value: &[u8], out: &mut Vec<u8>, kept: &mut Kept) {
 }
 
 fn is_failure(key: &[u8]) -> bool {
-    matches!(
-        key,
-        b"err"
-            | b"error"
-            | b"exception"
-            | b"exc"
-            | b"error_type"
-            | b"exception_class"
-            | b"errorCode"
-    )
+    const KEYS: &[&str] = &[
+        "err",
+        "error",
+        "exception",
+        "exc",
+        "error_type",
+        "exception_class",
+        "errorcode",
+        "@x",
+    ];
+    is_one_of(key, KEYS)
 }
 
 /// Whether a field says when, how loud or where a record was written.
@@ -189,10 +190,14 @@ pub fn is_header(key: &[u8]) -> bool {
         || is_one_of(key, LEVEL_KEYS)
         || is_one_of(key, MESSAGE_KEYS)
         || is_one_of(key, PLACE_KEYS)
+        // What journald adds by itself.
+        || key.first() == Some(&b'_')
+        || key == b"PRIORITY"
+        || key.starts_with(b"SYSLOG_")
 }
 
 fn is_one_of(key: &[u8], keys: &[&str]) -> bool {
-    keys.iter().any(|k| k.as_bytes() == key)
+    keys.iter().any(|k| key.eq_ignore_ascii_case(k.as_bytes()))
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ use super::{
 };
 use crate::analysis::kept::Kept;
 use crate::analysis::latency::Histogram;
-use crate::analysis::parse::header::Header;
+use crate::analysis::parse::header::{self, Header};
 use crate::analysis::parse::json::{self, JsonHead, LEVEL_KEYS, Object, TIME_KEYS, Value};
 use crate::analysis::parse::request::RequestFields;
-use crate::analysis::parse::{level, route};
+use crate::analysis::parse::{frame, level, route};
 use crate::analysis::pattern::{hash, mask, structured, trace};
 use crate::domain::log::Level;
 
@@ -49,6 +49,8 @@ pub(super) struct Record<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Work {
     masked: Vec<u8>,
+    /// A head that stands on two lines.
+    joined: Vec<u8>,
     route: Vec<u8>,
     kept: Kept,
     /// Requests with an error record, with their service.
@@ -96,6 +98,8 @@ pub(super) fn count(
         Some(end) => (&record.text[..end], Some(&record.text[end + 1..])),
         None => (record.text, None),
     };
+    let mut joined = std::mem::take(&mut work.joined);
+    let (head, rest) = join_head(head, rest, &mut joined);
     work.masked.clear();
     work.kept.clear();
     let read = read(record, head, rest, options, work);
@@ -144,6 +148,30 @@ pub(super) fn count(
         };
         recall.learn(record.service, &lesson);
     }
+    work.joined = joined;
+}
+
+/// Puts a message that stands below level and category (.NET's console logger) behind them.
+fn join_head<'a>(
+    head: &'a [u8],
+    rest: Option<&'a [u8]>,
+    joined: &'a mut Vec<u8>,
+) -> (&'a [u8], Option<&'a [u8]>) {
+    let Some(message) = rest.and_then(|rest| rest.strip_prefix(frame::CONSOLE_INDENT)) else {
+        return (head, rest);
+    };
+    if !frame::names_category(head) {
+        return (head, rest);
+    }
+    let (message, rest) = match memchr::memchr(b'\n', message) {
+        Some(end) => (&message[..end], Some(&message[end + 1..])),
+        None => (message, None),
+    };
+    joined.clear();
+    joined.extend_from_slice(head);
+    joined.push(b' ');
+    joined.extend_from_slice(message);
+    (joined, rest)
 }
 
 /// Counts a record that looks like one that was read before. False where its time is none, although it was one there:
@@ -285,6 +313,11 @@ fn read<'a>(
     }
     let front = record.header.split(head, &mut options.times);
     let message = &head[front.message..];
+    if header::priority(head).is_some() {
+        // Its digits decide on the level.
+        let digits = head[1..].iter().take_while(|b| b.is_ascii_digit()).count();
+        kept.whole(&head[1..=digits]);
+    }
     let (mut at, mut level) = (front.at, front.level);
     let mut time = match front.time_column {
         Some(index) if at.is_some() => TimeText::Cell(index),

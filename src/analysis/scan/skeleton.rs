@@ -4,6 +4,8 @@
 //! stand in the same places and are of the same kind. Whatever reading a line finds out by its words is then the same
 //! for both; only the numbers have to be read again.
 
+use std::ops::Range;
+
 use crate::analysis::pattern::hash;
 
 /// Lines longer than this have no skeleton.
@@ -345,6 +347,12 @@ impl Skeleton {
                 .iter()
                 .position(is_end)
                 .map_or(end, |n| digit + n);
+            let whole = self.dashed(start, piece, at, end);
+            if self.is_id(whole.start, whole.end) {
+                self.id_part(whole.start, whole.end);
+                at = whole.end;
+                continue;
+            }
             if self.is_id(piece, at) {
                 self.id_part(piece, at);
                 continue;
@@ -366,6 +374,21 @@ impl Skeleton {
                 digit = self.digits.next_set(behind);
             }
         }
+    }
+
+    /// A piece of a word with the pieces beside it that dashes join to it: the parts of a UUID are one id.
+    fn dashed(&self, start: usize, piece: usize, behind: usize, end: usize) -> Range<usize> {
+        let is_end = |b: &u8| *b != b'-' && class(*b) & (DIGIT | LETTER) == 0;
+        // What stands in front of the piece was looked at before and is no part of it.
+        let from = self.literal.max(start);
+        let first = self.line[from..piece].iter().rposition(is_end);
+        let first = first.map_or(from, |at| from + at + 1);
+        let last = self.line[behind..end].iter().position(is_end);
+        let mut last = last.map_or(end, |at| behind + at);
+        while last > behind && self.line[last - 1] == b'-' {
+            last -= 1;
+        }
+        first..last
     }
 
     fn id_part(&mut self, start: usize, end: usize) {

@@ -195,6 +195,7 @@ fn part_of_a_line() -> impl Strategy<Value = String> {
             " 404 ", " 503 ", "status=", "code ", "exit code ", "completed in ", "took ", "ms ", "s ", " sec ", "rt=0.",
             "dur=", "req_id=", "0x", "worker-", "10.0.0.", ":", "-", ".", ",", " ", "=", "INFO ", "ERROR ", "WARN: ",
             "[", "] ", "(", ") ", "TypeError: ", "panic: ", "Traceback (most recent call last)", "    at ", "level=",
+            "<", "> ", "<1", "|ERROR|", "prod.ERROR: ", ": ERROR/", " ERR] ", "info: Shop.Cart[", "      ",
             "msg=\"", "err=", "type=", "\u{414}\u{430} ", "\u{1b}[31m", "{", "}", "Jan ", "key:", "%", "#", "I", "T",
         ]).prop_map(str::to_owned),
         3 => number,
@@ -206,6 +207,11 @@ fn part_of_a_line() -> impl Strategy<Value = String> {
         1 => (0u32..30, 0u32..70, 0u32..70, 0u32..1000)
             .prop_map(|(h, m, s, ms)| format!("2025-12-27 {h:02}:{m:02}:{s:02},{ms:03} ")),
         1 => (0u32..30, 0u32..70).prop_map(|(h, m)| format!("{h:02}:{m:02} ")),
+        1 => (0u32..192).prop_map(|n| format!("<{n}>Jan  5 14:50:00 ")),
+        1 => prop::sample::select(vec!["I", "E"]).prop_map(|level| format!(
+            "{{\"t\":{{\"$date\":\"2025-12-27T14:50:00.123Z\"}},\"s\":\"{level}\",\"id\":22943,\"msg\":\"m\"}}"
+        )),
+        1 => (0u32..8).prop_map(|n| format!("{{\"PRIORITY\":\"{n}\",\"MESSAGE\":\"m 1\",\"_PID\":\"7\"}}")),
         1 => (1u64..4).prop_map(|n| format!("{{\"level\":{}0,\"time\":{},\"msg\":\"job {n}\",\"durationMs\":{n}.5}}", n + 2, 1_766_847_000_000 + n)),
     ]
 }

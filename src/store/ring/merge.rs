@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::prepared::{CONTINUATION, nanoseconds};
+use super::text::Packer;
 use super::walk::{Spot, Stops, Totals};
 use super::{Finder, Gap, PreparedBlock, Ring, RingLine, Sieve};
 use crate::domain::log::Level;
@@ -87,6 +88,7 @@ pub struct Rings {
     pub(super) sieved: u32,
     folds: Folds,
     pin: Option<Key>,
+    packer: Packer,
 }
 
 impl Rings {
@@ -104,6 +106,7 @@ impl Rings {
                 ..Folds::default()
             },
             pin: None,
+            packer: Packer::default(),
         }
     }
 
@@ -151,11 +154,18 @@ impl Rings {
     /// Keeps a place and what is around it, whatever else is dropped; `None` for the end of the log.
     pub fn pin(&mut self, at: Option<Key>) {
         self.pin = at;
+        for ring in &mut self.rings {
+            ring.release();
+        }
     }
 
-    /// Drops lines until the bound holds: of the source that holds the most, so that a flood of one does not wash the
-    /// others away.
+    /// Packs what is old, then drops lines until the bound holds: of the source that holds the most, so that a flood of
+    /// one does not wash the others away.
     pub fn settle(&mut self) {
+        for ring in &mut self.rings {
+            let pinned = ring.pinned(self.pin);
+            ring.pack(pinned.as_ref(), &mut self.packer);
+        }
         let mut stuck: Vec<u32> = Vec::new();
         loop {
             let size = self.size();
@@ -171,13 +181,7 @@ impl Rings {
             let Some(ring) = largest else {
                 return;
             };
-            let pinned = pin.map(|key| {
-                let at = ring
-                    .behind(key, true)
-                    .map_or(usize::MAX, |(chunk, _)| chunk);
-                at.saturating_sub(1)..=at.saturating_add(1)
-            });
-            let pinned = pinned.filter(|range| *range.start() < usize::MAX - 1);
+            let pinned = ring.pinned(pin);
             if ring.drop_one(pinned.as_ref()) {
                 continue;
             }
@@ -227,6 +231,7 @@ impl Rings {
             return false;
         }
         let mut left = budget as i64;
+        let mut room = Vec::new();
         for ring in &mut self.rings {
             let near = around
                 .and_then(|key| ring.behind(key, true))
@@ -236,10 +241,10 @@ impl Rings {
                     return true;
                 }
                 if let Some(finder) = &self.finder {
-                    left -= finder.look(&mut ring.chunks[at]) as i64;
+                    left -= finder.look(&mut ring.chunks[at], &mut room) as i64;
                 }
                 if !self.sieve.is_open() {
-                    left -= sieve_to(&self.sieve, self.sieved, ring, at) as i64;
+                    left -= sieve_to(&self.sieve, self.sieved, ring, at, &mut room) as i64;
                 }
             }
         }
@@ -500,7 +505,13 @@ impl Rings {
 }
 
 /// Sieves a block and, where it begins inside of a record, those before it in which that record began.
-fn sieve_to(sieve: &Sieve, generation: u32, ring: &mut Ring, at: usize) -> usize {
+fn sieve_to(
+    sieve: &Sieve,
+    generation: u32,
+    ring: &mut Ring,
+    at: usize,
+    room: &mut Vec<u8>,
+) -> usize {
     let mut first = at;
     while first > 0
         && ring.chunks[first].rows[0].has(CONTINUATION)
@@ -515,7 +526,7 @@ fn sieve_to(sieve: &Sieve, generation: u32, ring: &mut Ring, at: usize) -> usize
             let last = before.rows.len() as u32 - 1;
             before.kept.of(generation).last() == Some(&last)
         };
-        bytes += sieve.look(generation, &mut ring.chunks[at], is_open);
+        bytes += sieve.look(generation, &mut ring.chunks[at], is_open, room);
     }
     bytes
 }

@@ -92,7 +92,7 @@ impl PreparedBlock {
 
     /// Bytes that they take.
     pub(super) fn size(&self) -> usize {
-        size_of_lines(&self.bytes, &self.rows)
+        size_of_lines(self.bytes.len(), &self.rows)
     }
 
     /// How many of them were written at or after an instant; a line without a time has that of the line before it.
@@ -109,8 +109,8 @@ impl PreparedBlock {
 }
 
 /// Bytes that lines take with what is known of them.
-pub(super) fn size_of_lines(bytes: &[u8], rows: &[Row]) -> usize {
-    bytes.len() + size_of_val(rows)
+pub(super) fn size_of_lines(text: usize, rows: &[Row]) -> usize {
+    text + size_of_val(rows)
 }
 
 /// A seam with its place among the lines.

@@ -76,8 +76,9 @@ impl Finder {
         &self.pattern
     }
 
-    /// Looks at the rows of a block that were not looked at yet; returns how many bytes that were.
-    pub(super) fn look(&self, chunk: &mut Chunk) -> usize {
+    /// Looks at the rows of a block that were not looked at yet; returns how many bytes that were. A packed block is
+    /// unpacked into `room`.
+    pub(super) fn look(&self, chunk: &mut Chunk, room: &mut Vec<u8>) -> usize {
         let from = chunk.found.begin(self.generation);
         let rows = &chunk.rows[from..];
         let Some(start) = rows.iter().map(|row| row.start as usize).min() else {
@@ -86,7 +87,9 @@ impl Finder {
         // The pattern runs over all lines at once; rows may stand in another order than their bytes.
         let mut starts: Vec<usize> = Vec::new();
         self.lines
-            .find_lines(&chunk.bytes[start..], |at| starts.push(start + at));
+            .find_lines(&chunk.text.read(room)[start..], |at| {
+                starts.push(start + at);
+            });
         if !starts.is_empty() {
             let is_found =
                 |row: &Row| !row.has(NOTE) && starts.binary_search(&(row.start as usize)).is_ok();
@@ -95,7 +98,7 @@ impl Finder {
             chunk.found.rows.extend(found);
         }
         chunk.found.looked = chunk.rows.len();
-        chunk.bytes.len() - start
+        chunk.text.len() - start
     }
 }
 
@@ -126,8 +129,15 @@ impl Sieve {
     }
 
     /// Decides on the rows of a block that were not decided on yet; returns how many bytes that were. `is_open` says
-    /// whether the last record of the block before is shown: a block may begin inside of it.
-    pub(super) fn look(&self, generation: u32, chunk: &mut Chunk, is_open: bool) -> usize {
+    /// whether the last record of the block before is shown: a block may begin inside of it. A packed block is unpacked
+    /// into `room`.
+    pub(super) fn look(
+        &self,
+        generation: u32,
+        chunk: &mut Chunk,
+        is_open: bool,
+        room: &mut Vec<u8>,
+    ) -> usize {
         let mut from = chunk.kept.begin(generation);
         if from >= chunk.rows.len() {
             return 0;
@@ -144,6 +154,7 @@ impl Sieve {
         {
             chunk.kept.rows.pop();
         }
+        let text = chunk.text.read(room);
         let mut at = from;
         let mut bytes = 0;
         while at < chunk.rows.len() {
@@ -153,7 +164,7 @@ impl Sieve {
             }
             let record = &chunk.rows[at..end];
             let is_inside = at == 0 && record[0].has(CONTINUATION) && is_open;
-            if is_inside || self.keeps(&chunk.bytes, record) {
+            if is_inside || self.keeps(text, record) {
                 chunk.kept.rows.extend(at as u32..end as u32);
             }
             bytes += record.iter().map(|row| row.len as usize + 1).sum::<usize>();

@@ -38,6 +38,18 @@ fn note(detail: &str, at: i64) -> LogNote {
     }
 }
 
+/// Text that packing makes no smaller.
+fn noise(seed: i64, length: usize) -> String {
+    let mut state = seed as u64 + 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'!' + (state % 94) as u8)
+    };
+    (0..length).map(|_| next()).collect()
+}
+
 fn finder(generation: u32, text: &str) -> Finder {
     Finder::new(generation, Regex::new(text).unwrap())
 }
@@ -121,11 +133,60 @@ fn a_match_over_a_line_break_is_none() {
 }
 
 #[test]
+fn old_lines_are_packed_and_reading_all_of_them_does_not_unpack_all_for_good() {
+    let mut rings = Rings::new(64 * 1024 * 1024);
+    rings.add(0);
+    let mut reader = reader();
+    let line = |n: i64| format!("GET /items/{n} completed in 0.{}s status=200", n % 90 + 10);
+    let count = 300_000;
+    for from in (0..count).step_by(500) {
+        let lines: Vec<String> = (from..from + 500).map(line).collect();
+        let lines: Vec<(i64, &str)> = lines.iter().map(|t| (from, t.as_str())).collect();
+        rings.push(0, reader.read(block(&lines), NOW));
+    }
+    assert_eq!(rings.ring(0).unwrap().held(), count as u64);
+    let text: usize = (0..count).map(|n| line(n).len() + 1).sum();
+    let rows = count as usize * size_of::<Row>();
+    let unpacked = |rings: &Rings| -> usize {
+        rings.rings[0]
+            .chunks
+            .iter()
+            .map(|c| c.text.unpacked())
+            .sum()
+    };
+    assert!(
+        rings.size() < rows + text / 3,
+        "{} of {}",
+        rings.size(),
+        rows + text
+    );
+    rings.search(Some(finder(1, "/items/2999 ")));
+    while rings.look(None, 1 << 20) {}
+    assert_eq!(rings.totals(0, None, 0).found, 1);
+    assert_eq!(unpacked(&rings), 0, "a search leaves nothing behind");
+    for (n, key) in std::iter::successors(rings.first(), |k| rings.next(*k)).enumerate() {
+        assert_eq!(rings.line(key).unwrap().bytes, line(n as i64).as_bytes());
+    }
+    assert_eq!(
+        unpacked(&rings),
+        text - rings.rings[0]
+            .chunks
+            .iter()
+            .rev()
+            .take(NEW_BLOCKS)
+            .map(|c| c.text.len())
+            .sum::<usize>()
+    );
+    rings.pin(None);
+    assert_eq!(unpacked(&rings), 0);
+}
+
+#[test]
 fn lines_that_were_dropped_are_read_again_where_they_were() {
     let mut rings = Rings::new(40_000);
     rings.add(0);
     let mut reader = reader();
-    let line = |n: i64| format!("line {n} {}", "x".repeat(2000));
+    let line = |n: i64| format!("line {n} {}", noise(n, 2000));
     for n in 0..60 {
         // Blocks of their own: a joined one is dropped as a whole.
         let text = line(n) + &"y".repeat(1000);
@@ -299,9 +360,11 @@ proptest! {
                     rings.settle();
                 }
             }
-            // The newest block of a source is joined up to 64 KiB, and may itself be larger than the bound.
-            let slack: usize = largest.iter().map(|l| l + 80 * 1024).sum();
+            // The newest block of a source is joined from small ones, and may itself be larger than the bound.
+            let slack: usize = largest.iter().map(|l| l + 8 * JOIN_BELOW).sum();
             prop_assert!(rings.size() <= bound + slack, "{} of {bound}", rings.size());
+            let chunks = rings.iter().flat_map(|ring| &ring.chunks);
+            prop_assert_eq!(rings.size(), chunks.map(Chunk::size).sum::<usize>());
         }
         while rings.look(None, 1000) {}
         let forward: Vec<Key> = std::iter::successors(rings.first(), |k| rings.next(*k)).collect();

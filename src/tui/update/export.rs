@@ -99,7 +99,10 @@ fn go_on(app: &mut App) -> Vec<Effect> {
         app.logs.export = Some(export);
         return vec![Effect::SearchOn];
     }
-    let Some(piece) = export.piece(&app.logs) else {
+    let piece = export.piece(&app.logs);
+    // What was unpacked for it may go.
+    app.logs.settle();
+    let Some(piece) = piece else {
         app.tell(Grade::Unknown, "There is no line to take out.", None);
         return Vec::new();
     };
