@@ -2,6 +2,7 @@
 
 pub mod align;
 pub mod compare;
+pub mod format;
 pub mod judge;
 pub mod kept;
 pub mod latency;

@@ -19,6 +19,7 @@ pub mod runbook;
 pub mod safe_text;
 pub mod service;
 pub mod settings;
+pub mod side_by_side;
 pub mod signal;
 pub mod time;
 pub mod timeline;

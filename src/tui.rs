@@ -6,7 +6,6 @@
 pub mod action;
 pub mod app;
 pub mod effect;
-pub mod format;
 pub mod keymap;
 pub mod layout;
 pub mod msg;
@@ -38,6 +37,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::analysis::format;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::ops::{Access, Context, ErrorKind, OpsError};

@@ -3,10 +3,13 @@
 //! A line by line difference of concurrent logs is noise; patterns and their rates are compared instead, against
 //! requests where a service logs them, else against time.
 
+pub mod lines;
 pub mod statistics;
 
 mod drift;
+pub mod request;
 mod rows;
+mod side_by_side;
 mod sides;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,6 +113,7 @@ pub fn compare(
         services.push(ServiceVerdict {
             id: id.clone(),
             verdict: judgement.verdict.clone(),
+            wanted_requests: judgement.wanted_requests,
         });
         judgements.push(judgement);
     }
@@ -123,6 +127,7 @@ pub fn compare(
     }
     missing.extend(facts.missing);
     let by_status = |id: &ServiceId| world.by_status(id);
+    let side_by_side = side_by_side::build(&world, &rows, &services);
     Comparison {
         before: summarise(before, &by_status),
         after: summarise(after, &by_status),
@@ -133,6 +138,7 @@ pub fn compare(
         services,
         verdict,
         missing,
+        side_by_side,
     }
 }
 

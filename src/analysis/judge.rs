@@ -6,6 +6,7 @@
 
 mod rules;
 mod sentence;
+mod wanted;
 
 use crate::domain::before_after::BeforeAfter;
 use crate::domain::safe_text::SafeText;
@@ -132,6 +133,8 @@ pub struct Judgement {
     pub missing: Vec<SafeText>,
     /// Whether nothing is missing but time: the service logs no requests and was watched for less than a minute.
     pub is_only_short: bool,
+    /// How many more requests a confident keep needs, where nothing but requests is missing for it.
+    pub wanted_requests: Option<u64>,
 }
 
 /// Judges one service.
@@ -173,6 +176,10 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
         },
         missing,
         is_only_short,
+        wanted_requests: match decision {
+            Decision::Keep | Decision::Inconclusive => wanted::requests(evidence),
+            Decision::Watch | Decision::RollBack => None,
+        },
     }
 }
 

@@ -3,6 +3,7 @@
 //! `errors`, `slow`, `patterns`, `compare` and the signals of a service all read a [`Scan`]. Bytes may come in
 //! chunks cut anywhere; the result is the same.
 
+mod course;
 mod numbers;
 mod parts;
 mod recall;
@@ -21,6 +22,7 @@ use super::parse::frame;
 use super::parse::header::{self, Header};
 use super::parse::request::RequestReader;
 use super::parse::time::TimeReader;
+pub use course::{Course, Event};
 pub use numbers::Numbers;
 pub use recall::{ByHash, Same};
 use recall::{Recall, Recalled};
@@ -34,6 +36,8 @@ const MAX_RECORD: usize = 64 * 1024;
 const SAMPLE_LINES: usize = 1000;
 /// … or so many bytes of them.
 const SAMPLE_BYTES: usize = 1 << 20;
+/// So many records of one request are kept of a service.
+pub const MAX_TRACED: usize = 200;
 /// So many compose prefixes are told apart; more are one stream.
 const MAX_STREAMS: usize = 256;
 
@@ -50,6 +54,10 @@ pub struct ScanOptions {
     pub prefixes: bool,
     /// Whether to keep which pattern each record belongs to.
     pub assign: bool,
+    /// Whether to keep in what order each service wrote.
+    pub course: bool,
+    /// Keep the records of the request with this id, by its [`request_key`].
+    pub traced: Option<u64>,
     /// Requests over this many milliseconds are counted as slow, and the slowest are kept.
     pub slow_over_ms: Option<f64>,
 }
@@ -66,6 +74,8 @@ impl ScanOptions {
             warm_up: Vec::new(),
             prefixes: true,
             assign: false,
+            course: false,
+            traced: None,
             slow_over_ms: None,
         })
     }
@@ -91,6 +101,22 @@ pub struct Example {
     pub text: Vec<u8>,
 }
 
+/// A record of the request that is followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traced {
+    /// When it was written, in milliseconds since 1970.
+    pub at: Option<i64>,
+    /// The hash of its shape.
+    pub shape: u64,
+    /// The record with its place.
+    pub example: Example,
+}
+
+/// The key of a request id.
+pub fn request_key(id: &[u8]) -> u64 {
+    super::pattern::hash(id, 0)
+}
+
 /// A distinct shape of records and what was counted of it.
 #[derive(Debug, Clone)]
 pub struct ShapeCount {
@@ -106,6 +132,7 @@ pub struct ShapeCount {
     pub seconds: u64,
     first_second: i64,
     last_second: i64,
+    last_event: course::LastEvent,
     /// The first records of it.
     pub examples: Vec<Example>,
     /// Durations in its records.
@@ -133,6 +160,10 @@ pub struct ServiceScan {
     pub shapes: ByHash<ShapeCount>,
     /// How many of them keep a sample of their numbers.
     pub numbered: usize,
+    /// With [`ScanOptions::course`]: its records in order.
+    pub course: Course,
+    /// With [`ScanOptions::traced`]: the records of that request, at most [`MAX_TRACED`].
+    pub traced: Vec<Traced>,
 }
 
 /// What was read.
@@ -354,6 +385,7 @@ impl Scanner {
         });
         self.scan.services.push(ServiceScan {
             name: name.map(|n| String::from_utf8_lossy(n).into_owned()),
+            course: Course::of_service(index),
             ..ServiceScan::default()
         });
         self.by_name.insert(key.to_vec(), index);

@@ -44,6 +44,8 @@ struct Fate {
     takes: Duration,
     error: Option<&'static str>,
     number: u64,
+    /// Stands in every line of the request.
+    id: u64,
     misses_cache: bool,
 }
 
@@ -116,16 +118,17 @@ impl Api {
         if fate.misses_cache {
             self.log.line(
                 "WARN",
-                format_args!("cache miss for product {}", fate.number),
+                format_args!(
+                    "cache miss for product {} request_id={:08x}",
+                    fate.number, fate.id
+                ),
             );
         }
         tokio::time::sleep(fate.takes).await;
         let status = match fate.error {
             Some(error) => {
-                self.log.line(
-                    "ERROR",
-                    format_args!("{error} request_id={:08x}", fate.number),
-                );
+                self.log
+                    .line("ERROR", format_args!("{error} request_id={:08x}", fate.id));
                 500
             }
             None if request.method == "POST" => {
@@ -137,10 +140,11 @@ impl Api {
         self.log.line(
             "INFO",
             format_args!(
-                "{} {} completed in {:.3}s status={status}",
+                "{} {} completed in {:.3}s status={status} request_id={:08x}",
                 request.method,
                 request.path,
-                begun.elapsed().as_secs_f64()
+                begun.elapsed().as_secs_f64(),
+                fate.id
             ),
         );
         Response::json(status, format!("{{\"id\":{}}}", fate.number))
@@ -169,6 +173,7 @@ impl Api {
             takes,
             error,
             number: random.between(1000, 90_000),
+            id: random.between(1, u64::from(u32::MAX)),
             misses_cache: request.path.starts_with("/api/products") && random.happens(0.05),
         }
     }

@@ -9,8 +9,9 @@ use super::health::HealthState;
 use super::log::Level;
 use super::safe_text::SafeText;
 use super::service::ServiceId;
+use super::side_by_side::SideBySide;
 use super::signal::{Grade, SignalName};
-use super::verdict::Verdict;
+use super::verdict::{Decision, Verdict};
 
 /// Durations of requests, in milliseconds. Everything but the count is `None` without a sample.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -155,6 +156,38 @@ pub struct PatternRow {
     pub p95_ms: BeforeAfter<Option<f64>>,
 }
 
+/// A percentile that moved by this factor is another one …
+const OTHER_LATENCY: f64 = 1.5;
+/// … where each side has so many records.
+const LATENCY_RECORDS: u64 = 20;
+
+impl PatternRow {
+    /// Whether its records take clearly longer, or shorter, than before.
+    pub fn has_other_latency(&self) -> bool {
+        let (BeforeAfter { before, after }, enough) = (self.p95_ms, LATENCY_RECORDS);
+        match (before, after) {
+            (Some(b), Some(a)) if self.before >= enough && self.after >= enough && b > 0.0 => {
+                !(1.0 / OTHER_LATENCY..OTHER_LATENCY).contains(&(a / b))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether its rate or its latency moved.
+    pub fn is_changed(&self) -> bool {
+        self.change != PatternChange::Same || self.has_other_latency()
+    }
+
+    /// The mark of its row: that of its change, `~` where only the latency moved.
+    pub fn mark(&self) -> &'static str {
+        if self.change == PatternChange::Same && self.is_changed() {
+            "~"
+        } else {
+            self.change.mark()
+        }
+    }
+}
+
 /// One signal on both sides.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SignalChange {
@@ -192,6 +225,25 @@ pub struct ServiceVerdict {
     pub id: ServiceId,
     /// Its verdict.
     pub verdict: Verdict,
+    /// How many more requests a confident keep needs, where nothing but requests is missing for it.
+    #[serde(default)]
+    pub wanted_requests: Option<u64>,
+}
+
+impl ServiceVerdict {
+    /// What is still missing, in words; `with_name` says of which service.
+    fn wanted(&self, with_name: bool) -> Option<String> {
+        let requests = self.wanted_requests?;
+        let plural = if requests == 1 { "" } else { "s" };
+        let name = if with_name {
+            format!("{}: ", self.id.name)
+        } else {
+            String::new()
+        };
+        Some(format!(
+            "{name}{requests} more request{plural} for a confident keep"
+        ))
+    }
 }
 
 /// Everything the comparison of two sides found.
@@ -215,4 +267,20 @@ pub struct Comparison {
     pub verdict: Verdict,
     /// What could not be had, in words.
     pub missing: Vec<SafeText>,
+    /// Both sides beside each other, for people: no part of JSON.
+    #[serde(skip)]
+    pub side_by_side: SideBySide,
+}
+
+impl Comparison {
+    /// What is still missing for a confident keep, in words; nothing where it is no keep anyway.
+    pub fn wanted(&self) -> Vec<String> {
+        let is_open = matches!(
+            self.verdict.decision,
+            Decision::Keep | Decision::Inconclusive
+        );
+        let services = self.services.iter().filter(|_| is_open);
+        let with_name = self.services.len() > 1;
+        services.filter_map(|s| s.wanted(with_name)).collect()
+    }
 }

@@ -4,6 +4,7 @@ mod changes;
 mod facts;
 #[cfg(test)]
 mod golden;
+mod request;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,8 @@ use crate::domain::comparison::Comparison;
 use crate::domain::outcome::Progress;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
+
+pub use request::find_request;
 
 /// The newest complete checkpoint: what a comparison starts from when nothing was named.
 ///
@@ -64,7 +67,10 @@ pub async fn compare(
     let _ = progress.try_send(Progress::Note(SafeText::from_text(&format!(
         "reading {before} and {after}"
     ))));
-    let options = ReadOptions::default();
+    let options = ReadOptions {
+        course: true,
+        ..ReadOptions::default()
+    };
     // The after side of a checkpoint's one service is compared with that service only.
     let only = service.or(match (before, after) {
         (Input::Checkpoint { service, .. }, Input::Now) => service.as_deref(),

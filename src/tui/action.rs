@@ -273,8 +273,16 @@ actions! {
 
     /// Compare the newest checkpoint with now
     CompareNow = "compare.run-now", "compare", ReadOnly, [GLOBAL, COMPARE, MENU];
-    /// Show an example of the selected pattern from both sides
-    ShowExample = "compare.show-example", "example", ReadOnly, [COMPARE];
+    /// Show the records of the selected row from both sides, whole
+    ShowExample = "compare.show-example", "lines", ReadOnly, [COMPARE];
+    /// Show the patterns with their counts, the most harmful first
+    ShowPatterns = "compare.show-patterns", "patterns", ReadOnly, [COMPARE];
+    /// Show both sides beside each other, each from its own start
+    ShowStream = "compare.show-stream", "stream", ReadOnly, [COMPARE];
+    /// Show how the service of the selected pattern began, before and after
+    ShowSequence = "compare.show-sequence", "sequence", ReadOnly, [COMPARE];
+    /// Show the records of one request of the selected pattern, beside one like it on the other side
+    ShowRequest = "compare.show-request", "request", ReadOnly, [COMPARE];
     /// Show the patterns that did not change, or hide them
     ToggleUnchanged = "compare.toggle-unchanged", "unchanged", ReadOnly, [COMPARE];
 

@@ -4,6 +4,7 @@
 //! not pile up work. Executing a plan is the exception: it is never replaced and holds the exit. A task that
 //! fails or panics becomes [`Msg::Failed`] by construction: its result is what the join returns.
 
+mod compare;
 mod logs;
 
 use std::collections::HashMap;
@@ -22,8 +23,8 @@ use crate::domain::runbook::RunState;
 use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Service, ServiceId};
+use crate::domain::side_by_side::RequestWanted;
 use crate::ops::checkpoint::CreateCheckpoint;
-use crate::ops::input::Input;
 use crate::ops::logs::FileSearch;
 use crate::ops::{self, Confirmation, Context, ErrorKind};
 use crate::store::ring::OpenedFile;
@@ -61,6 +62,8 @@ pub enum TaskKey {
     Timeline,
     /// Comparing the newest checkpoint with now.
     Compare,
+    /// Looking for a request on both sides of the comparison.
+    Request,
     /// Making a checkpoint.
     CreateCheckpoint,
     /// Making a plan.
@@ -121,6 +124,13 @@ pub enum Effect {
         checkpoint: String,
         /// When.
         after: Duration,
+    },
+    /// Look for a request in the logs of a checkpoint and of now.
+    FindRequest {
+        /// The checkpoint's id.
+        checkpoint: String,
+        /// Which request.
+        wanted: Box<RequestWanted>,
     },
     /// Make a checkpoint of every service.
     CreateCheckpoint,
@@ -276,7 +286,16 @@ impl Effects {
                 Ok(Some(Msg::Timeline(events)))
             }),
             Effect::Compare { checkpoint, after } => {
-                self.start(TaskKey::Compare, compare(ctx, checkpoint, after, inbox));
+                self.start(
+                    TaskKey::Compare,
+                    compare::compare(ctx, checkpoint, after, inbox),
+                );
+            }
+            Effect::FindRequest { checkpoint, wanted } => {
+                self.start(
+                    TaskKey::Request,
+                    compare::find_request(ctx, checkpoint, wanted),
+                );
             }
             Effect::CreateCheckpoint => {
                 self.start(TaskKey::CreateCheckpoint, create_checkpoint(ctx, inbox));
@@ -546,27 +565,6 @@ async fn forward(key: TaskKey, mut from: mpsc::Receiver<Progress>, inbox: mpsc::
     while let Some(progress) = from.recv().await {
         let _ = inbox.send(Msg::Progress { key, progress }).await;
     }
-}
-
-async fn compare(
-    ctx: Arc<Context>,
-    checkpoint: String,
-    after: Duration,
-    inbox: mpsc::Sender<Msg>,
-) -> Ended {
-    tokio::time::sleep(after).await;
-    let before = Input::Checkpoint {
-        id: checkpoint,
-        service: None,
-    };
-    let cancel = CancellationToken::new();
-    let _end_with_this_task = cancel.clone().drop_guard();
-    let (to, from) = mpsc::channel(16);
-    let (comparison, ()) = tokio::join!(
-        ops::compare::compare(&ctx, &before, &Input::Now, None, to, cancel),
-        forward(TaskKey::Compare, from, inbox)
-    );
-    Ok(Some(Msg::Compared(Box::new(comparison?))))
 }
 
 async fn create_checkpoint(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> Ended {

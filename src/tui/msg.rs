@@ -11,6 +11,7 @@ use crate::domain::outcome::{Outcome, Progress};
 use crate::domain::runbook::RunState;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Inventory;
+use crate::domain::side_by_side::RequestPair;
 use crate::domain::signal::ServiceSignals;
 use crate::domain::timeline::TimelineEvent;
 use crate::ops::{ErrorKind, OpsError};
@@ -146,6 +147,8 @@ pub enum Msg {
     Probed(Box<RunState>),
     /// A comparison is done.
     Compared(Box<Comparison>),
+    /// The records of a request were found on both sides of the comparison.
+    RequestFound(Box<RequestPair>),
     /// A checkpoint was made.
     CheckpointMade(Box<Manifest>),
     /// A plan is ready to be read.

@@ -96,6 +96,10 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::Compared(comparison) => news::compared(app, *comparison),
+        Msg::RequestFound(pair) => {
+            app.compare.set_request(*pair, app.now);
+            Vec::new()
+        }
         Msg::CheckpointMade(manifest) => news::checkpoint_made(app, &manifest),
         Msg::Planned(plan) => news::planned(app, plan),
         Msg::Executed(outcome) => news::executed(app, *outcome),

@@ -438,3 +438,27 @@ proptest! {
         prop_assert_eq!(verdict.decision, Decision::Keep, "{}", texts(&verdict));
     }
 }
+
+#[test]
+fn it_is_told_how_many_more_requests_a_confident_keep_needs() {
+    let wanted = |before: u64, after: Tally| {
+        let case = Case::new(Some(tally(before, 0, around(100.0))), Some(after));
+        let judged = judge(&case.evidence());
+        (judged.verdict.confidence, judged.wanted_requests)
+    };
+    let after = |requests| tally(requests, 0, around(100.0));
+    let (confidence, some) = wanted(1000, after(100));
+    assert_eq!(confidence, Confidence::Low);
+    // With exactly so many more it is certain, with one less it is not.
+    let some = some.unwrap();
+    assert_eq!(wanted(1000, after(100 + some)), (Confidence::High, None));
+    assert_eq!(wanted(1000, after(99 + some)), (Confidence::Low, Some(1)));
+    assert_eq!(wanted(1000, after(0)).1, Some(100 + some));
+    assert_eq!(wanted(10, after(100)).1, None, "nothing to hold it against");
+    let mut case = Case::new(Some(tally(1000, 0, around(100.0))), Some(after(100)));
+    let mut evidence = case.evidence();
+    evidence.missing = vec![SafeText::from_text("the log could not be read")];
+    assert_eq!(judge(&evidence).wanted_requests, None, "not requests alone");
+    case.after = Some(tally(1000, 200, around(100.0)));
+    assert_eq!(judge(&case.evidence()).wanted_requests, None);
+}

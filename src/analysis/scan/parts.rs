@@ -1,7 +1,9 @@
 //! One log read in two parts at once: the later part by a scanner of its own, which is then appended to the first.
 
 use super::record::{self, MAX_ROUTES, MAX_SHAPES, SLOWEST};
-use super::{Example, RouteTally, Scan, Scanner, ServiceScan, ShapeCount, Stream};
+use super::{
+    Course, Example, MAX_TRACED, RouteTally, Scan, Scanner, ServiceScan, ShapeCount, Stream,
+};
 use crate::analysis::parse::{frame, header};
 use crate::analysis::pattern::structured;
 use crate::domain::comparison::LevelCounts;
@@ -28,6 +30,7 @@ impl Scanner {
             });
             later.scan.services.push(ServiceScan {
                 name: service.name.clone(),
+                course: Course::of_service(stream.service),
                 ..ServiceScan::default()
             });
         }
@@ -119,6 +122,14 @@ fn add_service(scan: &mut Scan, number: usize, other: ServiceScan, lines: u64) {
     service.span = join(service.span, other.span);
     add_levels(&mut service.levels, other.levels);
     service.total.merge(&other.total);
+    service.course.append(other.course, lines);
+    service
+        .traced
+        .extend(other.traced.into_iter().map(|mut traced| {
+            traced.example.line += lines;
+            traced
+        }));
+    service.traced.truncate(MAX_TRACED);
     for (key, mut route) in other.routes {
         let example = |example: &mut Example| example.line += lines;
         route.slowest.iter_mut().for_each(|(_, e)| example(e));

@@ -3,8 +3,12 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
+use super::course::LastEvent;
 use super::recall::{Lesson, Outcome, Recall, Recalled, Same, TimeText};
-use super::{Example, RouteTally, Scan, ScanOptions, ServiceScan, ShapeCount, SlowRequest, Tally};
+use super::{
+    Example, MAX_TRACED, RouteTally, Scan, ScanOptions, ServiceScan, ShapeCount, SlowRequest,
+    Tally, Traced, request_key,
+};
 use crate::analysis::kept::Kept;
 use crate::analysis::latency::Histogram;
 use crate::analysis::parse::header::{self, Header};
@@ -126,7 +130,7 @@ pub(super) fn count(
         },
         status: request.status,
         duration_ms: request.duration_ms,
-        request_id: request.request_id.map(|id| hash(id, 0)),
+        request_id: request.request_id.map(request_key),
     };
     tally(record, head, &facts, options, scan, work);
     // What was not told apart for want of room is counted as such each time.
@@ -245,6 +249,23 @@ fn tally(
         if duration.is_none() {
             sample_numbers(count, &mut service.numbered, record, head, options);
         }
+        if options.course {
+            let last = &mut count.last_event;
+            service.course.add(record, at, shape, count.count, last);
+        }
+    }
+    if options.traced.is_some()
+        && options.traced == facts.request_id
+        && service.traced.len() < MAX_TRACED
+    {
+        service.traced.push(Traced {
+            at,
+            shape,
+            example: Example {
+                line: record.line,
+                text: record.text[..record.text.len().min(EXAMPLE_BYTES)].to_vec(),
+            },
+        });
     }
     if options.assign {
         scan.assigned
@@ -483,6 +504,7 @@ impl ShapeCount {
             seconds: 0,
             first_second: i64::MIN,
             last_second: i64::MIN,
+            last_event: LastEvent::MAX,
             examples: Vec::new(),
             latency: None,
             numbers: None,

@@ -34,6 +34,9 @@ pub(super) fn print_head(found: &Comparison, out: &mut Output) -> Result<(), Sto
         })?;
     }
     print_missing(&found.missing, out)?;
+    for wanted in found.wanted() {
+        out.line(format_args!("  still missing: {wanted}"))?;
+    }
     if found.services.len() > 1 {
         out.line("")?;
         for service in &found.services {
@@ -107,7 +110,7 @@ fn factor(value: f64) -> String {
 }
 
 /// At most so many characters.
-pub(super) fn cut(text: &str, width: usize) -> String {
+fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
@@ -176,7 +179,7 @@ fn clock(at: Option<jiff::Timestamp>) -> String {
     )
 }
 
-fn print_changes(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn print_changes(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
     if !found.changes.is_empty() {
         out.line("")?;
         out.line(out.paint(Paint::Bold, "What the deploy changed"))?;
@@ -235,7 +238,7 @@ fn print_patterns(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
 }
 
 /// `  ▲  12 → 60  ×5.0  warn  slow query took <*>`.
-pub(super) fn pattern_line(row: &PatternRow, out: &Output) -> String {
+fn pattern_line(row: &PatternRow, out: &Output) -> String {
     let paint = match (row.change, row.level) {
         (PatternChange::New | PatternChange::More, Some(Level::Error | Level::Fatal)) => Paint::Bad,
         (PatternChange::New | PatternChange::More, Some(Level::Warn)) => Paint::Warning,

@@ -29,6 +29,10 @@ const AT_ONCE: usize = 2;
 pub(crate) struct ReadOptions {
     /// Keep which pattern each record belongs to.
     pub assign: bool,
+    /// Keep in what order each service wrote.
+    pub course: bool,
+    /// Keep the records of the request with this key.
+    pub traced: Option<u64>,
     /// Requests over so many milliseconds are slow.
     pub slow_over_ms: Option<f64>,
 }
@@ -180,6 +184,8 @@ fn scan_options(
         .map_err(|why| OpsError::new(ErrorKind::Usage, why).fix("lastgood config check"))?;
     Ok(ScanOptions {
         assign: options.assign,
+        course: options.course,
+        traced: options.traced,
         slow_over_ms: options.slow_over_ms,
         ..base
     })

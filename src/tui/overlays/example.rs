@@ -1,15 +1,36 @@
-//! One record of the selected pattern from each side of the deploy, side by side (one above the other where the
-//! screen is narrow).
+//! The records of the selected row from each side of the deploy, whole and side by side (one above the other where the
+//! screen is narrow). In the view of patterns that is one record of the pattern.
 
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
 use crate::domain::before_after::Side;
+use crate::domain::comparison::PatternRow;
 use crate::domain::safe_text::SafeText;
 use crate::tui::app::App;
 use crate::tui::format;
 use crate::tui::panes::services::wrap;
 use crate::tui::theme::Role;
+
+/// What stands on one side, with its place where that is known.
+fn told(app: &App, pattern: &PatternRow, side: Side) -> String {
+    let example: Option<&SafeText> = pattern.examples.side(side).as_ref();
+    let nothing = || "(no record on this side)".to_owned();
+    let Some(row) = app.compare.row() else {
+        return example.map_or_else(nothing, |text| text.as_str().to_owned());
+    };
+    let Some(item) = *row.items().side(side) else {
+        return nothing();
+    };
+    let comparison = app.compare.reading.value();
+    let own = comparison.and_then(|c| c.patterns.get(item.pattern));
+    let place = format!("line {}", format::count(item.line));
+    match (&item.text, own.and_then(|p| p.examples.side(side).as_ref())) {
+        (Some(text), _) => format!("{place}: {text}"),
+        (None, Some(text)) => format!("{place}, one like this: {text}"),
+        (None, None) => format!("{place}: its text was not kept"),
+    }
+}
 
 /// Draws the overlay.
 pub fn draw(app: &App, first: usize, frame: &mut Frame<'_>) {
@@ -44,13 +65,7 @@ pub fn draw(app: &App, first: usize, frame: &mut Frame<'_>) {
             .map(|text| Line::styled(text, theme.style(Role::Dim))),
     );
     lines.push(Line::default());
-    let side = |side: Side| {
-        let text: Option<&SafeText> = row.examples.side(side).as_ref();
-        text.map_or_else(
-            || "(no record on this side)".to_owned(),
-            |t| t.as_str().to_owned(),
-        )
-    };
+    let side = |side: Side| told(app, row, side);
     if inner_width >= 100 {
         let half = (inner_width - 3) / 2;
         let before = wrap(&side(Side::Before), half);

@@ -2,15 +2,17 @@
 
 use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
+use crate::domain::side_by_side::Row;
 use crate::domain::signal::Grade;
 use crate::tui::action::{Action, Place};
 use crate::tui::app::{ARMED_FOR, App, Lock, Saving};
-use crate::tui::effect::Effect;
+use crate::tui::effect::{Effect, TaskKey};
 use crate::tui::layout::Pane;
 use crate::tui::overlays::confirm::{Operating, Stage, command_line};
 use crate::tui::overlays::menu::{self, Menu};
 use crate::tui::overlays::prompt::{Prompt, Purpose};
 use crate::tui::overlays::{Overlay, prompt};
+use crate::tui::panes::compare::View;
 
 use super::motion::{go, go_to_end, half_page, scroll};
 use super::operate::{accept_plan, plan};
@@ -62,8 +64,12 @@ pub fn is_possible(app: &App, action: Action) -> bool {
         Action::MarkService | Action::MarkGroup => has_service,
         Action::CompareNow => app.checkpoint().is_some() && app.compare.running.is_none(),
         Action::CreateCheckpoint => app.saving.is_none(),
-        Action::ShowExample => app.compare.pattern().is_some(),
-        Action::ToggleUnchanged => app.compare.reading.value().is_some(),
+        Action::ShowExample => app.compare.pattern().is_some() || app.compare.row().is_some(),
+        Action::ShowRequest => app.compare.pattern().is_some() && app.checkpoint().is_some(),
+        Action::ToggleUnchanged
+        | Action::ShowPatterns
+        | Action::ShowStream
+        | Action::ShowSequence => app.compare.reading.value().is_some(),
         Action::ToggleLock => app.lock != Lock::ReadOnly,
         Action::Close => {
             app.overlay.is_some() || app.logs.search.is_some() || app.logs.anchor.is_some()
@@ -88,6 +94,31 @@ pub fn is_possible(app: &App, action: Action) -> bool {
             .is_some_and(|(item, _)| item.run_scripts().next().is_some()),
         _ => true,
     }
+}
+
+/// Shows another view of the comparison; what was looked for in the last one is not needed any more.
+fn show(app: &mut App, view: View) -> Vec<Effect> {
+    let was_looking = app.compare.request.is_some();
+    app.compare.show(view);
+    let cancel = Effect::Cancel(TaskKey::Request);
+    was_looking.then_some(cancel).into_iter().collect()
+}
+
+/// Looks for a request of the selected pattern, and for one like it on the other side.
+fn show_request(app: &mut App) -> Vec<Effect> {
+    let Some(checkpoint) = app.checkpoint().map(|c| c.id.clone()) else {
+        return Vec::new();
+    };
+    let Some(wanted) = app.compare.wanted_request() else {
+        let text = "The records of this pattern carry no request id to follow.";
+        app.tell(Grade::Unknown, text, None);
+        return Vec::new();
+    };
+    app.compare.look_for(wanted.id.clone());
+    vec![Effect::FindRequest {
+        checkpoint,
+        wanted: Box::new(wanted),
+    }]
 }
 
 /// Does what an action means, if the lock allows it.
@@ -182,15 +213,19 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
             close_menu(app);
             return news::compare_now(app, std::time::Duration::ZERO);
         }
-        Action::ShowExample => {
-            if app.compare.pattern().is_some() {
+        Action::ShowExample => match app.compare.row() {
+            // What a folded row consists of are its lines.
+            Some(Row::Folded { .. }) => app.compare.toggle_unchanged(),
+            _ if app.compare.pattern().is_some() => {
                 app.overlay = Some(Overlay::Example { first: 0 });
             }
-        }
-        Action::ToggleUnchanged => {
-            app.compare.has_unchanged = !app.compare.has_unchanged;
-            app.compare.step(0);
-        }
+            _ => {}
+        },
+        Action::ToggleUnchanged => app.compare.toggle_unchanged(),
+        Action::ShowPatterns => return show(app, View::Patterns),
+        Action::ShowStream => return show(app, View::Stream),
+        Action::ShowSequence => return show(app, View::Sequence),
+        Action::ShowRequest => return show_request(app),
         Action::CreateCheckpoint => return create_checkpoint(app),
         Action::Restart | Action::StopService | Action::StartService | Action::RollBack => {
             return plan(app, action);

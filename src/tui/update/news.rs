@@ -355,6 +355,11 @@ pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effec
             app.compare.doing = None;
             fail(&mut app.compare.reading, &cause, now);
         }
+        TaskKey::Request => {
+            if let Some(request) = &mut app.compare.request {
+                fail(&mut request.reading, &cause, now);
+            }
+        }
         TaskKey::Sample => {
             app.signals.is_sampling = false;
             app.signals.next_at = Some(now + SAMPLE_EVERY);

@@ -4,11 +4,12 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
 use crate::domain::service::{Inventory, Release};
+use crate::domain::side_by_side::Row;
 use crate::ops::ErrorKind;
 use crate::tui::app::App;
 use crate::tui::fixtures::{
-    ansi, broken, checkpoints, empty, failed, forbidden_docker, hostile, plan, safe, screen, setup,
-    stale, styled,
+    ansi, bad_comparison, broken, checkpoints, empty, failed, forbidden_docker, hostile, plan,
+    safe, screen, setup, stale, styled,
 };
 use crate::tui::layout::Pane;
 use crate::tui::msg::{Msg, Problem};
@@ -31,6 +32,32 @@ fn keys(app: &mut App, text: &str) {
 
 fn with_keys(mut app: App, text: &str) -> App {
     keys(&mut app, text);
+    app
+}
+
+/// Templates and records in other writings, and such that try to take the terminal over.
+fn strange(w: u16, h: u16) -> App {
+    let mut comparison = bad_comparison();
+    let texts = [
+        "Ошибка подключения к базе данных: время ожидания истекло после <*> мс",
+        "接続エラー: タイムアウトしました 接続エラー: タイムアウトしました <*> 回目",
+        "\u{1b}[2J\u{1b}]0;owned\u{7}gone \u{202e}txt.exe zero\u{200b}width 👨‍👩‍👧 <*>",
+        "a\u{301}\u{301}\u{301}\u{301} zalgo <*>",
+    ];
+    for (row, text) in comparison.patterns.iter_mut().zip(texts) {
+        row.template = safe(text);
+        row.examples = row.examples.clone().map(|e| e.map(|_| safe(text)));
+    }
+    for row in &mut comparison.side_by_side.stream {
+        if let Row::Aligned(pair) = row {
+            for item in [&mut pair.before, &mut pair.after].into_iter().flatten() {
+                item.text = item.text.as_ref().map(|_| safe(texts[item.pattern]));
+            }
+        }
+    }
+    let mut app = broken(w, h);
+    update(&mut app, Msg::Compared(Box::new(comparison)));
+    app.flash = None;
     app
 }
 
@@ -174,6 +201,13 @@ const STATES: &[State] = &[
     ("runbook_list", |w, h| with_keys(broken(w, h), "5o")),
     ("reason", |w, h| with_keys(broken(w, h), "5s")),
     ("zoomed", |w, h| with_keys(broken(w, h), "3zu")),
+    ("stream", |w, h| with_keys(broken(w, h), "3s")),
+    ("stream_zoomed", |w, h| with_keys(broken(w, h), "3zsj")),
+    ("stream_unfolded", |w, h| with_keys(broken(w, h), "3zsgg⏎")),
+    ("stream_lines", |w, h| with_keys(broken(w, h), "3sj⏎")),
+    ("stream_hostile", |w, h| with_keys(strange(w, h), "3zs")),
+    ("compare_no_id", |w, h| with_keys(broken(w, h), "3zt")),
+    ("sequence", |w, h| with_keys(broken(w, h), "3zS")),
 ];
 
 /// Writes every state as ANSI text where a person asked to look at it.
@@ -201,7 +235,12 @@ fn every_state_in_every_size() {
             let is_small = (w, h) == (40, 10);
             let is_large = (w, h) == (200, 60);
             // The largest screen shows what the middle one shows; its layout is worth seeing once.
-            if (is_large && !["broken", "plan"].contains(name)) || (is_small && *name == "zoomed") {
+            if (is_large && !["broken", "plan"].contains(name))
+                || (is_small
+                    && ["zoomed", "stream", "sequence", "compare"]
+                        .iter()
+                        .any(|n| name.starts_with(n)))
+            {
                 continue;
             }
             insta::assert_snapshot!(format!("{name}_{w}x{h}"), screen(&state(w, h)));
@@ -209,8 +248,22 @@ fn every_state_in_every_size() {
     }
 }
 
+/// A pane of so few columns has one for both sides.
+#[test]
+fn sides_share_a_column_where_there_is_little_room() {
+    for (name, keys) in [("stream_60x20", "3zs"), ("sequence_60x20", "3zS")] {
+        insta::assert_snapshot!(name, screen(&with_keys(broken(60, 20), keys)));
+    }
+    insta::assert_snapshot!(
+        "stream_hostile_60x20",
+        screen(&with_keys(strange(60, 20), "3zs"))
+    );
+}
+
 #[test]
 fn colours_have_their_meaning() {
+    let stream = with_keys(broken(120, 40), "3zsG");
+    insta::assert_snapshot!("styled_stream_120x40", styled(&stream));
     insta::assert_snapshot!("styled_broken_120x40", styled(&broken(120, 40)));
     insta::assert_snapshot!("styled_stale_120x40", styled(&stale(120, 40)));
     insta::assert_snapshot!("styled_wall_40x10", styled(&broken(40, 10)));

@@ -1,4 +1,6 @@
-//! Draws the comparison: verdict, reasons, what changed, patterns.
+//! Draws the comparison: verdict, reasons, what changed; the views are drawn in [`rows`].
+
+mod rows;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -8,7 +10,7 @@ use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthStr;
 
 use crate::domain::change::{Change, ChangeKind};
-use crate::domain::comparison::{Comparison, PatternChange, PatternRow};
+use crate::domain::comparison::{Comparison, PatternChange};
 use crate::domain::log::Level;
 use crate::domain::reading::Reading;
 use crate::domain::service::short_id;
@@ -18,6 +20,7 @@ use crate::tui::action::{Action, Place};
 use crate::tui::app::App;
 use crate::tui::format;
 use crate::tui::layout::Pane;
+use crate::tui::panes::compare::View;
 use crate::tui::theme::{Role, Theme, decision_grade, grade_role};
 
 /// Draws the pane.
@@ -153,7 +156,13 @@ fn draw_comparison(app: &App, comparison: &Comparison, frame: &mut Frame<'_>, in
     let width = inner.width as usize;
     let height = inner.height as usize;
     let mut top = vec![summary(theme, comparison, width)];
-    let room = (height / 3).max(2);
+    // Rows beside each other need more room than counts do.
+    let share = if app.compare.view == View::Patterns {
+        3
+    } else {
+        6
+    };
+    let room = (height / share).max(2);
     for finding in comparison.verdict.findings.iter().take(room) {
         let grade = match finding.severity {
             Some(Severity::P0) => Grade::Critical,
@@ -192,28 +201,19 @@ fn draw_comparison(app: &App, comparison: &Comparison, frame: &mut Frame<'_>, in
             Span::raw(format::cut(missing.as_str(), width.saturating_sub(11))),
         ]));
     }
-    let rows: Vec<&PatternRow> = app.compare.shown().collect();
-    if !rows.is_empty() {
-        top.push(Line::styled(
-            format::cut("     before     after    per 1,000", width),
-            theme.style(Role::Dim),
-        ));
+    for wanted in comparison.wanted().into_iter().take(2) {
+        top.push(Line::from(vec![
+            Span::styled(
+                format!("{} ", theme.stale_glyph()),
+                theme.style(Role::Unknown),
+            ),
+            Span::raw(format::cut(&wanted, width.saturating_sub(2))),
+        ]));
     }
-    top.truncate(height);
-    let rest = height - top.len();
-    let footer = unchanged(app, comparison);
-    let table = rest.saturating_sub(1);
-    let first = super::super::first_row(app.compare.cursor, rows.len(), table);
+    top.truncate(height.saturating_sub(2));
     let mut lines = top;
-    for (i, row) in rows.iter().enumerate().skip(first).take(table) {
-        lines.push(pattern(app, comparison, row, i, width));
-    }
-    if lines.len() < height {
-        lines.push(Line::styled(
-            format::cut(&footer, width),
-            theme.style(Role::Dim),
-        ));
-    }
+    let rest = height - lines.len();
+    lines.extend(rows::draw(app, comparison, width, rest));
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
@@ -360,132 +360,4 @@ fn changed(theme: Theme, changes: &[Change], width: usize) -> Option<Line<'stati
         spans.push(Span::styled(after, theme.style(Role::After)));
     }
     Some(Line::from(spans))
-}
-
-/// One row: mark, counts, rates, level, template, where there is room since when.
-fn pattern(
-    app: &App,
-    comparison: &Comparison,
-    row: &PatternRow,
-    index: usize,
-    width: usize,
-) -> Line<'static> {
-    let theme = app.setup.theme;
-    let is_selected = index == app.compare.cursor && app.focus.pane == Pane::Compare;
-    let per = |count: u64, total: u64| {
-        if total == 0 {
-            "?".to_owned()
-        } else {
-            let rate = count as f64 * 1000.0 / total as f64;
-            if rate > 0.0 && rate < 10.0 {
-                format!("{rate:.1}")
-            } else {
-                format!("{rate:.0}")
-            }
-        }
-    };
-    let total = |side: &crate::domain::comparison::SideSummary| {
-        if comparison.before.requests > 0 && comparison.after.requests > 0 {
-            side.requests
-        } else {
-            side.records
-        }
-    };
-    let is_harm = row.level >= Some(Level::Warn);
-    let mark_role = match row.change {
-        PatternChange::New | PatternChange::More if row.level >= Some(Level::Error) => {
-            Role::Critical
-        }
-        PatternChange::New | PatternChange::More if is_harm => Role::Warning,
-        PatternChange::Gone | PatternChange::Less if is_harm => Role::Ok,
-        PatternChange::Same => Role::Dim,
-        _ => Role::Text,
-    };
-    let since = match row.first_seen {
-        Some(at) if row.change == PatternChange::New && width >= 84 => {
-            format!("  since {}", &app.time(at)[..5])
-        }
-        _ => String::new(),
-    };
-    let p95 = match (row.p95_ms.before, row.p95_ms.after) {
-        (Some(b), Some(a)) if width >= 84 && (a > b * 1.25 || b > a * 1.25) => format!(
-            "  p95 {}{}{}",
-            format::millis(Some(b)),
-            arrow(theme),
-            format::millis(Some(a))
-        ),
-        _ => String::new(),
-    };
-    let level = row.level.map_or("", Level::as_str).to_uppercase();
-    let fixed = 2 + 10 + 10 + 14 + 2 + 6 + since.width() + p95.width();
-    let template_width = width.saturating_sub(fixed);
-    let template = format::left(
-        &format::cut(
-            format::columns(row.template.as_str(), app.compare.column, usize::MAX),
-            template_width,
-        ),
-        template_width,
-    );
-    let mark = match (theme.is_plain(), row.change) {
-        (true, PatternChange::Gone) => "-",
-        (true, PatternChange::More) => "^",
-        (true, PatternChange::Less) => "v",
-        (_, change) => change.mark(),
-    };
-    let rates = format!(
-        "{:>6}{}{:>4}",
-        per(row.before, total(&comparison.before)),
-        if theme.is_plain() { " > " } else { " → " },
-        per(row.after, total(&comparison.after))
-    );
-    let text_style = if is_selected {
-        theme.style(Role::Selected)
-    } else {
-        theme.style(Role::Text)
-    };
-    Line::from(vec![
-        Span::styled(format!("{mark} "), theme.style(mark_role)),
-        Span::styled(
-            format!("{:>9} ", format::count(row.before)),
-            theme.style(Role::Before),
-        ),
-        Span::styled(
-            format!("{:>9} ", format::count(row.after)),
-            theme.style(Role::After),
-        ),
-        Span::styled(format::right(&rates, 14), theme.style(Role::Dim)),
-        Span::raw("  "),
-        Span::styled(format::left(&level, 6), theme.level(row.level)),
-        Span::styled(template, text_style),
-        Span::styled(format!("{p95}{since}"), theme.style(Role::Dim)),
-    ])
-}
-
-fn unchanged(app: &App, comparison: &Comparison) -> String {
-    let same = comparison
-        .patterns
-        .iter()
-        .filter(|p| p.change == PatternChange::Same);
-    let (count, records) = same.fold((0, 0), |(n, sum), p| (n + 1, sum + p.after));
-    if app.compare.has_unchanged {
-        return format!("{} patterns", comparison.patterns.len());
-    }
-    if count == 0 {
-        return if comparison.patterns.is_empty() {
-            "No patterns on either side.".to_owned()
-        } else {
-            String::new()
-        };
-    }
-    let share = if comparison.after.records > 0 {
-        format!(
-            " ({} of records)",
-            format::percent(Some(records as f64 / comparison.after.records as f64))
-        )
-    } else {
-        String::new()
-    };
-    let glyph = app.setup.theme.stale_glyph();
-    let noun = if count == 1 { "pattern" } else { "patterns" };
-    format!("{glyph} {} {noun} unchanged{share}", format::count(count))
 }

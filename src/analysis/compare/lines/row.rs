@@ -1,0 +1,322 @@
+//! A row of both sides in a line: two columns with the mark between them, or one where there is little room.
+
+use unicode_width::UnicodeWidthStr;
+
+use super::pattern::harm;
+use super::{Look, Span, Tone, fit, template};
+use crate::analysis::align::{Piece, words};
+use crate::analysis::format;
+use crate::domain::before_after::{BeforeAfter, Side};
+use crate::domain::comparison::Comparison;
+use crate::domain::log::Level;
+use crate::domain::safe_text::SafeText;
+use crate::domain::side_by_side::{Axis, Fold, Item, Of, Row, Sequence};
+
+/// From so many columns on the sides stand beside each other.
+const TWO_COLUMNS: usize = 72;
+/// The columns of a place on the axis.
+const PLACE: usize = 9;
+
+/// What the sides are, and where each begins.
+pub fn side_by_side_heading(comparison: &Comparison, look: Look<'_>) -> Vec<Span> {
+    let from = |side: Side| {
+        let (word, summary) = match side {
+            Side::Before => ("before", &comparison.before),
+            Side::After => ("after", &comparison.after),
+        };
+        match (comparison.side_by_side.axis, summary.from) {
+            (Axis::Time, Some(at)) => {
+                format!("{word}, from {}", format::time_of_day(at, look.zone))
+            }
+            _ => format!("{word}, from its first line"),
+        }
+    };
+    heading(from(Side::Before), from(Side::After), look)
+}
+
+/// Where the sequence of a service begins on each side.
+pub fn sequence_heading(comparison: &Comparison, sequence: &Sequence, look: Look<'_>) -> Vec<Span> {
+    let name = |at: usize| {
+        comparison
+            .services
+            .get(at)
+            .map_or("", |s| s.id.name.as_str())
+    };
+    let told = match &sequence.of {
+        Of::StartUp(service) => BeforeAfter::new(
+            format!("before: {} at its last start", name(*service)),
+            format!("after: {} at its start", name(*service)),
+        ),
+        Of::Beginning(service) => BeforeAfter::new("before", "after")
+            .map(|side| format!("{side}: first records of {}", name(*service))),
+        Of::Request(ids) => {
+            let id = |id: &Option<SafeText>| {
+                id.as_ref().map_or_else(
+                    || "no request like it".to_owned(),
+                    |id| format!("request {id}"),
+                )
+            };
+            BeforeAfter::new(
+                format!("before: {}", id(&ids.before)),
+                format!("after: {}", id(&ids.after)),
+            )
+        }
+    };
+    heading(told.before, told.after, look)
+}
+
+fn heading(before: String, after: String, look: Look<'_>) -> Vec<Span> {
+    if look.width < TWO_COLUMNS {
+        let text = format!("{before} · {after}");
+        return vec![Span::new(format::cut(&text, look.width), Tone::Dim)];
+    }
+    let half = (look.width - 3) / 2;
+    vec![
+        Span::new(format::left(&before, half), Tone::Before),
+        Span::new("   ", Tone::Text),
+        Span::new(format::cut(&after, half), Tone::After),
+    ]
+}
+
+/// A row. With `values` what varies among the records of one pattern is marked too, where the sides differ in it.
+pub fn side_by_side_line(
+    comparison: &Comparison,
+    row: &Row,
+    values: bool,
+    look: Look<'_>,
+) -> Vec<Span> {
+    let (mark, tone) = mark(comparison, row);
+    let mark = look.mark(mark);
+    match row {
+        Row::Folded { at, sides } => folded(comparison, *at, sides, mark, look),
+        Row::Known(pair) | Row::Aligned(pair) => {
+            let texts = texts(comparison, pair, values, look);
+            if look.width < TWO_COLUMNS {
+                return one_column(comparison, pair, texts, (mark, tone), look);
+            }
+            let half = (look.width - 3) / 2;
+            let is_known = matches!(row, Row::Known(_));
+            let cell = |item: &Option<Item>, text: Option<Vec<Span>>| match (item, text) {
+                (Some(item), Some(text)) => cell(comparison, item, text, is_known, half, look),
+                _ => vec![Span::new(" ".repeat(half), Tone::Text)],
+            };
+            let mut spans = cell(&pair.before, texts.before);
+            spans.push(Span::new(format!(" {mark} "), tone));
+            spans.extend(cell(&pair.after, texts.after));
+            spans
+        }
+    }
+}
+
+/// The mark between the sides, and how much the row hurts.
+fn mark(comparison: &Comparison, row: &Row) -> (&'static str, Tone) {
+    let items = row.items();
+    let tone = |item: &Item| {
+        let row = &comparison.patterns[item.pattern];
+        harm(row.change, false, row.level)
+    };
+    match (items.before, items.after) {
+        (Some(b), Some(a)) if b.pattern == a.pattern => ("=", tone(a)),
+        (Some(_), Some(a)) => ("~", tone(a)),
+        (Some(b), None) => ("−", tone(b)),
+        (None, Some(a)) => ("+", tone(a)),
+        (None, None) => ("…", Tone::Dim),
+    }
+}
+
+fn folded(
+    comparison: &Comparison,
+    at: u64,
+    sides: &BeforeAfter<Fold>,
+    mark: &str,
+    look: Look<'_>,
+) -> Vec<Span> {
+    let place = place(comparison, at);
+    let noun = |n: u64, one: &str| {
+        let plural = if n == 1 { "" } else { "s" };
+        format!("{} {one}{plural}", format::count(n))
+    };
+    if look.width < TWO_COLUMNS {
+        let patterns = sides.before.patterns.max(sides.after.patterns) as u64;
+        let text = format!(
+            "{mark} {place} {}{}{} lines, {}",
+            format::count(sides.before.records),
+            look.arrow(),
+            format::count(sides.after.records),
+            noun(patterns, "known pattern")
+        );
+        return vec![Span::new(format::cut(&text, look.width), Tone::Dim)];
+    }
+    let half = (look.width - 3) / 2;
+    let cell = |fold: &Fold| {
+        let text = format!(
+            "{} {} {}, {}",
+            format::right(&place, PLACE),
+            look.ellipsis(),
+            noun(fold.records, "line"),
+            noun(fold.patterns as u64, "known pattern")
+        );
+        Span::new(format::left(&text, half), Tone::Dim)
+    };
+    vec![
+        cell(&sides.before),
+        Span::new(format!(" {mark} "), Tone::Dim),
+        cell(&sides.after),
+    ]
+}
+
+/// `   +10:32 backend ERROR NoneType has no attribute 'id'  ×28`
+fn cell(
+    comparison: &Comparison,
+    item: &Item,
+    text: Vec<Span>,
+    is_known: bool,
+    width: usize,
+    look: Look<'_>,
+) -> Vec<Span> {
+    let level = comparison.patterns[item.pattern].level;
+    let word = level.map_or("", Level::as_str).to_uppercase();
+    let place = if is_known {
+        String::new()
+    } else {
+        place(comparison, item.at)
+    };
+    let mut front = vec![
+        Span::new(format!("{} ", format::right(&place, PLACE)), Tone::Dim),
+        Span::new(format::left(&word, 6), Tone::Level(level)),
+    ];
+    if comparison.services.len() > 1
+        && let Some(service) = comparison.services.get(item.service)
+    {
+        let name = format::left(&service.id.name, 9);
+        front.insert(1, Span::new(format!("{name} "), Tone::Dim));
+    }
+    let count = if item.count > 1 {
+        format!("  {}", look.times(item.count))
+    } else {
+        String::new()
+    };
+    let used: usize = front.iter().map(|s| s.text.width()).sum();
+    let room = width.saturating_sub(used + count.width());
+    let mut spans = fit(front, 0, used.min(width));
+    spans.extend(fit(text, look.column, room));
+    spans.push(Span::new(count, Tone::Dim));
+    spans
+}
+
+/// Both sides in one column: what stands after, or before where nothing does.
+fn one_column(
+    comparison: &Comparison,
+    pair: &BeforeAfter<Option<Item>>,
+    texts: BeforeAfter<Option<Vec<Span>>>,
+    (mark, tone): (&str, Tone),
+    look: Look<'_>,
+) -> Vec<Span> {
+    let Some(item) = pair.after.as_ref().or(pair.before.as_ref()) else {
+        return Vec::new();
+    };
+    let text = texts.after.or(texts.before).unwrap_or_default();
+    let count = |item: &Option<Item>| item.as_ref().map_or(0, |i| i.count);
+    let counts = match (count(&pair.before), count(&pair.after)) {
+        (0, 1) | (1, 0 | 1) => String::new(),
+        (b, 0) | (0, b) => format!(" {}", look.times(b)),
+        (b, a) => format!(" {}{}{}", format::count(b), look.arrow(), format::count(a)),
+    };
+    let level = comparison.patterns[item.pattern].level;
+    let word = level.map_or("", Level::as_str).to_uppercase();
+    let mut spans = vec![
+        Span::new(format!("{mark} "), tone),
+        Span::new(format!("{} ", place(comparison, item.at)), Tone::Dim),
+        Span::new(format::left(&word, 6), Tone::Level(level)),
+    ];
+    let used: usize = spans.iter().map(|s| s.text.width()).sum();
+    let room = look.width.saturating_sub(used + counts.width());
+    spans.extend(fit(text, look.column, room));
+    spans.push(Span::new(counts, Tone::Dim));
+    spans
+}
+
+/// `+10:32`, `+1:05:09`, `+1,204`
+fn place(comparison: &Comparison, at: u64) -> String {
+    if comparison.side_by_side.axis == Axis::Lines {
+        return format!("+{}", format::count(at));
+    }
+    let s = at / 1000;
+    match s {
+        0..60 => format!("+{s}.{} s", at % 1000 / 100),
+        60..3600 => format!("+{}:{:02}", s / 60, s % 60),
+        _ => format!("+{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60),
+    }
+}
+
+/// What either side says, with what differs marked.
+fn texts(
+    comparison: &Comparison,
+    pair: &BeforeAfter<Option<Item>>,
+    values: bool,
+    look: Look<'_>,
+) -> BeforeAfter<Option<Vec<Span>>> {
+    let pattern = |item: &Item| comparison.patterns[item.pattern].template.as_str();
+    let said = |item: &Item| match &item.text {
+        Some(text) => Some(message(text.as_str(), pattern(item)).to_owned()),
+        None => None,
+    };
+    let plain = |item: &Item| match said(item) {
+        Some(text) => vec![Span::new(text, Tone::Text)],
+        None => template(pattern(item)),
+    };
+    let (Some(before), Some(after)) = (&pair.before, &pair.after) else {
+        return BeforeAfter::new(
+            pair.before.as_ref().map(plain),
+            pair.after.as_ref().map(plain),
+        );
+    };
+    let is_same = before.pattern == after.pattern;
+    let (left, right) = match (said(before), said(after)) {
+        (Some(left), Some(right)) if values => words(&left, &right),
+        // Among patterns only constants are compared.
+        _ if !is_same => {
+            let (left, right) = words(pattern(before), pattern(after));
+            if !is_alike(&left) || !is_alike(&right) {
+                return BeforeAfter::new(Some(plain(before)), Some(plain(after)));
+            }
+            (left, right)
+        }
+        _ => return BeforeAfter::new(Some(plain(before)), Some(plain(after))),
+    };
+    BeforeAfter::new(left, right).map(|pieces| Some(marked(pieces, look)))
+}
+
+/// Whether at least half of a text stands on the other side too: marks all over say nothing.
+fn is_alike(pieces: &[Piece]) -> bool {
+    let same: isize = (pieces.iter())
+        .map(|p| p.text.len() as isize * if p.is_different { -1 } else { 1 })
+        .sum();
+    same >= 0
+}
+
+fn marked(pieces: Vec<Piece>, look: Look<'_>) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for piece in pieces {
+        if piece.is_different && !piece.text.trim().is_empty() {
+            let text = if look.has_brackets {
+                format!("[{}]", piece.text)
+            } else {
+                piece.text
+            };
+            spans.push(Span::new(text, Tone::Differs));
+        } else {
+            spans.extend(template(&piece.text));
+        }
+    }
+    spans
+}
+
+/// A record without its header: from where its template begins. The place on the axis and the level stand beside it.
+fn message<'a>(record: &'a str, template: &str) -> &'a str {
+    let constant = template.split("<*>").next().unwrap_or("").trim_end();
+    if constant.len() < 3 {
+        return record;
+    }
+    record.find(constant).map_or(record, |at| &record[at..])
+}
