@@ -262,13 +262,11 @@ impl Known {
                     Some(item) => item.count += found.count,
                     // Its template says it all: so many texts would have to be looked through for secrets.
                     none => {
-                        *none = Some(
-                            Found {
-                                text: None,
-                                ..*found
-                            }
-                            .item(world),
-                        )
+                        let without = Found {
+                            text: None,
+                            ..*found
+                        };
+                        *none = Some(without.item(world));
                     }
                 }
             }

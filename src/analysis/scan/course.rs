@@ -139,8 +139,9 @@ impl Course {
         while self.events.len() > self.room / 2 && self.near < FARTHEST {
             self.near += 1;
             let mut last: ByHash<(u64, usize)> = ByHash::default();
-            let mut to = FIRST.min(self.events.len());
-            for from in to..self.events.len() {
+            let first = FIRST.min(self.events.len());
+            let mut to = first;
+            for from in first..self.events.len() {
                 let event = self.events[from];
                 let now = event.line >> self.near;
                 match last.get(&event.shape) {
@@ -162,7 +163,7 @@ impl Course {
     }
 
     /// Takes over what was read behind so many lines.
-    pub(super) fn append(&mut self, later: Self, lines: u64) {
+    pub(super) fn append(&mut self, later: &Self, lines: u64) {
         let start = self.texts.len() as u32;
         self.texts.extend_from_slice(&later.texts);
         self.events.extend(later.events.iter().map(|event| Event {

@@ -122,7 +122,7 @@ fn add_service(scan: &mut Scan, number: usize, other: ServiceScan, lines: u64) {
     service.span = join(service.span, other.span);
     add_levels(&mut service.levels, other.levels);
     service.total.merge(&other.total);
-    service.course.append(other.course, lines);
+    service.course.append(&other.course, lines);
     service
         .traced
         .extend(other.traced.into_iter().map(|mut traced| {

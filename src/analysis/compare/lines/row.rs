@@ -31,7 +31,7 @@ pub fn side_by_side_heading(comparison: &Comparison, look: Look<'_>) -> Vec<Span
             _ => format!("{word}, from its first line"),
         }
     };
-    heading(from(Side::Before), from(Side::After), look)
+    heading(&from(Side::Before), &from(Side::After), look)
 }
 
 /// Where the sequence of a service begins on each side.
@@ -62,19 +62,19 @@ pub fn sequence_heading(comparison: &Comparison, sequence: &Sequence, look: Look
             )
         }
     };
-    heading(told.before, told.after, look)
+    heading(&told.before, &told.after, look)
 }
 
-fn heading(before: String, after: String, look: Look<'_>) -> Vec<Span> {
+fn heading(before: &str, after: &str, look: Look<'_>) -> Vec<Span> {
     if look.width < TWO_COLUMNS {
         let text = format!("{before} · {after}");
         return vec![Span::new(format::cut(&text, look.width), Tone::Dim)];
     }
     let half = (look.width - 3) / 2;
     vec![
-        Span::new(format::left(&before, half), Tone::Before),
+        Span::new(format::left(before, half), Tone::Before),
         Span::new("   ", Tone::Text),
-        Span::new(format::cut(&after, half), Tone::After),
+        Span::new(format::cut(after, half), Tone::After),
     ]
 }
 
@@ -257,9 +257,9 @@ fn texts(
     look: Look<'_>,
 ) -> BeforeAfter<Option<Vec<Span>>> {
     let pattern = |item: &Item| comparison.patterns[item.pattern].template.as_str();
-    let said = |item: &Item| match &item.text {
-        Some(text) => Some(message(text.as_str(), pattern(item)).to_owned()),
-        None => None,
+    let said = |item: &Item| {
+        let text = item.text.as_ref()?;
+        Some(message(text.as_str(), pattern(item)).to_owned())
     };
     let plain = |item: &Item| match said(item) {
         Some(text) => vec![Span::new(text, Tone::Text)],
