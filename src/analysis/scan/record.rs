@@ -313,10 +313,11 @@ fn read<'a>(
     }
     let front = record.header.split(head, &mut options.times);
     let message = &head[front.message..];
-    if header::priority(head).is_some() {
+    let first = head.trim_ascii_start();
+    if header::priority(first).is_some() {
         // Its digits decide on the level.
-        let digits = head[1..].iter().take_while(|b| b.is_ascii_digit()).count();
-        kept.whole(&head[1..=digits]);
+        let digits = first[1..].iter().take_while(|b| b.is_ascii_digit()).count();
+        kept.whole(&first[1..=digits]);
     }
     let (mut at, mut level) = (front.at, front.level);
     let mut time = match front.time_column {

@@ -271,6 +271,7 @@ fn lines_that_only_look_alike_are_read_in_full() {
         "023:80\n02:58\n00:07\n",
         "key:0x?page=\nkey:8x?page=\nkey:5x?page=\n",
         "GET /a HTTP/1.1\" 200 1\nGET /a HTTP/2.0\" 200 1\nGET /a HTTP/1.1\" 500 1\n",
+        " <4>Jan  5 23:59:07 \nuser \n <2>Jan  5 13:28:09 \n",
         "exit code 1\nexit code 137\nexit code 2\nexit code 137\n",
     ] {
         let (recalled, read) = recalled_and_read(&log.repeat(3), 1000);
