@@ -134,7 +134,10 @@ impl Sifter {
         let is_before = file.number(looked.start) <= numbers.start && looked.start > places.start;
         // The last line break may be missing.
         let is_behind = file.number(looked.end) >= numbers.end && looked.end + 1 < places.end;
-        is_before || is_behind
+        // It lies wholly among the lines beside: those between it and the part are wanted as well.
+        let is_apart =
+            file.number(looked.start) > numbers.end || file.number(looked.end) < numbers.start;
+        is_before || is_behind || is_apart
     }
 
     /// What passes of a passage.
