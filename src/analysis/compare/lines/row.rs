@@ -45,7 +45,7 @@ pub fn sequence_heading(comparison: &Comparison, sequence: &Sequence, look: Look
     let told = match &sequence.of {
         Of::StartUp(service) => BeforeAfter::new(
             format!("before: {} at its last start", name(*service)),
-            format!("after: {} at its start", name(*service)),
+            format!("after: {} at its last start", name(*service)),
         ),
         Of::Beginning(service) => BeforeAfter::new("before", "after")
             .map(|side| format!("{side}: first records of {}", name(*service))),
