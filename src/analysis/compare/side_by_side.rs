@@ -82,7 +82,7 @@ pub(super) fn build(
     SideBySide {
         axis,
         stream: stream(world, &sides, axis, &is_known),
-        sequences: sequence::find(world, &sides, services.len()),
+        sequences: sequence::find(world, &sides, rows, services.len()),
         patterns: (world.patterns.of_shape.iter())
             .filter_map(|((_, shape), at)| {
                 let id = world.patterns.patterns[*at].id.as_str();

@@ -45,7 +45,7 @@ pub fn sequence_heading(comparison: &Comparison, sequence: &Sequence, look: Look
     let told = match &sequence.of {
         Of::StartUp(service) => BeforeAfter::new(
             format!("before: {} at its last start", name(*service)),
-            format!("after: {} at its start", name(*service)),
+            format!("after: {} at its last start", name(*service)),
         ),
         Of::Beginning(service) => BeforeAfter::new("before", "after")
             .map(|side| format!("{side}: first records of {}", name(*service))),
@@ -275,15 +275,13 @@ fn texts(
     let (left, right) = match (said(before), said(after)) {
         (Some(left), Some(right)) if values => words(&left, &right),
         // Among patterns only constants are compared.
-        _ if !is_same => {
-            let (left, right) = words(pattern(before), pattern(after));
-            if !is_alike(&left) || !is_alike(&right) {
-                return BeforeAfter::new(Some(plain(before)), Some(plain(after)));
-            }
-            (left, right)
-        }
+        _ if !is_same => words(pattern(before), pattern(after)),
         _ => return BeforeAfter::new(Some(plain(before)), Some(plain(after))),
     };
+    let are_alike = is_same || (is_alike(&left) && is_alike(&right));
+    if !are_alike {
+        return BeforeAfter::new(Some(plain(before)), Some(plain(after)));
+    }
     BeforeAfter::new(left, right).map(|pieces| Some(marked(pieces, look)))
 }
 

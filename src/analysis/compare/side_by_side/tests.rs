@@ -135,7 +135,8 @@ fn the_last_start_before_is_held_against_the_start_after() {
         )
     };
     let before = start(10, 8000) + &requests(1..5, 10) + &start(12, 8000) + &requests(1..3, 12);
-    let after = start(15, 8080) + &requests(1..3, 15);
+    // The log after begins a little before the deploy.
+    let after = requests(50..52, 14) + &start(15, 8080) + &requests(1..3, 15);
     let found = run(&before, &after);
     let sequence = &found.side_by_side.sequences[0];
     assert_eq!(sequence.of, Of::StartUp(0));
