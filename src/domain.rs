@@ -7,6 +7,7 @@ pub mod before_after;
 pub mod change;
 pub mod checkpoint;
 pub mod comparison;
+pub mod digest;
 pub mod health;
 pub mod host;
 pub mod log;

@@ -4,8 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
+use crate::domain::digest;
 use crate::domain::outcome::AuditRecord;
 use crate::domain::safe_text::SafeText;
 use crate::store::paths::StoreError;
@@ -65,7 +64,7 @@ impl Line<'_> {
     /// Reads the record and holds it against its own hash and against the record before.
     pub(super) fn check(&self, records_before: u64, prev: &str) -> Result<AuditRecord, ChainFault> {
         let record = self.record()?;
-        let digest = hashed_part(self.text).map(|part| hex(&Sha256::digest(part)));
+        let digest = hashed_part(self.text).map(|part| digest::sha256(&part));
         if digest.as_deref() != Some(record.hash.as_str()) {
             return Err(self.fault(&format!(
                 "record {} was edited: it does not agree with its hash",
@@ -107,22 +106,12 @@ pub(super) fn seal(mut record: AuditRecord) -> (Vec<u8>, String) {
     let mut line = serde_json::to_vec(&record).expect("a record is made of strings and numbers");
     line.truncate(line.len() - HASH_KEY.len() - 2);
     line.push(b'}');
-    let hash = hex(&Sha256::digest(&line));
+    let hash = digest::sha256(&line);
     line.pop();
     line.extend_from_slice(HASH_KEY.as_bytes());
     line.extend_from_slice(hash.as_bytes());
     line.extend_from_slice(b"\"}\n");
     (line, hash)
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-        }
-    }
-    text
 }
 
 fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
@@ -197,7 +186,7 @@ pub(super) fn tail(files: &[PathBuf]) -> Result<Option<(u64, String)>, AuditErro
             .rev()
             .find_map(|line| serde_json::from_slice::<AuditRecord>(line).ok())
             .map_or(0, |record| record.seq);
-        return Ok(Some((known + 1, hex(&Sha256::digest(last)))));
+        return Ok(Some((known + 1, digest::sha256(last))));
     }
     debug_assert_eq!(GENESIS.len(), 64);
     Ok(None)

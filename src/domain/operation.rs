@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use super::digest;
 use super::host::HostName;
 use super::pm2::Pm2App;
 use super::safe_text::SafeText;
@@ -348,13 +348,7 @@ impl Plan {
         let mut copy = self.clone();
         copy.hash.clear();
         let bytes = serde_json::to_vec(&copy).expect("a plan is made of strings and numbers");
-        let digest = Sha256::digest(&bytes);
-        digest
-            .iter()
-            .fold(String::with_capacity(64), |mut hex, byte| {
-                hex.push_str(&format!("{byte:02x}"));
-                hex
-            })
+        digest::sha256(&bytes)
     }
 
     /// Every fingerprint of every step, each subject once.

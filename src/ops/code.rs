@@ -6,10 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use super::services::host_of;
 use super::{Context, OpsError};
+use crate::domain::digest;
 use crate::domain::pm2::{GitCheckout, Pm2App, Pm2Code, ReleaseLink};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
@@ -58,8 +57,7 @@ pub(super) async fn look(ctx: &Context, id: &ServiceId, app: &Pm2App) -> Result<
 /// SHA-256 of a file, hex; `None` where it cannot be read.
 pub(super) async fn sha256(host: &Host, path: &Path) -> Option<String> {
     let content = host.read_file(path, MAX_SCRIPT).await.ok()?;
-    let digest = Sha256::digest(&content);
-    Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(digest::sha256(&content))
 }
 
 /// The folder that holds the code: the script's, unless that is a program from elsewhere (`npm`), or else where it runs.

@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use crate::domain::checkpoint::SavedFile;
+use crate::domain::digest;
 use crate::domain::pm2::{ECOSYSTEM_FILES, SAVED_LISTS};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
@@ -46,7 +45,7 @@ pub(super) async fn save(
                 let file = config_place(&service.id.relative_path(), &path);
                 staging.add(&file, &content)?;
                 saved.push(SavedFile {
-                    sha256: hex(&Sha256::digest(&content)),
+                    sha256: digest::sha256(&content),
                     path,
                     file,
                     mode,
@@ -99,10 +98,6 @@ async fn read(host: &Host, path: &Path) -> Result<(Vec<u8>, u32), HostError> {
     let content = host.read_file(path, MAX_FILE).await?;
     let mode = host.stat(path).await?.map_or(0o600, |stat| stat.mode);
     Ok((content, mode))
-}
-
-pub(super) fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The files that `env_file:` entries of a compose file name: one value, or a list of values or of `path:` maps.

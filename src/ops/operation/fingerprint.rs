@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
+use crate::domain::digest;
 use crate::domain::host::HostName;
 use crate::domain::operation::{Fingerprint, FingerprintSubject};
 use crate::domain::safe_text::SafeText;
@@ -96,14 +95,10 @@ pub(crate) fn instances(service: &Service) -> String {
 async fn file(ctx: &Context, host: &HostName, path: &Path) -> Result<String, OpsError> {
     let host = host_of(ctx, &on(host))?;
     match host.read_file(path, MAX_FILE).await {
-        Ok(content) => Ok(hex(&Sha256::digest(&content))),
+        Ok(content) => Ok(digest::sha256(&content)),
         Err(error) if error.is_not_found() => Ok(ABSENT.to_owned()),
         Err(error) => Err(OpsError::new(ErrorKind::Failed, error.to_string()).because(error)),
     }
-}
-
-pub(super) fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Holds one fingerprint against what is there.

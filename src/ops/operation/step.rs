@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::fingerprint::{hex, on};
+use super::fingerprint::on;
 use super::verify;
 use crate::audit::Permit;
+use crate::domain::digest;
 use crate::domain::host::HostName;
 use crate::domain::operation::{ContainerAction, StepWork};
 use crate::domain::outcome::Progress;
@@ -147,7 +147,7 @@ impl Machine<'_> {
         let content = read(source.to_owned())
             .await
             .map_err(|error| failed(format!("cannot read {}", source.display())).because(error))?;
-        if hex(&Sha256::digest(&content)) != sha256 {
+        if digest::sha256(&content) != sha256 {
             return Err(failed(format!("{} was changed", source.display())));
         }
         let bytes = content.len();
@@ -163,7 +163,7 @@ impl Machine<'_> {
             .read_file(path, MAX_FILE)
             .await
             .map_err(|error| failed(error.to_string()).because(error))?;
-        if hex(&Sha256::digest(&written)) != sha256 {
+        if digest::sha256(&written) != sha256 {
             return Err(failed(format!(
                 "{} is not what was written",
                 path.display()

@@ -169,8 +169,7 @@ fn write_file(path: &Path, source: &Path, content: &str, undo: Option<StepWork>)
 }
 
 fn sha256(content: &str) -> String {
-    use sha2::{Digest, Sha256};
-    fingerprint::hex(&Sha256::digest(content))
+    crate::domain::digest::sha256(content.as_bytes())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use jiff::{Timestamp, Zoned};
 
 use super::{MANIFEST, SUMS, sums};
 use crate::domain::checkpoint::Manifest;
+use crate::domain::digest;
 use crate::domain::log::LogBlock;
 use crate::store::paths::{StateDir, StoreError, create_new_with, sync_dir};
 
@@ -102,7 +103,7 @@ impl Staging {
         let text = sums::sums_of(&self.dir, &files)?;
         self.add(Path::new(SUMS), text.as_bytes())?;
         manifest.id = self.id.clone();
-        manifest.sums_sha256 = sums::sha256(text.as_bytes());
+        manifest.sums_sha256 = digest::sha256(text.as_bytes());
         let path = self.dir.join(MANIFEST);
         let mut json = serde_json::to_vec_pretty(&manifest)
             .map_err(|error| StoreError::at("write", &path)(error.into()))?;

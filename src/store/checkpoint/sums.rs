@@ -9,16 +9,9 @@ use sha2::{Digest, Sha256};
 
 use super::{MANIFEST, SUMS, is_inside};
 use crate::domain::checkpoint::Checkpoint;
+use crate::domain::digest;
 use crate::domain::safe_text::SafeText;
 use crate::store::paths::StoreError;
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
 
 /// The SHA-256 of a file, hex.
 ///
@@ -30,7 +23,7 @@ pub fn sha256_file(path: &Path) -> io::Result<String> {
     let mut buffer = vec![0; 256 * 1024];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hash.finalize())),
+            0 => return Ok(digest::hex(&hash.finalize())),
             read => hash.update(&buffer[..read]),
         }
     }
@@ -110,7 +103,7 @@ pub fn verify_files(checkpoint: &Checkpoint) -> (u64, Vec<SafeText>) {
             return (0, problems);
         }
     };
-    if sha256(&text) != manifest.sums_sha256 {
+    if digest::sha256(&text) != manifest.sums_sha256 {
         problem(format!(
             "{SUMS} was changed: it does not agree with {MANIFEST}"
         ));

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use super::{Part, as_now};
+use crate::domain::digest;
 use crate::domain::operation::{Step, StepWork};
 use crate::domain::pm2::{GitCheckout, SavedPm2};
 use crate::domain::safe_text::SafeText;
@@ -75,7 +74,7 @@ pub(super) async fn checkout(
             Ok(rest) => {
                 let blob = format!("{}:{}", was.commit, rest.display());
                 let (code, content) = ask(host, &was.folder, &["cat-file", "blob", &blob]).await?;
-                (code == Some(0)).then(|| hex(&Sha256::digest(&content)))
+                (code == Some(0)).then(|| digest::sha256(&content))
             }
             Err(_) => None,
         };
@@ -165,8 +164,4 @@ async fn ask(
         OpsError::new(ErrorKind::Failed, format!("cannot ask git in {folder}")).because(error)
     })?;
     Ok((output.code, output.stdout))
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
