@@ -286,6 +286,28 @@ pub struct Service {
     pub labels: BTreeMap<String, String>,
 }
 
+impl Service {
+    /// A service of which nothing else is known.
+    pub fn new(id: ServiceId, runtime: Runtime, state: ServiceState) -> Self {
+        Self {
+            id,
+            runtime,
+            state,
+            health: None,
+            release: Release::default(),
+            instances: Vec::new(),
+            restarts: 0,
+            uptime_ms: None,
+            crash_loop: None,
+            cpu: None,
+            memory_bytes: None,
+            problems: Vec::new(),
+            compose: None,
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
 /// Where a Compose service comes from, as its labels say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComposeOrigin {
@@ -434,22 +456,11 @@ mod tests {
     use super::*;
 
     fn service(group: &str, name: &str) -> Service {
-        Service {
-            id: ServiceId::local(group, name),
-            runtime: Runtime::Compose,
-            state: ServiceState::Running,
-            health: None,
-            release: Release::default(),
-            instances: Vec::new(),
-            restarts: 0,
-            uptime_ms: None,
-            crash_loop: None,
-            cpu: None,
-            memory_bytes: None,
-            problems: Vec::new(),
-            compose: None,
-            labels: BTreeMap::new(),
-        }
+        Service::new(
+            ServiceId::local(group, name),
+            Runtime::Compose,
+            ServiceState::Running,
+        )
     }
 
     fn inventory() -> Inventory {

@@ -127,10 +127,9 @@ fn judge(mut check: HealthCheck) -> (HealthState, HealthCheck) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use super::*;
-    use crate::domain::service::{Release, Runtime, ServiceId};
+    use crate::domain::service::{Runtime, ServiceId};
 
     fn answer(ok: bool, ms: u64) -> HealthState {
         judge(HealthCheck {
@@ -154,20 +153,13 @@ mod tests {
     #[test]
     fn a_service_that_does_not_run_is_not_healthy_and_says_why() {
         let mut service = Service {
-            id: ServiceId::local("shop", "api"),
-            runtime: Runtime::Compose,
-            state: ServiceState::Failed,
-            health: None,
-            release: Release::default(),
-            instances: Vec::new(),
-            restarts: 0,
-            uptime_ms: None,
             crash_loop: Some(false),
-            cpu: None,
-            memory_bytes: None,
             problems: vec!["api-1: ended with exit 1".into()],
-            compose: None,
-            labels: BTreeMap::new(),
+            ..Service::new(
+                ServiceId::local("shop", "api"),
+                Runtime::Compose,
+                ServiceState::Failed,
+            )
         };
         let (state, check) = running(&service);
         assert_eq!(state, HealthState::Unhealthy);

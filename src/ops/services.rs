@@ -301,24 +301,17 @@ pub(crate) fn failed(what: impl Into<String>, error: RuntimeError) -> OpsError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::service::{Release, ServiceState};
+    use crate::domain::service::ServiceState;
 
     fn service(restarts: u64) -> Service {
         Service {
-            id: ServiceId::local("shop", "api"),
-            runtime: Runtime::Compose,
-            state: ServiceState::Running,
-            health: None,
-            release: Release::default(),
-            instances: Vec::new(),
             restarts,
             uptime_ms: Some(2_000),
-            crash_loop: None,
-            cpu: None,
-            memory_bytes: None,
-            problems: Vec::new(),
-            compose: None,
-            labels: BTreeMap::new(),
+            ..Service::new(
+                ServiceId::local("shop", "api"),
+                Runtime::Compose,
+                ServiceState::Running,
+            )
         }
     }
 

@@ -3,14 +3,13 @@
 //! Nobody supervises them, so there is no release, no health and nothing to restart: what can be known is whether the
 //! files can be read.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
 
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Release, Runtime, Service, ServiceId, ServiceState};
+use crate::domain::service::{Runtime, Service, ServiceId, ServiceState};
 use crate::domain::settings::ServiceSettings;
 use crate::host::{Host, tail};
 
@@ -33,27 +32,15 @@ fn is_file(id: &ServiceId, settings: &ServiceSettings) -> bool {
 
 async fn look(id: ServiceId, files: &[PathBuf]) -> Service {
     let found = tail::check(files).await;
-    let is_readable = found.iter().any(|(_, found)| found.is_ok());
+    let state = match found.iter().any(|(_, found)| found.is_ok()) {
+        true => ServiceState::Running,
+        false => ServiceState::Unknown,
+    };
     Service {
-        id,
-        runtime: Runtime::File,
-        state: if is_readable {
-            ServiceState::Running
-        } else {
-            ServiceState::Unknown
-        },
-        health: None,
-        release: Release::default(),
-        instances: Vec::new(),
-        restarts: 0,
-        uptime_ms: None,
         // Nothing runs here that could crash.
         crash_loop: Some(false),
-        cpu: None,
-        memory_bytes: None,
         problems: found.iter().filter_map(problem).collect(),
-        compose: None,
-        labels: BTreeMap::new(),
+        ..Service::new(id, Runtime::File, state)
     }
 }
 

@@ -74,9 +74,6 @@ pub(crate) fn service(group: &str, name: &str, tag: &str, uptime_min: u64) -> Se
         _ => Runtime::Compose,
     };
     Service {
-        id: ServiceId::local(group, name),
-        runtime,
-        state: ServiceState::Running,
         health: Some(HealthState::Healthy),
         release: Release {
             image: Some(safe(&format!("{group}-{name}:{tag}"))),
@@ -95,14 +92,13 @@ pub(crate) fn service(group: &str, name: &str, tag: &str, uptime_min: u64) -> Se
             restarts: 0,
             exit_code: None,
         }],
-        restarts: 0,
         uptime_ms: Some(uptime_min * 60_000),
         crash_loop: Some(false),
-        cpu: None,
-        memory_bytes: None,
-        problems: Vec::new(),
-        compose: None,
-        labels: BTreeMap::new(),
+        ..Service::new(
+            ServiceId::local(group, name),
+            runtime,
+            ServiceState::Running,
+        )
     }
 }
 

@@ -204,20 +204,8 @@ mod tests {
 
     fn service(state: ServiceState) -> Service {
         Service {
-            id: ServiceId::local("shop", "backend"),
-            runtime: Runtime::Compose,
-            state,
-            health: None,
-            release: Release::default(),
-            instances: Vec::new(),
             restarts: 7,
-            uptime_ms: None,
-            crash_loop: None,
-            cpu: None,
-            memory_bytes: None,
-            problems: Vec::new(),
-            compose: None,
-            labels: BTreeMap::new(),
+            ..Service::new(ServiceId::local("shop", "backend"), Runtime::Compose, state)
         }
     }
 

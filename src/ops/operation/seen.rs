@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
     use crate::domain::safe_text::SafeText;
-    use crate::domain::service::{Instance, Release};
+    use crate::domain::service::Instance;
 
     #[test]
     fn a_container_that_could_not_be_started_is_not_in_place() {
@@ -78,20 +78,12 @@ mod tests {
                 exit_code: None,
             };
             Service {
-                id: ServiceId::local("shop", "backend"),
-                runtime: Runtime::Compose,
-                state: ServiceState::Running,
-                health: None,
-                release: Release::default(),
                 instances: vec![instance],
-                restarts: 0,
-                uptime_ms: None,
-                crash_loop: None,
-                cpu: None,
-                memory_bytes: None,
-                problems: Vec::new(),
-                compose: None,
-                labels: std::collections::BTreeMap::new(),
+                ..Service::new(
+                    ServiceId::local("shop", "backend"),
+                    Runtime::Compose,
+                    ServiceState::Running,
+                )
             }
         };
         let at = Some("2025-12-27T14:50:00Z");

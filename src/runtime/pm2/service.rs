@@ -197,20 +197,10 @@ pub(super) fn absent(id: ServiceId, app: &Pm2App) -> Service {
         logs: Vec::new(),
     };
     Service {
-        id,
-        runtime: Runtime::Pm2,
-        state: ServiceState::Stopped,
-        health: None,
-        release: Release::default(),
-        instances: Vec::new(),
-        restarts: 0,
-        uptime_ms: None,
         crash_loop: Some(false),
-        cpu: None,
-        memory_bytes: None,
         problems: vec![SafeText::from_text("it is not in PM2")],
-        compose: None,
         labels: BTreeMap::from([(LABEL.to_owned(), origin.to_label())]),
+        ..Service::new(id, Runtime::Pm2, ServiceState::Stopped)
     }
 }
 

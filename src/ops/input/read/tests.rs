@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::domain::checkpoint::{MANIFEST_SCHEMA, SavedLog};
 use crate::domain::host::HostName;
@@ -12,11 +10,6 @@ fn at(second: i64) -> Timestamp {
 
 fn service(created: i64, started: i64) -> Service {
     Service {
-        id: ServiceId::local("shop", "backend"),
-        runtime: Runtime::Compose,
-        state: ServiceState::Running,
-        health: None,
-        release: Release::default(),
         instances: vec![Instance {
             id: "abc".into(),
             name: SafeText::from_text("backend-1"),
@@ -28,14 +21,11 @@ fn service(created: i64, started: i64) -> Service {
             restarts: 0,
             exit_code: None,
         }],
-        restarts: 0,
-        uptime_ms: None,
-        crash_loop: None,
-        cpu: None,
-        memory_bytes: None,
-        problems: Vec::new(),
-        compose: None,
-        labels: BTreeMap::new(),
+        ..Service::new(
+            ServiceId::local("shop", "backend"),
+            Runtime::Compose,
+            ServiceState::Running,
+        )
     }
 }
 
