@@ -261,7 +261,15 @@ impl Ring {
             let unlooked = self.unlooked(at, sifted.generation);
             let is_own =
                 |row: &&Row| sifted.gap.contains(&row.number) || !unlooked.contains(&row.number);
-            let count = rows[from..end].iter().take_while(is_own).count();
+            let mut count = rows[from..end].iter().take_while(is_own).count();
+            // Of a record that is cut the filter would decide something else.
+            let is_cut = |count: usize| {
+                let next = rows[from..end].get(count);
+                next.is_some_and(|row| row.has(CONTINUATION))
+            };
+            while count > 0 && is_cut(count) {
+                count -= 1;
+            }
             if count > 0 {
                 lines += self.insert_between(at, piece, from..from + count);
             }
