@@ -5,7 +5,8 @@
 //! applications". What PM2 knows of an application includes its whole environment, so only named fields are ever
 //! read (`list`). This module only asks; what changes an application are the commands of a plan, made of [`Tool`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -70,8 +71,9 @@ pub async fn discover(host: &Host) -> (Vec<Service>, Vec<Unreachable>) {
     }
     let mut services = service::services(&host.name(), &lists, Timestamp::now());
     // Some are young and were restarted before: the daemon's own log tells whether they die again and again.
+    let mut logs = BTreeMap::new();
     for service in services.iter_mut().filter(|s| s.crash_loop.is_none()) {
-        if let Some(ends) = most_ends(service)
+        if let Some(ends) = most_ends(service, &mut logs)
             && ends >= LOOP_ENDS
         {
             service.crash_loop = Some(true);
@@ -86,10 +88,13 @@ pub async fn discover(host: &Host) -> (Vec<Service>, Vec<Unreachable>) {
 }
 
 /// How often that of its instances which ended most often did so by itself within the last minute; `None` where the
-/// daemon's log does not tell.
-fn most_ends(service: &Service) -> Option<usize> {
+/// daemon's log does not tell. What a log tells is kept by its home: it tells of all applications.
+fn most_ends(service: &Service, logs: &mut BTreeMap<PathBuf, Option<ends::Ends>>) -> Option<usize> {
     let app = app(service)?;
-    let ends = ends::recent(&app.home).ok()?;
+    let ends = logs
+        .entry(app.home)
+        .or_insert_with_key(|home| ends::recent(home).ok());
+    let ends = ends.as_ref()?;
     let of = |id| ends.get(&format!("{}:{id}", app.name)).copied();
     app.ids.iter().filter_map(of).max()
 }

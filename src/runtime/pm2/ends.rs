@@ -18,11 +18,14 @@ const TAIL: u64 = 256 * 1024;
 pub(super) const SPAN: Duration = Duration::from_secs(60);
 const FRONT: &str = ": PM2 log: ";
 
-/// How often each instance (`api:0`) ended by itself within the last [`SPAN`], since it was last stopped on request.
+/// How often each instance (`api:0`) ended by itself.
+pub(super) type Ends = BTreeMap<String, usize>;
+
+/// The ends within the last [`SPAN`], of each instance since it was last stopped on request.
 ///
 /// # Errors
 /// The log cannot be read.
-pub(super) fn recent(home: &Path) -> io::Result<BTreeMap<String, usize>> {
+pub(super) fn recent(home: &Path) -> io::Result<Ends> {
     let mut file = File::open(home.join("pm2.log"))?;
     let meta = file.metadata()?;
     file.seek(SeekFrom::Start(meta.len().saturating_sub(TAIL)))?;
@@ -36,12 +39,12 @@ pub(super) fn recent(home: &Path) -> io::Result<BTreeMap<String, usize>> {
 
 /// Counts them in a log whose last line is so old. Its times are local ones of the daemon, without a zone: they are
 /// only held against each other.
-fn count(log: &str, last_line: Duration) -> BTreeMap<String, usize> {
+fn count(log: &str, last_line: Duration) -> Ends {
     let lines: Vec<(DateTime, &str)> = log.lines().filter_map(parse).collect();
     let Some((newest, _)) = lines.last() else {
-        return BTreeMap::new();
+        return Ends::new();
     };
-    let mut ends: BTreeMap<String, usize> = BTreeMap::new();
+    let mut ends = Ends::new();
     let mut is_asked: BTreeMap<String, bool> = BTreeMap::new();
     for (at, text) in &lines {
         if let Some(who) = text.strip_prefix("Stopping app:") {

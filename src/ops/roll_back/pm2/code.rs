@@ -174,10 +174,12 @@ pub(super) async fn plan(
                     file.path = folder.join(rest);
                 }
             }
-            part.steps.push(relink(ctx, id, pm2, &link, &now_at).await?);
+            part.steps
+                .push(relink(&link, &now_at, as_seen(id, pm2, &now)));
         }
         Decision::Checkout(was, is) => {
-            checkout::checkout(ctx, service, pm2, &was, &is, &mut part).await?;
+            let seen = as_seen(id, pm2, &now);
+            checkout::checkout(ctx, id, &was, &is, seen, &mut part).await?;
         }
     }
     Ok(part)
@@ -228,23 +230,18 @@ async fn prove_release(
     Err(gone(format!("{} is not what it was", script.display())))
 }
 
-async fn as_now(ctx: &Context, id: &ServiceId, pm2: &SavedPm2) -> Result<Fingerprint, OpsError> {
-    Ok(Fingerprint {
-        value: code::look(ctx, id, &pm2.app).await?.to_string(),
+/// The code as it was seen for the plan.
+fn as_seen(id: &ServiceId, pm2: &SavedPm2, now: &Pm2Code) -> Fingerprint {
+    Fingerprint {
+        value: now.to_string(),
         subject: FingerprintSubject::Code {
             service: id.clone(),
             app: Box::new(pm2.app.clone()),
         },
-    })
+    }
 }
 
-async fn relink(
-    ctx: &Context,
-    id: &ServiceId,
-    pm2: &SavedPm2,
-    link: &ReleaseLink,
-    now_at: &Path,
-) -> Result<Step, OpsError> {
+fn relink(link: &ReleaseLink, now_at: &Path, seen: Fingerprint) -> Step {
     let work = relinking(&link.target, &link.path);
     let text = format!(
         "point {} to {} (now {})",
@@ -252,7 +249,7 @@ async fn relink(
         link.target.display(),
         now_at.display()
     );
-    Ok(Step {
+    Step {
         text: SafeText::from_text(&text),
         manual: Some(SafeText::from_text(&shell_words::join([
             "ln".to_owned(),
@@ -262,10 +259,10 @@ async fn relink(
         ]))),
         work,
         undo: Some(relinking(now_at, &link.path)),
-        fingerprints: vec![as_now(ctx, id, pm2).await?],
+        fingerprints: vec![seen],
         timeout_ms: LINK_LIMIT_MS,
         may_fail: false,
-    })
+    }
 }
 
 #[cfg(test)]

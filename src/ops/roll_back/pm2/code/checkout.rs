@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Part, as_now};
+use super::Part;
 use crate::domain::digest;
-use crate::domain::operation::{Step, StepWork};
-use crate::domain::pm2::{GitCheckout, SavedPm2};
+use crate::domain::operation::{Fingerprint, Step, StepWork};
+use crate::domain::pm2::GitCheckout;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Service, short_id};
+use crate::domain::service::{ServiceId, short_id};
 use crate::host::{Command, Host};
 use crate::ops::operation::describe;
 use crate::ops::services::host_of;
@@ -43,13 +43,12 @@ fn checking_out(folder: &Path, branch: Option<&str>, commit: &str) -> Vec<String
 /// The commit is gone, or git cannot be asked.
 pub(super) async fn checkout(
     ctx: &Context,
-    service: &Service,
-    pm2: &SavedPm2,
+    id: &ServiceId,
     was: &GitCheckout,
     is: &GitCheckout,
+    seen: Fingerprint,
     part: &mut Part,
 ) -> Result<(), OpsError> {
-    let id = &service.id;
     let host = host_of(ctx, id)?;
     let commit = format!("{}^{{commit}}", was.commit);
     if ask(host, &was.folder, &["cat-file", "-e", &commit])
@@ -127,7 +126,7 @@ pub(super) async fn checkout(
         manual: Some(SafeText::from_text(&describe(&work))),
         work,
         undo: Some(command(back)),
-        fingerprints: vec![as_now(ctx, id, pm2).await?],
+        fingerprints: vec![seen],
         timeout_ms: CHECKOUT_LIMIT_MS,
         may_fail: false,
     });
