@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use unicode_width::UnicodeWidthStr;
 
 use crate::analysis::format;
+use crate::domain::before_after::BeforeAfter;
 use crate::domain::comparison::Comparison;
 use crate::domain::log::Level;
 
@@ -149,35 +150,24 @@ fn fit(spans: Vec<Span>, start: usize, width: usize) -> Vec<Span> {
             break;
         }
     }
-    let cut = usize::from(is_cut && width > 0);
-    if cut > 0 {
+    if is_cut && width > 0 {
         out.push(Span::new("…", Tone::Dim));
     }
-    let fill = width - cut - out_width(&out, cut);
-    if fill > 0 {
-        out.push(Span::new(" ".repeat(fill), Tone::Text));
+    let used: usize = out.iter().map(|s| s.text.width()).sum();
+    if used < width {
+        out.push(Span::new(" ".repeat(width - used), Tone::Text));
     }
     out
 }
 
-/// The width of the pieces without the sign of the cut.
-fn out_width(spans: &[Span], cut: usize) -> usize {
-    let all: usize = spans.iter().map(|s| s.text.width()).sum();
-    all - cut
-}
-
 /// The requests, or else the records, that counts per 1,000 are of.
-fn total(comparison: &Comparison, side: crate::domain::before_after::Side) -> u64 {
-    let (b, a) = (&comparison.before, &comparison.after);
-    let summary = match side {
-        crate::domain::before_after::Side::Before => b,
-        crate::domain::before_after::Side::After => a,
-    };
-    if b.requests > 0 && a.requests > 0 {
-        summary.requests
-    } else {
-        summary.records
-    }
+fn totals(comparison: &Comparison) -> BeforeAfter<u64> {
+    let sides = BeforeAfter::new(&comparison.before, &comparison.after);
+    let have_requests = sides.before.requests > 0 && sides.after.requests > 0;
+    sides.map(|side| match have_requests {
+        true => side.requests,
+        false => side.records,
+    })
 }
 
 #[cfg(test)]

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::analysis::align::{self, align};
+use super::side_by_side::aligned;
 use crate::analysis::parse::json::{self, Object};
 use crate::analysis::parse::request::{RequestFields, RequestReader};
 use crate::analysis::pattern::hash;
-use crate::domain::before_after::{BeforeAfter, Side};
+use crate::domain::before_after::Side;
 use crate::domain::comparison::{Comparison, PatternRow};
 use crate::domain::safe_text::SafeText;
 use crate::domain::settings::RequestRules;
 use crate::domain::side_by_side::{
-    Axis, Item, Of, RequestPair, RequestRecord, RequestWanted, Row, Sequence,
+    Axis, Item, Of, RequestPair, RequestRecord, RequestWanted, Sequence,
 };
 
 /// The examples of so many patterns are looked at for requests of the other side.
@@ -30,10 +30,7 @@ pub fn wanted(
         .into_iter()
         .flatten()
         .find_map(|(side, text)| Some((side, id_of(&reader, text)?)))?;
-    let other = match side {
-        Side::Before => Side::After,
-        Side::After => Side::Before,
-    };
+    let other = side.other();
     let others = (comparison.patterns.iter().take(PATTERNS))
         .filter_map(|row| row.examples.side(other).as_ref())
         .filter_map(|text| Some((text.clone(), id_of(&reader, text)?)))
@@ -124,19 +121,9 @@ pub fn sequence(comparison: &Comparison, pair: &RequestPair) -> Sequence {
             .map(|i| gist(&comparison.patterns[i.pattern]))
             .collect::<Vec<u64>>()
     });
-    let item = |side: Side, at: usize| items.side(side).get(at).cloned();
-    let rows = align(&ids.before, &ids.after, None).into_iter().map(|row| {
-        Row::Aligned(match row {
-            align::Row::Same { before, after } | align::Row::Changed { before, after } => {
-                BeforeAfter::new(item(Side::Before, before), item(Side::After, after))
-            }
-            align::Row::Removed(at) => BeforeAfter::new(item(Side::Before, at), None),
-            align::Row::Added(at) => BeforeAfter::new(None, item(Side::After, at)),
-        })
-    });
     Sequence {
         of: Of::Request(pair.ids.clone()),
-        rows: rows.collect(),
+        rows: aligned(&ids, |side, at| items.side(side)[at].clone()),
     }
 }
 

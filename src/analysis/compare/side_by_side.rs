@@ -62,10 +62,14 @@ pub(super) fn build(
     } else {
         Axis::Lines
     };
-    let places: HashMap<&str, usize> = rows
+    let by_id: HashMap<&str, usize> = rows
         .iter()
         .enumerate()
         .map(|(at, row)| (row.row.id.as_str(), at))
+        .collect();
+    let patterns = world.patterns.patterns.iter();
+    let places: Vec<Option<usize>> = patterns
+        .map(|pattern| by_id.get(pattern.id.as_str()).copied())
         .collect();
     let sides = BeforeAfter::new(Side::Before, Side::After)
         .map(|side| collect(world, side, axis, &places, services));
@@ -84,10 +88,7 @@ pub(super) fn build(
         stream: stream(world, &sides, axis, &is_known),
         sequences: sequence::find(world, &sides, rows, services.len()),
         patterns: (world.patterns.of_shape.iter())
-            .filter_map(|((_, shape), at)| {
-                let id = world.patterns.patterns[*at].id.as_str();
-                Some((*shape, *places.get(id)?))
-            })
+            .filter_map(|((_, shape), at)| Some((*shape, places[*at]?)))
             .collect(),
         dropped,
     }
@@ -98,7 +99,7 @@ fn collect<'a>(
     world: &World<'a>,
     side: Side,
     axis: Axis,
-    places: &HashMap<&str, usize>,
+    places: &[Option<usize>],
     services: &[ServiceVerdict],
 ) -> Vec<Found<'a>> {
     let (logs, first_source) = match side {
@@ -120,7 +121,7 @@ fn collect<'a>(
             };
             let pattern = (world.patterns.of_shape)
                 .get(&(first_source + number, event.shape))
-                .and_then(|at| places.get(world.patterns.patterns[*at].id.as_str()));
+                .and_then(|at| places[*at]);
             let Some(pattern) = pattern else {
                 continue;
             };
@@ -129,7 +130,7 @@ fn collect<'a>(
                 Found {
                     at: 0,
                     line: event.line,
-                    pattern: *pattern,
+                    pattern,
                     service,
                     count: u64::from(event.count),
                     text: course.text(event),
@@ -224,7 +225,7 @@ fn stream(
         let changed = piece.map(|side| changed(side, is_known));
         if !changed.before.is_empty() || !changed.after.is_empty() {
             known.fold(&mut rows);
-            push_aligned(world, &changed, &mut rows);
+            rows.extend(aligned_by_pattern(world, &changed));
         }
     }
     known.fold(&mut rows);
@@ -316,21 +317,35 @@ fn changed<'a>(side: &[Found<'a>], is_known: &dyn Fn(usize) -> bool) -> Vec<Foun
     once
 }
 
-/// Aligns two short sequences by their patterns.
-fn push_aligned(world: &World<'_>, sides: &BeforeAfter<Vec<Found<'_>>>, rows: &mut Vec<Row>) {
+/// Two short sequences aligned by their patterns.
+fn aligned_by_pattern(world: &World<'_>, sides: &BeforeAfter<Vec<Found<'_>>>) -> Vec<Row> {
     let ids = sides
         .as_ref()
         .map(|side| side.iter().map(|f| f.pattern as u64).collect::<Vec<u64>>());
-    let item = |side: Side, at: usize| Some(sides.side(side)[at].item(world));
-    for row in align(&ids.before, &ids.after, None) {
-        rows.push(Row::Aligned(match row {
-            align::Row::Same { before, after } | align::Row::Changed { before, after } => {
-                BeforeAfter::new(item(Side::Before, before), item(Side::After, after))
-            }
-            align::Row::Removed(at) => BeforeAfter::new(item(Side::Before, at), None),
-            align::Row::Added(at) => BeforeAfter::new(None, item(Side::After, at)),
-        }));
-    }
+    aligned(&ids, |side, at| sides.side(side)[at].item(world))
+}
+
+/// Two short sequences aligned by the ids of their items.
+pub(super) fn aligned(ids: &BeforeAfter<Vec<u64>>, item: impl Fn(Side, usize) -> Item) -> Vec<Row> {
+    let before = |at| Some(item(Side::Before, at));
+    let after = |at| Some(item(Side::After, at));
+    align(&ids.before, &ids.after, None)
+        .into_iter()
+        .map(|row| {
+            Row::Aligned(match row {
+                align::Row::Same {
+                    before: b,
+                    after: a,
+                }
+                | align::Row::Changed {
+                    before: b,
+                    after: a,
+                } => BeforeAfter::new(before(b), after(a)),
+                align::Row::Removed(at) => BeforeAfter::new(before(at), None),
+                align::Row::Added(at) => BeforeAfter::new(None, after(at)),
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -55,10 +55,7 @@ pub async fn find_request(
     }
     let other = counterpart(wanted, &found).cloned();
     let (mut ids, mut both) = (BeforeAfter::default(), BeforeAfter::default());
-    let side = match wanted.side {
-        Side::Before => Side::After,
-        Side::After => Side::Before,
-    };
+    let side = wanted.side.other();
     if let Some(id) = &other {
         *both.side_mut(side) = read(side, id).await?;
     }

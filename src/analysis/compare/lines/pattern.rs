@@ -2,9 +2,8 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::{Look, Span, Tone, fit, template, total};
+use super::{Look, Span, Tone, fit, template, totals};
 use crate::analysis::format;
-use crate::domain::before_after::Side;
 use crate::domain::comparison::{Comparison, PatternChange, PatternRow};
 use crate::domain::log::Level;
 
@@ -97,11 +96,12 @@ fn rates(comparison: &Comparison, row: &PatternRow, look: Look<'_>) -> String {
             format!("{rate:.0}")
         }
     };
+    let totals = totals(comparison);
     format!(
         "{:>6}{}{:>4}",
-        per(row.before, total(comparison, Side::Before)),
+        per(row.before, totals.before),
         if look.is_plain { " > " } else { " → " },
-        per(row.after, total(comparison, Side::After))
+        per(row.after, totals.after)
     )
 }
 

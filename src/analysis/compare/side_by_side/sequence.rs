@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Found, TestedRow, World, push_aligned};
+use super::{Found, TestedRow, World, aligned_by_pattern};
 use crate::domain::before_after::BeforeAfter;
 use crate::domain::side_by_side::{Of, Sequence};
 
@@ -54,14 +54,12 @@ fn of_service(
         from(&own.before, starts.map_or(0, |s| s.before)),
         from(&own.after, starts.map_or(0, |s| s.after)),
     );
-    let mut rows = Vec::new();
-    push_aligned(world, &shown, &mut rows);
     Some(Sequence {
         of: match starts {
             Some(_) => Of::StartUp(service),
             None => Of::Beginning(service),
         },
-        rows,
+        rows: aligned_by_pattern(world, &shown),
     })
 }
 
