@@ -72,6 +72,7 @@ pub async fn run(args: &CompareArgs, ctx: &Arc<Context>, out: &mut Output) -> En
         &before,
         &after,
         service,
+        args.side_by_side && !out.is_json(),
         progress,
         CancellationToken::new(),
     )

@@ -41,7 +41,8 @@ pub fn newest(ctx: &Context) -> Result<Input, OpsError> {
     }
 }
 
-/// Compares two sides, service by service where both have services, and judges.
+/// Compares two sides, service by service where both have services, and judges. Only with `side_by_side` it is kept in what
+/// order they wrote: that costs time and memory.
 ///
 /// # Errors
 /// An input that cannot be read. Missing data is not an error: it makes the verdict inconclusive.
@@ -50,6 +51,7 @@ pub async fn compare(
     before: &Input,
     after: &Input,
     service: Option<&str>,
+    side_by_side: bool,
     progress: mpsc::Sender<Progress>,
     cancel: CancellationToken,
 ) -> Result<Comparison, OpsError> {
@@ -68,7 +70,7 @@ pub async fn compare(
         "reading {before} and {after}"
     ))));
     let options = ReadOptions {
-        course: true,
+        course: side_by_side,
         ..ReadOptions::default()
     };
     // The after side of a checkpoint's one service is compared with that service only.

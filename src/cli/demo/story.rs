@@ -349,7 +349,7 @@ impl<'a> Story<'a> {
             let (progress, told) = mpsc::channel(64);
             let cancel = CancellationToken::new();
             let compared =
-                ops::compare::compare(self.ctx, before, after, service, progress, cancel);
+                ops::compare::compare(self.ctx, before, after, service, false, progress, cancel);
             let (found, ()) = both(compared, ignore(told)).await?;
             if wanted(&found) || begun.elapsed() > PATIENCE {
                 return Ok(found);

@@ -45,6 +45,7 @@ async fn run(ctx: &Context, case: &Path) -> Comparison {
         &log(case, "before"),
         &log(case, "after"),
         None,
+        true,
         progress,
         CancellationToken::new(),
     )

@@ -132,7 +132,8 @@ mod tests {
         let after = file("after.log", log(300..500, 400));
         let (progress, _told) = mpsc::channel(4);
         let cancel = CancellationToken::new();
-        let found = super::super::compare(&ctx, &before, &after, None, progress, cancel.clone());
+        let found =
+            super::super::compare(&ctx, &before, &after, None, true, progress, cancel.clone());
         let found = found.await.unwrap();
         let broken = &found.patterns[0];
         assert!(broken.template.as_str().contains("no JSON"), "{broken:?}");

@@ -27,7 +27,7 @@ pub(super) async fn compare(
     let _end_with_this_task = cancel.clone().drop_guard();
     let (to, from) = mpsc::channel(16);
     let (comparison, ()) = tokio::join!(
-        ops::compare::compare(&ctx, &before, &Input::Now, None, to, cancel),
+        ops::compare::compare(&ctx, &before, &Input::Now, None, true, to, cancel),
         forward(TaskKey::Compare, from, inbox)
     );
     Ok(Some(Msg::Compared(Box::new(comparison?))))
