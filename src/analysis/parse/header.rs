@@ -314,7 +314,7 @@ fn read_cell(line: &[u8], start: usize, index: usize) -> Cell {
             }
         }
         if index == 0
-            && let Some(severity) = priority(rest)
+            && let Some((_, severity)) = priority(rest)
         {
             return Cell {
                 level: level::from_number(severity),
@@ -394,12 +394,12 @@ fn read_cell(line: &[u8], start: usize, index: usize) -> Cell {
     cell(column, end)
 }
 
-/// The severity in the priority that syslog puts in front of a line: 3 of `<11>`.
-pub(in crate::analysis) fn priority(line: &[u8]) -> Option<u32> {
+/// The priority that syslog puts in front of a line: of `<11>` its digits, and the severity 3.
+pub(in crate::analysis) fn priority(line: &[u8]) -> Option<(&[u8], u32)> {
     let end = memchr::memchr(b'>', &line[..line.len().min(5)])?;
     let digits = line[..end].strip_prefix(b"<")?;
     let number: u32 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    (number < 192).then_some(number % 8)
+    (number < 192).then_some((digits, number % 8))
 }
 
 /// The level that follows a time inside of its brackets: `[14:50:00 ERR]`, `[2025-12-27T14:50:00Z ERROR shop]`,

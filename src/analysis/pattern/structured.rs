@@ -196,7 +196,8 @@ pub fn is_header(key: &[u8]) -> bool {
         || key.starts_with(b"SYSLOG_")
 }
 
-fn is_one_of(key: &[u8], keys: &[&str]) -> bool {
+/// Whether a key is one of these, in any case.
+pub fn is_one_of(key: &[u8], keys: &[&str]) -> bool {
     keys.iter().any(|k| key.eq_ignore_ascii_case(k.as_bytes()))
 }
 

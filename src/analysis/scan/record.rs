@@ -313,11 +313,9 @@ fn read<'a>(
     }
     let front = record.header.split(head, &mut options.times);
     let message = &head[front.message..];
-    let first = head.trim_ascii_start();
-    if header::priority(first).is_some() {
-        // Its digits decide on the level.
-        let digits = first[1..].iter().take_while(|b| b.is_ascii_digit()).count();
-        kept.whole(&first[1..=digits]);
+    if let Some((digits, _)) = header::priority(head.trim_ascii_start()) {
+        // They decide on the level.
+        kept.whole(digits);
     }
     let (mut at, mut level) = (front.at, front.level);
     let mut time = match front.time_column {
@@ -327,7 +325,7 @@ fn read<'a>(
     };
     if let Some(pairs) = structured::logfmt(message) {
         for pair in pairs {
-            let is = |keys: &[&str]| keys.iter().any(|k| k.as_bytes() == pair.key);
+            let is = |keys: &[&str]| structured::is_one_of(pair.key, keys);
             if level.is_none() && (is(LEVEL_KEYS) || pair.key == b"at") {
                 level = level::from_word(pair.value);
             }

@@ -279,6 +279,17 @@ fn lines_that_only_look_alike_are_read_in_full() {
     }
 }
 
+#[test]
+fn keys_of_logfmt_are_read_in_any_case() {
+    let line = "Time=2025-12-27T14:50:00Z Level=ERROR Msg=\"out of paper\" Tray=2\n";
+    let scan = scan(&line.repeat(3));
+    assert_eq!(scan.services[0].levels.error, 3);
+    assert_eq!(
+        scan.services[0].span,
+        Some((1_766_847_000_000, 1_766_847_000_000))
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
