@@ -1,4 +1,4 @@
-//! Digests as text.
+//! Digests as text: what was read, written or planned is told apart by its SHA-256, in one spelling everywhere.
 
 use sha2::{Digest, Sha256};
 
