@@ -4,6 +4,8 @@
 //! a column that is nearly always a time, a level, a number, a bracket or a host belongs to the header. Cutting a
 //! fixed number of words instead ruins the streams that have none.
 
+use std::collections::BTreeSet;
+
 use super::level;
 use super::time::{self, TimeReader};
 use crate::domain::log::Level;
@@ -12,6 +14,8 @@ use crate::domain::log::Level;
 const MAX_COLUMNS: usize = 12;
 /// A column belongs to the header if so many of the lines agree.
 const AGREEMENT: f64 = 0.95;
+/// A number behind the time that has more values than this among those lines is no process and no thread.
+const FEW: usize = 48;
 
 /// What a column of a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +78,7 @@ impl Header {
         // For each length of a header, how many lines have a separator one to three words behind it.
         let mut separated = [0u32; MAX_COLUMNS];
         let mut cells = [None; MAX_COLUMNS];
+        let mut numbers: [BTreeSet<&[u8]>; MAX_COLUMNS] = Default::default();
         for line in lines {
             total += 1;
             let count = cut(line, &mut cells);
@@ -81,6 +86,9 @@ impl Header {
             for (index, cell) in cells[..count].iter().flatten().enumerate() {
                 counts[index][cell.column as usize] += 1;
                 has_time |= cell.column == Column::Time && index < 4;
+                if cell.column == Column::Number && numbers[index].len() <= FEW {
+                    numbers[index].insert(&line[cell.start..cell.end]);
+                }
             }
             timed += u32::from(has_time);
             for (length, sum) in separated.iter_mut().enumerate() {
@@ -97,7 +105,7 @@ impl Header {
         let mut columns = Vec::new();
         let mut kept = 0;
         let mut anchored = false;
-        for index in 0..MAX_COLUMNS {
+        for (index, numbers) in numbers.iter().enumerate() {
             let Some(column) = agreed(index) else { break };
             columns.push(column);
             match column {
@@ -112,7 +120,12 @@ impl Header {
                 {
                     kept = columns.len();
                 }
-                Column::Number if kept + 1 == columns.len() => kept = columns.len(),
+                // Processes and threads are few; other numbers behind time and level begin the message.
+                Column::Number
+                    if kept + 1 == columns.len() && (!anchored || numbers.len() <= FEW) =>
+                {
+                    kept = columns.len();
+                }
                 Column::Program | Column::Bracket | Column::Number => {}
                 Column::Separator | Column::Word => {}
             }
@@ -133,6 +146,14 @@ impl Header {
         let mut cells = [None; MAX_COLUMNS];
         let count = cut(line, &mut cells);
         let mut head = Head::default();
+        if let Some((index, cell)) = access_time(line, &cells[..count]) {
+            return Head {
+                at: cell.at.and_then(|written| times.resolve(&written)),
+                message: skip_blanks(line, cell.end),
+                time_column: Some(index),
+                ..head
+            };
+        }
         let mut written = None;
         let mut learned = 0;
         for (index, cell) in cells[..count].iter().flatten().enumerate() {
@@ -183,6 +204,16 @@ impl Header {
         head.at = written.and_then(|w| times.resolve(&w));
         head
     }
+}
+
+/// The time of an access log as web servers write it: `10.0.0.7 - - [27/Dec/2025:14:50:00 +0000] "GET / HTTP/1.1"`.
+/// Known by its look, so that a log in which errors stand between the requests is read like one in which none do.
+fn access_time(line: &[u8], cells: &[Option<Cell>]) -> Option<(usize, Cell)> {
+    let cells = cells.iter().flatten().enumerate().take(6);
+    let (index, cell) = cells.skip(1).find(|(_, c)| c.column == Column::Time)?;
+    let is_bracketed = line[cell.start] == b'[';
+    let follows = line.get(skip_blanks(line, cell.end)) == Some(&b'"');
+    (is_bracketed && follows).then_some((index, *cell))
 }
 
 /// Where the separator ends that stands one to three words behind the first columns.

@@ -49,7 +49,7 @@ impl<'a> RequestFields<'a> {
         let key = key.rsplit(|b| *b == b'.').next().unwrap_or(key);
         match key {
             b"status" | b"statusCode" | b"status_code" | b"http_status" | b"response_status"
-            | b"code" | b"StatusCode" | b"Status" => {
+            | b"code" | b"StatusCode" | b"Status" | b"resp" => {
                 if let Some(status) = read_status(value)
                     && (key != b"code" || self.status.is_none())
                 {
@@ -62,8 +62,8 @@ impl<'a> RequestFields<'a> {
                     self.method = Some(value);
                 }
             }
-            b"path" | b"url" | b"uri" | b"route" | b"request_uri" | b"request_path"
-            | b"requestUrl" | b"originalUrl" | b"endpoint" | b"Path" => {
+            b"path" | b"url" | b"uri" | b"URI" | b"URL" | b"route" | b"request_uri"
+            | b"request_path" | b"requestUrl" | b"originalUrl" | b"endpoint" | b"Path" => {
                 if is_path(value) && (self.route.is_none() || key == b"route") {
                     self.route = Some(value);
                 }

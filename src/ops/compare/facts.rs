@@ -60,6 +60,11 @@ pub(super) fn gather(
                 &before.release,
                 &after.release,
             ));
+            facts.changes.extend(changes::of_limits(
+                &before.id,
+                before.limits.as_ref(),
+                after.limits.as_ref(),
+            ));
         }
     }
     facts
@@ -199,6 +204,7 @@ mod tests {
             compose: None,
             pm2: None,
             restarts: 0,
+            limits: None,
         }
     }
 
