@@ -156,19 +156,24 @@ impl Header {
         }
         let mut written = None;
         let mut learned = 0;
+        // Whether everything so far looks like a header: `[time] [7] [ERROR] message` needs no learning.
+        let mut is_head = true;
+        // What `key=value` says is no header: the duration may stand there.
+        let mut has_pairs = false;
         for (index, cell) in cells[..count].iter().flatten().enumerate() {
             // Beyond what was learned, time and level are still taken where they stand first.
             let expected = self.columns.get(index);
             let in_header = expected == Some(&cell.column) && learned == index;
+            let is_first_level = is_head && cell.column == Column::Level && head.level.is_none();
             let by_look = matches!(cell.column, Column::Time | Column::Level)
-                && (head.message == cell.start || index <= 1 || learned == index);
+                && (head.message == cell.start || index <= 1 || learned == index || is_first_level);
+            is_head &= is_head_like(line, cell);
+            has_pairs |= cell.column == Column::Word;
             if in_header {
                 learned = index + 1;
             } else if !by_look {
-                if self.columns.len() <= index && head.message > 0 {
-                    break;
-                }
-                if index >= 4 {
+                let is_behind = self.columns.len() <= index && head.message > 0;
+                if (is_behind || index >= 4) && !is_head {
                     break;
                 }
                 // `host program:` before a level of a stream that was not learned.
@@ -186,6 +191,7 @@ impl Header {
             if in_header
                 || head.message == cell.start
                 || index == 0
+                || (is_first_level && !has_pairs)
                 || only_blanks(line, head.message, cell.start)
             {
                 head.message = skip_blanks(line, cell.end);
@@ -203,6 +209,15 @@ impl Header {
         }
         head.at = written.and_then(|w| times.resolve(&w));
         head
+    }
+}
+
+/// Whether a column of that look is never text: a time, a number, something in brackets, a program, `key=value`.
+fn is_head_like(line: &[u8], cell: &Cell) -> bool {
+    match cell.column {
+        Column::Time | Column::Level | Column::Number | Column::Bracket => true,
+        Column::Separator | Column::Program => true,
+        Column::Word => memchr::memchr(b'=', &line[cell.start..cell.end]).is_some(),
     }
 }
 
@@ -462,8 +477,15 @@ fn is_program(word: &[u8]) -> bool {
     let Some(word) = word.strip_suffix(b"]") else {
         return false;
     };
-    let digits = word.iter().rev().take_while(|b| b.is_ascii_digit()).count();
-    digits > 0 && word.len() > digits + 1 && word[word.len() - digits - 1] == b'['
+    // `sshd[812]:`, and Heroku's `app[web.1]:`.
+    let Some(open) = memchr::memrchr(b'[', word) else {
+        return false;
+    };
+    let inner = &word[open + 1..];
+    let is_id = inner
+        .iter()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    open > 0 && is_id && inner.last().is_some_and(u8::is_ascii_digit)
 }
 
 /// The length of a bracketed group with its brackets, nested ones included; at most 400 bytes.

@@ -6,6 +6,7 @@
 
 use regex::bytes::Regex;
 
+use super::json::{self, Object};
 use crate::domain::settings::RequestRules;
 
 /// The parts of a request that one record gives.
@@ -25,6 +26,8 @@ pub struct RequestFields<'a> {
     rank: u8,
     /// Whether the text speaks of a request (`request completed in …`).
     names_request: bool,
+    /// Whether Lograge wrote it, whose durations are milliseconds with decimals.
+    is_lograge: bool,
     /// Where the status was read.
     pub(in crate::analysis) status_text: &'a [u8],
     /// Where the duration was read, and the unit it is in if it says none.
@@ -57,13 +60,15 @@ impl<'a> RequestFields<'a> {
                     self.status_text = value;
                 }
             }
-            b"method" | b"http_method" | b"request_method" | b"verb" | b"Method" => {
+            b"method" | b"http_method" | b"request_method" | b"requestMethod"
+            | b"RequestMethod" | b"verb" | b"Method" => {
                 if is_method(value) {
                     self.method = Some(value);
                 }
             }
             b"path" | b"url" | b"uri" | b"URI" | b"URL" | b"route" | b"request_uri"
-            | b"request_path" | b"requestUrl" | b"originalUrl" | b"endpoint" | b"Path" => {
+            | b"request_path" | b"requestUrl" | b"originalUrl" | b"endpoint" | b"Path"
+            | b"RequestPath" => {
                 if is_path(value) && (self.route.is_none() || key == b"route") {
                     self.route = Some(value);
                 }
@@ -80,9 +85,14 @@ impl<'a> RequestFields<'a> {
                     self.request_id = Some(value);
                 }
             }
+            b"controller" | b"format" => self.is_lograge = true,
+            // Under this name stands a clock as well, which has no unit.
+            b"time" if !value.ends_with(b"s") => {}
             _ => {
-                if let Some((unit, rank)) = duration_key(key)
-                    && rank > self.rank
+                if let Some((unit, rank)) = duration_key(key).map(|(unit, rank)| match unit {
+                    Unit::Guess if self.is_lograge => (Unit::Milliseconds, rank),
+                    unit => (unit, rank),
+                }) && rank > self.rank
                     && let Some(ms) = read_duration(value, unit)
                 {
                     self.duration_ms = Some(ms);
@@ -119,13 +129,29 @@ fn duration_key(key: &[u8]) -> Option<(Unit, u8)> {
         b"rt" | b"request_time" | b"requestTime" | b"duration_s" | b"duration_seconds"
         | b"elapsed_s" | b"duration_sec" | b"latency_s" | b"seconds" => (Unit::Seconds, 4),
         b"urt" | b"upstream_response_time" => (Unit::Seconds, 1),
-        b"duration_ms" | b"durationMs" | b"durationMS" | b"response_time_ms"
-        | b"responseTimeMs" | b"elapsed_ms" | b"elapsedMs" | b"latency_ms" | b"latencyMs"
-        | b"took_ms" | b"tookMs" | b"responseTime" | b"response_time" | b"ms" | b"time_ms"
-        | b"request_ms" | b"total_ms" => (Unit::Milliseconds, 4),
+        b"duration_ms"
+        | b"durationMs"
+        | b"durationMS"
+        | b"response_time_ms"
+        | b"responseTimeMs"
+        | b"elapsed_ms"
+        | b"elapsedMs"
+        | b"latency_ms"
+        | b"latencyMs"
+        | b"took_ms"
+        | b"tookMs"
+        | b"responseTime"
+        | b"response_time"
+        | b"ms"
+        | b"time_ms"
+        | b"request_ms"
+        | b"total_ms"
+        | b"Elapsed"
+        | b"ElapsedMilliseconds"
+        | b"ElapsedMs" => (Unit::Milliseconds, 4),
         b"duration_us" | b"latency_us" | b"elapsed_us" => (Unit::Microseconds, 4),
         b"duration_ns" | b"latency_ns" | b"elapsed_ns" => (Unit::Nanoseconds, 4),
-        b"duration" | b"dur" | b"latency" | b"elapsed" | b"took" | b"elapsed_time"
+        b"duration" | b"dur" | b"latency" | b"elapsed" | b"took" | b"elapsed_time" | b"time"
         | b"response-time" | b"service" => (Unit::Guess, 3),
         _ => return None,
     })
@@ -308,13 +334,23 @@ fn read_words<'a>(message: &'a [u8], fields: &mut RequestFields<'a>) {
     let mut pending = words.next();
     while let Some(word) = pending {
         let next = words.next();
+        // `request {"method":"GET","status":200}`: a message with its fields behind it.
+        if word.starts_with(b"{\"")
+            && let Some(object) = Object::read(&message[offset(message, word)..])
+        {
+            json::read_request(&object, fields);
+            break;
+        }
         if let Some(equals) = memchr::memchr(b'=', &word[..word.len().min(40)])
             && equals + 1 < word.len()
             && is_key(trim_value(&word[..equals]))
         {
             let key = trim_value(&word[..equals]);
             let value = trim_value(&word[equals + 1..]);
-            if value.iter().any(|b| b.is_ascii_digit() || *b == b'/') || is_method(value) {
+            if value.iter().any(|b| b.is_ascii_digit() || *b == b'/')
+                || is_method(value)
+                || matches!(key, b"controller" | b"format")
+            {
                 // `took=12 ms`
                 match next {
                     Some(unit @ (b"ms" | b"s" | b"ms," | b"s,"))
@@ -341,6 +377,93 @@ fn read_words<'a>(message: &'a [u8], fields: &mut RequestFields<'a>) {
         previous = word;
         pending = next;
     }
+    if fields.status.is_some() && fields.route.is_some() && fields.duration_ms.is_none() {
+        read_access_tail(message, fields);
+    }
+}
+
+/// Where a part of a text begins in it.
+fn offset(text: &[u8], part: &[u8]) -> usize {
+    part.as_ptr() as usize - text.as_ptr() as usize
+}
+
+/// The duration in an access log, which has its place behind the status and no name: nginx and actix write seconds as the
+/// last word, Apache and gunicorn microseconds, Envoy milliseconds behind flags and two sizes.
+fn read_access_tail<'a>(message: &'a [u8], fields: &mut RequestFields<'a>) {
+    let behind = offset(message, fields.status_text) + fields.status_text.len();
+    // Only behind a request in quotes: other numbers behind a status are anything.
+    if !message[..behind - fields.status_text.len()]
+        .trim_ascii_end()
+        .ends_with(b"\"")
+    {
+        return;
+    }
+    let tail = &message[behind..];
+    let mut words = tail.split(|b| *b == b' ').filter(|w| !w.is_empty());
+    let is_number = |word: &[u8]| word.iter().all(u8::is_ascii_digit);
+    let first: [Option<&[u8]>; 4] = std::array::from_fn(|_| words.next());
+    if let [Some(flags), Some(received), Some(sent), Some(duration)] = first
+        && !flags.starts_with(b"\"")
+        && !is_number(flags)
+        && [received, sent, duration].into_iter().all(is_number)
+    {
+        set_tail(duration, Unit::Milliseconds, fields);
+        return;
+    }
+    let last = words.last();
+    let (before, last) = match (first, last) {
+        (_, Some(last)) => (&tail[..offset(tail, last)], last),
+        (
+            [Some(_), Some(last), None, None] | [_, Some(_), Some(last), None] | [.., Some(last)],
+            None,
+        ) => (&tail[..offset(tail, last)], last),
+        _ => return,
+    };
+    // Behind the agent in quotes, or behind the size alone.
+    let is_placed = before.trim_ascii_end().ends_with(b"\"") || is_number(before.trim_ascii());
+    if !is_placed {
+        return;
+    }
+    if is_number(last) {
+        set_tail(last, Unit::Microseconds, fields);
+    } else if let Some(point) = memchr::memchr(b'.', last)
+        && last.len() - point > 3
+        && is_number(&last[..point])
+        && is_number(&last[point + 1..])
+    {
+        set_tail(last, Unit::Seconds, fields);
+    }
+}
+
+fn set_tail<'a>(text: &'a [u8], unit: Unit, fields: &mut RequestFields<'a>) {
+    fields.duration_ms = read_duration(text, unit);
+    fields.duration_text = (text, unit);
+}
+
+/// `0/0/1/44/45 200` of HAProxy: the last of the five is the whole time, in milliseconds.
+fn read_haproxy<'a>(
+    word: &'a [u8],
+    next: Option<&'a [u8]>,
+    fields: &mut RequestFields<'a>,
+) -> bool {
+    let mut times = word.split(|b| *b == b'/');
+    let is_time = |part: &[u8]| {
+        let digits = part
+            .strip_prefix(b"-")
+            .or(part.strip_prefix(b"+"))
+            .unwrap_or(part);
+        !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+    };
+    let are_five = times.clone().count() == 5 && times.clone().all(is_time);
+    let (Some(whole), Some(status)) = (times.next_back().filter(|_| are_five), next) else {
+        return false;
+    };
+    let Some(code) = read_status(status) else {
+        return false;
+    };
+    (fields.status, fields.status_text) = (Some(code), status);
+    set_tail(whole, Unit::Milliseconds, fields);
+    true
 }
 
 fn is_key(text: &[u8]) -> bool {
@@ -400,6 +523,9 @@ fn read_number<'a>(
     next: Option<&'a [u8]>,
     fields: &mut RequestFields<'a>,
 ) {
+    if memchr::memchr(b'/', word).is_some() && read_haproxy(word, next, fields) {
+        return;
+    }
     let announced = matches!(
         trim_value(previous),
         b"in"
@@ -453,7 +579,14 @@ fn read_number<'a>(
         || after.starts_with(b"HTTP/")
         || matches!(
             after,
-            b"Completed" | b"status" | b"Status" | b"code" | b"HTTP" | b"returned" | b"responded"
+            b"Completed"
+                | b"Sent"
+                | b"status"
+                | b"Status"
+                | b"code"
+                | b"HTTP"
+                | b"returned"
+                | b"responded"
         )
         || (matches!(previous, b"|" | b"->" | b"=>" | b"-" | b"\xe2\x86\x92")
             && fields.duration_ms.is_none())
@@ -463,6 +596,7 @@ fn read_number<'a>(
             || after.ends_with(b"tatus")
             || after == b"code"
             || after == b"Completed"
+            || after == b"Sent"
             || fields.route.is_some()
             || (previous == b"|" && next == Some(b"|")))
         && let Some(status) = read_status(word)
