@@ -6,13 +6,13 @@
 use std::ops::Range;
 
 /// The noted parts of one line, in the order in which they were noted.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Kept {
     parts: Vec<Part>,
     is_off: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Part {
     /// Where it lies in memory: the line that it is a part of is named only afterwards.
     address: usize,

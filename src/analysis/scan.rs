@@ -197,7 +197,7 @@ impl Scan {
 }
 
 /// A stream of lines that framing follows on its own.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Stream {
     service: usize,
     header: Header,
@@ -246,14 +246,14 @@ impl Stream {
 }
 
 /// Lines that wait until the header is learned.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Sample {
     bytes: Vec<u8>,
     lines: Vec<(usize, u64, Option<i64>)>,
 }
 
 /// Reads a log chunk by chunk.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Scanner {
     options: ScanOptions,
     scan: Scan,

@@ -4,6 +4,7 @@ mod changes;
 mod facts;
 #[cfg(test)]
 mod golden;
+mod live;
 mod request;
 
 use tokio::sync::mpsc;
@@ -18,6 +19,7 @@ use crate::domain::outcome::Progress;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 
+pub use live::Live;
 pub use request::find_request;
 
 /// The newest complete checkpoint: what a comparison starts from when nothing was named.

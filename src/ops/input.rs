@@ -2,6 +2,7 @@
 //! `service:NAME[?since=…&until=…]`.
 
 mod file;
+mod follow;
 mod read;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use super::{ErrorKind, OpsError};
 
+pub(crate) use follow::Followed;
 pub(crate) use read::{Baseline, ReadOptions, ReadSide, open_checkpoint, read};
 
 /// One side of a comparison.

@@ -122,9 +122,11 @@ pub enum Effect {
     Compare {
         /// The checkpoint's id.
         checkpoint: String,
-        /// When.
+        /// At the latest after this time; before, as soon as there is something new.
         after: Duration,
     },
+    /// Do not read on for a comparison.
+    EndComparison,
     /// Look for a request in the logs of a checkpoint and of now.
     FindRequest {
         /// The checkpoint's id.
@@ -229,6 +231,8 @@ pub struct Effects {
     inbox: mpsc::Sender<Msg>,
     tasks: JoinSet<Ended>,
     running: HashMap<TaskKey, AbortHandle>,
+    /// The comparison that goes on.
+    watched: compare::Watched,
     /// The file that lines are taken out to.
     pub writing: Writing,
 }
@@ -241,6 +245,7 @@ impl Effects {
             inbox,
             tasks: JoinSet::new(),
             running: HashMap::new(),
+            watched: compare::Watched::default(),
             writing: Writing::default(),
         }
     }
@@ -288,8 +293,11 @@ impl Effects {
             Effect::Compare { checkpoint, after } => {
                 self.start(
                     TaskKey::Compare,
-                    compare::compare(ctx, checkpoint, after, inbox),
+                    compare::compare(ctx, self.watched.clone(), checkpoint, after, inbox),
                 );
+            }
+            Effect::EndComparison => {
+                self.start(TaskKey::Compare, compare::end_watch(self.watched.clone()));
             }
             Effect::FindRequest { checkpoint, wanted } => {
                 self.start(

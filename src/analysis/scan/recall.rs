@@ -26,7 +26,7 @@ const TRIAL: u32 = 8192;
 const PAUSE: u32 = 65_536;
 
 /// A hasher for keys that are hashes already.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Same(u64);
 
 impl Hasher for Same {
@@ -146,7 +146,7 @@ impl Span {
 }
 
 /// Where the numbers of the lines of one skeleton stand.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Layout {
     /// The columns that are times, with their numbers: they must be so again.
     times: Vec<(Span, usize)>,
@@ -162,7 +162,7 @@ struct Layout {
 }
 
 /// What is remembered of a skeleton.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Plan {
     layout: Layout,
     /// By the hash of the tokens on which they depend.
@@ -172,7 +172,7 @@ struct Plan {
 }
 
 /// What is remembered of a log.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Recall {
     plans: ByHash<Plan>,
     skeleton: Skeleton,

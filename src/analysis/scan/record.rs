@@ -46,7 +46,7 @@ pub(super) struct Record<'a> {
 }
 
 /// Memory that is used again for every record.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Work {
     masked: Vec<u8>,
     /// A head that stands on two lines.

@@ -47,7 +47,7 @@ const fn class(byte: u8) -> u8 {
 }
 
 /// One bit for each byte of a line.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Bits([u64; ROOM / 64]);
 
 impl Bits {
@@ -143,7 +143,7 @@ impl Mark {
 }
 
 /// Reads skeletons; its memory is used again for every line.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Skeleton {
     line: [u8; ROOM],
     tokens: Vec<Token>,

@@ -62,7 +62,7 @@ pub(crate) struct ReadSide {
 }
 
 impl ReadSide {
-    fn new(input: &Input) -> Self {
+    pub(super) fn new(input: &Input) -> Self {
         Self {
             logs: SideLogs {
                 input: SafeText::from_text(&input.to_string()),
@@ -75,7 +75,7 @@ impl ReadSide {
         }
     }
 
-    fn add(
+    pub(super) fn add(
         &mut self,
         name: &dyn Fn(&ServiceScan) -> ServiceId,
         mut scan: Scan,
@@ -103,6 +103,21 @@ impl ReadSide {
             });
         }
         self.scans.push(scan);
+    }
+}
+
+impl ReadSide {
+    /// Adds what a running service wrote. One that wrote nothing was watched all the same.
+    pub(super) fn add_live(&mut self, id: &ServiceId, scan: Scan, observed: Option<(i64, i64)>) {
+        let is_silent = scan.services.is_empty();
+        self.add(&|_| id.clone(), scan, observed);
+        if is_silent {
+            self.logs.services.push(SideService {
+                id: id.clone(),
+                scan: ServiceScan::default(),
+                observed,
+            });
+        }
     }
 }
 
@@ -175,7 +190,7 @@ fn scanner(
     scan_options(rules, reference, options).map(Scanner::new)
 }
 
-fn scan_options(
+pub(super) fn scan_options(
     rules: &RequestRules,
     reference: &Zoned,
     options: ReadOptions,
@@ -192,7 +207,7 @@ fn scan_options(
 }
 
 /// Runs something that reads and computes on a thread that may block.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, OpsError> + Send + 'static,
 ) -> Result<T, OpsError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
@@ -414,7 +429,7 @@ fn rolled_back_at(
 
 /// What to read of a running service: from `since`, else from where the checkpoint's files ended or from the creation of
 /// its containers, and then not from before the last rollback; never from before the checkpoint was made.
-fn request(
+pub(super) fn request(
     service: &Service,
     window: (Option<Timestamp>, Option<Timestamp>),
     baseline: Option<&Baseline>,
@@ -455,7 +470,7 @@ fn request(
 }
 
 /// Process starts inside the window: their first minute, or tenth of the window, is warm-up.
-fn warm_up(service: &Service, window: &Window, now: Timestamp) -> Vec<(i64, i64)> {
+pub(super) fn warm_up(service: &Service, window: &Window, now: Timestamp) -> Vec<(i64, i64)> {
     let until = window.until.unwrap_or(now).as_millisecond();
     let starts = service
         .instances
@@ -503,26 +518,7 @@ async fn read_live(
             if stop.is_cancelled() {
                 return Err(OpsError::new(ErrorKind::Failed, "reading was cancelled"));
             }
-            match event {
-                LogEvent::Block(block) => {
-                    for (line, text) in block.iter() {
-                        scanner.feed_line(line.at.map(|at| at.as_millisecond()), text);
-                    }
-                }
-                LogEvent::Note(note)
-                    if matches!(
-                        note.kind,
-                        LogNoteKind::Gap | LogNoteKind::Rotated | LogNoteKind::Skipped
-                    ) =>
-                {
-                    missing.push(SafeText::from_text(&format!(
-                        "{id}: {}: {}",
-                        note.kind.as_str(),
-                        note.detail
-                    )));
-                }
-                LogEvent::Note(_) | LogEvent::Opened(_) => {}
-            }
+            missing.extend(take(event, &id, &mut scanner));
         }
         Ok((scanner.finish(), missing))
     }));
@@ -532,24 +528,43 @@ async fn read_live(
     })??;
     sent?;
     side.missing.extend(missing);
-    let since = request
-        .window
-        .since
-        .or(baseline.map(|b| b.manifest.created_at));
     let until = request.window.until.unwrap_or(now.timestamp());
-    let observed = since.map(|since| (since.as_millisecond(), until.as_millisecond()));
-    let is_silent = scan.services.is_empty();
-    let id = service.id.clone();
-    side.add(&|_| id.clone(), scan, observed);
-    if is_silent {
-        // A service that wrote nothing was watched all the same.
-        side.logs.services.push(SideService {
-            id: service.id.clone(),
-            scan: ServiceScan::default(),
-            observed,
-        });
-    }
+    side.add_live(&service.id, scan, observed(&request, baseline, until));
     Ok(())
+}
+
+/// Since when a service is watched, and until when, in milliseconds since 1970.
+pub(super) fn observed(
+    request: &LogRequest,
+    baseline: Option<&Baseline>,
+    until: Timestamp,
+) -> Option<(i64, i64)> {
+    let since = request.window.since;
+    let since = since.or(baseline.map(|b| b.manifest.created_at))?;
+    Some((since.as_millisecond(), until.as_millisecond()))
+}
+
+/// Scans what came of a service's log, and says what of it is lost.
+pub(super) fn take(event: LogEvent, id: &ServiceId, scanner: &mut Scanner) -> Option<SafeText> {
+    match event {
+        LogEvent::Block(block) => {
+            for (line, text) in block.iter() {
+                scanner.feed_line(line.at.map(|at| at.as_millisecond()), text);
+            }
+            None
+        }
+        LogEvent::Note(note) => {
+            let is_loss = matches!(
+                note.kind,
+                LogNoteKind::Gap | LogNoteKind::Rotated | LogNoteKind::Skipped
+            );
+            is_loss.then(|| {
+                let what = note.kind.as_str();
+                SafeText::from_text(&format!("{id}: {what}: {}", note.detail))
+            })
+        }
+        LogEvent::Opened(_) => None,
+    }
 }
 
 #[cfg(test)]

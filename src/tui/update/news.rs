@@ -235,7 +235,7 @@ pub(super) fn compared(app: &mut App, comparison: Comparison) -> Vec<Effect> {
         Some(until) if app.now < until => compare_now(app, WATCH_EVERY),
         _ => {
             app.compare.watch_until = None;
-            Vec::new()
+            vec![Effect::EndComparison]
         }
     }
 }
