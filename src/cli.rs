@@ -16,11 +16,13 @@ pub mod confirm;
 pub mod demo;
 pub mod errors;
 pub mod exit;
+pub mod guard;
 pub mod health;
 pub mod keys;
 pub mod logs;
 pub mod output;
 pub mod patterns;
+pub mod preflight;
 pub mod restart;
 pub mod roll_back;
 pub mod runbook;
@@ -163,6 +165,10 @@ pub enum Command {
     Signals(signals::SignalsArgs),
     /// What changed, and the verdict: exit 0 keep, 1 roll back, 3 watch or not sure
     Compare(compare::CompareArgs),
+    /// What would bite in a deploy: exit 0 nothing, 1 something critical, 3 warnings only
+    Preflight(preflight::PreflightArgs),
+    /// A deploy with a way back: preflight, checkpoint, the deploy command, watch, verdict, roll back
+    Guard(guard::GuardArgs),
     /// Restart services
     Restart(restart::RestartArgs),
     /// Stop services

@@ -181,6 +181,8 @@ async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended 
         Command::Health(args) => cli::health::run(&args, &ctx, out).await,
         Command::Signals(args) => cli::signals::run(&args, &ctx, out).await,
         Command::Compare(args) => cli::compare::run(&args, &ctx, out).await,
+        Command::Preflight(args) => cli::preflight::run(&args, global, &ctx, out).await,
+        Command::Guard(args) => cli::guard::run(&args, global, &ctx, out).await,
         Command::Restart(args) => cli::restart::restart(&args, global, &ctx, out).await,
         Command::Stop(args) => cli::restart::stop(&args, global, &ctx, out).await,
         Command::Start(args) => cli::restart::start(&args, global, &ctx, out).await,
