@@ -14,10 +14,12 @@ pub mod completions;
 pub mod config;
 pub mod confirm;
 pub mod demo;
+pub mod doctor;
 pub mod errors;
 pub mod exit;
 pub mod guard;
 pub mod health;
+pub mod init;
 pub mod keys;
 pub mod logs;
 pub mod output;
@@ -181,6 +183,10 @@ pub enum Command {
     Runbook(runbook::RunbookArgs),
     /// The audit log
     Audit(audit::AuditArgs),
+    /// Make the state folder: this user's own, or one that the engineers of a box share
+    Init(init::InitArgs),
+    /// Whether lastgood can work here, and the command that puts right what it misses
+    Doctor,
     /// The configuration in force
     Config(config::ConfigArgs),
     /// Which key means what in the console

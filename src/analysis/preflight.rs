@@ -20,7 +20,7 @@ use crate::domain::pm2::Pm2Restarts;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, ServiceId};
 
-pub use machine::{DiskUse, read_df};
+pub use machine::{DiskUse, disks as judge_disks, read_df};
 pub use written::{is_address, is_switch};
 
 /// Every check by its name, with what it looks at, in the order in which they are printed.

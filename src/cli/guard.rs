@@ -13,33 +13,36 @@
 //! All of that is talk, on standard error; the verdict and what became of it stand on standard output. Nothing here stops
 //! because a terminal or a reader went away: what was begun is brought to its end.
 
-use std::io::{self, IsTerminal};
+mod report;
+mod signals;
+mod take_back;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
-use super::output::{Ended, Output, Stop, talk, talk_error};
+use super::output::{Ended, Output, talk, talk_error};
 use super::preflight::{lines, summary};
-use super::{Global, compare, confirm};
+use super::{Global, compare};
 use crate::audit::Permit;
-use crate::domain::check::{Check, CheckGrade, worst};
+use crate::domain::check::{CheckGrade, worst};
 use crate::domain::checkpoint::Manifest;
 use crate::domain::comparison::Comparison;
-use crate::domain::operation::{Operation, RollBackTarget};
-use crate::domain::outcome::{Outcome, OutcomeKind};
+use crate::domain::outcome::OutcomeKind;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::domain::time::parse_span;
-use crate::domain::verdict::{Confidence, Decision, Verdict};
+use crate::domain::verdict::Confidence;
 use crate::ops::checkpoint::{self, CreateCheckpoint};
 use crate::ops::guard::{self, Deployed, Look, Passed, PassedSignal, Watch, Watched};
-use crate::ops::{self, Confirmation, Context, OpsError, preflight};
+use crate::ops::{self, Context, OpsError, preflight};
+use report::{End, Report, SavedAs, end_of, say_next};
+use signals::Signals;
+use take_back::decide;
 
 /// `lastgood guard`: a deploy with a way back.
 #[derive(Debug, Clone, Args)]
@@ -84,46 +87,6 @@ fn length(text: &str) -> Result<Duration, String> {
         .and_then(|span| Duration::try_from(span).ok())
         .filter(|length| *length >= Duration::from_secs(1))
         .ok_or_else(|| format!("not a length of time of 1 s or more: {text:?}; write 90s, 5m, 1h"))
-}
-
-/// What became of it, as scripts read it.
-#[derive(Debug, Default, Serialize)]
-struct Report {
-    preflight: Option<Vec<Check>>,
-    checkpoint: Option<SavedAs>,
-    command: Option<Deployed>,
-    watch_ms: Option<u64>,
-    looks: usize,
-    ended_early: bool,
-    touched: Vec<ServiceId>,
-    verdict: Option<Verdict>,
-    services: Vec<ServiceVerdict>,
-    missing: Vec<SafeText>,
-    roll_backs: Vec<RolledBack>,
-    /// What to type where something is left to be done.
-    next: Vec<String>,
-    /// What went wrong, where there is no verdict.
-    error: Option<SafeText>,
-}
-
-#[derive(Debug, Serialize)]
-struct SavedAs {
-    id: String,
-    path: std::path::PathBuf,
-    complete: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct ServiceVerdict {
-    id: ServiceId,
-    verdict: Verdict,
-}
-
-#[derive(Debug, Serialize)]
-struct RolledBack {
-    service: ServiceId,
-    outcome: Option<Outcome>,
-    error: Option<SafeText>,
 }
 
 /// Runs it.
@@ -201,9 +164,6 @@ async fn dry_run(args: &GuardArgs, ctx: &Context, out: &mut Output) -> Ended {
     })?;
     Ok(exit)
 }
-
-/// How the program ends, and what the audit log says of it.
-type End = (Exit, OutcomeKind);
 
 async fn steps(
     args: &GuardArgs,
@@ -293,33 +253,6 @@ async fn steps(
     }
     let exit = decide(args, global, ctx, signals, &manifest, &found, report, out).await;
     Ok(end_of(exit, is_deployed, &found.verdict, report))
-}
-
-/// The exit code and the audit log's word for a deploy that was judged; `ended` is the signal that ended it meanwhile.
-fn end_of(ended: Option<Exit>, is_deployed: bool, verdict: &Verdict, report: &Report) -> End {
-    let rolled_back = &report.roll_backs;
-    let has_failed = rolled_back.iter().any(|one| match &one.outcome {
-        Some(outcome) => Exit::from(outcome.outcome) == Exit::Failed,
-        None => true,
-    });
-    let exit = match (rolled_back.is_empty(), has_failed, is_deployed) {
-        (false, true, _) => Exit::Failed,
-        (false, false, _) => Exit::No,
-        (true, _, false) => Exit::Failed,
-        (true, _, true) => Exit::from(verdict.decision),
-    };
-    let kind = match (
-        rolled_back.is_empty(),
-        has_failed,
-        is_deployed,
-        verdict.decision,
-    ) {
-        (true, _, true, Decision::Keep) => OutcomeKind::Verified,
-        (true, _, true, _) => OutcomeKind::AppliedNotVerified,
-        (false, false, ..) => OutcomeKind::FailedUnchanged,
-        _ => OutcomeKind::FailedPartial,
-    };
-    (ended.unwrap_or(exit), kind)
 }
 
 /// Makes the checkpoint; `None` where a signal ended it, and nothing was left behind.
@@ -437,175 +370,6 @@ fn sentence(found: &Comparison, out: &Output) -> String {
     format!("{line}{reason}")
 }
 
-/// Rolls back what has to be, as it was asked for. Gives the signal that ended it, where one came.
-#[allow(clippy::too_many_arguments)]
-async fn decide(
-    args: &GuardArgs,
-    global: &Global,
-    ctx: &Arc<Context>,
-    signals: &mut Signals,
-    manifest: &Manifest,
-    found: &Comparison,
-    report: &mut Report,
-    out: &mut Output,
-) -> Option<Exit> {
-    if found.verdict.decision != Decision::RollBack {
-        return None;
-    }
-    let is_auto = args.roll_back == WhenBad::Auto;
-    let bad = guard::to_roll_back(found, &report.touched, is_auto);
-    let all_bad = guard::to_roll_back(found, &report.touched, false);
-    if all_bad.is_empty() {
-        talk("nothing to roll back: the deploy touched none of the services that are worse");
-        return None;
-    }
-    let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
-    let is_left_to_people = match args.roll_back {
-        WhenBad::Never => true,
-        WhenBad::Auto => bad.is_empty(),
-        WhenBad::Ask => !can_ask && !global.yes,
-    };
-    if is_left_to_people {
-        say_next("not rolled back", manifest, all_bad, report);
-        return None;
-    }
-    for service in bad {
-        talk(format_args!("rolling back {service}"));
-        let rolled = roll_back(ctx, global, manifest, &service, is_auto, out).await;
-        let (outcome, error, ended) = match rolled {
-            Ok((outcome, ended)) => (Some(outcome), None, ended),
-            Err(Stop::Ops(error)) => {
-                talk_error(&error);
-                (None, Some(error.to_safe_text()), None)
-            }
-            Err(_) => (
-                None,
-                Some(SafeText::from_text("it could not be told")),
-                None,
-            ),
-        };
-        let is_over = error.is_none();
-        report.roll_backs.push(RolledBack {
-            service: service.clone(),
-            outcome,
-            error,
-        });
-        if !is_over {
-            say_next("not rolled back", manifest, vec![service], report);
-        }
-        if let Some(exit) = ended.or_else(|| signals.came()) {
-            return Some(exit);
-        }
-    }
-    None
-}
-
-async fn roll_back(
-    ctx: &Arc<Context>,
-    global: &Global,
-    manifest: &Manifest,
-    service: &ServiceId,
-    is_auto: bool,
-    out: &mut Output,
-) -> Result<(Outcome, Option<Exit>), Stop> {
-    let operation = Operation::RollBack {
-        service: service.clone(),
-        to: RollBackTarget::Checkpoint(manifest.id.clone()),
-        configs_only: false,
-        save_logs: true,
-    };
-    let plan = ops::plan(ctx, &operation).await?;
-    let confirmation = match is_auto {
-        true => Confirmation {
-            plan_hash: plan.hash.clone(),
-            typed: Some(service.to_string()),
-        },
-        false => confirm::confirm(&plan, global)?,
-    };
-    let (outcome, ended) = confirm::execute(ctx, &plan, &confirmation, out).await?;
-    if !out.is_json() {
-        // A reader that went away does not undo what was done.
-        let _ = confirm::print_outcome(&outcome, out);
-        let _ = out.flush();
-    }
-    Ok((outcome, ended))
-}
-
-/// Says what to type, on standard error and in the report.
-fn say_next(why: &str, manifest: &Manifest, services: Vec<ServiceId>, report: &mut Report) {
-    talk(why);
-    for service in services {
-        let line = format!("lastgood roll-back {service} --to {}", manifest.id);
-        talk(format_args!("next: {line}"));
-        report.next.push(line);
-    }
-}
-
-impl Report {
-    fn take(&mut self, found: &Comparison) {
-        self.verdict = Some(found.verdict.clone());
-        self.missing = found.missing.clone();
-        self.services = found
-            .services
-            .iter()
-            .map(|service| ServiceVerdict {
-                id: service.id.clone(),
-                verdict: service.verdict.clone(),
-            })
-            .collect();
-    }
-}
-
-/// Signals that end the program, heard from the first moment to the last, whatever is under way.
-struct Signals {
-    from: mpsc::Receiver<Exit>,
-    first: Option<Exit>,
-}
-
-impl Signals {
-    fn listen() -> Self {
-        let (to, from) = mpsc::channel(8);
-        for (kind, exit) in [
-            (SignalKind::hangup(), Exit::Hangup),
-            (SignalKind::interrupt(), Exit::Interrupted),
-            (SignalKind::terminate(), Exit::Terminated),
-        ] {
-            let Ok(mut stream) = signal(kind) else {
-                continue;
-            };
-            let to = to.clone();
-            tokio::spawn(async move {
-                while stream.recv().await.is_some() {
-                    // A full channel holds enough of them.
-                    let _ = to.try_send(exit);
-                }
-            });
-        }
-        Self { from, first: None }
-    }
-
-    /// Waits for the next one.
-    async fn next(&mut self) -> Exit {
-        match self.from.recv().await {
-            Some(exit) => *self.first.insert(self.first.unwrap_or(exit)),
-            None => std::future::pending().await,
-        }
-    }
-
-    /// The first that came so far.
-    fn came(&mut self) -> Option<Exit> {
-        while let Ok(exit) = self.from.try_recv() {
-            self.first.get_or_insert(exit);
-        }
-        self.first
-    }
-
-    /// The first that came; it did.
-    fn ended(&mut self) -> Exit {
-        self.came().unwrap_or(Exit::Terminated)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -613,7 +377,6 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::domain::service::Release;
 
     fn args(line: &[&str]) -> Result<GuardArgs, String> {
         let all = ["lastgood", "guard"].iter().chain(line);
@@ -643,67 +406,5 @@ mod tests {
         assert!(args(&["backend"]).is_err(), "no command");
         assert!(args(&["--watch", "soon", "--", "true"]).is_err());
         assert!(args(&["--watch", "0s", "--", "true"]).is_err());
-    }
-
-    fn report(outcomes: &[OutcomeKind]) -> Report {
-        let rolled = |kind: &OutcomeKind| RolledBack {
-            service: ServiceId::local("shop", "backend"),
-            outcome: Some(Outcome {
-                operation: "roll-back".into(),
-                plan_hash: String::new(),
-                outcome: *kind,
-                steps: Vec::new(),
-                manual: Vec::new(),
-                release: Release::default(),
-                duration_ms: 0,
-            }),
-            error: None,
-        };
-        Report {
-            roll_backs: outcomes.iter().map(rolled).collect(),
-            ..Report::default()
-        }
-    }
-
-    #[test]
-    fn the_exit_code_is_the_verdicts() {
-        let code = |decision, is_deployed, outcomes: &[OutcomeKind]| {
-            let verdict = Verdict {
-                decision,
-                severity: None,
-                confidence: Confidence::High,
-                findings: Vec::new(),
-            };
-            end_of(None, is_deployed, &verdict, &report(outcomes))
-                .0
-                .code()
-        };
-        use Decision::{Inconclusive, Keep, RollBack, Watch};
-        use OutcomeKind::{AppliedNotVerified, FailedPartial, Verified};
-        assert_eq!(code(Keep, true, &[]), 0);
-        assert_eq!(code(Watch, true, &[]), 3);
-        assert_eq!(code(Inconclusive, true, &[]), 3);
-        assert_eq!(code(RollBack, true, &[]), 1);
-        assert_eq!(code(RollBack, true, &[Verified]), 1);
-        assert_eq!(code(RollBack, true, &[AppliedNotVerified]), 1);
-        assert_eq!(code(RollBack, true, &[Verified, FailedPartial]), 4);
-        assert_eq!(code(Keep, false, &[]), 4, "the command failed");
-        assert_eq!(
-            code(RollBack, false, &[Verified]),
-            1,
-            "and it was rolled back"
-        );
-        let keep = Verdict {
-            decision: Keep,
-            severity: None,
-            confidence: Confidence::High,
-            findings: Vec::new(),
-        };
-        assert_eq!(
-            end_of(Some(Exit::Hangup), true, &keep, &report(&[]))
-                .0
-                .code(),
-            129
-        );
     }
 }

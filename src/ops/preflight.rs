@@ -8,7 +8,7 @@ mod fix;
 mod machine;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -18,7 +18,7 @@ use super::secrets::{base_folder, in_folder};
 use super::services::{choose, host_of, look_closely};
 use super::{Context, OpsError, health, secrets};
 use crate::analysis::preflight::{
-    self, ContainerFacts, EcosystemFacts, Facts, Looked, Migrations, ServiceFacts,
+    self, ContainerFacts, DiskUse, EcosystemFacts, Facts, Looked, Migrations, ServiceFacts,
 };
 use crate::analysis::redact::Redactor;
 use crate::domain::check::Check;
@@ -43,6 +43,19 @@ const AT_ONCE: usize = 8;
 pub async fn check(ctx: &Context, names: &[String]) -> Result<Vec<Check>, OpsError> {
     let facts = gather(ctx, names).await?;
     Ok(preflight::judge(&facts))
+}
+
+/// How full the disk is that holds a folder, or would hold it.
+///
+/// # Errors
+/// The machine did not say.
+pub(super) async fn disks_of(host: &Host, folder: &Path) -> Looked<Vec<DiskUse>> {
+    machine::of_paths(host, &[nearest_folder(folder)]).await
+}
+
+/// The folder itself, or the nearest one above it that is there.
+pub(super) fn nearest_folder(folder: &Path) -> PathBuf {
+    machine::existing(folder)
 }
 
 async fn gather(ctx: &Context, names: &[String]) -> Result<Facts, OpsError> {

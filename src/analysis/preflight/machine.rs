@@ -69,7 +69,8 @@ pub(super) fn reachable(unreachable: &[(SafeText, SafeText)]) -> Vec<Check> {
         .collect()
 }
 
-pub(super) fn disks(found: &Looked<Vec<DiskUse>>) -> Vec<Check> {
+/// Judges how full the disks are.
+pub fn disks(found: &Looked<Vec<DiskUse>>) -> Vec<Check> {
     let disks = match found {
         Err(why) => return vec![not_seen("disk", "the disks", why)],
         Ok(disks) => disks,

@@ -49,7 +49,7 @@ pub(super) async fn disks(ctx: &Context, services: &[Service]) -> Looked<Vec<Dis
 }
 
 /// How full the file systems of these paths are; paths that are not there are left out.
-pub(crate) async fn of_paths(host: &Host, paths: &[PathBuf]) -> Looked<Vec<DiskUse>> {
+pub(super) async fn of_paths(host: &Host, paths: &[PathBuf]) -> Looked<Vec<DiskUse>> {
     let mut present: Vec<String> = Vec::new();
     for path in paths {
         let is_there = host.stat(path).await.is_ok_and(|stat| stat.is_some());
@@ -88,7 +88,7 @@ async fn df(host: &Host, option: &str, paths: &[String]) -> Looked<String> {
 }
 
 /// The folder itself, or the nearest one above it that is there.
-pub(crate) fn existing(path: &Path) -> PathBuf {
+pub(super) fn existing(path: &Path) -> PathBuf {
     let mut at = path;
     while !at.is_dir() {
         match at.parent() {
