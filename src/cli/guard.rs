@@ -202,7 +202,12 @@ async fn steps(
         path,
         complete: manifest.complete,
     });
-    let before = guard::remember(ctx).await;
+    let ids: Vec<ServiceId> = manifest
+        .services
+        .iter()
+        .map(|saved| saved.id.clone())
+        .collect();
+    let before = guard::remember(ctx, &ids).await;
     let deployed = run_command(args, ctx, permit, signals, out).await;
     let is_deployed = deployed.is_success();
     report.command = Some(deployed);

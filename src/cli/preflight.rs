@@ -38,7 +38,7 @@ fn checks_help() -> String {
     let rows: String = rows.collect();
     format!(
         "Checks:{rows}\n\nExit 1 where one is critical, 3 where there are warnings or something could not be looked at. \
-         A plan (--fix) there is for artifacts and secret-files; `preflight.skip` in the configuration leaves checks out."
+         There is a plan (--fix) for artifacts and secret-files. `preflight.skip` in the configuration leaves checks out."
     )
 }
 

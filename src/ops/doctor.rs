@@ -395,7 +395,7 @@ mod tests {
     fn a_state_folder_that_others_can_read_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let mode = |mode| {
-            std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap()
+            std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
         };
         let grade = || state_folder(&StateDir::at(dir.path().to_owned())).grade;
         mode(0o755);

@@ -145,11 +145,19 @@ pub struct Before {
     at: Timestamp,
 }
 
-/// Remembers what runs, right before the deploy.
-pub async fn remember(ctx: &Context) -> Before {
-    let inventory = discover(ctx).await;
+/// Remembers what runs of the services under guard, right before the deploy.
+pub async fn remember(ctx: &Context, services: &[ServiceId]) -> Before {
+    let mut inventory = discover(ctx).await;
+    inventory
+        .services
+        .retain(|service| services.contains(&service.id));
+    let mut instances = fingerprints(&inventory);
+    for id in services {
+        // One that could not be seen is not taken for the same afterwards.
+        instances.entry(id.clone()).or_default();
+    }
     Before {
-        instances: fingerprints(&inventory),
+        instances,
         at: Timestamp::now(),
     }
 }
@@ -171,12 +179,15 @@ impl Before {
     fn touched_in(&self, inventory: &Inventory) -> Vec<ServiceId> {
         let mut touched = Vec::new();
         for service in &inventory.services {
+            // What others deploy meanwhile is not ours.
+            let Some(was) = self.instances.get(&service.id) else {
+                continue;
+            };
             let is_started = service
                 .instances
                 .iter()
                 .any(|instance| instance.started_at.is_some_and(|at| at >= self.at));
-            let was = self.instances.get(&service.id);
-            let is_same = was.is_some_and(|was| *was == operation::instances(service));
+            let is_same = *was == operation::instances(service);
             if is_started || !is_same || service.runtime == Runtime::Exec {
                 touched.push(service.id.clone());
             }
@@ -248,9 +259,9 @@ pub async fn watch(
         service: None,
     };
     let mut course = Course::default();
-    let mut looks = 0;
+    let (mut looks, mut length) = (0, watch.length);
     loop {
-        let left = watch.length.saturating_sub(started.elapsed());
+        let left = length.saturating_sub(started.elapsed());
         tokio::time::sleep(watch.every.min(left)).await;
         let (progress, _nobody) = mpsc::channel(1);
         let cancel = CancellationToken::new();
@@ -259,13 +270,17 @@ pub async fn watch(
         looks += 1;
         let after = started.elapsed();
         let verdict = found.as_ref().ok().map(|found| &found.verdict);
-        let is_early = course.is_settled(after, verdict);
-        if is_early || after >= watch.length {
+        let is_settled = course.is_settled(after, verdict);
+        let is_over = after >= length;
+        // A P0 that only the last look found is looked at once more: nothing is taken back on one look alone.
+        if is_over && course.since == Some(after) {
+            length = after + watch.every;
+        } else if is_settled || is_over {
             return Watched {
                 last: found,
                 looks,
                 took: after,
-                is_early: is_early && after < watch.length,
+                is_early: is_settled && after < watch.length,
             };
         }
         let _ = told.send(Look { after, found }).await;
@@ -464,6 +479,7 @@ mod tests {
             service("db", "a", 10),
             service("api", "new", 1_000_100),
             service("web", "c", 1_000_100),
+            service("of-others", "e", 1_000_100),
         ]);
         let names: Vec<String> = before
             .touched_in(&after)

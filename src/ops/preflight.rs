@@ -91,11 +91,12 @@ async fn gather(ctx: &Context, names: &[String]) -> Result<Facts, OpsError> {
 
 /// Services of one folder share its files: each file and each folder is looked at for the first of them only.
 fn claims(services: &[Service]) -> Vec<bool> {
-    let mut seen: BTreeSet<(String, Option<PathBuf>)> = BTreeSet::new();
-    services
-        .iter()
-        .map(|s| seen.insert((s.id.host.to_string(), base_folder(s))))
-        .collect()
+    let mut seen: BTreeSet<(String, PathBuf)> = BTreeSet::new();
+    let mut is_first = |service: &Service| match base_folder(service) {
+        Some(folder) => seen.insert((service.id.host.to_string(), folder)),
+        None => true,
+    };
+    services.iter().map(&mut is_first).collect()
 }
 
 async fn look_at(

@@ -206,9 +206,7 @@ fn pending(found: &Migrations) -> Check {
 }
 
 fn pinned(service: &ServiceFacts) -> Option<Check> {
-    if service.containers.is_none() {
-        return None;
-    }
+    service.containers.as_ref()?;
     Some(match &service.pinned {
         None => skipped("pinned-image", "no complete checkpoint holds it yet"),
         Some((id, None)) => ok("pinned-image", format!("the image of checkpoint {id} is there")),

@@ -45,7 +45,7 @@ pub(in crate::ops) async fn plan(
     }
     let facts = gather(ctx, names).await?;
     let (services, steps) = match check {
-        "artifacts" => artifacts(ctx, &facts),
+        "artifacts" => artifacts(&facts),
         _ => secret_files(&facts),
     };
     let Some(first) = services.first() else {
@@ -86,7 +86,7 @@ pub(in crate::ops) async fn plan(
 
 /// Each leftover is moved into a folder beside the service's own, on the same disk, so that it is whole, can be put back
 /// and takes no time.
-fn artifacts(_ctx: &Context, facts: &Facts) -> (Vec<ServiceId>, Vec<Step>) {
+fn artifacts(facts: &Facts) -> (Vec<ServiceId>, Vec<Step>) {
     let stamp = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     let (mut services, mut steps) = (Vec::new(), Vec::new());
     for service in &facts.services {
@@ -99,19 +99,19 @@ fn artifacts(_ctx: &Context, facts: &Facts) -> (Vec<ServiceId>, Vec<Step>) {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let to = folder.with_file_name(format!("{name}.removed-{stamp}"));
         steps.push(step(
-            format!("make {}", to.display()),
+            &format!("make {}", to.display()),
             command(["mkdir", "-m", "700", "--"], &[&to]),
             Some(command(["rmdir", "--", "", ""], &[&to])),
         ));
         for path in paths {
             let target = to.join(path.file_name().unwrap_or_default());
             steps.push(step(
-                format!("move {} to {}", path.display(), target.display()),
+                &format!("move {} to {}", path.display(), target.display()),
                 command(["mv", "-T", "-n", "--"], &[path, &target]),
                 Some(command(["mv", "-T", "-n", "--"], &[&target, path])),
             ));
             steps.push(step(
-                format!("{} is gone from the folder", path.display()),
+                &format!("{} is gone from the folder", path.display()),
                 command(["test", "!", "-e", ""], &[path]),
                 None,
             ));
@@ -138,7 +138,7 @@ fn secret_files(facts: &Facts) -> (Vec<ServiceId>, Vec<Step>) {
             let was = format!("{:o}", file.mode & 0o7777);
             let closed = format!("{:o}", file.mode & 0o7770);
             steps.push(step(
-                format!(
+                &format!(
                     "close {} to others: mode {closed}, {was} before",
                     path.display()
                 ),
@@ -148,7 +148,7 @@ fn secret_files(facts: &Facts) -> (Vec<ServiceId>, Vec<Step>) {
             let text = path.to_string_lossy();
             let argv = ["sh", "-c", HAS_MODE, "sh", &*text, &*closed].map(str::to_owned);
             steps.push(step(
-                format!("{} has mode {closed}", path.display()),
+                &format!("{} has mode {closed}", path.display()),
                 StepWork::Command {
                     argv: argv.to_vec(),
                     cwd: None,
@@ -175,10 +175,10 @@ fn command<const N: usize>(words: [&str; N], paths: &[&Path]) -> StepWork {
     }
 }
 
-fn step(text: String, work: StepWork, undo: Option<StepWork>) -> Step {
+fn step(text: &str, work: StepWork, undo: Option<StepWork>) -> Step {
     let manual = SafeText::from_text(&crate::ops::operation::describe(&work));
     Step {
-        text: SafeText::from_text(&text),
+        text: SafeText::from_text(text),
         work,
         undo,
         manual: Some(manual),
