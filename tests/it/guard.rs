@@ -1,7 +1,7 @@
 //! A deploy under guard, on a real Compose service: a bad release leaves the old one running, a good one stays.
 
 use crate::compose_story::{BAD, GOOD, list};
-use crate::harness::{Project, Sandbox, missing, wait_for};
+use crate::harness::{Project, Sandbox, Terminal, missing, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -293,4 +293,42 @@ fn a_signal_ends_it_with_its_own_code_and_leaves_the_command_whole() {
         8,
         "each deploy and its checkpoint ended in the log"
     );
+}
+
+#[test]
+fn at_a_terminal_the_person_is_asked_and_may_leave() {
+    if missing(&["docker", "compose", "busybox"]) {
+        return;
+    }
+    let mut guarded = Guarded::new("guardtty");
+    let bad = guarded.project.image(BAD);
+    let deploy = guarded.deploy();
+    let service = guarded.service.clone();
+    let line = [
+        "guard",
+        "--skip-preflight",
+        "--watch",
+        "5s",
+        &service,
+        "--",
+        "sh",
+        "-c",
+        &deploy,
+    ];
+    let ask = |answer: &str| {
+        let mut terminal = Terminal::start(&guarded.sandbox, &line, (140, 60));
+        terminal.wait_for("Type  backend  to do it");
+        terminal.keys(answer);
+        terminal.exit_code()
+    };
+    assert_eq!(ask("\x03"), 130, "Ctrl-C instead of an answer");
+    assert_eq!(guarded.project.running_image("backend"), bad);
+    // Once more from the good release.
+    let tag = format!("{}:latest", guarded.project.name);
+    guarded.project.docker.must(&["tag", &guarded.good, &tag]);
+    guarded.project.up();
+    guarded.project.wait_for_lines("backend", 250);
+    guarded.project.docker.must(&["tag", &bad, &tag]);
+    assert_eq!(ask("backend\r"), 1);
+    assert_eq!(guarded.project.running_image("backend"), guarded.good);
 }

@@ -11,7 +11,7 @@ use crate::cli::output::{Output, Stop, talk, talk_error};
 use crate::cli::{Global, confirm};
 use crate::domain::checkpoint::Manifest;
 use crate::domain::comparison::Comparison;
-use crate::domain::operation::{Operation, RollBackTarget};
+use crate::domain::operation::{Operation, Plan, RollBackTarget};
 use crate::domain::outcome::Outcome;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
@@ -52,28 +52,34 @@ pub(super) async fn decide(
     }
     for service in bad {
         talk(format_args!("rolling back {service}"));
-        let rolled = roll_back(ctx, global, manifest, &service, is_auto, out).await;
-        let (outcome, error, ended) = match rolled {
-            Ok((outcome, ended)) => (Some(outcome), None, ended),
-            Err(Stop::Ops(error)) => {
-                talk_error(&error);
-                (None, Some(error.to_safe_text()), None)
-            }
-            Err(_) => (
-                None,
-                Some(SafeText::from_text("it could not be told")),
-                None,
-            ),
-        };
-        let is_over = error.is_none();
+        let mut ended = None;
+        let (outcome, error) =
+            match roll_back(ctx, global, signals, manifest, &service, is_auto, out).await {
+                Ok(Rolled::Done(outcome, by_signal)) => {
+                    ended = by_signal;
+                    (Some(*outcome), None)
+                }
+                Ok(Rolled::Declined) => {
+                    say_next("not rolled back", manifest, vec![service], report);
+                    match signals.came() {
+                        Some(exit) => return Some(exit),
+                        None => continue,
+                    }
+                }
+                Err(Stop::Ops(error)) => {
+                    talk_error(&error);
+                    (None, Some(error.to_safe_text()))
+                }
+                Err(_) => (None, Some(SafeText::from_text("it could not be told"))),
+            };
+        if error.is_some() {
+            say_next("not rolled back", manifest, vec![service.clone()], report);
+        }
         report.roll_backs.push(RolledBack {
-            service: service.clone(),
+            service,
             outcome,
             error,
         });
-        if !is_over {
-            say_next("not rolled back", manifest, vec![service], report);
-        }
         if let Some(exit) = ended.or_else(|| signals.came()) {
             return Some(exit);
         }
@@ -81,14 +87,23 @@ pub(super) async fn decide(
     None
 }
 
+/// What became of one rollback.
+enum Rolled {
+    /// It was carried out, and the signal that came meanwhile.
+    Done(Box<Outcome>, Option<Exit>),
+    /// The person at the terminal did not want it, or ended the program instead of answering.
+    Declined,
+}
+
 async fn roll_back(
     ctx: &Arc<Context>,
     global: &Global,
+    signals: &mut Signals,
     manifest: &Manifest,
     service: &ServiceId,
     is_auto: bool,
     out: &mut Output,
-) -> Result<(Outcome, Option<Exit>), Stop> {
+) -> Result<Rolled, Stop> {
     let operation = Operation::RollBack {
         service: service.clone(),
         to: RollBackTarget::Checkpoint(manifest.id.clone()),
@@ -101,7 +116,10 @@ async fn roll_back(
             plan_hash: plan.hash.clone(),
             typed: Some(service.to_string()),
         },
-        false => confirm::confirm(&plan, global)?,
+        false => match ask(&plan, global, signals).await {
+            Some(confirmation) => confirmation,
+            None => return Ok(Rolled::Declined),
+        },
     };
     let (outcome, ended) = confirm::execute(ctx, &plan, &confirmation, out).await?;
     if !out.is_json() {
@@ -109,5 +127,22 @@ async fn roll_back(
         let _ = confirm::print_outcome(&outcome, out);
         let _ = out.flush();
     }
-    Ok((outcome, ended))
+    Ok(Rolled::Done(Box::new(outcome), ended))
+}
+
+/// Asks the person at the terminal, who may answer with a Ctrl-C as well: signals are heard meanwhile.
+async fn ask(plan: &Plan, global: &Global, signals: &mut Signals) -> Option<Confirmation> {
+    let (shown, options) = (plan.clone(), global.clone());
+    let asked = tokio::task::spawn_blocking(move || confirm::confirm(&shown, &options));
+    tokio::select! {
+        answered = asked => match answered {
+            Ok(Ok(confirmation)) => Some(confirmation),
+            Ok(Err(error)) => {
+                talk_error(&error);
+                None
+            }
+            Err(_) => None,
+        },
+        _ = signals.next() => None,
+    }
 }
