@@ -9,5 +9,6 @@ pub mod latency;
 pub mod line_pattern;
 pub mod parse;
 pub mod pattern;
+pub mod preflight;
 pub mod redact;
 pub mod scan;

@@ -14,13 +14,17 @@ pub mod completions;
 pub mod config;
 pub mod confirm;
 pub mod demo;
+pub mod doctor;
 pub mod errors;
 pub mod exit;
+pub mod guard;
 pub mod health;
+pub mod init;
 pub mod keys;
 pub mod logs;
 pub mod output;
 pub mod patterns;
+pub mod preflight;
 pub mod restart;
 pub mod roll_back;
 pub mod runbook;
@@ -163,6 +167,10 @@ pub enum Command {
     Signals(signals::SignalsArgs),
     /// What changed, and the verdict: exit 0 keep, 1 roll back, 3 watch or not sure
     Compare(compare::CompareArgs),
+    /// What would bite in a deploy: exit 0 nothing, 1 something critical, 3 warnings only
+    Preflight(preflight::PreflightArgs),
+    /// A deploy with a way back: preflight, checkpoint, the deploy command, watch, verdict, roll back
+    Guard(guard::GuardArgs),
     /// Restart services
     Restart(restart::RestartArgs),
     /// Stop services
@@ -175,6 +183,10 @@ pub enum Command {
     Runbook(runbook::RunbookArgs),
     /// The audit log
     Audit(audit::AuditArgs),
+    /// Make the state folder: this user's own, or one that the engineers of a box share
+    Init(init::InitArgs),
+    /// Whether lastgood can work here, and the command that puts right what it misses
+    Doctor,
     /// The configuration in force
     Config(config::ConfigArgs),
     /// Which key means what in the console

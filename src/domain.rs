@@ -5,6 +5,7 @@
 
 pub mod before_after;
 pub mod change;
+pub mod check;
 pub mod checkpoint;
 pub mod comparison;
 pub mod digest;

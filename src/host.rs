@@ -14,6 +14,7 @@ use crate::audit::Permit;
 use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
 
+pub mod foreground;
 mod local;
 pub mod probe;
 pub mod ssh;

@@ -7,6 +7,7 @@ use lastgood::cli::demo::DemoArgs;
 use lastgood::cli::keys::{KeymapText, KeysArgs, KeysCommand};
 use lastgood::cli::output::{Ended, Output, Stop, talk, talk_error};
 use lastgood::cli::{Cli, Command, Global, TuiArgs, completions, exit::Exit, keys};
+use lastgood::cli::{doctor, init};
 use lastgood::demo;
 use lastgood::ops::{Context, Options};
 use lastgood::tui;
@@ -44,6 +45,8 @@ async fn run(cli: Cli) -> u8 {
         Command::Man => completions::man(&mut out),
         Command::Help(args) => completions::help(&args, &mut out),
         Command::Keys(args) => keys::run(&args, &keymap(&args), &mut out),
+        Command::Doctor => doctor::run(&options(&cli.global, "cli", &[]), &mut out).await,
+        Command::Init(args) => init::run(&args, &cli.global, &mut out).await,
         Command::Tui(args) => return console(&cli.global, args).await,
         Command::Demo(args) => return play_demo(&cli.global, &args, &mut out).await,
         command => headless(&cli.global, command, &mut out).await,
@@ -180,6 +183,8 @@ async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended 
         Command::Health(args) => cli::health::run(&args, &ctx, out).await,
         Command::Signals(args) => cli::signals::run(&args, &ctx, out).await,
         Command::Compare(args) => cli::compare::run(&args, &ctx, out).await,
+        Command::Preflight(args) => cli::preflight::run(&args, global, &ctx, out).await,
+        Command::Guard(args) => cli::guard::run(&args, global, &ctx, out).await,
         Command::Restart(args) => cli::restart::restart(&args, global, &ctx, out).await,
         Command::Stop(args) => cli::restart::stop(&args, global, &ctx, out).await,
         Command::Start(args) => cli::restart::start(&args, global, &ctx, out).await,
@@ -189,6 +194,8 @@ async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended 
         Command::Config(args) => cli::config::run(&args, &ctx, out).await,
         Command::Demo(_)
         | Command::Tui(_)
+        | Command::Doctor
+        | Command::Init(_)
         | Command::Keys(_)
         | Command::Completions(_)
         | Command::Man

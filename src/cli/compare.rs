@@ -14,6 +14,8 @@
 mod print;
 mod side_by_side;
 
+pub(super) use print::{print_head as print_verdict, verdict_line};
+
 use std::sync::Arc;
 
 use clap::Args;

@@ -51,8 +51,8 @@ pub async fn run(
     Ok(interrupted.unwrap_or(Exit::from(outcome.outcome)))
 }
 
-/// Carries it out. The second value says how the program ends if a signal asked for its end meanwhile.
-async fn execute(
+/// Carries it out and tells what happens. The second value says how the program ends if a signal asked for its end meanwhile.
+pub(super) async fn execute(
     ctx: &Arc<Context>,
     plan: &Plan,
     confirmation: &Confirmation,
@@ -105,7 +105,7 @@ fn tell(progress: &Progress) {
 }
 
 /// The yes of `--yes` and `--confirm`, or of the person at the terminal.
-fn confirm(plan: &Plan, global: &Global) -> Result<Confirmation, OpsError> {
+pub(super) fn confirm(plan: &Plan, global: &Global) -> Result<Confirmation, OpsError> {
     let confirmation = |typed| Confirmation {
         plan_hash: plan.hash.clone(),
         typed,
@@ -189,7 +189,7 @@ fn card(plan: &Plan) -> Vec<String> {
     lines
 }
 
-fn print_outcome(outcome: &Outcome, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn print_outcome(outcome: &Outcome, out: &mut Output) -> Result<(), Stop> {
     let paint = match outcome.outcome {
         OutcomeKind::Verified => Paint::Good,
         OutcomeKind::AppliedNotVerified => Paint::Warning,

@@ -54,6 +54,13 @@ pub enum Operation {
         /// Only this service's files.
         service: Option<ServiceId>,
     },
+    /// Make a preflight check ok.
+    Fix {
+        /// The check's name.
+        check: String,
+        /// Names of services; all without any.
+        services: Vec<String>,
+    },
     /// Run the command of a runbook item.
     RunCommand {
         /// What the item says.
@@ -74,6 +81,7 @@ impl Operation {
             Self::Start { .. } => "start",
             Self::RollBack { .. } => "roll-back",
             Self::RestoreConfigs { .. } => "restore-configs",
+            Self::Fix { .. } => "fix",
             Self::RunCommand { .. } => "run-command",
         }
     }

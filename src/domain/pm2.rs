@@ -114,6 +114,19 @@ impl Pm2App {
     }
 }
 
+/// When PM2 starts an application again, as its configuration says; `None` for what is not said and PM2 decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pm2Restarts {
+    /// After so many unstable restarts PM2 gives up (16).
+    pub max_restarts: Option<u64>,
+    /// What dies sooner after its start is unstable, in milliseconds (1000).
+    pub min_uptime_ms: Option<u64>,
+    /// How long PM2 waits before each restart, in milliseconds (0).
+    pub restart_delay_ms: Option<u64>,
+    /// Whether PM2 starts it again at all (yes).
+    pub autorestart: Option<bool>,
+}
+
 /// Which code an application ran, by the strongest of what could be found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pm2Code {

@@ -92,6 +92,15 @@ pub struct ExecCommands {
     pub roll_back: Option<String>,
 }
 
+/// The commands that tell which revision of its schema a database has, each run by `sh -c` in the service's folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MigrationCommands {
+    /// Prints the revision that the database has: `alembic current`.
+    pub current: Option<String>,
+    /// Prints the revision that the code wants: `alembic heads`.
+    pub head: Option<String>,
+}
+
 /// Everything a user may say of one service.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceSettings {
@@ -113,6 +122,8 @@ pub struct ServiceSettings {
     pub install: Option<String>,
     /// The file, relative to the checkout, whose change makes that necessary; any change of the code without it.
     pub install_if: Option<PathBuf>,
+    /// How its migrations are looked at.
+    pub migrations: MigrationCommands,
     /// Its commands, where it is an exec service.
     pub exec: Option<ExecCommands>,
 }

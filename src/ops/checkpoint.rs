@@ -4,6 +4,7 @@ mod configs;
 pub(crate) mod logs;
 mod pin;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::{Timestamp, Zoned};
@@ -25,6 +26,7 @@ use crate::domain::pm2::SavedPm2;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Release, Runtime, Service, ServiceId};
 use crate::domain::signal::ServiceSignals;
+use crate::host::Host;
 use crate::runtime::pm2;
 use crate::store::checkpoint::{self as store, ExportError, Staging};
 
@@ -373,6 +375,20 @@ pub async fn verify(ctx: &Context, checkpoint: &Checkpoint) -> Verification {
         files,
         problems,
     }
+}
+
+/// What is wrong with the image of a service in a checkpoint; `None` where it is there, or there is none.
+pub(super) async fn image_problem(ctx: &Context, service: &SavedService) -> Option<SafeText> {
+    pin::problem_of(ctx, service).await
+}
+
+/// The configuration files that a checkpoint of the service saves, and whether each must be there.
+pub(super) async fn config_files(
+    ctx: &Context,
+    host: &Host,
+    service: &Service,
+) -> BTreeMap<PathBuf, bool> {
+    configs::wanted(ctx, host, service).await
 }
 
 /// Writes the checkpoint as one `.tar.gz` or `.tar.zst`, exact, secrets included. Returns its size.

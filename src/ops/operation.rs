@@ -8,7 +8,7 @@ mod verify;
 
 use tokio::sync::mpsc;
 
-use super::{Context, ErrorKind, OpsError, restart, roll_back};
+use super::{Context, ErrorKind, OpsError, preflight, restart, roll_back};
 use crate::audit::Intent;
 use crate::domain::host::HostName;
 use crate::domain::operation::{Operation, Plan, Risk, Step, StepWork};
@@ -59,6 +59,9 @@ pub async fn plan(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError
             checkpoint,
             service,
         } => roll_back::plan_restore(ctx, operation, checkpoint, service.as_ref()).await,
+        Operation::Fix { check, services } => {
+            preflight::plan_fix(ctx, operation, check, services).await
+        }
         Operation::RunCommand {
             title,
             command,

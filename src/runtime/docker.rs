@@ -12,6 +12,7 @@ mod follow;
 mod inspect;
 mod logs;
 mod page;
+mod settings;
 mod stats;
 
 pub use change::{restart_container, start_container, stop_container, tag_image};
@@ -20,6 +21,7 @@ pub use events::watch;
 pub use inspect::{discover, image_id, inspect_container};
 pub use logs::read_logs;
 pub use page::read_page;
+pub use settings::{ContainerSettings, Environment, settings};
 pub use stats::saturation;
 
 #[cfg(fuzzing)]

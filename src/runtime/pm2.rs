@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::domain::pm2::Pm2App;
+use crate::domain::pm2::{Pm2App, Pm2Restarts};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service, ServiceId, Unreachable};
 use crate::domain::signal::Saturation;
@@ -157,6 +157,23 @@ pub async fn saturation(service: &Service) -> Result<Saturation, RuntimeError> {
         memory_bytes: Some(bytes),
         memory,
     })
+}
+
+/// When PM2 starts a service's processes again, as its list says now: of several instances those of the first.
+///
+/// # Errors
+/// Its daemon does not answer, or does not have it any more.
+pub async fn restarts(service: &Service) -> Result<Pm2Restarts, RuntimeError> {
+    let (daemon, origin) = daemon_of(service)?;
+    let list = daemon
+        .list()
+        .await
+        .map_err(|error| RuntimeError::failed(format!("cannot ask for {}", service.id), error))?;
+    let found = service::by_name(&list)
+        .remove(&origin.app.name)
+        .unwrap_or_default();
+    let first = found.first().map(|process| process.configured_restarts());
+    first.ok_or_else(|| RuntimeError::NotFound(service.id.to_string()))
 }
 
 /// How PM2 runs a service; `None` where it does not.

@@ -10,6 +10,7 @@ mod raw;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::domain::service::ServiceId;
 use crate::domain::settings::ServiceSettings;
@@ -44,6 +45,10 @@ pub struct Config {
     pub keep_last: usize,
     /// Whether a checkpoint keeps a copy of each image besides pinning it.
     pub save_images: bool,
+    /// What preflight looks for.
+    pub preflight: PreflightConfig,
+    /// How old the newest backup of each name may be; `None` where nothing is said.
+    pub backups: BTreeMap<String, Option<Duration>>,
     /// The files it was read from, in the order in which they win.
     pub sources: Vec<PathBuf>,
     /// Everything that was said, merged: sections of later features are read from here.
@@ -61,10 +66,21 @@ impl Default for Config {
             keymap: None,
             keep_last: KEEP_LAST,
             save_images: false,
+            preflight: PreflightConfig::default(),
+            backups: BTreeMap::new(),
             sources: Vec::new(),
             raw: toml::Table::new(),
         }
     }
+}
+
+/// What preflight looks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PreflightConfig {
+    /// Patterns of names that must not lie in a service's folder; `None` for the usual ones.
+    pub artifacts: Option<Vec<String>>,
+    /// Checks that are not made.
+    pub skip: Vec<String>,
 }
 
 /// How logs are kept and drawn by the console.

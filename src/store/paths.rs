@@ -69,7 +69,7 @@ impl StateDir {
             let root = std::path::absolute(root).map_err(StoreError::at("find", root))?;
             return Ok(Self::at(root));
         }
-        let shared = Path::new(SHARED_ROOT);
+        let shared = Self::shared_root();
         let writable = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         if shared.is_dir() && rustix::fs::access(shared, writable).is_ok() {
             return Ok(Self::at(shared.to_owned()));
@@ -85,6 +85,11 @@ impl StateDir {
                     "no home folder is known; give --state-dir",
                 ),
             })
+    }
+
+    /// The folder that the engineers of a box share, where one was made.
+    pub fn shared_root() -> &'static Path {
+        Path::new(SHARED_ROOT)
     }
 
     /// The folder at `root`; shared where it exists with the set-group-id bit and is writable by its group.

@@ -22,7 +22,7 @@ pub(super) fn print(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
 }
 
 /// The verdict with its reasons and what is missing.
-pub(super) fn print_head(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
+pub(in crate::cli) fn print_head(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
     out.line(verdict_line(&found.verdict, out))?;
     for finding in &found.verdict.findings {
         print_finding(finding, found.services.len() > 1, out)?;
@@ -47,7 +47,8 @@ pub(super) fn print_head(found: &Comparison, out: &mut Output) -> Result<(), Sto
     Ok(())
 }
 
-fn verdict_line(verdict: &Verdict, out: &Output) -> String {
+/// The decision with its severity and confidence: `✖ ROLL BACK  P0  (high confidence)`.
+pub(in crate::cli) fn verdict_line(verdict: &Verdict, out: &Output) -> String {
     let (glyph, paint) = match verdict.decision {
         Decision::Keep => ("✔", Paint::Good),
         Decision::Watch => ("▲", Paint::Warning),

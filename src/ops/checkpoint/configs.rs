@@ -63,7 +63,11 @@ pub(super) async fn save(
 }
 
 /// The files to copy, and whether each must be there. A file that is asked for twice stands once.
-async fn wanted(ctx: &Context, host: &Host, service: &Service) -> BTreeMap<PathBuf, bool> {
+pub(super) async fn wanted(
+    ctx: &Context,
+    host: &Host,
+    service: &Service,
+) -> BTreeMap<PathBuf, bool> {
     let settings = ctx.config.service(&service.id);
     let base = base_folder(service);
     let mut files = BTreeMap::new();

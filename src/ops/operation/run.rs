@@ -380,13 +380,16 @@ impl Runner<'_> {
         kind
     }
 
-    /// Whether a step at the end proved it. Files are read back when they are written; of a runbook's command only
-    /// the exit code is known, which the plan says.
+    /// Whether a step at the end proved it. Files are read back when they are written; a fix ends in a look at what it
+    /// changed; of a runbook's command only the exit code is known, which the plan says.
     fn is_proved(&self) -> bool {
         let last = self.proof().and_then(|at| self.plan.steps.get(at));
         match last.map(|step| &step.work) {
             Some(StepWork::Verify { .. } | StepWork::WriteFile { .. }) | None => true,
-            Some(_) => matches!(self.plan.operation, Operation::RunCommand { .. }),
+            Some(_) => matches!(
+                self.plan.operation,
+                Operation::RunCommand { .. } | Operation::Fix { .. }
+            ),
         }
     }
 

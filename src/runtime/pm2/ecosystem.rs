@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Tool;
-use crate::domain::pm2::ECOSYSTEM_FILES;
+use crate::domain::pm2::{ECOSYSTEM_FILES, Pm2Restarts};
 use crate::host::{Command, Host};
 use crate::runtime::RuntimeError;
 
@@ -26,6 +26,9 @@ pub struct Declared {
     pub script: PathBuf,
     /// The folder it is to run in.
     pub cwd: PathBuf,
+    /// When it is to be started again.
+    #[serde(default)]
+    pub restarts: Pm2Restarts,
 }
 
 /// Whether PM2 reads a file of this name as a list of applications, and lastgood can read it too.
@@ -122,6 +125,7 @@ mod tests {
             name: name.into(),
             script: script.into(),
             cwd: cwd.into(),
+            restarts: Pm2Restarts::default(),
         };
         assert_eq!(
             found,
@@ -133,6 +137,29 @@ mod tests {
         let json = "{ apps: [{ name: 'api', script: 'a.js' }], /* a comment */ }";
         let found = read("ecosystem.config.json", json).await.unwrap();
         assert_eq!(found, [declared("api", "a.js", "")]);
+    }
+
+    #[tokio::test]
+    async fn spans_are_read_as_pm2_reads_them() {
+        if !has_node() {
+            return;
+        }
+        let text = "module.exports = { apps: [
+            { name: 'a', script: 'a.js', max_restarts: 15, min_uptime: '5s', restart_delay: 4000, autorestart: false },
+            { name: 'b', script: 'b.js', max_restarts: '3', min_uptime: '2m' }] }";
+        let found = read("ecosystem.config.js", text).await.unwrap();
+        assert_eq!(
+            found[0].restarts,
+            Pm2Restarts {
+                max_restarts: Some(15),
+                min_uptime_ms: Some(5_000),
+                restart_delay_ms: Some(4_000),
+                autorestart: Some(false),
+            }
+        );
+        assert_eq!(found[1].restarts.max_restarts, Some(3));
+        assert_eq!(found[1].restarts.min_uptime_ms, Some(120_000));
+        assert_eq!(found[1].restarts.autorestart, None);
     }
 
     #[tokio::test]

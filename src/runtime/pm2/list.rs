@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::domain::pm2::Pm2Restarts;
+
 /// PM2 restarts so often at most, where nothing is configured.
 const MAX_RESTARTS: u64 = 16;
 /// What dies sooner than so many milliseconds after its start is unstable, where nothing is configured.
@@ -214,6 +216,22 @@ impl Process {
     /// After so many unstable restarts PM2 gives up.
     pub(super) fn max_restarts(&self) -> u64 {
         whole(self.pm2_env.max_restarts).unwrap_or(MAX_RESTARTS)
+    }
+
+    /// When PM2 starts it again, as its configuration says: what PM2 decides by itself is not filled in.
+    pub(super) fn configured_restarts(&self) -> Pm2Restarts {
+        let env = &self.pm2_env;
+        let autorestart = match &env.autorestart {
+            Some(Value::Bool(again)) => Some(*again),
+            Some(Value::String(again)) => Some(again != "false"),
+            _ => None,
+        };
+        Pm2Restarts {
+            max_restarts: whole(env.max_restarts),
+            min_uptime_ms: whole(env.min_uptime),
+            restart_delay_ms: whole(env.restart_delay),
+            autorestart,
+        }
     }
 
     /// The memory at which PM2 restarts it, in bytes; `None` without a limit.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::error::ConfigError;
 use super::raw::{RawConfig, RawLogs};
-use super::{Config, Highlight, HostConfig, LogsConfig};
+use super::{Config, Highlight, HostConfig, LogsConfig, PreflightConfig};
 use crate::domain::settings::ServiceSettings;
 use crate::store::paths;
 
@@ -205,6 +205,23 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
         keymap: raw.input.keymap,
         keep_last: raw.checkpoint.keep_last.unwrap_or(defaults.keep_last),
         save_images: raw.checkpoint.save_images.unwrap_or(defaults.save_images),
+        preflight: PreflightConfig {
+            artifacts: raw
+                .preflight
+                .artifacts
+                .map(|patterns| patterns.into_iter().map(|pattern| pattern.0).collect()),
+            skip: raw
+                .preflight
+                .skip
+                .iter()
+                .map(|name| name.0.to_owned())
+                .collect(),
+        },
+        backups: raw
+            .backups
+            .iter()
+            .map(|(name, backup)| (name.clone(), backup.rpo()))
+            .collect(),
         sources,
         raw: table,
     }

@@ -11,10 +11,13 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::preflight;
 use crate::domain::host::HostName;
 use crate::domain::nearest::nearest;
 use crate::domain::service::ServiceId;
-use crate::domain::settings::{ExecCommands, Probe, ProbeKind, RequestRules, ServiceSettings};
+use crate::domain::settings::{
+    ExecCommands, MigrationCommands, Probe, ProbeKind, RequestRules, ServiceSettings,
+};
 use crate::domain::signal::{Limits, SignalName, Threshold};
 use crate::domain::time::parse_span;
 use crate::store::config::HighlightStyle;
@@ -33,8 +36,16 @@ pub(super) struct RawConfig {
     sinks: BTreeMap<String, RawSink>,
     routes: Vec<RawRoute>,
     switch: BTreeMap<String, RawSwitch>,
-    backups: BTreeMap<String, RawBackup>,
+    pub(super) backups: BTreeMap<String, RawBackup>,
     policy: RawPolicy,
+    pub(super) preflight: RawPreflight,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawPreflight {
+    pub(super) artifacts: Option<Vec<NamePattern>>,
+    pub(super) skip: Vec<CheckName>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -113,12 +124,12 @@ macro_rules! known_keys {
     ($($name:ident { $($(#[$meta:meta])* $key:ident: $kind:ty),* $(,)? })*) => {$(
         #[derive(Debug, Default, Deserialize)]
         #[serde(default, deny_unknown_fields)]
-        struct $name { $($(#[$meta])* $key: Option<$kind>),* }
+        pub(super) struct $name { $($(#[$meta])* $key: Option<$kind>),* }
     )*};
 }
 
 known_keys! {
-    RawMigrations { current: String, downgrade: String }
+    RawMigrations { current: String, head: String, downgrade: String }
     RawSignal { promql: String, command: String, regex: Pattern, service: String, unit: String, limits: LimitRow }
     RawRule { when: String, r#for: SpanText, severity: SeverityWord }
     RawSink {
@@ -225,6 +236,22 @@ from_text!(Pattern, |text| match regex::Regex::new(&text) {
         Err(format!("not a regular expression: {cause}"))
     }
 });
+
+/// A pattern of names in one folder: `dist`, `*.tar.gz`.
+#[derive(Debug)]
+pub(super) struct NamePattern(pub(super) String);
+from_text!(NamePattern, |text| match glob::Pattern::new(&text) {
+    Ok(_) if !text.is_empty() && !text.contains('/') => Ok(Self(text)),
+    Ok(_) => Err(format!(
+        "not a name in a service's folder: {text:?}; write \"dist\" or \"*.tar.gz\""
+    )),
+    Err(error) => Err(format!("not a pattern: {error}")),
+});
+
+/// The name of a preflight check.
+#[derive(Debug)]
+pub(super) struct CheckName(pub(super) &'static str);
+from_text!(CheckName, |text| preflight::known(&text).map(Self));
 
 /// A size in MiB that a machine has and a log needs.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -445,6 +472,13 @@ fn tcp(address: &str) -> Result<ProbeKind, String> {
     }
 }
 
+impl RawBackup {
+    /// How old its newest backup may be.
+    pub(super) fn rpo(&self) -> Option<Duration> {
+        self.rpo.map(|span| span.0)
+    }
+}
+
 impl From<RawService> for ServiceSettings {
     fn from(raw: RawService) -> Self {
         let exec = ExecCommands {
@@ -474,6 +508,10 @@ impl From<RawService> for ServiceSettings {
             git: raw.release.git,
             install: raw.release.install,
             install_if: raw.release.install_if,
+            migrations: MigrationCommands {
+                current: raw.migrations.current,
+                head: raw.migrations.head,
+            },
             exec: (exec != ExecCommands::default()).then_some(exec),
         }
     }

@@ -330,3 +330,30 @@ fn a_probe_table_is_read_whole() {
     };
     assert_eq!(probe.kind, expected);
 }
+
+#[test]
+fn what_preflight_looks_for_is_read_and_typing_errors_are_told() {
+    let text = "[preflight]\nartifacts = [\"dist\", \"*.tgz\"]\nskip = [\"monitoring\"]\n[backups.main]\nrpo = \"6h\"\n\
+                [services.\"shop/backend\"]\nmigrations = { current = \"a\", head = \"b\" }\n";
+    let config = read(text).unwrap();
+    let artifacts = config.preflight.artifacts.clone().unwrap();
+    assert_eq!(artifacts, ["dist", "*.tgz"]);
+    assert_eq!(config.preflight.skip, ["monitoring"]);
+    assert_eq!(config.backups["main"].unwrap().as_secs(), 6 * 3600);
+    let backend = config.service(&ServiceId::local("shop", "backend"));
+    assert_eq!(backend.migrations.head.as_deref(), Some("b"));
+    for (text, said) in [
+        (
+            "[preflight]\nskip = [\"monitorin\"]\n",
+            "did you mean \"monitoring\"?",
+        ),
+        (
+            "[preflight]\nartifacts = [\"build/dist\"]\n",
+            "not a name in a service's folder",
+        ),
+        ("[preflight]\nartifacts = [\"[\"]\n", "not a pattern"),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}

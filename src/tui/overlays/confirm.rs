@@ -192,6 +192,7 @@ pub fn name(operation: &Operation) -> String {
         Operation::Start { services } => format!("Start {}", names(services)),
         Operation::RollBack { service, .. } => format!("Roll back {}", service.name),
         Operation::RestoreConfigs { checkpoint, .. } => format!("Restore configs of {checkpoint}"),
+        Operation::Fix { check, .. } => format!("Fix {check}"),
         Operation::RunCommand { title, .. } => format!("Run: {title}"),
     }
 }
@@ -248,6 +249,12 @@ pub fn command_line(app: &App) -> Option<String> {
             if let Some(service) = service {
                 words.extend(["--service".to_owned(), service.to_string()]);
             }
+            words
+        }
+        Operation::Fix { check, services } => {
+            let mut words = vec!["lastgood".to_owned(), "preflight".to_owned()];
+            words.extend(services.iter().cloned());
+            words.extend(["--fix".to_owned(), check.clone()]);
             words
         }
         Operation::RunCommand { .. } => return None,

@@ -85,6 +85,18 @@ impl Project {
             .must(&["inspect", "-f", "{{.Image}}", &self.container(service)])
     }
 
+    /// Waits until the engine has restarted the service's container `count` times.
+    pub(crate) fn wait_for_restarts(&self, service: &str, count: u64) {
+        let container = self.container(service);
+        let what = format!("{count} restarts of {service}");
+        wait_for(&what, Duration::from_secs(40), || {
+            let text = self
+                .docker
+                .run(&["inspect", "-f", "{{.RestartCount}}", &container]);
+            (text.parse::<u64>().ok()? >= count).then_some(())
+        });
+    }
+
     /// Waits until the service has written `count` lines.
     pub(crate) fn wait_for_lines(&self, service: &str, count: usize) {
         let container = self.container(service);

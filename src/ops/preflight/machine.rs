@@ -1,0 +1,163 @@
+//! The machines below the services: disks, and the backups in the state folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::analysis::preflight::{BackupFacts, DiskUse, Looked, read_df};
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::Service;
+use crate::host::{Command, Host};
+use crate::ops::Context;
+use crate::ops::secrets::base_folder;
+
+/// Where the engine keeps images, containers and their logs unless it was told otherwise.
+const DOCKER_ROOT: &str = "/var/lib/docker";
+/// A network file system that is away hangs whoever asks for its room.
+const DF_LIMIT: Duration = Duration::from_secs(5);
+
+/// The disks that hold the services' folders, the engine's files and the state folder.
+///
+/// # Errors
+/// One of the machines did not say.
+pub(super) async fn disks(ctx: &Context, services: &[Service]) -> Looked<Vec<DiskUse>> {
+    let mut paths: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for service in services {
+        let of_host = paths.entry(service.id.host.to_string()).or_default();
+        of_host.extend(base_folder(service));
+        of_host.push(PathBuf::from(DOCKER_ROOT));
+    }
+    let local = paths.entry("local".to_owned()).or_default();
+    local.push(existing(&ctx.state.root));
+    let mut disks = Vec::new();
+    for host in &ctx.hosts {
+        let name = host.name();
+        let Some(of_host) = paths.get(name.as_str()) else {
+            continue;
+        };
+        let found = of_paths(host, of_host).await?;
+        let label = |disk: DiskUse| match name.is_local() {
+            true => disk,
+            false => DiskUse {
+                mount: format!("{name}:{}", disk.mount),
+                ..disk
+            },
+        };
+        disks.extend(found.into_iter().map(label));
+    }
+    Ok(disks)
+}
+
+/// How full the file systems of these paths are; paths that are not there are left out.
+pub(super) async fn of_paths(host: &Host, paths: &[PathBuf]) -> Looked<Vec<DiskUse>> {
+    let mut present: Vec<String> = Vec::new();
+    for path in paths {
+        let is_there = host.stat(path).await.is_ok_and(|stat| stat.is_some());
+        let text = path.to_string_lossy().into_owned();
+        if is_there && !present.contains(&text) {
+            present.push(text);
+        }
+    }
+    if present.is_empty() {
+        present.push("/".to_owned());
+    }
+    let (kilobytes, inodes) = (
+        df(host, "-k", &present).await?,
+        df(host, "-i", &present).await?,
+    );
+    let disks = read_df(&kilobytes, &inodes);
+    match disks.is_empty() {
+        true => Err(SafeText::from_text("df printed no file system")),
+        false => Ok(disks),
+    }
+}
+
+/// What `df` prints of these paths.
+///
+/// # Errors
+/// It could not be run, or not say.
+async fn df(host: &Host, option: &str, paths: &[String]) -> Looked<String> {
+    let argv = ["df", "-P", option, "--"].map(str::to_owned).into_iter();
+    let command = Command::new(argv.chain(paths.iter().cloned()), DF_LIMIT).with_env("LC_ALL", "C");
+    let output = host.query(&command).await;
+    let output = output.map_err(|error| SafeText::from_error(&error))?;
+    match output.is_success() {
+        true => Ok(output.stdout_text().into_owned()),
+        false => Err(SafeText::from_text(&format!("df: {}", output.describe()))),
+    }
+}
+
+/// The folder itself, or the nearest one above it that is there.
+pub(super) fn existing(path: &Path) -> PathBuf {
+    let mut at = path;
+    while !at.is_dir() {
+        match at.parent() {
+            Some(parent) => at = parent,
+            None => return PathBuf::from("/"),
+        }
+    }
+    at.to_owned()
+}
+
+/// The configured backups: how old the newest file of each is.
+pub(super) fn backups(ctx: &Context) -> Vec<BackupFacts> {
+    let configured = ctx.config.backups.iter();
+    configured
+        .map(|(name, rpo)| BackupFacts {
+            name: name.clone(),
+            rpo_s: rpo.map(|rpo| rpo.as_secs()),
+            age_s: newest(&ctx.state.root.join("backups").join(name)),
+        })
+        .collect()
+}
+
+/// The age of the newest file of a folder, in seconds. One that is still being written is none yet.
+fn newest(folder: &Path) -> Looked<Option<u64>> {
+    let unread = |error: std::io::Error| {
+        SafeText::from_text(&format!("cannot read {}: {error}", folder.display()))
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unread(error)),
+    };
+    let mut newest: Option<SystemTime> = None;
+    for entry in entries {
+        let entry = entry.map_err(unread)?;
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        let meta = entry.metadata().map_err(unread)?;
+        let modified = meta.modified().map_err(unread)?;
+        newest = Some(newest.map_or(modified, |known| known.max(modified)));
+    }
+    Ok(newest.map(|at| at.elapsed().map_or(0, |age| age.as_secs())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_file_counts_and_one_under_way_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(newest(&dir.path().join("none")), Ok(None));
+        assert_eq!(newest(dir.path()), Ok(None));
+        std::fs::write(dir.path().join(".partial"), "x").unwrap();
+        assert_eq!(newest(dir.path()), Ok(None));
+        std::fs::write(dir.path().join("20251227-020000.dump"), "x").unwrap();
+        assert!(newest(dir.path()).unwrap().unwrap() < 60);
+    }
+
+    #[tokio::test]
+    async fn this_machine_says_how_full_it_is() {
+        let disks = of_paths(
+            &Host::Local,
+            &[PathBuf::from("/"), PathBuf::from("/no/such")],
+        )
+        .await;
+        let disks = disks.unwrap();
+        assert!(disks.iter().any(|disk| disk.bytes.0 > 0), "{disks:?}");
+        assert!(existing(Path::new("/no/such/folder")) == Path::new("/"));
+    }
+}
