@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::log::{FileHits, PageBorder, Window};
+use crate::domain::log::{FileHits, PageBorder};
 use crate::domain::operation::{Operation, Plan};
 use crate::domain::outcome::Progress;
 use crate::domain::runbook::RunState;

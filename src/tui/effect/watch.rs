@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::Ended;
+use crate::domain::log::Window;
 use crate::domain::service::Service;
 use crate::ops::{self, Context};
 use crate::tui::msg::Msg;
