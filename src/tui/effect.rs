@@ -6,6 +6,7 @@
 
 mod compare;
 mod logs;
+mod watch;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::log::{FileHits, PageBorder, Window};
+use crate::domain::log::{FileHits, PageBorder};
 use crate::domain::operation::{Operation, Plan};
 use crate::domain::outcome::Progress;
 use crate::domain::runbook::RunState;
@@ -260,7 +261,7 @@ impl Effects {
         let ctx = Arc::clone(&self.ctx);
         let inbox = self.inbox.clone();
         match effect {
-            Effect::Watch => self.start(TaskKey::Watch, watch(ctx, inbox)),
+            Effect::Watch => self.start(TaskKey::Watch, watch::services(ctx, inbox)),
             Effect::Follow {
                 slot,
                 service,
@@ -280,7 +281,7 @@ impl Effects {
                 logs::read_page(ctx, wanted, service, border, file),
             ),
             Effect::Sample { service, after } => {
-                self.start(TaskKey::Sample, sample(ctx, service, after));
+                self.start(TaskKey::Sample, watch::sample(ctx, service, after));
             }
             Effect::ReadCheckpoints => self.start(TaskKey::Checkpoints, async move {
                 let list = blocking(move || ops::checkpoint::list(&ctx)).await?;
@@ -547,25 +548,6 @@ async fn ask_probes(
     tokio::time::sleep(after).await;
     let state = ops::runbook::ask_due(&ctx, *run, &inventory).await?;
     Ok(Some(Msg::Probed(Box::new(state))))
-}
-
-async fn watch(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> Ended {
-    let (to, mut from) = mpsc::channel(4);
-    let forward = async {
-        while let Some(inventory) = from.recv().await {
-            if inbox.send(Msg::Inventory(inventory)).await.is_err() {
-                break;
-            }
-        }
-    };
-    tokio::join!(ops::services::watch(ctx, to), forward);
-    Ok(None)
-}
-
-async fn sample(ctx: Arc<Context>, service: Box<Service>, after: Duration) -> Ended {
-    tokio::time::sleep(after).await;
-    let signals = ops::signals::measure(&ctx, &service, Window::ALL).await;
-    Ok(Some(Msg::Sampled(signals)))
 }
 
 /// Hands the progress of an operation to the loop until the operation ends.

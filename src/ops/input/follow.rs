@@ -294,10 +294,7 @@ async fn follow(
             }
         }
     };
-    let reading = async {
-        let sent = logs::read(ctx, service, request, to).await;
-        sent.map(|()| ())
-    };
+    let reading = logs::read(ctx, service, request, to);
     if request.follow {
         let (sent, scanned, ()) = tokio::join!(reading, scanning, quiet);
         return sent.and(scanned);
