@@ -11,6 +11,7 @@ pub mod error;
 pub mod errors;
 pub mod files;
 pub mod health;
+mod hosts;
 pub mod input;
 pub mod logs;
 pub mod operation;
@@ -81,13 +82,6 @@ impl Context {
     /// # Errors
     /// A broken configuration or an unusable state folder; [`ErrorKind::Usage`].
     pub fn open(options: &Options) -> Result<Self, OpsError> {
-        if let Some(host) = options.hosts.iter().find(|host| *host != "local") {
-            return Err(OpsError::new(
-                ErrorKind::Usage,
-                format!("{host}: this version works on its own machine only"),
-            )
-            .fix(format!("ssh {host} lastgood …")));
-        }
         let places = config::Places::usual(options.config.as_deref());
         let mut config = config::load(&places)?;
         let opened = files::open(&options.files, &mut config.services);
@@ -98,7 +92,9 @@ impl Context {
         } else {
             Access::Full
         };
+        let hosts = hosts::open(&config, &options.hosts)?;
         let mut ctx = Self::with(config, state, actor(&options.via), access);
+        ctx.hosts = hosts;
         ctx.opened = opened;
         let is_files_only =
             !options.files.is_empty() && options.files.iter().all(|f| files::is_path_only(f));
@@ -169,13 +165,13 @@ mod tests {
     }
 
     #[test]
-    fn a_remote_host_is_refused_in_words() {
+    fn what_no_ssh_client_may_be_given_is_no_host() {
         let options = Options {
-            hosts: vec!["prod-1".into()],
+            hosts: vec!["-oProxyCommand=id".into()],
             ..Options::default()
         };
         let error = Context::open(&options).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Usage);
-        assert!(error.message.contains("prod-1"));
+        assert!(error.message.contains("-oProxyCommand"));
     }
 }

@@ -32,4 +32,5 @@ mod roll_back;
 mod runbook;
 mod shop;
 mod signals;
+mod ssh;
 mod take_out;
