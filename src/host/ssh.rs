@@ -92,6 +92,15 @@ pub struct Session {
     reader: Mutex<Option<reader::Reader>>,
 }
 
+/// Two are the same that lead to the same machine by the same name.
+impl PartialEq for Session {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, &self.address) == (&other.name, &other.address)
+    }
+}
+
+impl Eq for Session {}
+
 #[derive(Debug, Default)]
 struct LinkState {
     open: Option<Arc<Link>>,

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Context, ErrorKind, OpsError};
+use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{
     Instance, Inventory, ResolveError, Runtime, Service, ServiceId, Unreachable,
@@ -20,7 +21,7 @@ use crate::host::Host;
 use crate::runtime::{self, RuntimeError};
 
 /// A host that has not answered by then is unreachable, whatever hangs there.
-const HOST_TIMEOUT: Duration = Duration::from_secs(15);
+const HOST_TIMEOUT: Duration = Duration::from_secs(30);
 /// After a first change, so long is waited for more: a deploy is a burst of events.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// Looked again without any event: uptimes and problems grow old.
@@ -36,10 +37,37 @@ const AT_ONCE: usize = 8;
 /// Looks once at every runtime of every host. Never fails: what could not be read stands in
 /// [`Inventory::unreachable`] with its cause and its fix.
 pub async fn discover(ctx: &Context) -> Inventory {
+    discover_where(ctx, |_| true).await
+}
+
+/// Looks at one host only: what is done to a service waits for no other machine, and none hides what became of it.
+pub(crate) async fn discover_on(ctx: &Context, host: &HostName) -> Inventory {
+    discover_where(ctx, |name| name == host).await
+}
+
+/// Looks as [`discover`] does, at the hosts that the names can mean: where each begins with a host's, at those only.
+pub async fn discover_for(ctx: &Context, names: &[String]) -> Inventory {
+    let hosts: Option<Vec<&Host>> = names.iter().map(|name| host_in(ctx, name)).collect();
+    match hosts {
+        Some(hosts) if !hosts.is_empty() => {
+            let is_meant = |host: &HostName| hosts.iter().any(|meant| meant.name() == *host);
+            discover_where(ctx, is_meant).await
+        }
+        _ => discover(ctx).await,
+    }
+}
+
+fn host_in<'a>(ctx: &'a Context, name: &str) -> Option<&'a Host> {
+    let (host, _) = name.rsplit_once(':')?;
+    ctx.hosts.iter().find(|known| known.name().as_str() == host)
+}
+
+async fn discover_where(ctx: &Context, is_wanted: impl Fn(&HostName) -> bool) -> Inventory {
     let configured = configured(ctx);
     let mut looks: FuturesUnordered<_> = ctx
         .hosts
         .iter()
+        .filter(|host| is_wanted(&host.name()))
         .map(|host| look_at(host, &configured, ctx.only))
         .collect();
     let mut inventory = Inventory::default();

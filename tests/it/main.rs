@@ -33,4 +33,5 @@ mod runbook;
 mod shop;
 mod signals;
 mod ssh;
+mod ssh_story;
 mod take_out;

@@ -17,7 +17,7 @@ use crate::domain::service::{ServiceId, short_id};
 use crate::host::{Command, Host};
 use crate::ops::checkpoint::logs::save_with_budget;
 use crate::ops::operation::find_service;
-use crate::ops::services::{discover, host_of};
+use crate::ops::services::{discover_on, host_of};
 use crate::ops::{Context, ErrorKind, OpsError};
 use crate::runtime::docker;
 
@@ -94,7 +94,7 @@ impl Machine<'_> {
         to: &Path,
         budget_ms: u64,
     ) -> Result<SafeText, OpsError> {
-        let inventory = discover(self.ctx).await;
+        let inventory = discover_on(self.ctx, &service.host).await;
         let service = find_service(&inventory, service)?;
         let budget = Duration::from_millis(budget_ms);
         save_with_budget(self.ctx, service, to, budget).await
