@@ -269,6 +269,15 @@ impl Host {
         }
     }
 
+    /// While what is returned is held, whatever asks the machine waits for a lost link to come back: a change that has
+    /// begun is not given up for it.
+    pub fn patience(&self) -> Option<ssh::Patience> {
+        match self {
+            Self::Local => None,
+            Self::Ssh(session) => Some(session.patience()),
+        }
+    }
+
     /// Runs a command that changes nothing. Ending with another code than 0 is an answer, not an error.
     ///
     /// # Errors

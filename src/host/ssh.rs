@@ -35,6 +35,8 @@ const CHANNELS: usize = 8;
 const FILE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A write is tried again for so long when the link is lost: it puts the same content there.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
+/// While something is being changed, so long is waited for the machine to be there again.
+const LINK_PATIENCE: Duration = Duration::from_secs(30);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// What the scripts below exit with: `EX_NOINPUT` and its neighbours.
 const NOT_FOUND: i32 = 66;
@@ -90,6 +92,18 @@ pub struct Session {
     /// How many channels there are at most, as far as the server let us know.
     width: AtomicUsize,
     reader: Mutex<Option<reader::Reader>>,
+    /// How many changes are under way, which wait for a link that was lost.
+    changes: AtomicUsize,
+}
+
+/// While this is held, whatever asks the machine waits for a lost link to come back.
+#[derive(Debug)]
+pub struct Patience(Arc<Session>);
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        self.0.changes.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Two are the same that lead to the same machine by the same name.
@@ -146,7 +160,14 @@ impl Session {
             channels: Semaphore::new(CHANNELS),
             width: AtomicUsize::new(CHANNELS),
             reader: Mutex::new(None),
+            changes: AtomicUsize::new(0),
         }
+    }
+
+    /// Waits for lost links from now on, until what is returned is dropped.
+    pub(super) fn patience(self: &Arc<Self>) -> Patience {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        Patience(Arc::clone(self))
     }
 
     /// The machine's name.
@@ -199,7 +220,16 @@ impl Session {
                 fix: "name it as ssh does: user@host, or an alias of ~/.ssh/config".to_owned(),
             }));
         }
-        match Box::pin(Link::open(&self.address)).await {
+        let deadline = Instant::now() + LINK_PATIENCE;
+        let opened = loop {
+            let opened = Box::pin(Link::open(&self.address)).await;
+            let is_patient = self.changes.load(Ordering::Relaxed) > 0;
+            if opened.is_ok() || !is_patient || Instant::now() >= deadline {
+                break opened;
+            }
+            tokio::time::sleep(TRY_AGAIN).await;
+        };
+        match opened {
             Ok(link) => {
                 let link = Arc::new(link);
                 state.open = Some(Arc::clone(&link));
@@ -378,6 +408,21 @@ impl Session {
     pub(crate) async fn forward(&self, remote: &Path) -> Result<PathBuf, HostError> {
         let link = self.link().await?;
         link.forward(remote).await.map_err(|text| self.lost(text))
+    }
+
+    /// A socket of this machine that leads to an address as that machine sees it.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub(super) async fn forward_tcp(&self, host: &str, port: u16) -> Result<PathBuf, HostError> {
+        let link = Box::pin(self.link()).await?;
+        let way = link.forward_tcp(host, port).await;
+        way.map_err(|text| self.lost(text))
+    }
+
+    /// What the server said last when it opened no way for a forwarded socket.
+    pub(super) async fn refused_channel(&self) -> Option<String> {
+        self.link().await.ok()?.last_refusal()
     }
 
     /// Where its Docker engine is, by the sockets that are usual.

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{ErrorKind, OpsError};
+use super::{Context, ErrorKind, OpsError};
 use crate::domain::host::HostName;
+use crate::domain::operation::{Plan, Risk};
+use crate::domain::safe_text::SafeText;
 use crate::host::Host;
 use crate::host::ssh::Session;
 use crate::store::config::Config;
@@ -30,6 +32,37 @@ pub(super) fn open(config: &Config, asked: &[String]) -> Result<Vec<Host>, OpsEr
         hosts.push(Host::Ssh(Arc::new(session)));
     }
     Ok(hosts)
+}
+
+/// Whether the configuration lets anything be changed on a machine.
+///
+/// # Errors
+/// [`ErrorKind::Refused`]: it is `read_only`.
+pub(super) fn may_change(ctx: &Context, host: &HostName) -> Result<(), OpsError> {
+    let configured = ctx.config.hosts.get(host.as_str());
+    if !configured.is_some_and(|configured| configured.read_only) {
+        return Ok(());
+    }
+    Err(OpsError::new(
+        ErrorKind::Refused,
+        format!("{host} is read-only: the configuration says so"),
+    )
+    .fix(format!("set read_only = false in [hosts.{host}]")))
+}
+
+/// What interrupts a service of a protected machine is confirmed as what replaces one elsewhere: by its name.
+pub(super) fn protect(ctx: &Context, plan: Plan) -> Plan {
+    let configured = ctx.config.hosts.get(plan.host.as_str());
+    if plan.risk != Risk::Disruptive || !configured.is_some_and(|host| host.protected) {
+        return plan;
+    }
+    let mut plan = Plan {
+        risk: Risk::Destructive,
+        ..plan
+    };
+    let note = format!("{} is protected: the plan needs the name", plan.host);
+    plan.notes.push(SafeText::from_text(&note));
+    plan.seal()
 }
 
 #[cfg(test)]

@@ -42,6 +42,11 @@ pub async fn discover(ctx: &Context) -> Inventory {
 
 /// Looks at one host only: what is done to a service waits for no other machine, and none hides what became of it.
 pub(crate) async fn discover_on(ctx: &Context, host: &HostName) -> Inventory {
+    let found = discover_where(ctx, |name| name == host).await;
+    if host.is_local() || found.unreachable.is_empty() {
+        return found;
+    }
+    // Lost on the way, it may be there again.
     discover_where(ctx, |name| name == host).await
 }
 

@@ -4,6 +4,7 @@ use crate::compose_story::list;
 use crate::harness::{Fleet, Project, Sandbox, Sshd, missing, wait_for};
 use serde_json::Value;
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const WRITES: &str = r#"i=0; while true; do i=$((i+1)); echo "$(date +%Y-%m-%dT%H:%M:%S) INFO line $i"; sleep 0.1; done"#;
@@ -249,9 +250,40 @@ fn no_master_and_no_socket_is_left() {
     let config = fleet.path("config");
     assert_eq!(masters(config.to_str().unwrap()), 0);
 
-    sandbox.write("api.log", "one\n");
-    let follow = sandbox.follow(&["--host", "prod-1", "services", "--watch"]);
-    drop(follow);
+    // Killed while it is connected: the next start removes what it left.
+    fs::write(sandbox.work().join("far.log"), "one\n").unwrap();
+    let log = sandbox.work().join("far.log");
+    sandbox.write(
+        "lastgood.toml",
+        format!("[hosts.prod-1]\n[services.\"prod-1:file/far\"]\nlog_files = [{log:?}]\n"),
+    );
+    let mut follow = sandbox.follow(&["logs", "prod-1:file/far", "--follow"]);
+    follow.until("its line", Duration::from_secs(20), |line| {
+        line.contains("one")
+    });
+    let folders = || -> Vec<String> {
+        let all = fs::read_dir("/tmp").unwrap();
+        all.filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+            .filter(|name| name.starts_with(&format!("lastgood-ssh-{}-", follow.id())))
+            .collect()
+    };
+    assert_eq!(folders().len(), 1);
+    use std::os::unix::fs::MetadataExt;
+    let mode = fs::metadata(Path::new("/tmp").join(&folders()[0]))
+        .unwrap()
+        .mode();
+    assert_eq!(mode & 0o777, 0o700);
+    follow.signal(rustix::process::Signal::KILL);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(
+        masters(config.to_str().unwrap()),
+        1,
+        "the master outlives who is killed"
+    );
+    sandbox.run(&["logs", "prod-1:file/far"]).exits(0);
+    wait_for("no master", Duration::from_secs(5), || {
+        (masters(config.to_str().unwrap()) == 0 && folders().is_empty()).then_some(())
+    });
 }
 
 /// The masters that were started with a configuration.
@@ -327,4 +359,117 @@ fn hostile_names_run_nothing() {
     }
     assert!(tried >= 110, "{tried}");
     assert!(!mark.exists());
+}
+
+/// Whatever stands in an argument arrives there as it is.
+#[test]
+fn arguments_arrive_byte_for_byte() {
+    use lastgood::domain::host::HostName;
+    use lastgood::host::{Command, Host, ssh::Session};
+    if missing(&["sshd"]) {
+        return;
+    }
+    let (_sandbox, mut fleet) = fleet("ssh-argv");
+    let _sshd = fleet.start("prod-1", 17, &[]);
+    let session = Session::new(
+        HostName::parse("prod-1").unwrap(),
+        "prod-1",
+        Some(fleet.path("config")),
+    );
+    let host = Host::Ssh(std::sync::Arc::new(session));
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let mut argument = || -> String {
+        (0..random(24))
+            .map(|_| match random(3) {
+                0 => char::from(b"'\"\\!$`;&|<>(){}[]*?~#=%^ \t\n\r"[random(27) as usize]),
+                1 => char::from_u32(1 + random(255) as u32).unwrap(),
+                _ => char::from_u32(0x20 + random(0x2fe0) as u32).unwrap_or('x'),
+            })
+            .collect()
+    };
+    let vectors: Vec<Vec<String>> = (0..2000)
+        .map(|n| (0..1 + n % 5).map(|_| argument()).collect())
+        .collect();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for part in vectors.chunks(250) {
+            let (host, part) = (host.clone(), part.to_vec());
+            tasks.spawn(async move {
+                // Twenty at once: a channel takes longer than what it carries.
+                for some in part.chunks(20) {
+                    let words: Vec<&str> = some.iter().flatten().map(String::as_str).collect();
+                    let line = r#"for a; do printf '%s\0' "$a"; done"#;
+                    let command = Command::shell(line, &words, Duration::from_secs(20));
+                    let output = host.query(&command).await.unwrap();
+                    let mut expected = words.join("\0").into_bytes();
+                    expected.push(0);
+                    assert_eq!(output.stdout, expected, "{some:?}");
+                }
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_machine_can_be_read_only_or_protected_and_is_probed_from_itself() {
+    if missing(&["docker", "compose", "busybox", "sshd"]) {
+        return;
+    }
+    let (sandbox, mut fleet) = fleet("ssh-guarded");
+    let mut project = Project::of_one(&sandbox, "ssh-guarded");
+    project.image(WRITES);
+    project.up();
+    let _fixed = fleet.start("fixed", 18, &[]);
+    let _guarded = fleet.start("guarded", 19, &[]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            use std::io::{Read, Write};
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nup");
+        }
+    });
+    let service = project.service("backend");
+    sandbox.write(
+        "lastgood.toml",
+        format!(
+            "[hosts.fixed]\nread_only = true\n[hosts.guarded]\nprotected = true\n\
+             [services.\"guarded:{service}\"]\nprobe = \"http://localhost:{port}/health\"\n\
+             [services.\"fixed:{service}\"]\nprobe = \"http://localhost:1/health\"\n"
+        ),
+    );
+    let (fixed, guarded) = (format!("fixed:{service}"), format!("guarded:{service}"));
+    sandbox
+        .run(&["restart", &fixed, "--yes"])
+        .exits(5)
+        .says(&["fixed is read-only"]);
+    sandbox
+        .run(&["restart", &guarded, "--yes"])
+        .exits(5)
+        .says(&["--confirm backend"]);
+    let done = ["restart", &guarded, "--yes", "--confirm", "backend"];
+    assert_eq!(sandbox.json(0, "outcome", &done)["outcome"], "verified");
+    let health = sandbox.json(0, "health", &["health", &guarded]);
+    assert!(health.to_string().contains("200 OK"), "{health:#}");
+    let health = sandbox.json(1, "health", &["health", &fixed]);
+    assert!(health.to_string().contains("refused"), "{health:#}");
+    sandbox.run(&["signals", &guarded]).exits(0);
+    let created = sandbox.json(0, "checkpoint", &["checkpoint", "create", &fixed]);
+    assert!(
+        created["problems"].to_string().contains("not pinned"),
+        "{created:#}"
+    );
 }

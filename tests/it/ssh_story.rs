@@ -206,3 +206,76 @@ fn the_log_of_a_remote_application_survives_a_lost_link_and_rotation() {
     let expected: Vec<u64> = (numbers[0]..numbers[0] + numbers.len() as u64).collect();
     assert_eq!(numbers, expected, "nothing lost, nothing doubled");
 }
+
+/// Wherever the link breaks, the rollback goes on when it is back, and nothing is done twice.
+#[test]
+fn a_rollback_goes_on_after_lost_links() {
+    if missing(&["docker", "compose", "busybox", "sshd"]) {
+        return;
+    }
+    let (sandbox, mut fleet) = Fleet::new(Sandbox::new("ssh-cut"));
+    let docker_config = std::env::var("DOCKER_CONFIG")
+        .unwrap_or_else(|_| format!("{}/.docker", std::env::var("HOME").unwrap()));
+    let variables = format!("SetEnv DOCKER_CONFIG={docker_config}");
+    let mut sshd = fleet.start("prod-1", 20, &[&variables]);
+    sandbox.write("lastgood.toml", "[hosts.prod-1]\n");
+    let mut project = Project::of_one(&sandbox, "ssh-cut");
+    let good = project.image(GOOD);
+    project.up();
+    project.wait_for_lines("backend", 50);
+    let service = format!("prod-1:{}", project.service("backend"));
+    sandbox.json(0, "checkpoint", &["checkpoint", "create", &service]);
+    let bad = project.image(BAD);
+    project.up();
+    assert_eq!(project.running_image("backend"), bad);
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+        + 1;
+    std::thread::sleep(Duration::from_secs(1));
+    let back = ["roll-back", &service, "--yes", "--confirm", "backend"];
+    let plan = sandbox.json(0, "plan", &["roll-back", &service, "--dry-run"]);
+    let steps = list(&plan["steps"]).len();
+    let mut follow = sandbox.follow(&[&back[..], &["--format", "json"]].concat());
+    for step in 1..=steps {
+        wait_for(&format!("step {step}"), LONG, || {
+            (begun(&sandbox) >= step).then_some(())
+        });
+        sshd.kill();
+        std::thread::sleep(Duration::from_millis(300));
+        sshd.revive();
+    }
+    follow.until("its end", LONG, |line| {
+        line.starts_with("  \"duration_ms\"")
+    });
+    let said = follow.seen.join("\n");
+    assert!(said.contains("\"verified\""), "{said}");
+    assert_eq!(project.running_image("backend"), good);
+    let filter = format!("label=com.docker.compose.project={}", project.name);
+    let created = project.docker.must(&[
+        "events",
+        "--since",
+        &since.to_string(),
+        "--until",
+        "0s",
+        "--filter",
+        "event=create",
+        "--filter",
+        &filter,
+        "--format",
+        "{{.Action}}",
+    ]);
+    assert_eq!(created.lines().count(), 1, "{created}");
+}
+
+/// How many steps the newest journal has begun.
+fn begun(sandbox: &Sandbox) -> usize {
+    let Ok(runs) = fs::read_dir(sandbox.path("state/runs")) else {
+        return 0;
+    };
+    runs.filter_map(|run| fs::read_to_string(run.ok()?.path().join("journal.jsonl")).ok())
+        .map(|journal| journal.matches("\"event\":\"BEGIN\"").count())
+        .max()
+        .unwrap_or(0)
+}

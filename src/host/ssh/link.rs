@@ -285,18 +285,36 @@ impl Link {
     /// # Errors
     /// The master does not take it.
     pub(super) async fn forward(&self, remote: &Path) -> Result<PathBuf, String> {
+        let socket = Socket::UnixSocket {
+            path: remote.into(),
+        };
+        self.forward_to(remote.to_owned(), socket).await
+    }
+
+    /// The same to an address as the other side sees it.
+    ///
+    /// # Errors
+    /// The master does not take it.
+    pub(super) async fn forward_tcp(&self, host: &str, port: u16) -> Result<PathBuf, String> {
+        // No path of a socket is relative.
+        let key = PathBuf::from(format!("{host}:{port}"));
+        self.forward_to(key, Socket::new(host, port)).await
+    }
+
+    async fn forward_to(&self, key: PathBuf, connect: Socket<'_>) -> Result<PathBuf, String> {
         let mut forwards = self.forwards.lock().await;
-        if let Some(known) = forwards.get(remote) {
+        if let Some(known) = forwards.get(&key) {
             return Ok(known.clone());
         }
         let path = self.folder.path().join(format!("{}.sock", forwards.len()));
-        let [listen, connect] =
-            [path.as_path(), remote].map(|path| Socket::UnixSocket { path: path.into() });
+        let listen = Socket::UnixSocket {
+            path: path.as_path().into(),
+        };
         self.session
             .request_port_forward(ForwardType::Local, listen, connect)
             .await
             .map_err(|error| chain(&error))?;
-        forwards.insert(remote.to_owned(), path.clone());
+        forwards.insert(key, path.clone());
         Ok(path)
     }
 

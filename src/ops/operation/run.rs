@@ -14,7 +14,8 @@ use crate::domain::operation::{FingerprintSubject, Operation, Plan, Step, StepWo
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Release, Service, ServiceId, ServiceState};
-use crate::ops::services::discover_on;
+use crate::host::Host;
+use crate::ops::services::{discover_on, host_of};
 use crate::ops::{Context, ErrorKind, OpsError};
 use crate::store::journal::{Journal, JournalEvent};
 use crate::store::lease::{Holder, Lease};
@@ -107,6 +108,7 @@ pub(super) async fn run(
             return Err(error.into());
         }
     };
+    let _patience = host_of(ctx, &fingerprint::on(&plan.host)).map(Host::patience);
     let before = look(ctx, plan, None).await;
     let mut runner = Runner {
         machine: Machine {

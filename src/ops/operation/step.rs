@@ -116,9 +116,12 @@ impl Machine<'_> {
     async fn tag(&self, image: &str, reference: &str) -> Result<SafeText, OpsError> {
         let host = self.host()?;
         let (repository, tag) = split_reference(reference);
-        docker::tag_image(host, self.permit, image, repository, tag)
-            .await
-            .map_err(|error| failed(error.to_string()).because(error))?;
+        let mut tagged = docker::tag_image(host, self.permit, image, repository, tag).await;
+        if tagged.is_err() && !host.name().is_local() {
+            // A link that was lost on the way: the same tag may be set twice.
+            tagged = docker::tag_image(host, self.permit, image, repository, tag).await;
+        }
+        tagged.map_err(|error| failed(error.to_string()).because(error))?;
         let found = docker::image_id(host, reference)
             .await
             .map_err(|error| failed(error.to_string()).because(error))?;
