@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, future, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -18,6 +17,7 @@ use crate::domain::service::{
 };
 use crate::domain::settings::ServiceSettings;
 use crate::host::Host;
+use crate::host::ssh::Session;
 use crate::runtime::{self, RuntimeError};
 
 /// A host that has not answered by then is unreachable, whatever hangs there.
@@ -69,22 +69,12 @@ fn host_in<'a>(ctx: &'a Context, name: &str) -> Option<&'a Host> {
 
 async fn discover_where(ctx: &Context, is_wanted: impl Fn(&HostName) -> bool) -> Inventory {
     let configured = configured(ctx);
-    let mut looks: FuturesUnordered<_> = ctx
+    let looks = ctx
         .hosts
         .iter()
         .filter(|host| is_wanted(&host.name()))
-        .map(|host| look_at(host, &configured, ctx.only))
-        .collect();
-    let mut inventory = Inventory::default();
-    while let Some(found) = looks.next().await {
-        inventory.services.extend(found.services);
-        inventory.unreachable.extend(found.unreachable);
-    }
-    inventory.services.sort_by(|a, b| a.id.cmp(&b.id));
-    inventory
-        .unreachable
-        .sort_by(|a, b| (&a.host, a.runtime).cmp(&(&b.host, b.runtime)));
-    inventory
+        .map(|host| look_at(host, &configured, ctx.only));
+    merge(future::join_all(looks).await)
 }
 
 async fn look_at(
@@ -204,20 +194,54 @@ async fn measure(
 
 /// Sends the inventory now and again after every change that the runtimes tell of (containers started, ended,
 /// recreated, health changed), at most five times a second. Reconnects by itself. Ends when nobody listens.
+///
+/// Each host is looked at for itself: one that is far or away holds up none of the others, and stands among the
+/// unreachable until it has answered.
 pub async fn watch(ctx: Arc<Context>, to: mpsc::Sender<Inventory>) {
-    let (changed, mut changes) = mpsc::channel(1);
+    let (found, mut founds) = mpsc::channel(AT_ONCE);
     let mut watchers = JoinSet::new();
-    for host in ctx.hosts.clone() {
-        let changed = changed.clone();
-        let configured = configured(&ctx);
-        let only = ctx.only;
-        watchers.spawn(async move { runtime::watch(&host, &configured, only, changed).await });
+    for (index, host) in ctx.hosts.iter().cloned().enumerate() {
+        watchers.spawn(watch_host(Arc::clone(&ctx), host, index, found.clone()));
     }
+    drop(found);
+    let mut parts: Vec<Inventory> = ctx.hosts.iter().map(pending).collect();
     let mut restarts = RestartHistory::default();
     loop {
-        let mut inventory = discover(&ctx).await;
+        let next = tokio::select! {
+            () = to.closed() => return,
+            next = founds.recv() => next,
+        };
+        let Some((index, part)) = next else { return };
+        parts[index] = part;
+        while let Ok((index, part)) = founds.try_recv() {
+            parts[index] = part;
+        }
+        let mut inventory = merge(parts.clone());
         restarts.judge(&mut inventory, Instant::now());
         if to.send(inventory).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn watch_host(
+    ctx: Arc<Context>,
+    host: Host,
+    index: usize,
+    to: mpsc::Sender<(usize, Inventory)>,
+) {
+    // This end is kept: where nothing tells of changes, there is nothing to hear, and no end of it either.
+    let (changes_to, mut changes) = mpsc::channel(1);
+    let configured = configured(&ctx);
+    let only = ctx.only;
+    let mut watcher = JoinSet::new();
+    {
+        let (host, configured, changed) = (host.clone(), configured.clone(), changes_to.clone());
+        watcher.spawn(async move { runtime::watch(&host, &configured, only, changed).await });
+    }
+    loop {
+        let found = look_at(&host, &configured, only).await;
+        if to.send((index, found)).await.is_err() {
             return;
         }
         tokio::select! {
@@ -228,6 +252,35 @@ pub async fn watch(ctx: Arc<Context>, to: mpsc::Sender<Inventory>) {
         tokio::time::sleep(DEBOUNCE).await;
         while changes.try_recv().is_ok() {}
     }
+}
+
+/// What is known of a host before it has answered: of another machine, that it has not.
+fn pending(host: &Host) -> Inventory {
+    let waiting = |session: &Session| Unreachable {
+        host: session.name(),
+        runtime: Runtime::Docker,
+        error: SafeText::from_text("it has not answered yet"),
+        fix: SafeText::from_text(&format!("by hand: {} true", session.line())),
+    };
+    Inventory {
+        services: Vec::new(),
+        unreachable: match host {
+            Host::Local => Vec::new(),
+            Host::Ssh(session) => vec![waiting(session)],
+        },
+    }
+}
+
+fn merge(parts: impl IntoIterator<Item = Inventory>) -> Inventory {
+    let mut all = Inventory::default();
+    for part in parts {
+        all.services.extend(part.services);
+        all.unreachable.extend(part.unreachable);
+    }
+    all.services.sort_by(|a, b| a.id.cmp(&b.id));
+    all.unreachable
+        .sort_by(|a, b| (&a.host, a.runtime).cmp(&(&b.host, b.runtime)));
+    all
 }
 
 /// Restart counts of the last minute, by service.

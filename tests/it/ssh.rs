@@ -1,7 +1,7 @@
 //! Machines behind ssh: what works without anything installed there, and what is said where it does not.
 
 use crate::compose_story::list;
-use crate::harness::{Fleet, Project, Sandbox, Sshd, missing, wait_for};
+use crate::harness::{Fleet, Project, Sandbox, Sshd, Terminal, missing, wait_for};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -250,6 +250,24 @@ fn no_master_and_no_socket_is_left() {
     let config = fleet.path("config");
     assert_eq!(masters(config.to_str().unwrap()), 0);
 
+    // Ended by a signal while it is connected.
+    let ended = sandbox.follow(&["--host", "prod-1", "services"]);
+    wait_for("its connection", Duration::from_secs(20), || {
+        (masters(config.to_str().unwrap()) == 1).then_some(())
+    });
+    let id = ended.id();
+    assert_eq!(ended.end_with(rustix::process::Signal::TERM), 143);
+    wait_for("its master to end", Duration::from_secs(5), || {
+        (masters(config.to_str().unwrap()) == 0).then_some(())
+    });
+    let of = |id: u32| -> Vec<String> {
+        let all = fs::read_dir("/tmp").unwrap();
+        all.filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+            .filter(|name| name.starts_with(&format!("lastgood-ssh-{id}-")))
+            .collect()
+    };
+    assert!(of(id).is_empty());
+
     // Killed while it is connected: the next start removes what it left.
     fs::write(sandbox.work().join("far.log"), "one\n").unwrap();
     let log = sandbox.work().join("far.log");
@@ -261,12 +279,8 @@ fn no_master_and_no_socket_is_left() {
     follow.until("its line", Duration::from_secs(20), |line| {
         line.contains("one")
     });
-    let folders = || -> Vec<String> {
-        let all = fs::read_dir("/tmp").unwrap();
-        all.filter_map(|entry| entry.unwrap().file_name().into_string().ok())
-            .filter(|name| name.starts_with(&format!("lastgood-ssh-{}-", follow.id())))
-            .collect()
-    };
+    let follow_id = follow.id();
+    let folders = || of(follow_id);
     assert_eq!(folders().len(), 1);
     use std::os::unix::fs::MetadataExt;
     let mode = fs::metadata(Path::new("/tmp").join(&folders()[0]))
@@ -472,4 +486,35 @@ fn a_machine_can_be_read_only_or_protected_and_is_probed_from_itself() {
         created["problems"].to_string().contains("not pinned"),
         "{created:#}"
     );
+}
+
+#[test]
+fn the_console_shows_other_machines_and_waits_for_none() {
+    if missing(&["docker", "compose", "busybox", "sshd"]) {
+        return;
+    }
+    let (sandbox, mut fleet) = fleet("ssh-tui");
+    let mut project = Project::of_one(&sandbox, "ssh-tui");
+    project.image(WRITES);
+    project.up();
+    let _sshd = fleet.start("prod-1", 21, &[]);
+    // It takes the connection and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    sandbox.write(
+        "lastgood.toml",
+        format!("[hosts.prod-1]\n[hosts.silent]\nssh = \"root@127.0.0.1:{port}\"\n"),
+    );
+    let mut console = Terminal::start(&sandbox, &["tui"], (160, 40));
+    let begun = Instant::now();
+    console.wait_for("prod-1:");
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    console.wait_for("silent");
+    console.keys("q");
+    assert_eq!(console.exit_code(), 0);
+    console.is_left_sane();
 }

@@ -275,7 +275,7 @@ fn begun(sandbox: &Sandbox) -> usize {
         return 0;
     };
     runs.filter_map(|run| fs::read_to_string(run.ok()?.path().join("journal.jsonl")).ok())
-        .map(|journal| journal.matches("\"event\":\"BEGIN\"").count())
+        .map(|journal| journal.matches("\"entry\":\"BEGIN\"").count())
         .max()
         .unwrap_or(0)
 }
