@@ -430,15 +430,24 @@ impl Session {
     /// # Errors
     /// It cannot be reached.
     pub(crate) async fn docker_socket(&self) -> Result<DockerSocket, HostError> {
+        // Looked for once a connection: a socket stays where it is, and one that is gone is told when it is used.
+        let known = self.link().await?.docker.get().cloned();
+        if let Some(remote) = known {
+            let local = self.forward(&remote).await?;
+            return Ok(DockerSocket::At { remote, local });
+        }
         let output = self
             .run(&Command::shell(FIND_DOCKER, &[], FILE_TIMEOUT))
             .await?;
         let path = PathBuf::from(output.stdout_text().trim());
         match output.code {
-            Some(0) => Ok(DockerSocket::At {
-                local: self.forward(&path).await?,
-                remote: path,
-            }),
+            Some(0) => {
+                let _ = self.link().await?.docker.set(path.clone());
+                Ok(DockerSocket::At {
+                    local: self.forward(&path).await?,
+                    remote: path,
+                })
+            }
             Some(NOT_READABLE) => Ok(DockerSocket::Denied(path)),
             _ => Ok(DockerSocket::Absent),
         }

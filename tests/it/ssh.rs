@@ -518,3 +518,75 @@ fn the_console_shows_other_machines_and_waits_for_none() {
     assert_eq!(console.exit_code(), 0);
     console.is_left_sane();
 }
+
+/// fish reads `\\` between quotes as one: what is shown may be trusted to it, a change not.
+#[test]
+fn nothing_is_changed_through_a_shell_that_changes_arguments() {
+    if missing(&["fish", "sshd"]) {
+        return;
+    }
+    let (sandbox, mut fleet) = fleet("ssh-fish");
+    let _fish = fleet.start(
+        "fish",
+        22,
+        &[r#"ForceCommand fish -c "$SSH_ORIGINAL_COMMAND""#],
+    );
+    let mark = sandbox.work().join("mark");
+    sandbox.write(
+        "lastgood.toml",
+        format!(
+            "[hosts.fish]\n[services.\"fish:exec/bot\"]\nstatus = \"echo up\"\nrestart = \"touch {}\"\n",
+            mark.display()
+        ),
+    );
+    let found = sandbox
+        .run(&["services", "--format", "json"])
+        .json("services");
+    let own = list(&found["services"])
+        .iter()
+        .find(|s| s["id"] == "fish:exec/bot");
+    assert_eq!(
+        own.unwrap_or_else(|| panic!("{found:#}"))["state"],
+        "running"
+    );
+    let run = sandbox.run(&["restart", "fish:exec/bot", "--yes"]);
+    assert_eq!(run.code, 4, "{run}");
+    let said = format!("{}{}", run.stdout, run.stderr);
+    assert!(
+        said.contains("does not hand on arguments as they are"),
+        "{run}"
+    );
+    assert!(!mark.exists());
+}
+
+#[test]
+fn twenty_machines_are_one_list() {
+    if missing(&["docker", "compose", "busybox", "sshd"]) {
+        return;
+    }
+    let (sandbox, mut fleet) = fleet("ssh-twenty");
+    let mut project = Project::of_one(&sandbox, "ssh-twenty");
+    project.image(WRITES);
+    project.up();
+    let service = project.service("backend");
+    let names: Vec<String> = (1..=20).map(|n| format!("box-{n}")).collect();
+    let mut config = String::new();
+    let mut servers = Vec::new();
+    for (name, last) in names.iter().zip(41..) {
+        servers.push(fleet.start(name, last, &[]));
+        config.push_str(&format!("[hosts.{name}]\n"));
+    }
+    sandbox.write("lastgood.toml", config);
+    let run = sandbox.run(&["services", "--format", "json"]).exits(0);
+    let found = run.json("services");
+    assert!(list(&found["unreachable"]).is_empty(), "{found:#}");
+    for name in &names {
+        let id = format!("{name}:{service}");
+        assert!(
+            list(&found["services"]).iter().any(|s| s["id"] == id),
+            "{id}"
+        );
+    }
+    // Both ends of twenty connections on this one machine, beside other tests.
+    assert!(run.took < Duration::from_secs(60), "{:?}", run.took);
+}

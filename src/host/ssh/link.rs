@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -104,6 +104,8 @@ pub(super) enum Failure {
 pub(super) struct Link {
     pub(super) session: Arc<openssh::Session>,
     pub(super) hello: Hello,
+    /// Where the engine's socket was found.
+    pub(super) docker: OnceLock<PathBuf>,
     forwards: Mutex<BTreeMap<PathBuf, PathBuf>>,
     // After the session, whose control socket lies in it.
     folder: TempDir,
@@ -160,6 +162,7 @@ impl Link {
                 is_exact: false,
                 ahead: SignedDuration::ZERO,
             },
+            docker: OnceLock::new(),
             forwards: Mutex::new(BTreeMap::new()),
             folder,
         };
