@@ -190,7 +190,7 @@ pub enum Command {
 /// Options of the console.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TuiArgs {
-    /// Log files to open instead of services: paths, quoted patterns
+    /// Log files to open instead of services: paths, quoted patterns, checkpoint:ID for those saved there
     #[arg(value_name = "LOG")]
     pub logs: Vec<String>,
     /// Show only these panes

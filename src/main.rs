@@ -119,8 +119,7 @@ fn keymap(args: &KeysArgs) -> KeymapText {
 
 async fn console(global: &Global, args: TuiArgs) -> u8 {
     let opened = Context::open(&options(global, "console", &args.logs)).and_then(|ctx| {
-        let ids = args.logs.iter().map(|log| ctx.file(log).cloned());
-        let open = ids.collect::<Result<Vec<_>, _>>()?;
+        let open = ctx.files(&args.logs)?;
         Ok(match open.is_empty() {
             true => (ctx, open),
             false => (ctx.only_files(), open),

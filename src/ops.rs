@@ -83,8 +83,7 @@ impl Context {
     /// A broken configuration or an unusable state folder; [`ErrorKind::Usage`].
     pub fn open(options: &Options) -> Result<Self, OpsError> {
         let places = config::Places::usual(options.config.as_deref());
-        let mut config = config::load(&places)?;
-        let opened = files::open(&options.files, &mut config.services);
+        let config = config::load(&places)?;
         let state = StateDir::find(options.state_dir.as_deref())
             .map_err(|error| OpsError::new(ErrorKind::Usage, "no state folder").because(error))?;
         let access = if options.read_only {
@@ -95,9 +94,9 @@ impl Context {
         let hosts = hosts::open(&config, &options.hosts)?;
         let mut ctx = Self::with(config, state, actor(&options.via), access);
         ctx.hosts = hosts;
-        ctx.opened = opened;
-        let is_files_only =
-            !options.files.is_empty() && options.files.iter().all(|f| files::is_path_only(f));
+        let files = files::expand(&ctx, &options.files)?;
+        ctx.opened = files::open(&files, &mut ctx.config.services);
+        let is_files_only = !files.is_empty() && files.iter().all(|f| files::is_path_only(f));
         Ok(match is_files_only {
             // Whoever reads a file does not wait for Docker.
             true => ctx.only(Runtime::File),

@@ -7,6 +7,7 @@ pub mod lines;
 pub mod statistics;
 
 mod drift;
+mod renamed;
 pub mod request;
 mod rows;
 mod side_by_side;
@@ -21,7 +22,7 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::domain::signal::Limits;
 
-use super::judge::{self, Evidence, HardFact, Judgement, RouteEvidence, TestedPattern};
+use super::judge::{self, Evidence, HardFact, Judgement, Relevelled, RouteEvidence, TestedPattern};
 use super::pattern::group::{self, Pattern, Patterns};
 use super::scan::{Example, ServiceScan};
 
@@ -84,7 +85,14 @@ pub fn compare(
         .chain(&after.services)
         .map(|s| &s.scan)
         .collect();
-    let patterns = group::group(&scans);
+    let mut patterns = group::group(&scans);
+    let renamed = renamed::find(&World {
+        before,
+        after,
+        patterns: &patterns,
+        show,
+    });
+    patterns.join(&renamed);
     let world = World {
         before,
         after,
@@ -231,6 +239,7 @@ impl<'a> World<'a> {
             by_status: self.by_status(id),
             routes: routes(pair, self.show),
             patterns: tested,
+            relevelled: relevelled(id, rows),
             drifts: drifts.iter().filter(|d| &d.service == id).collect(),
             hard: facts.hard.get(id).cloned().unwrap_or_default(),
             missing_probes: facts.missing_probes.get(id).cloned().unwrap_or_default(),
@@ -243,6 +252,23 @@ impl<'a> World<'a> {
                 .collect(),
         }
     }
+}
+
+/// Patterns of this service alone whose level the deploy changed.
+fn relevelled(id: &ServiceId, rows: &[rows::TestedRow]) -> Vec<Relevelled> {
+    let own = rows
+        .iter()
+        .map(|r| &r.row)
+        .filter(|r| r.services == [id.clone()]);
+    own.filter_map(|row| {
+        let was = row.was.as_ref()?;
+        (was.level != row.level).then(|| Relevelled {
+            template: row.template.clone(),
+            levels: BeforeAfter::new(was.level, row.level),
+            counts: BeforeAfter::new(row.before, row.after),
+        })
+    })
+    .collect()
 }
 
 /// A record with its place: `line 12: …`.

@@ -4,18 +4,20 @@
 //! relative rule that is both significant and large rolls back as P1: people decide. What is significant but small
 //! is watched. Missing data is never read as keep.
 
+mod limits;
 mod rules;
 mod sentence;
 mod wanted;
 
-use crate::domain::before_after::BeforeAfter;
+use crate::domain::before_after::{BeforeAfter, Side};
+use crate::domain::log::Level;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::domain::signal::Limits;
-use crate::domain::verdict::{Confidence, Decision, Finding, Severity, Verdict};
+use crate::domain::verdict::{Confidence, Decision, Finding, Verdict};
 
 use super::compare::Drift;
-use super::scan::Tally;
+use super::scan::{Counts, Tally};
 pub use sentence::{count, milliseconds, percent};
 
 /// Requests after the deploy that a verdict needs.
@@ -61,6 +63,28 @@ pub struct TestedPattern {
     pub evidence: Vec<SafeText>,
 }
 
+/// A pattern that is written as often as before, but at another level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relevelled {
+    /// The template.
+    pub template: SafeText,
+    /// Its level.
+    pub levels: BeforeAfter<Option<Level>>,
+    /// Its records.
+    pub counts: BeforeAfter<u64>,
+}
+
+impl Relevelled {
+    /// Its records that count as errors on one side only, because of the level.
+    fn errors(&self, side: Side) -> u64 {
+        let is_error = |side: Side| *self.levels.side(side) >= Some(Level::Error);
+        match is_error(side) && !is_error(side.other()) {
+            true => *self.counts.side(side),
+            false => 0,
+        }
+    }
+}
+
 /// The requests of one route on both sides.
 #[derive(Debug, Clone)]
 pub struct RouteEvidence<'a> {
@@ -93,6 +117,8 @@ pub struct Evidence<'a> {
     pub routes: Vec<RouteEvidence<'a>>,
     /// Its error and warning patterns.
     pub patterns: Vec<&'a TestedPattern>,
+    /// Its patterns whose level the deploy changed.
+    pub relevelled: Vec<Relevelled>,
     /// Numbers in its patterns that drifted, the farthest first.
     pub drifts: Vec<&'a Drift>,
     /// What needs no statistics.
@@ -105,6 +131,19 @@ pub struct Evidence<'a> {
     pub error_lines: Vec<SafeText>,
     /// See `error_lines`.
     pub slow_lines: Vec<SafeText>,
+}
+
+impl Evidence<'_> {
+    /// The requests of one side that failed. Where that is told by level, records that are errors on one side only
+    /// because the deploy changed their level are none.
+    fn errors(&self, side: Side, counts: Counts) -> u64 {
+        let errors = counts.errors(self.by_status);
+        if self.by_status {
+            return errors;
+        }
+        let relevelled = self.relevelled.iter().map(|r| r.errors(side)).sum();
+        errors.saturating_sub(relevelled)
+    }
 }
 
 /// What a rule asks for.
@@ -149,11 +188,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
     let (missing, is_only_short) = required(evidence);
     let call = rulings.first().map_or(Call::Inform, |r| r.call);
     let is_sure = rulings.iter().any(|r| r.call == call && r.is_sure);
-    let severity = rulings
-        .iter()
-        .filter(|r| r.call > Call::Inform)
-        .filter_map(|r| r.finding.severity)
-        .max();
+    let severity = rulings.iter().filter_map(|r| r.finding.severity).max();
     let decision = match call {
         Call::RollBack => Decision::RollBack,
         Call::Watch => Decision::Watch,
@@ -270,17 +305,6 @@ pub fn overall(judgements: &[Judgement]) -> Verdict {
         }),
         confidence: confidence.unwrap_or(Confidence::Low),
         findings: findings.into_iter().map(|(_, f)| f).collect(),
-    }
-}
-
-/// The severity of a limit that was newly broken, by the value after.
-fn severity_of(limit: &crate::domain::signal::Threshold, value: f64) -> Option<Severity> {
-    if limit.p0.is_some_and(|p0| value > p0) {
-        Some(Severity::P0)
-    } else if limit.p1.is_some_and(|p1| value > p1) {
-        Some(Severity::P1)
-    } else {
-        None
     }
 }
 

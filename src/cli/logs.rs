@@ -24,7 +24,7 @@ const WAITING: usize = 16;
 /// `lastgood logs`: logs of services, merged by time.
 #[derive(Debug, Clone, Args)]
 pub struct LogsArgs {
-    /// Names of services; or log files: paths, quoted patterns ('logs/*.log'), - for standard input
+    /// Names of services; log files: paths, quoted patterns ('logs/*.log'), - for standard input; or checkpoint:ID
     #[arg(required = true, value_name = "SERVICE")]
     pub services: Vec<String>,
     /// From this time on: 30m (ago), 15:00, "2025-12-27 14:50", or RFC 3339

@@ -9,7 +9,7 @@ use super::health::HealthState;
 use super::log::LogPosition;
 use super::pm2::SavedPm2;
 use super::safe_text::SafeText;
-use super::service::{ComposeOrigin, Release, Runtime, ServiceId};
+use super::service::{ComposeOrigin, Release, Runtime, RuntimeLimits, ServiceId};
 
 /// The schema of `MANIFEST.json`.
 pub const MANIFEST_SCHEMA: &str = "lastgood.checkpoint/1";
@@ -76,6 +76,9 @@ pub struct SavedService {
     /// Restarts counted by the supervisor.
     #[serde(default)]
     pub restarts: u64,
+    /// What its supervisor allowed it; `None` in a checkpoint that did not keep it yet.
+    #[serde(default)]
+    pub limits: Option<RuntimeLimits>,
 }
 
 /// `MANIFEST.json`: written last, so that a checkpoint with a manifest is whole.

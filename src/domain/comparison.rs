@@ -127,6 +127,15 @@ impl PatternChange {
     }
 }
 
+/// What a pattern was before the deploy worded it otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WasPattern {
+    /// The text, with `<*>` for what varies.
+    pub template: SafeText,
+    /// The level of its records.
+    pub level: Option<Level>,
+}
+
 /// One log pattern on both sides.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PatternRow {
@@ -136,6 +145,9 @@ pub struct PatternRow {
     pub template: SafeText,
     /// The level of its records.
     pub level: Option<Level>,
+    /// Its text and its level before, where the deploy changed either; its counts before are of that.
+    #[serde(default)]
+    pub was: Option<WasPattern>,
     /// How its rate moved.
     pub change: PatternChange,
     /// Occurrences before.
@@ -173,12 +185,12 @@ impl PatternRow {
         }
     }
 
-    /// Whether its rate or its latency moved.
+    /// Whether its rate or its latency moved, or its text changed.
     pub fn is_changed(&self) -> bool {
-        self.change != PatternChange::Same || self.has_other_latency()
+        self.change != PatternChange::Same || self.has_other_latency() || self.was.is_some()
     }
 
-    /// The mark of its row: that of its change, `~` where only the latency moved.
+    /// The mark of its row: that of its change, `~` where only the latency or the text is another.
     pub fn mark(&self) -> &'static str {
         if self.change == PatternChange::Same && self.is_changed() {
             "~"

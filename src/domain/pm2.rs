@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::safe_text::SafeText;
+use super::service::exact_bytes;
 
 /// What names an ecosystem file has where nothing is configured, in the order in which `pm2 start` looks for them.
 pub const ECOSYSTEM_FILES: &[&str] = &[
@@ -70,10 +71,7 @@ impl fmt::Display for Pm2Run {
             self.max_restarts, self.min_uptime_ms
         )?;
         match self.memory_limit_bytes {
-            Some(bytes) if bytes % (1 << 20) == 0 => {
-                write!(f, ", memory limit {} MiB", bytes >> 20)
-            }
-            Some(bytes) => write!(f, ", memory limit {bytes} bytes"),
+            Some(bytes) => write!(f, ", memory limit {}", exact_bytes(bytes)),
             None => Ok(()),
         }
     }

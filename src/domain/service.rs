@@ -278,12 +278,27 @@ pub struct Service {
     pub memory_bytes: Option<u64>,
     /// What is wrong with it, in words.
     pub problems: Vec<SafeText>,
+    /// What its supervisor allows it.
+    pub limits: RuntimeLimits,
     /// How a Compose project was started, from its labels.
     #[serde(skip)]
     pub compose: Option<ComposeOrigin>,
     /// Labels or attributes that later steps need (environment is never kept here).
     #[serde(skip)]
     pub labels: BTreeMap<String, String>,
+}
+
+/// What a supervisor allows a service, by name: `memory` to `512 MiB`, `restarts` to `on-failure:3`. A limit that is
+/// not set is not in it.
+pub type RuntimeLimits = BTreeMap<String, String>;
+
+/// A limit in bytes, exactly: `512 MiB`, `1000000 bytes`.
+pub fn exact_bytes(bytes: u64) -> String {
+    match bytes {
+        n if n % (1 << 30) == 0 => format!("{} GiB", n >> 30),
+        n if n % (1 << 20) == 0 => format!("{} MiB", n >> 20),
+        n => format!("{n} bytes"),
+    }
 }
 
 impl Service {
@@ -302,6 +317,7 @@ impl Service {
             cpu: None,
             memory_bytes: None,
             problems: Vec::new(),
+            limits: RuntimeLimits::new(),
             compose: None,
             labels: BTreeMap::new(),
         }

@@ -49,8 +49,8 @@ pub enum Row {
     Folded {
         /// Where that piece begins.
         at: u64,
-        /// What is folded.
-        sides: BeforeAfter<Fold>,
+        /// What is folded; `None` for a side that ended before: what is missing is not none.
+        sides: BeforeAfter<Option<Fold>>,
     },
     /// One pattern that did not change, in a piece of the axis: what a folded row consists of.
     Known(BeforeAfter<Option<Item>>),

@@ -303,6 +303,7 @@ fn row(
         compose: service.compose.clone(),
         pm2,
         restarts: service.restarts,
+        limits: Some(service.limits.clone()),
     }
 }
 

@@ -1,15 +1,56 @@
-//! Log files that are named on the command line: each becomes a service of the group `file`, as if it stood in the
-//! configuration.
+//! Log files that are named on the command line, and logs saved in a checkpoint: each becomes a service of the group
+//! `file`, as if it stood in the configuration.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use super::input::{self, Input};
 use super::services::resolve;
 use super::{Context, ErrorKind, OpsError};
+use crate::domain::checkpoint::SavedService;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
 use crate::domain::settings::ServiceSettings;
 use crate::host::tail;
 use crate::runtime::file::GROUP;
+
+/// The arguments, with `checkpoint:ID` and `checkpoint:ID/service` as the paths of the logs that were saved there.
+///
+/// # Errors
+/// No such checkpoint, or nothing was saved of that service; [`ErrorKind::Usage`].
+pub(super) fn expand(ctx: &Context, arguments: &[String]) -> Result<Vec<String>, OpsError> {
+    let mut expanded = Vec::new();
+    for argument in arguments {
+        if argument.starts_with("checkpoint:") {
+            expanded.extend(saved_logs(ctx, argument)?);
+        } else {
+            expanded.push(argument.clone());
+        }
+    }
+    Ok(expanded)
+}
+
+fn saved_logs(ctx: &Context, argument: &str) -> Result<Vec<String>, OpsError> {
+    let wrong = |what: String| OpsError::new(ErrorKind::Usage, what);
+    let Input::Checkpoint { id, service } = Input::parse(argument)? else {
+        return Err(wrong(format!("{argument} is no checkpoint")));
+    };
+    let checkpoint = input::open_checkpoint(ctx, &id)?;
+    let services: Vec<&SavedService> = match &service {
+        None => checkpoint.manifest.services.iter().collect(),
+        Some(name) => checkpoint.manifest.service(name).into_iter().collect(),
+    };
+    let logs = services.iter().filter_map(|s| s.log.as_ref());
+    let paths: Vec<String> = logs
+        .map(|log| checkpoint.path.join(&log.file).display().to_string())
+        .collect();
+    match (paths.is_empty(), service) {
+        (false, _) => Ok(paths),
+        (true, Some(service)) => Err(wrong(format!("{argument}: no log of {service} was saved"))
+            .fix(format!("lastgood checkpoint show {id}"))),
+        (true, None) => Err(wrong(format!("{argument}: no log was saved"))
+            .fix(format!("lastgood checkpoint show {id}"))),
+    }
+}
 
 /// Makes services of the arguments that mean files: paths that are there, patterns that match something, and `-`.
 /// The others are left for the services' own names. Gives the service of each argument that is one.
@@ -141,7 +182,7 @@ pub fn choose(
         unreachable: inventory.unreachable.clone(),
     };
     let mut chosen: Vec<Service> = Vec::new();
-    for argument in arguments {
+    for argument in &expand(ctx, arguments)? {
         let service = match resolve(&named, argument) {
             _ if is_path_only(argument) => of_file(ctx, inventory, argument)?,
             Ok(service) => service.clone(),
@@ -179,11 +220,16 @@ impl Context {
         self.only(Runtime::File)
     }
 
-    /// The service that a file on the command line became.
+    /// The services that the files on the command line became.
     ///
     /// # Errors
-    /// There is no such file, it is a folder, or nothing matches; [`ErrorKind::Usage`].
-    pub fn file(&self, argument: &str) -> Result<&ServiceId, OpsError> {
+    /// There is no such file or checkpoint, it is a folder, or nothing matches; [`ErrorKind::Usage`].
+    pub fn files(&self, arguments: &[String]) -> Result<Vec<ServiceId>, OpsError> {
+        let paths = expand(self, arguments)?;
+        paths.iter().map(|path| self.file(path).cloned()).collect()
+    }
+
+    fn file(&self, argument: &str) -> Result<&ServiceId, OpsError> {
         match self.opened.get(argument) {
             Some(id) => Ok(id),
             None => Err(find(argument).err().unwrap_or_else(|| {

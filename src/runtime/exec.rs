@@ -67,20 +67,12 @@ async fn look(host: &Host, id: ServiceId, commands: &ExecCommands) -> Service {
     };
     let uptime = started_at.map(|at| Timestamp::now().duration_since(at));
     Service {
-        id,
-        runtime: Runtime::Exec,
-        state,
-        health: None,
         release,
         instances,
-        restarts: 0,
         uptime_ms: uptime.map(|u| u64::try_from(u.as_millis()).unwrap_or(0)),
-        crash_loop: None,
-        cpu: None,
         memory_bytes: process.map(|p| p.memory_bytes),
         problems,
-        compose: None,
-        labels: std::collections::BTreeMap::new(),
+        ..Service::new(id, Runtime::Exec, state)
     }
 }
 

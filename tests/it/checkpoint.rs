@@ -127,6 +127,43 @@ fn a_changed_byte_is_found() {
 }
 
 #[test]
+fn a_suspicious_address_is_found_after_the_container_and_its_log_are_gone() {
+    if missing(&["docker", "busybox"]) {
+        return;
+    }
+    let sandbox = Sandbox::new("address");
+    let script = "for i in $(seq 1 2000); do echo \"INFO 10.0.0.$((i % 200)) GET /orders/$i 200\"; done; \
+        echo 'INFO 192.168.1.100 POST /admin/delete_all_users 200'; \
+        echo 'INFO 192.168.1.100 GET /admin/export_database 200'; sleep 600";
+    let (docker, service) = one_container("address", script);
+    let container = service.trim_start_matches("docker/");
+    docker.wait_for_log(container, "export_database");
+    let created = sandbox.json(0, "checkpoint", &["checkpoint", "create", &service]);
+    docker.must(&["rm", "-f", container]);
+    let id = created["id"].as_str().unwrap();
+
+    let address = "192\\.168\\.1\\.100";
+    for place in [
+        format!("checkpoint:{id}"),
+        format!("checkpoint:{id}/{service}"),
+    ] {
+        let found = sandbox.run(&["logs", &place, "--grep", address]).exits(0);
+        let lines: Vec<&str> = found.stdout.lines().collect();
+        assert_eq!(lines.len(), 2, "{found}");
+        assert!(lines[0].contains("POST /admin/delete_all_users"), "{found}");
+        assert!(lines[1].contains("GET /admin/export_database"), "{found}");
+    }
+    sandbox
+        .run(&["logs", &format!("checkpoint:{id}/nobody")])
+        .exits(2)
+        .says(&["nobody", "lastgood checkpoint show"]);
+    sandbox
+        .run(&["logs", "checkpoint:never"])
+        .exits(2)
+        .says(&["no checkpoint", "lastgood checkpoint list"]);
+}
+
+#[test]
 fn the_pinned_image_survives_a_prune() {
     if missing(&["docker", "compose", "busybox"]) {
         return;

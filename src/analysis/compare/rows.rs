@@ -8,7 +8,7 @@ use crate::analysis::judge::{RATED_REQUESTS, TestedPattern};
 use crate::analysis::latency::Histogram;
 use crate::analysis::pattern::group::{Part, Pattern};
 use crate::domain::before_after::{BeforeAfter, Side};
-use crate::domain::comparison::{PatternChange, PatternRow};
+use crate::domain::comparison::{PatternChange, PatternRow, WasPattern};
 use crate::domain::log::Level;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
@@ -18,6 +18,8 @@ const GONE: f64 = 0.01;
 /// More or less: the chance, and the ratio that matters.
 const MOVED: f64 = 0.01;
 const MOVED_BY: f64 = 1.5;
+/// How much more easily chance makes a handful of records than a test that takes each for itself believes.
+const BURSTS: f64 = 5.0;
 /// The false discovery rate over error and warning patterns.
 const DISCOVERY: f64 = 0.01;
 
@@ -119,6 +121,20 @@ fn exposure(world: &World<'_>, services: &BTreeSet<&ServiceId>) -> BeforeAfter<f
         .unwrap_or(BeforeAfter::new(0.0, 0.0))
 }
 
+/// Counts with what they are held against.
+pub(super) fn rates(
+    world: &World<'_>,
+    services: &BTreeSet<&ServiceId>,
+    counts: BeforeAfter<u64>,
+) -> BeforeAfter<Rate> {
+    let exposure = exposure(world, services);
+    let rate = |events: u64, exposure: f64| Rate { events, exposure };
+    BeforeAfter::new(
+        rate(counts.before, exposure.before),
+        rate(counts.after, exposure.after),
+    )
+}
+
 fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
     let mut parts: BeforeAfter<SidePart> = BeforeAfter::default();
     let mut services: BTreeSet<&ServiceId> = BTreeSet::new();
@@ -153,18 +169,8 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
         }
     }
     let counts = parts.as_ref().map(|p| p.part.count);
-    let exposure = exposure(world, &services);
-    let rate = BeforeAfter::new(
-        Rate {
-            events: counts.before,
-            exposure: exposure.before,
-        },
-        Rate {
-            events: counts.after,
-            exposure: exposure.after,
-        },
-    );
-    let is_comparable = exposure.before > 0.0 && exposure.after > 0.0;
+    let rate = rates(world, &services, counts);
+    let is_comparable = rate.before.exposure > 0.0 && rate.after.exposure > 0.0;
     let ratio =
         (counts.before > 0 && is_comparable).then(|| rate.after.value() / rate.before.value());
     let change = if is_comparable {
@@ -172,7 +178,11 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
     } else {
         one_sided(world, counts)
     };
-    let p = higher(rate.before, rate.after);
+    let p = match counts.before {
+        // A rate of nothing does not vary, and half an event is no measure of it; what comes in bursts gets a margin.
+        0 => (BURSTS * exact_higher(rate.before, rate.after)).min(1.0),
+        _ => higher(rate.before, rate.after),
+    };
     let first = match change {
         PatternChange::Gone => parts.before.first,
         _ => parts.after.first.or(parts.before.first),
@@ -201,6 +211,10 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
         id: pattern.id.clone(),
         template,
         level: pattern.level,
+        was: pattern.was.as_ref().map(|was| WasPattern {
+            template: (world.show)(was.template.as_bytes()),
+            level: was.level,
+        }),
         change,
         before: counts.before,
         after: counts.after,

@@ -81,7 +81,9 @@ pub(super) fn build(
     let is_known = |pattern: usize| {
         let row = &rows[pattern].row;
         let is_lone = row.before == 0 || row.after == 0;
-        row.change == PatternChange::Same && !(is_lone && row.level >= Some(Level::Warn))
+        row.change == PatternChange::Same
+            && row.was.is_none()
+            && !(is_lone && row.level >= Some(Level::Warn))
     };
     SideBySide {
         axis,
@@ -209,6 +211,7 @@ fn stream(
     let last = |side: &Vec<Found<'_>>| side.last().map_or(0, |f| f.at);
     let cuts = Cuts::new(sides.as_ref().map(last), axis);
     let mut rows = Vec::new();
+    let ends = sides.as_ref().map(last);
     let mut known = Known::default();
     let (mut before, mut after) = (sides.before.as_slice(), sides.after.as_slice());
     while let Some(at) = [before, after]
@@ -224,11 +227,11 @@ fn stream(
         known.add(world, at, &piece, is_known);
         let changed = piece.map(|side| changed(side, is_known));
         if !changed.before.is_empty() || !changed.after.is_empty() {
-            known.fold(&mut rows);
+            known.fold(ends, &mut rows);
             rows.extend(aligned_by_pattern(world, &changed));
         }
     }
-    known.fold(&mut rows);
+    known.fold(ends, &mut rows);
     rows
 }
 
@@ -274,8 +277,8 @@ impl Known {
         }
     }
 
-    /// One row for all, with the rows that it consists of behind it.
-    fn fold(&mut self, rows: &mut Vec<Row>) {
+    /// One row for all, with the rows that it consists of behind it. `ends` is how far each side reaches.
+    fn fold(&mut self, ends: BeforeAfter<u64>, rows: &mut Vec<Row>) {
         let Some(at) = self.from.take() else {
             return;
         };
@@ -284,10 +287,11 @@ impl Known {
             let items = patterns
                 .values()
                 .filter_map(|pair| pair.side(side).as_ref());
-            items.fold(Fold::default(), |fold, item| Fold {
+            let fold = items.fold(Fold::default(), |fold, item| Fold {
                 records: fold.records + item.count,
                 patterns: fold.patterns + 1,
-            })
+            });
+            (fold.records > 0 || at <= *ends.side(side)).then_some(fold)
         };
         let sides = BeforeAfter::new(fold(Side::Before), fold(Side::After));
         rows.push(Row::Folded { at, sides });

@@ -27,7 +27,7 @@ fn side(name: &str, text: &str) -> SideLogs {
     }
 }
 
-fn run(before: &str, after: &str) -> Comparison {
+pub(super) fn run(before: &str, after: &str) -> Comparison {
     compare(
         &side("before.log", before),
         &side("after.log", after),

@@ -1,26 +1,24 @@
 //! The rules, one function each.
 
 use super::sentence::{count, milliseconds, percent, thousands, times};
-use super::{Call, Evidence, RATED_REQUESTS, RouteEvidence, Ruling, TestedPattern, severity_of};
-use crate::analysis::compare::Drift;
-use crate::analysis::compare::statistics::{
-    Rate, exact_higher, higher, longer, ratio_interval, share_interval,
+use super::{
+    Call, Evidence, RATED_REQUESTS, REQUIRED_REQUESTS, Relevelled, RouteEvidence, Ruling,
+    TestedPattern, limits,
 };
-use crate::analysis::scan::{Counts, Tally};
-use crate::domain::before_after::BeforeAfter;
+use crate::analysis::compare::Drift;
+use crate::analysis::compare::statistics::{Rate, higher, longer, ratio_interval, share_interval};
+use crate::analysis::scan::Counts;
+use crate::domain::before_after::{BeforeAfter, Side};
+use crate::domain::log::Level;
 use crate::domain::safe_text::SafeText;
-use crate::domain::signal::{SignalName, Threshold};
 use crate::domain::verdict::{Finding, Severity};
 
 /// A chance of one in a thousand: with a large effect it rolls back.
 const SURE: f64 = 0.001;
 /// A chance of one in a hundred: with some effect it is watched.
 const LIKELY: f64 = 0.01;
-/// A limit that is broken only after counts unless chance explains the rise easily …
-const PLAUSIBLE: f64 = 0.05;
-/// … and rolls back unless chance explains it with some luck: a service that always lives near a limit crosses it
-/// now and then.
-const DOUBTFUL: f64 = 0.025;
+/// Silence is told where so many requests were to be expected.
+const EXPECTED_REQUESTS: f64 = 30.0;
 /// So many numbers of a service that drifted are told.
 const DRIFTS: usize = 5;
 
@@ -40,6 +38,8 @@ pub(super) fn apply(evidence: &Evidence<'_>) -> Vec<Ruling> {
             .take(DRIFTS)
             .map(|d| drift(evidence, d)),
     );
+    rulings.extend((evidence.relevelled.iter()).map(|r| level_changed(evidence, r)));
+    rulings.extend(silence(evidence));
     let Some(after) = evidence.total.after else {
         return rulings;
     };
@@ -51,8 +51,8 @@ pub(super) fn apply(evidence: &Evidence<'_>) -> Vec<Ruling> {
     };
     let error_rate = error_rate(evidence, &whole, None, 1);
     let latency = latency(evidence, &whole, None, 1);
-    rulings.extend(error_rate_limit(evidence, after, error_rate.is_some()));
-    rulings.extend(latency_limit(evidence, after, latency.is_some()));
+    rulings.extend(limits::error_rate(evidence, after, error_rate.is_some()));
+    rulings.extend(limits::latency(evidence, after, latency.is_some()));
     let told = [&error_rate, &latency].map(Option::is_some);
     rulings.extend(error_rate);
     rulings.extend(latency);
@@ -80,7 +80,7 @@ fn worst(mut routes: Vec<Ruling>, is_told: bool) -> Vec<Ruling> {
     routes
 }
 
-fn ruling(
+pub(super) fn ruling(
     evidence: &Evidence<'_>,
     call: Call,
     severity: Option<Severity>,
@@ -221,6 +221,59 @@ fn drift(evidence: &Evidence<'_>, drift: &Drift) -> Ruling {
     found
 }
 
+/// Requests that stay away. Under thirty of them there is no verdict, but an alarm where chance does not explain it:
+/// what nobody can reach fails nobody's request. More of them are a verdict, and their fall informs.
+fn silence(evidence: &Evidence<'_>) -> Option<Ruling> {
+    let requests = |side: Side| evidence.total.side(side).map_or(0, |t| t.counts.requests);
+    let rate = |side: Side| {
+        let seconds = (*evidence.seconds.side(side)).filter(|s| *s >= 1.0)?;
+        Some(Rate {
+            events: requests(side),
+            exposure: seconds,
+        })
+    };
+    let (before, after) = (rate(Side::Before)?, rate(Side::After)?);
+    let expected = before.value() * after.exposure;
+    let is_loud = before.events >= RATED_REQUESTS && expected >= EXPECTED_REQUESTS;
+    if !is_loud || after.events as f64 > expected / 10.0 || higher(after, before) > SURE {
+        return None;
+    }
+    let text = format!(
+        "{} in {}, about {} were to be expected",
+        count(after.events, "request"),
+        minutes(after.exposure),
+        thousands(expected.round() as u64),
+    );
+    let severity = (after.events < REQUIRED_REQUESTS).then_some(Severity::P1);
+    let mut found = ruling(evidence, Call::Inform, severity, true, "silence", &text);
+    found.finding.before = Some(before.value());
+    found.finding.after = Some(after.value());
+    found.finding.interval = ratio_interval(before, after);
+    Some(found)
+}
+
+/// `45 s`, `12 min`.
+fn minutes(seconds: f64) -> String {
+    match seconds < 120.0 {
+        true => format!("{seconds:.0} s"),
+        false => format!("{:.0} min", seconds / 60.0),
+    }
+}
+
+/// Another level is no other behaviour, but whoever is paged by level wants to know.
+fn level_changed(evidence: &Evidence<'_>, pattern: &Relevelled) -> Ruling {
+    let word = |level: Option<Level>| level.map_or("none", Level::as_str);
+    let text = format!(
+        "level {} → {}: {} ({} → {})",
+        word(pattern.levels.before),
+        word(pattern.levels.after),
+        pattern.template,
+        thousands(pattern.counts.before),
+        thousands(pattern.counts.after),
+    );
+    ruling(evidence, Call::Inform, None, true, "level-changed", &text)
+}
+
 fn plain(value: f64) -> String {
     if value >= 100.0 || value.fract() == 0.0 {
         thousands(value.round() as u64)
@@ -229,11 +282,12 @@ fn plain(value: f64) -> String {
     }
 }
 
-fn rates(counts: BeforeAfter<Counts>, by_status: bool) -> BeforeAfter<Rate> {
-    counts.map(|c| Rate {
-        events: c.errors(by_status),
-        exposure: c.requests as f64,
-    })
+pub(super) fn rates(evidence: &Evidence<'_>, counts: BeforeAfter<Counts>) -> BeforeAfter<Rate> {
+    let rate = |side: Side| Rate {
+        events: evidence.errors(side, *counts.side(side)),
+        exposure: counts.side(side).requests as f64,
+    };
+    BeforeAfter::new(rate(Side::Before), rate(Side::After))
 }
 
 /// The relative rule of the error rate.
@@ -248,12 +302,12 @@ fn error_rate(
     if after.requests < RATED_REQUESTS || before.requests == 0 {
         return None;
     }
-    let rate = rates(BeforeAfter::new(before, after), evidence.by_status);
+    let rate = rates(evidence, BeforeAfter::new(before, after));
     let p = higher(rate.before, rate.after) * looks as f64;
     // What is shown is what was counted, the warm-up included; only the test leaves it out.
     let shown = rates(
+        evidence,
         BeforeAfter::new(part.tally.before?.counts, part.tally.after?.counts),
-        evidence.by_status,
     );
     let values = shown.map(|r| r.value());
     let ratio = (rate.after.events as f64 + 0.5)
@@ -377,179 +431,6 @@ fn lines(own: Option<&SafeText>, all: &[SafeText]) -> Vec<SafeText> {
     own.map_or_else(|| all.to_vec(), |line| vec![line.clone()])
 }
 
-/// What a limit says: newly broken, or broken before as well.
-struct Broken {
-    severity: Severity,
-    call: Call,
-    was_broken: bool,
-}
-
-/// A limit broken before as well counts only if a relative rule says that it got worse: going back would not help.
-/// One that is broken only after counts unless chance explains the rise.
-fn broken(
-    limit: &Threshold,
-    before: Option<f64>,
-    after: f64,
-    is_worse: bool,
-    chance: f64,
-) -> Option<Broken> {
-    let severity = severity_of(limit, after)?;
-    let was = before.and_then(|b| severity_of(limit, b));
-    let was_broken = was >= Some(severity);
-    let (call, severity) = match severity {
-        _ if (was_broken && !is_worse) || chance > PLAUSIBLE => (Call::Inform, severity),
-        Severity::P0 if chance > DOUBTFUL => (Call::Watch, Severity::P1),
-        Severity::P0 => (Call::RollBack, severity),
-        Severity::P1 => (Call::Watch, severity),
-    };
-    Some(Broken {
-        severity,
-        call,
-        was_broken,
-    })
-}
-
-fn error_rate_limit(evidence: &Evidence<'_>, after: &Tally, is_worse: bool) -> Option<Ruling> {
-    let limit = evidence.limits.of(&SignalName::ErrorRate)?;
-    let counts = after.counts;
-    if counts.requests < RATED_REQUESTS {
-        return None;
-    }
-    let value = (counts.errors(evidence.by_status) as f64 / counts.requests as f64).min(1.0);
-    let before = evidence
-        .total
-        .before
-        .map(|t| t.counts)
-        .filter(|c| c.requests >= RATED_REQUESTS);
-    let was = before.map(|c| c.errors(evidence.by_status) as f64 / c.requests as f64);
-    // One or two errors of few requests break any limit; they are watched.
-    let least = if counts.errors(evidence.by_status) < 3 {
-        PLAUSIBLE
-    } else {
-        0.0
-    };
-    let chance = before.map_or(0.0, |before| {
-        let rate = rates(BeforeAfter::new(before, counts), evidence.by_status);
-        match rate.before.events {
-            // Without an error before there is no rate that could vary.
-            0 => exact_higher(rate.before, rate.after),
-            _ => higher(rate.before, rate.after),
-        }
-    });
-    let chance = chance.max(least);
-    let found = broken(limit, was, value, is_worse, chance)?;
-    let line = if found.severity == Severity::P0 {
-        limit.p0
-    } else {
-        limit.p1
-    }?;
-    let numbers = format!(
-        "{} of {}",
-        thousands(counts.errors(evidence.by_status)),
-        count(counts.requests, "request")
-    );
-    Some(limit_ruling(
-        evidence,
-        "limit-error_rate",
-        &found,
-        chance > PLAUSIBLE,
-        &percent(line),
-        &format!("error rate {} ({numbers})", percent(value)),
-        was.map(percent),
-        (
-            was,
-            value,
-            share_interval(counts.errors(evidence.by_status), counts.requests),
-        ),
-    ))
-}
-
-fn latency_limit(evidence: &Evidence<'_>, after: &Tally, is_worse: bool) -> Option<Ruling> {
-    let limit = evidence.limits.of(&SignalName::LatencyP95)?;
-    if after.latency.count() < RATED_REQUESTS {
-        return None;
-    }
-    let value = after.latency.percentile(0.95)?;
-    let before = evidence
-        .total
-        .before
-        .filter(|t| t.latency.count() >= RATED_REQUESTS);
-    let was = before.and_then(|t| t.latency.percentile(0.95));
-    let chance = match (before, was) {
-        (Some(before), Some(was)) if value < was * 1.25 => {
-            longer(&before.tested_latency(), &after.tested_latency())
-        }
-        _ => 0.0,
-    };
-    let found = broken(limit, was, value, is_worse, chance)?;
-    let line = if found.severity == Severity::P0 {
-        limit.p0
-    } else {
-        limit.p1
-    }?;
-    Some(limit_ruling(
-        evidence,
-        "limit-latency_p95",
-        &found,
-        chance > PLAUSIBLE,
-        &milliseconds(line),
-        &format!("latency p95 {}", milliseconds(value)),
-        was.map(milliseconds),
-        (was, value, None),
-    ))
-}
-
-type Numbers = (Option<f64>, f64, Option<(f64, f64)>);
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one sentence with all its parts, said by two rules"
-)]
-fn limit_ruling(
-    evidence: &Evidence<'_>,
-    rule: &str,
-    found: &Broken,
-    is_chance: bool,
-    line: &str,
-    value: &str,
-    was: Option<String>,
-    numbers: Numbers,
-) -> Ruling {
-    let word = found.severity.as_str();
-    let tail = match (found.call, found.was_broken, was) {
-        (Call::Inform, true, Some(was)) => format!("already over {line} before ({was})"),
-        (Call::Inform, false, Some(was)) if is_chance => {
-            format!("over {line}, but before it was {was}: within chance")
-        }
-        (_, _, Some(was)) => format!("over the {word} limit of {line}, {was} before"),
-        (_, _, None) => format!("over the {word} limit of {line}, nothing to compare with before"),
-    };
-    let severity = (found.call > Call::Inform).then_some(found.severity);
-    let is_sure = !is_chance && numbers.0.is_some();
-    let mut ruling = ruling(
-        evidence,
-        found.call,
-        severity,
-        is_sure,
-        rule,
-        &format!("{value}, {tail}"),
-    );
-    (
-        ruling.finding.before,
-        ruling.finding.after,
-        ruling.finding.interval,
-    ) = (numbers.0, Some(numbers.1), numbers.2);
-    if found.call > Call::Inform {
-        let lines = if rule.ends_with("error_rate") {
-            &evidence.error_lines
-        } else {
-            &evidence.slow_lines
-        };
-        ruling.finding.evidence.clone_from(lines);
-    }
-    ruling
-}
-
 /// Whether the data after rules out that the error rate rose by more than a point: only then a keep is certain.
 pub(super) fn is_rate_bounded(evidence: &Evidence<'_>) -> bool {
     let Some(after) = evidence.total.after else {
@@ -567,9 +448,9 @@ pub(super) fn is_rate_bounded(evidence: &Evidence<'_>) -> bool {
     else {
         return false;
     };
-    let was = before.counts.errors(evidence.by_status) as f64 / before.counts.requests as f64;
+    let was = evidence.errors(Side::Before, before.counts) as f64 / before.counts.requests as f64;
     share_interval(
-        after.counts.errors(evidence.by_status),
+        evidence.errors(Side::After, after.counts),
         after.counts.requests,
     )
     .is_some_and(|(_, upper)| upper <= was + 0.01)

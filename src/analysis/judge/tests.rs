@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::verdict::Severity;
 
 fn tally(requests: u64, failed: u64, ms: impl Fn(u64) -> f64) -> Tally {
     let mut tally = Tally::default();
@@ -43,6 +44,7 @@ impl Case {
             by_status: true,
             routes: Vec::new(),
             patterns: Vec::new(),
+            relevelled: Vec::new(),
             drifts: Vec::new(),
             hard: Vec::new(),
             missing_probes: Vec::new(),
@@ -461,4 +463,39 @@ fn it_is_told_how_many_more_requests_a_confident_keep_needs() {
     assert_eq!(judge(&evidence).wanted_requests, None, "not requests alone");
     case.after = Some(tally(1000, 200, around(100.0)));
     assert_eq!(judge(&case.evidence()).wanted_requests, None);
+}
+
+#[test]
+fn improbable_silence_is_an_alarm_and_still_no_verdict() {
+    let busy = || Some(tally(3600, 5, around(100.0)));
+    let case = Case::new(busy(), Some(tally(0, 0, around(100.0))));
+    // An hour with a request a second, then ten minutes of nothing.
+    let verdict = case.verdict();
+    assert_eq!(
+        (verdict.decision, verdict.severity),
+        (Decision::Inconclusive, Some(Severity::P1))
+    );
+    assert_eq!(verdict.findings[0].rule.as_str(), "silence");
+    assert_eq!(
+        verdict.findings[0].text.as_str(),
+        "0 requests in 10 min, about 600 were to be expected"
+    );
+    // Few requests were to be expected anyway.
+    let quiet = Case::new(
+        Some(tally(60, 0, around(100.0))),
+        Some(tally(0, 0, around(100.0))),
+    );
+    assert!(quiet.verdict().findings.is_empty());
+    // Enough for a verdict: it only informs.
+    let fell = Case::new(busy(), Some(tally(40, 0, around(100.0))));
+    let verdict = fell.verdict();
+    assert_eq!(
+        (verdict.decision, verdict.severity),
+        (Decision::Keep, None),
+        "{}",
+        texts(&verdict)
+    );
+    assert_eq!(verdict.findings[0].rule.as_str(), "silence");
+    let half = Case::new(busy(), Some(tally(300, 0, around(100.0))));
+    assert!(half.verdict().findings.is_empty());
 }

@@ -2,6 +2,7 @@
 
 use super::{Evidence, RATED_REQUESTS, REQUIRED_REQUESTS, rules};
 use crate::analysis::compare::statistics::share_interval;
+use crate::domain::before_after::Side;
 
 /// More than this is not worth waiting for.
 const MOST: u64 = 1_000_000;
@@ -16,12 +17,12 @@ pub(super) fn requests(evidence: &Evidence<'_>) -> Option<u64> {
     if is_missing || before.requests < RATED_REQUESTS || is_certain {
         return None;
     }
-    let failed = after.errors(evidence.by_status);
+    let failed = evidence.errors(Side::After, after);
     let share = match after.requests {
         0 => 0.0,
         requests => failed as f64 / requests as f64,
     };
-    let was = before.errors(evidence.by_status) as f64 / before.requests as f64;
+    let was = evidence.errors(Side::Before, before) as f64 / before.requests as f64;
     let is_enough = |requests: u64| {
         let errors = (share * requests as f64).round() as u64;
         let interval = share_interval(errors, requests);

@@ -159,7 +159,7 @@ pub fn is_continuation(
         return true;
     };
     if has_header {
-        return false;
+        return goes_on_with_header(line);
     }
     if matches!(first, b' ' | b'\t') {
         let inner = line.trim_ascii_start();
@@ -204,12 +204,62 @@ pub fn is_continuation(
             && memchr::memchr(b' ', line).is_none())
 }
 
+/// Whether a line belongs to the record above although it has a header of its own: postgres writes one in front of
+/// `DETAIL:  ` and `STATEMENT:  `, and Ruby's logger one in front of each line of a message.
+fn goes_on_with_header(line: &[u8]) -> bool {
+    const POSTGRES: &[&[u8]] = &[
+        b"DETAIL",
+        b"HINT",
+        b"STATEMENT",
+        b"CONTEXT",
+        b"QUERY",
+        b"LOCATION",
+    ];
+    let front = &line[..line.len().min(200)];
+    if let Some(colon) = memchr::memmem::find(front, b":  ")
+        && let Some(word) = front[..colon].rsplit(|b| *b == b' ').next()
+        && POSTGRES.contains(&word)
+    {
+        return true;
+    }
+    let Some(at) = memchr::memmem::find(front, b" -- : ") else {
+        return false;
+    };
+    // `[request id]` and other tags.
+    let mut message = line[at + 6..].trim_ascii();
+    while message.first() == Some(&b'[')
+        && let Some(end) = memchr::memchr(b']', message)
+    {
+        message = message[end + 1..].trim_ascii();
+    }
+    message.is_empty() || ruby_frame(message).is_some()
+}
+
+/// The method of a frame as Ruby writes it, and what stands behind it: `app/cart.rb:31:in `total': undefined method`.
+pub fn ruby_frame(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = memchr::memmem::find(&text[..text.len().min(300)], b":in ")?;
+    let is_place = text[..at]
+        .rsplit(|b| *b == b':')
+        .next()
+        .is_some_and(|line| {
+            !line.is_empty() && line.len() < at && line.iter().all(u8::is_ascii_digit)
+        });
+    let method = &text[at + 4..];
+    let has_quote = matches!(method.first(), Some(b'`' | b'\''));
+    if !is_place || !has_quote {
+        return None;
+    }
+    let end = memchr::memchr(b'\'', &method[1..])?;
+    Some((&method[1..=end], &method[end + 2..]))
+}
+
 /// A frame of a stack trace: `at com.Foo.bar(Foo.java:12)`, `File "x.py", line 3, in f`, `... 12 more`.
 fn is_frame(text: &[u8]) -> bool {
     text.starts_with(b"at ")
         || text.starts_with(b"File \"")
         || text.starts_with(b"... ")
         || text.starts_with(b"from /")
+        || ruby_frame(text).is_some()
 }
 
 /// Whether a line begins or belongs to a stack trace, so that what follows may go on with it.
@@ -308,5 +358,39 @@ mod tests {
         ));
         assert!(!is_continuation(b"A new sentence", true, false, false));
         assert!(!is_continuation(b"2025-12-27 x", true, true, true));
+    }
+
+    #[test]
+    fn some_lines_go_on_although_they_have_a_header() {
+        for line in [
+            "2025-12-27 14:00:00.000 UTC [7] DETAIL:  Key (id)=(7) already exists.",
+            "2025-12-27 14:00:00.000 UTC [7] STATEMENT:  SELECT 1",
+            "E, [2025-12-27T14:00:00.000000 #17] ERROR -- : [4f1c] ",
+            "E, [2025-12-27T14:00:00.000000 #17] ERROR -- : [4f1c] app/models/cart.rb:31:in `total'",
+        ] {
+            assert!(
+                is_continuation(line.as_bytes(), false, true, true),
+                "{line}"
+            );
+        }
+        for line in [
+            "2025-12-27 14:00:00.000 UTC [7] ERROR:  duplicate key",
+            "2025-12-27 14:00:00.000 UTC [7] LOG:  statement: x",
+            "E, [2025-12-27T14:00:00.000000 #17] ERROR -- : [4f1c] NoMethodError (undefined):",
+        ] {
+            assert!(
+                !is_continuation(line.as_bytes(), false, true, true),
+                "{line}"
+            );
+        }
+        assert_eq!(
+            ruby_frame(b"/srv/cart.rb:31:in `total': undefined (NoMethodError)"),
+            Some((&b"total"[..], &b": undefined (NoMethodError)"[..]))
+        );
+        assert_eq!(
+            ruby_frame(b"/srv/cart.rb:31:in 'Cart#total'"),
+            Some((&b"Cart#total"[..], &b""[..]))
+        );
+        assert_eq!(ruby_frame(b"it is 14:in `x'"), None);
     }
 }

@@ -4,6 +4,8 @@
 //! a column that is nearly always a time, a level, a number, a bracket or a host belongs to the header. Cutting a
 //! fixed number of words instead ruins the streams that have none.
 
+use std::collections::BTreeSet;
+
 use super::level;
 use super::time::{self, TimeReader};
 use crate::domain::log::Level;
@@ -12,6 +14,8 @@ use crate::domain::log::Level;
 const MAX_COLUMNS: usize = 12;
 /// A column belongs to the header if so many of the lines agree.
 const AGREEMENT: f64 = 0.95;
+/// A number behind the time that has more values than this among those lines is no process and no thread.
+const FEW: usize = 48;
 
 /// What a column of a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +78,7 @@ impl Header {
         // For each length of a header, how many lines have a separator one to three words behind it.
         let mut separated = [0u32; MAX_COLUMNS];
         let mut cells = [None; MAX_COLUMNS];
+        let mut numbers: [BTreeSet<&[u8]>; MAX_COLUMNS] = Default::default();
         for line in lines {
             total += 1;
             let count = cut(line, &mut cells);
@@ -81,6 +86,9 @@ impl Header {
             for (index, cell) in cells[..count].iter().flatten().enumerate() {
                 counts[index][cell.column as usize] += 1;
                 has_time |= cell.column == Column::Time && index < 4;
+                if cell.column == Column::Number && numbers[index].len() <= FEW {
+                    numbers[index].insert(&line[cell.start..cell.end]);
+                }
             }
             timed += u32::from(has_time);
             for (length, sum) in separated.iter_mut().enumerate() {
@@ -97,7 +105,7 @@ impl Header {
         let mut columns = Vec::new();
         let mut kept = 0;
         let mut anchored = false;
-        for index in 0..MAX_COLUMNS {
+        for (index, numbers) in numbers.iter().enumerate() {
             let Some(column) = agreed(index) else { break };
             columns.push(column);
             match column {
@@ -112,7 +120,12 @@ impl Header {
                 {
                     kept = columns.len();
                 }
-                Column::Number if kept + 1 == columns.len() => kept = columns.len(),
+                // Processes and threads are few; other numbers behind time and level begin the message.
+                Column::Number
+                    if kept + 1 == columns.len() && (!anchored || numbers.len() <= FEW) =>
+                {
+                    kept = columns.len();
+                }
                 Column::Program | Column::Bracket | Column::Number => {}
                 Column::Separator | Column::Word => {}
             }
@@ -133,21 +146,34 @@ impl Header {
         let mut cells = [None; MAX_COLUMNS];
         let count = cut(line, &mut cells);
         let mut head = Head::default();
+        if let Some((index, cell)) = access_time(line, &cells[..count]) {
+            return Head {
+                at: cell.at.and_then(|written| times.resolve(&written)),
+                message: skip_blanks(line, cell.end),
+                time_column: Some(index),
+                ..head
+            };
+        }
         let mut written = None;
         let mut learned = 0;
+        // Whether everything so far looks like a header: `[time] [7] [ERROR] message` needs no learning.
+        let mut is_head = true;
+        // What `key=value` says is no header: the duration may stand there.
+        let mut has_pairs = false;
         for (index, cell) in cells[..count].iter().flatten().enumerate() {
             // Beyond what was learned, time and level are still taken where they stand first.
             let expected = self.columns.get(index);
             let in_header = expected == Some(&cell.column) && learned == index;
+            let is_first_level = is_head && cell.column == Column::Level && head.level.is_none();
             let by_look = matches!(cell.column, Column::Time | Column::Level)
-                && (head.message == cell.start || index <= 1 || learned == index);
+                && (head.message == cell.start || index <= 1 || learned == index || is_first_level);
+            is_head &= is_head_like(line, cell);
+            has_pairs |= cell.column == Column::Word;
             if in_header {
                 learned = index + 1;
             } else if !by_look {
-                if self.columns.len() <= index && head.message > 0 {
-                    break;
-                }
-                if index >= 4 {
+                let is_behind = self.columns.len() <= index && head.message > 0;
+                if (is_behind || index >= 4) && !is_head {
                     break;
                 }
                 // `host program:` before a level of a stream that was not learned.
@@ -165,6 +191,7 @@ impl Header {
             if in_header
                 || head.message == cell.start
                 || index == 0
+                || (is_first_level && !has_pairs)
                 || only_blanks(line, head.message, cell.start)
             {
                 head.message = skip_blanks(line, cell.end);
@@ -183,6 +210,25 @@ impl Header {
         head.at = written.and_then(|w| times.resolve(&w));
         head
     }
+}
+
+/// Whether a column of that look is never text: a time, a number, something in brackets, a program, `key=value`.
+fn is_head_like(line: &[u8], cell: &Cell) -> bool {
+    match cell.column {
+        Column::Time | Column::Level | Column::Number | Column::Bracket => true,
+        Column::Separator | Column::Program => true,
+        Column::Word => memchr::memchr(b'=', &line[cell.start..cell.end]).is_some(),
+    }
+}
+
+/// The time of an access log as web servers write it: `10.0.0.7 - - [27/Dec/2025:14:50:00 +0000] "GET / HTTP/1.1"`.
+/// Known by its look, so that a log in which errors stand between the requests is read like one in which none do.
+fn access_time(line: &[u8], cells: &[Option<Cell>]) -> Option<(usize, Cell)> {
+    let cells = cells.iter().flatten().enumerate().take(6);
+    let (index, cell) = cells.skip(1).find(|(_, c)| c.column == Column::Time)?;
+    let is_bracketed = line[cell.start] == b'[';
+    let follows = line.get(skip_blanks(line, cell.end)) == Some(&b'"');
+    (is_bracketed && follows).then_some((index, *cell))
 }
 
 /// Where the separator ends that stands one to three words behind the first columns.
@@ -431,8 +477,15 @@ fn is_program(word: &[u8]) -> bool {
     let Some(word) = word.strip_suffix(b"]") else {
         return false;
     };
-    let digits = word.iter().rev().take_while(|b| b.is_ascii_digit()).count();
-    digits > 0 && word.len() > digits + 1 && word[word.len() - digits - 1] == b'['
+    // `sshd[812]:`, and Heroku's `app[web.1]:`.
+    let Some(open) = memchr::memrchr(b'[', word) else {
+        return false;
+    };
+    let inner = &word[open + 1..];
+    let is_id = inner
+        .iter()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    open > 0 && is_id && inner.last().is_some_and(u8::is_ascii_digit)
 }
 
 /// The length of a bracketed group with its brackets, nested ones included; at most 400 bytes.

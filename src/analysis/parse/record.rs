@@ -56,7 +56,6 @@ impl RecordReader {
         // Nearly every record has a time here: a line without one belongs to the record above.
         let expects_header = open.lines >= 20 && open.with_header * 10 >= open.lines * 6;
         let is_continuation = open.lines > 0
-            && !has_header
             && (frame::is_continuation(text, open.is_trace, expects_header, has_header)
                 || open.names_category && text.starts_with(frame::CONSOLE_INDENT));
         open.lines += 1;

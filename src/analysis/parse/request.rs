@@ -4,8 +4,11 @@
 //! announce a duration (`completed in`, `took`) and the shapes of access logs are understood; anything else is not
 //! a request. A configured regular expression wins over all of it.
 
+mod access;
+
 use regex::bytes::Regex;
 
+use super::json::{self, Object};
 use crate::domain::settings::RequestRules;
 
 /// The parts of a request that one record gives.
@@ -25,6 +28,8 @@ pub struct RequestFields<'a> {
     rank: u8,
     /// Whether the text speaks of a request (`request completed in …`).
     names_request: bool,
+    /// Whether Lograge wrote it, whose durations are milliseconds with decimals.
+    is_lograge: bool,
     /// Where the status was read.
     pub(in crate::analysis) status_text: &'a [u8],
     /// Where the duration was read, and the unit it is in if it says none.
@@ -49,7 +54,7 @@ impl<'a> RequestFields<'a> {
         let key = key.rsplit(|b| *b == b'.').next().unwrap_or(key);
         match key {
             b"status" | b"statusCode" | b"status_code" | b"http_status" | b"response_status"
-            | b"code" | b"StatusCode" | b"Status" => {
+            | b"code" | b"StatusCode" | b"Status" | b"resp" => {
                 if let Some(status) = read_status(value)
                     && (key != b"code" || self.status.is_none())
                 {
@@ -57,13 +62,15 @@ impl<'a> RequestFields<'a> {
                     self.status_text = value;
                 }
             }
-            b"method" | b"http_method" | b"request_method" | b"verb" | b"Method" => {
+            b"method" | b"http_method" | b"request_method" | b"requestMethod"
+            | b"RequestMethod" | b"verb" | b"Method" => {
                 if is_method(value) {
                     self.method = Some(value);
                 }
             }
-            b"path" | b"url" | b"uri" | b"route" | b"request_uri" | b"request_path"
-            | b"requestUrl" | b"originalUrl" | b"endpoint" | b"Path" => {
+            b"path" | b"url" | b"uri" | b"URI" | b"URL" | b"route" | b"request_uri"
+            | b"request_path" | b"requestUrl" | b"originalUrl" | b"endpoint" | b"Path"
+            | b"RequestPath" => {
                 if is_path(value) && (self.route.is_none() || key == b"route") {
                     self.route = Some(value);
                 }
@@ -80,9 +87,14 @@ impl<'a> RequestFields<'a> {
                     self.request_id = Some(value);
                 }
             }
+            b"controller" | b"format" => self.is_lograge = true,
+            // Under this name stands a clock as well, which has no unit.
+            b"time" if !value.ends_with(b"s") => {}
             _ => {
-                if let Some((unit, rank)) = duration_key(key)
-                    && rank > self.rank
+                if let Some((unit, rank)) = duration_key(key).map(|(unit, rank)| match unit {
+                    Unit::Guess if self.is_lograge => (Unit::Milliseconds, rank),
+                    unit => (unit, rank),
+                }) && rank > self.rank
                     && let Some(ms) = read_duration(value, unit)
                 {
                     self.duration_ms = Some(ms);
@@ -119,13 +131,29 @@ fn duration_key(key: &[u8]) -> Option<(Unit, u8)> {
         b"rt" | b"request_time" | b"requestTime" | b"duration_s" | b"duration_seconds"
         | b"elapsed_s" | b"duration_sec" | b"latency_s" | b"seconds" => (Unit::Seconds, 4),
         b"urt" | b"upstream_response_time" => (Unit::Seconds, 1),
-        b"duration_ms" | b"durationMs" | b"durationMS" | b"response_time_ms"
-        | b"responseTimeMs" | b"elapsed_ms" | b"elapsedMs" | b"latency_ms" | b"latencyMs"
-        | b"took_ms" | b"tookMs" | b"responseTime" | b"response_time" | b"ms" | b"time_ms"
-        | b"request_ms" | b"total_ms" => (Unit::Milliseconds, 4),
+        b"duration_ms"
+        | b"durationMs"
+        | b"durationMS"
+        | b"response_time_ms"
+        | b"responseTimeMs"
+        | b"elapsed_ms"
+        | b"elapsedMs"
+        | b"latency_ms"
+        | b"latencyMs"
+        | b"took_ms"
+        | b"tookMs"
+        | b"responseTime"
+        | b"response_time"
+        | b"ms"
+        | b"time_ms"
+        | b"request_ms"
+        | b"total_ms"
+        | b"Elapsed"
+        | b"ElapsedMilliseconds"
+        | b"ElapsedMs" => (Unit::Milliseconds, 4),
         b"duration_us" | b"latency_us" | b"elapsed_us" => (Unit::Microseconds, 4),
         b"duration_ns" | b"latency_ns" | b"elapsed_ns" => (Unit::Nanoseconds, 4),
-        b"duration" | b"dur" | b"latency" | b"elapsed" | b"took" | b"elapsed_time"
+        b"duration" | b"dur" | b"latency" | b"elapsed" | b"took" | b"elapsed_time" | b"time"
         | b"response-time" | b"service" => (Unit::Guess, 3),
         _ => return None,
     })
@@ -308,13 +336,23 @@ fn read_words<'a>(message: &'a [u8], fields: &mut RequestFields<'a>) {
     let mut pending = words.next();
     while let Some(word) = pending {
         let next = words.next();
+        // `request {"method":"GET","status":200}`: a message with its fields behind it.
+        if word.starts_with(b"{\"")
+            && let Some(object) = Object::read(&message[access::offset(message, word)..])
+        {
+            json::read_request(&object, fields);
+            break;
+        }
         if let Some(equals) = memchr::memchr(b'=', &word[..word.len().min(40)])
             && equals + 1 < word.len()
             && is_key(trim_value(&word[..equals]))
         {
             let key = trim_value(&word[..equals]);
             let value = trim_value(&word[equals + 1..]);
-            if value.iter().any(|b| b.is_ascii_digit() || *b == b'/') || is_method(value) {
+            if value.iter().any(|b| b.is_ascii_digit() || *b == b'/')
+                || is_method(value)
+                || matches!(key, b"controller" | b"format")
+            {
                 // `took=12 ms`
                 match next {
                     Some(unit @ (b"ms" | b"s" | b"ms," | b"s,"))
@@ -340,6 +378,9 @@ fn read_words<'a>(message: &'a [u8], fields: &mut RequestFields<'a>) {
         before_previous = previous;
         previous = word;
         pending = next;
+    }
+    if fields.status.is_some() && fields.route.is_some() && fields.duration_ms.is_none() {
+        access::read_tail(message, fields);
     }
 }
 
@@ -400,6 +441,9 @@ fn read_number<'a>(
     next: Option<&'a [u8]>,
     fields: &mut RequestFields<'a>,
 ) {
+    if memchr::memchr(b'/', word).is_some() && access::read_haproxy(word, next, fields) {
+        return;
+    }
     let announced = matches!(
         trim_value(previous),
         b"in"
@@ -453,7 +497,14 @@ fn read_number<'a>(
         || after.starts_with(b"HTTP/")
         || matches!(
             after,
-            b"Completed" | b"status" | b"Status" | b"code" | b"HTTP" | b"returned" | b"responded"
+            b"Completed"
+                | b"Sent"
+                | b"status"
+                | b"Status"
+                | b"code"
+                | b"HTTP"
+                | b"returned"
+                | b"responded"
         )
         || (matches!(previous, b"|" | b"->" | b"=>" | b"-" | b"\xe2\x86\x92")
             && fields.duration_ms.is_none())
@@ -463,6 +514,7 @@ fn read_number<'a>(
             || after.ends_with(b"tatus")
             || after == b"code"
             || after == b"Completed"
+            || after == b"Sent"
             || fields.route.is_some()
             || (previous == b"|" && next == Some(b"|")))
         && let Some(status) = read_status(word)

@@ -68,6 +68,8 @@ pub struct Pattern {
     pub template: String,
     /// Its level.
     pub level: Option<Level>,
+    /// What it was before the deploy worded it otherwise.
+    pub was: Option<Was>,
     /// What each source contributed, in the order of the sources.
     pub parts: Vec<Part>,
 }
@@ -79,6 +81,15 @@ impl Pattern {
     }
 }
 
+/// A text and a level that a pattern had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Was {
+    /// The template.
+    pub template: String,
+    /// The level.
+    pub level: Option<Level>,
+}
+
 /// The patterns, and which pattern each shape of each source belongs to.
 #[derive(Debug, Clone, Default)]
 pub struct Patterns {
@@ -86,6 +97,37 @@ pub struct Patterns {
     pub patterns: Vec<Pattern>,
     /// Source and hash of a shape to the pattern's place in `patterns`.
     pub of_shape: HashMap<(usize, u64), usize>,
+}
+
+impl Patterns {
+    /// Makes one pattern of each pair of places, the second one's, which keeps what the first one was. No place may
+    /// stand in two pairs.
+    pub fn join(&mut self, pairs: &[(usize, usize)]) {
+        for (old, now) in pairs {
+            let parts = std::mem::take(&mut self.patterns[*old].parts);
+            let was = Was {
+                template: std::mem::take(&mut self.patterns[*old].template),
+                level: self.patterns[*old].level,
+            };
+            let joined = &mut self.patterns[*now];
+            joined.was = Some(was);
+            joined.parts.extend(parts);
+            joined.parts.sort_by_key(|p| p.source);
+        }
+        let gone: HashMap<usize, usize> = pairs.iter().copied().collect();
+        let mut places = Vec::with_capacity(self.patterns.len());
+        let mut next = 0;
+        for at in 0..self.patterns.len() {
+            places.push(next);
+            next += usize::from(!gone.contains_key(&at));
+        }
+        for at in self.of_shape.values_mut() {
+            *at = places[*gone.get(at).unwrap_or(at)];
+        }
+        let mut at = 0..;
+        self.patterns
+            .retain(|_| at.next().is_some_and(|at| !gone.contains_key(&at)));
+    }
 }
 
 /// How often a shape occurs, and its sources with its hash there.
@@ -125,6 +167,7 @@ pub fn group(sources: &[&ServiceScan]) -> Patterns {
                 id,
                 template: template.clone(),
                 level: *level,
+                was: None,
                 parts: Vec::new(),
             });
             patterns.len() - 1

@@ -2,13 +2,16 @@
 
 use super::mask::mask;
 use crate::analysis::kept::Kept;
+use crate::analysis::parse::frame::ruby_frame;
 use crate::analysis::parse::level::exception_in_trace;
 
 /// What a multi-line record says of a failure.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Failure<'a> {
-    /// The line with the exception's class and message.
-    pub line: Option<&'a [u8]>,
+    /// The exception's class.
+    pub class: Option<&'a [u8]>,
+    /// What it says, from the colon on.
+    pub message: &'a [u8],
     /// The innermost frame.
     pub frame: Option<&'a [u8]>,
 }
@@ -20,6 +23,15 @@ pub fn find<'a>(head: &'a [u8], rest: impl Iterator<Item = &'a [u8]>) -> Failure
     let mut is_python = memchr::memmem::find(head, b"Traceback (most recent").is_some();
     for line in rest {
         let text = line.trim_ascii();
+        if let Some((method, behind)) = ruby_frame(text) {
+            found.frame.get_or_insert(method);
+            if found.class.is_none()
+                && let Some((message, class)) = ruby_exception(behind)
+            {
+                (found.class, found.message) = (Some(class), message);
+            }
+            continue;
+        }
         is_python |= text.starts_with(b"Traceback (most recent");
         let is_frame =
             text.starts_with(b"at ") || text.starts_with(b"File \"") || text.starts_with(b"from /");
@@ -27,11 +39,34 @@ pub fn find<'a>(head: &'a [u8], rest: impl Iterator<Item = &'a [u8]>) -> Failure
             if found.frame.is_none() || is_python {
                 found.frame = Some(frame_name(text));
             }
-        } else if exception_in_trace(text).is_some() && (found.line.is_none() || is_python) {
-            found.line = Some(text);
+        } else if let Some(class) = exception_in_trace(text)
+            && (found.class.is_none() || is_python)
+        {
+            (found.class, found.message) = (Some(class), &text[class.len()..]);
+        } else if found.frame.is_none() {
+            found.frame = go_frame(text);
         }
     }
     found
+}
+
+/// Message and class of `: undefined method 'price' for nil (NoMethodError)`, behind a frame.
+fn ruby_exception(behind: &[u8]) -> Option<(&[u8], &[u8])> {
+    let text = behind.strip_suffix(b")")?;
+    let open = memchr::memrchr(b'(', text)?;
+    let class = &text[open + 1..];
+    let is_class = class.first().is_some_and(u8::is_ascii_uppercase)
+        && class
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_'));
+    is_class.then(|| (text[..open].trim_ascii_end(), class))
+}
+
+/// `main.(*Cart).total` of `main.(*Cart).total(0xc000010)`: where a panic came from, the runtime's own calls left out.
+fn go_frame(text: &[u8]) -> Option<&[u8]> {
+    let name = &text[..memchr::memrchr(b'(', text.strip_suffix(b")")?)?];
+    let is_call = memchr::memchr(b'.', name).is_some() && !name.iter().any(u8::is_ascii_whitespace);
+    (is_call && !name.starts_with(b"runtime.")).then_some(name)
 }
 
 /// `get_order` of `File "/app/orders.py", line 88, in get_order`; `com.foo.Bar.baz` of `at com.foo.Bar.baz(Bar.java:12)`.
@@ -49,13 +84,12 @@ fn frame_name(text: &[u8]) -> &[u8] {
 
 /// Appends what a trace adds to its record's shape. Class and frame stay as they are; the message is masked.
 pub fn push(failure: &Failure<'_>, out: &mut Vec<u8>) {
-    if let Some(line) = failure.line {
-        let class = exception_in_trace(line).unwrap_or(b"");
+    if let Some(class) = failure.class {
         if !out.is_empty() {
             out.extend_from_slice(b" | ");
         }
         out.extend_from_slice(class);
-        let message = &line[class.len()..];
+        let message = failure.message;
         let mut masked = Vec::new();
         mask(
             &message[..message.len().min(300)],
@@ -89,6 +123,28 @@ mod tests {
         assert_eq!(
             shape(text),
             "Unhandled exception in GET <*> | app.errors.Final: 'NoneType' in get_order"
+        );
+    }
+
+    #[test]
+    fn ruby_names_its_failure_behind_the_frame() {
+        let text = "job 7 failed\n/srv/cart.rb:31:in `total': undefined method `price' for nil:NilClass (NoMethodError)\n\tfrom /srv/job.rb:9:in `perform'";
+        assert_eq!(
+            shape(text),
+            "job <*> failed | NoMethodError: <*> method `price' for nil:NilClass in total"
+        );
+        let text =
+            "NoMethodError (undefined method 'price'):\n\napp/models/cart.rb:31:in 'Cart#total'";
+        assert!(shape(text).ends_with(" in Cart#total"), "{}", shape(text));
+    }
+
+    #[test]
+    fn go_panics_where_its_own_code_was() {
+        let text = "panic: index out of range [7]\n\ngoroutine 1 [running]:\nruntime.goPanicIndex(0x7)\n\t/go/panic.go:1\nmain.(*Cart).total(0xc000010)\n\t/src/cart.go:52 +0x1d\nmain.main()";
+        assert!(
+            shape(text).ends_with(" in main.(*Cart).total"),
+            "{}",
+            shape(text)
         );
     }
 

@@ -362,7 +362,7 @@ fn read<'a>(
     }
     if let Some(rest) = rest {
         let failure = trace::find(head, rest.split(|b| *b == b'\n'));
-        if failure.line.is_some() && level.is_none() {
+        if failure.class.is_some() && level.is_none() {
             level = Some(Level::Error);
         }
         trace::push(&failure, masked);

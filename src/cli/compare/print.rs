@@ -215,7 +215,7 @@ fn print_patterns(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
     let changed: Vec<&PatternRow> = found
         .patterns
         .iter()
-        .filter(|p| p.change != PatternChange::Same)
+        .filter(|p| p.change != PatternChange::Same || p.was.is_some())
         .collect();
     let same = found.patterns.len() - changed.len();
     out.line("")?;
@@ -245,14 +245,17 @@ fn pattern_line(row: &PatternRow, out: &Output) -> String {
         (PatternChange::New | PatternChange::More, _) => Paint::Bold,
         _ => Paint::Dim,
     };
-    let mark = out.paint(paint, row.change.mark());
+    let mark = out.paint(paint, row.mark());
     let ratio = row
         .ratio
         .filter(|r| *r > 0.0)
         .map_or(String::new(), |r| format!("×{r:.1}"));
     let level = level_word(row.level, out);
+    let was = row.was.as_ref().map_or(String::new(), |was| {
+        format!("\n{:45}was {}", "", cut(was.template.as_str(), 160))
+    });
     format!(
-        "  {mark} {:>8} → {:<8} {ratio:>7}  {level}  {}",
+        "  {mark} {:>8} → {:<8} {ratio:>7}  {level}  {}{was}",
         row.before,
         row.after,
         cut(row.template.as_str(), 160)

@@ -1,6 +1,7 @@
 //! What the deploy changed: image, commit, configuration files, environment. Secrets are tokens that keep their
 //! identity, so that a changed secret shows as changed and nothing more.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::domain::change::{Change, ChangeKind};
 use crate::domain::checkpoint::{SavedFile, SavedService};
 use crate::domain::pm2::SavedPm2;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Release, Service, ServiceId, short_id};
+use crate::domain::service::{Release, RuntimeLimits, Service, ServiceId, short_id};
 use crate::domain::settings::ServiceSettings;
 use crate::host::{Host, HostError};
 use crate::ops::Context;
@@ -34,6 +35,11 @@ pub(super) async fn find(
     redactor: &Redactor,
 ) -> (Vec<Change>, Vec<SafeText>) {
     let mut changes = of_releases(&now.id, &before.release, &now.release);
+    changes.extend(of_limits(
+        &now.id,
+        before.limits.as_ref(),
+        Some(&now.limits),
+    ));
     let mut missing = Vec::new();
     for file in &before.files {
         // Lists of what PM2 runs, of all applications: uptimes and environments, which change by themselves.
@@ -113,6 +119,36 @@ pub(super) fn of_releases(id: &ServiceId, before: &Release, after: &Release) -> 
         add(ChangeKind::Image, text(before), text(after));
     }
     changes
+}
+
+/// Limits of the supervisor that differ. Where one side did not keep them there is nothing to tell.
+pub(super) fn of_limits(
+    id: &ServiceId,
+    before: Option<&RuntimeLimits>,
+    after: Option<&RuntimeLimits>,
+) -> Vec<Change> {
+    let (Some(before), Some(after)) = (before, after) else {
+        return Vec::new();
+    };
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let told = |limits: &RuntimeLimits, name: &String| {
+        let text = match limits.get(name) {
+            Some(value) => format!("{name} {value}"),
+            None => format!("no limit of {name}"),
+        };
+        Some(SafeText::from_text(&text))
+    };
+    let moved = names
+        .into_iter()
+        .filter(|n| before.get(*n) != after.get(*n));
+    moved
+        .map(|name| Change {
+            service: id.clone(),
+            what: ChangeKind::Limits,
+            before: told(before, name),
+            after: told(after, name),
+        })
+        .collect()
 }
 
 fn is_env(file: &SavedFile, settings: &ServiceSettings) -> bool {
@@ -233,6 +269,31 @@ mod tests {
             of_releases(&id(), &release("a", "1"), &release("b", "1")).is_empty(),
             "a tag alone is no change"
         );
+    }
+
+    #[test]
+    fn limits_are_told_one_by_one() {
+        let limits = |all: &[(&str, &str)]| -> RuntimeLimits {
+            let owned = all.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+            owned.collect()
+        };
+        let before = limits(&[("cpus", "0.5"), ("memory", "256 MiB")]);
+        let after = limits(&[("cpus", "0.5"), ("restarts", "on-failure:3")]);
+        let changes = of_limits(&id(), Some(&before), Some(&after));
+        let told: Vec<String> = (changes.iter())
+            .map(|c| {
+                let (b, a) = (c.before.as_ref().unwrap(), c.after.as_ref().unwrap());
+                format!("{} {b} → {a}", c.what.as_str())
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "limits memory 256 MiB → no limit of memory",
+                "limits no limit of restarts → restarts on-failure:3"
+            ]
+        );
+        assert!(of_limits(&id(), None, Some(&after)).is_empty());
     }
 
     #[test]

@@ -61,6 +61,11 @@ pub(super) async fn gather(
                 &before.release,
                 &after.release,
             ));
+            facts.changes.extend(changes::of_limits(
+                &before.id,
+                before.limits.as_ref(),
+                after.limits.as_ref(),
+            ));
         }
     }
     facts
@@ -200,6 +205,7 @@ mod tests {
             compose: None,
             pm2: None,
             restarts: 0,
+            limits: None,
         }
     }
 

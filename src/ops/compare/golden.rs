@@ -113,7 +113,7 @@ async fn every_golden_case_comes_out() {
         .collect();
     cases.sort();
     assert!(
-        cases.len() >= 10,
+        cases.len() >= 34,
         "only {} cases in {}",
         cases.len(),
         folder.display()

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, RestartPolicyNameEnum,
+    ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfig,
+    RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions};
 use futures_util::{StreamExt, stream};
@@ -15,7 +16,8 @@ use crate::domain::health::HealthState;
 use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{
-    ComposeOrigin, Instance, Release, Runtime, Service, ServiceId, ServiceState,
+    ComposeOrigin, Instance, Release, Runtime, RuntimeLimits, Service, ServiceId, ServiceState,
+    exact_bytes,
 };
 use crate::host::Host;
 use crate::runtime::RuntimeError;
@@ -291,11 +293,54 @@ fn service(
         problems,
         compose,
         labels: newest.map(kept_labels).unwrap_or_default(),
+        limits: newest
+            .map(|c| limits(c, containers.len()))
+            .unwrap_or_default(),
         id,
         runtime,
         state,
         instances,
     }
+}
+
+/// What the engine allows a container, and how many of them there are.
+fn limits(container: &ContainerInspectResponse, replicas: usize) -> RuntimeLimits {
+    let mut limits = RuntimeLimits::new();
+    let mut set = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            limits.insert(name.to_owned(), value);
+        }
+    };
+    set("replicas", Some(replicas.to_string()));
+    let Some(host) = &container.host_config else {
+        return limits;
+    };
+    let positive = |value: Option<i64>| u64::try_from(value?).ok().filter(|v| *v > 0);
+    set("memory", positive(host.memory).map(exact_bytes));
+    set("cpus", own_cores(host).map(|cores| format!("{cores}")));
+    set("pids", positive(host.pids_limit).map(|n| n.to_string()));
+    let restarts = host.restart_policy.as_ref().and_then(|policy| {
+        let name = policy.name?;
+        Some(match policy.maximum_retry_count {
+            Some(count) if count > 0 => format!("{name}:{count}"),
+            _ => name.to_string(),
+        })
+    });
+    set("restarts", restarts.filter(|r| !r.is_empty()));
+    limits
+}
+
+/// The cores that a container may use; `None` where it may use all.
+pub(super) fn own_cores(host: &HostConfig) -> Option<f64> {
+    let nano = host.nano_cpus.filter(|n| *n > 0).map(|n| n as f64 / 1e9);
+    let quota = match (host.cpu_quota, host.cpu_period) {
+        (Some(quota), period) if quota > 0 => {
+            let period = period.filter(|p| *p > 0).unwrap_or(100_000);
+            Some(quota as f64 / period as f64)
+        }
+        _ => None,
+    };
+    nano.or(quota)
 }
 
 fn kept_labels(container: &ContainerInspectResponse) -> BTreeMap<String, String> {

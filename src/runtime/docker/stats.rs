@@ -5,7 +5,7 @@ use bollard::query_parameters::StatsOptions;
 use futures_util::{StreamExt, stream};
 
 use super::connect::{Engine, explain};
-use super::inspect::containers_of;
+use super::inspect::{containers_of, own_cores};
 use crate::domain::service::Service;
 use crate::domain::signal::Saturation;
 use crate::host::Host;
@@ -93,17 +93,7 @@ fn measure(container: &ContainerInspectResponse, stats: &ContainerStatsResponse)
         .and_then(|c| c.online_cpus)
         .filter(|n| *n > 0)
         .map(f64::from);
-    let own_cores = host.and_then(|h| {
-        let nano = h.nano_cpus.filter(|n| *n > 0).map(|n| n as f64 / 1e9);
-        let quota = match (h.cpu_quota, h.cpu_period) {
-            (Some(quota), period) if quota > 0 => {
-                let period = period.filter(|p| *p > 0).unwrap_or(100_000);
-                Some(quota as f64 / period as f64)
-            }
-            _ => None,
-        };
-        nano.or(quota)
-    });
+    let own_cores = host.and_then(own_cores);
     let cpu_cores = cores_in_use(stats, machine_cores);
     let may_use = own_cores.or(machine_cores);
     let memory = stats.memory_stats.as_ref();

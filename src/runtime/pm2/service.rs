@@ -13,7 +13,9 @@ use crate::domain::host::HostName;
 use crate::domain::log::Stream;
 use crate::domain::pm2::{Pm2App, Pm2Run};
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Instance, Release, Runtime, Service, ServiceId, ServiceState};
+use crate::domain::service::{
+    Instance, Release, Runtime, RuntimeLimits, Service, ServiceId, ServiceState, exact_bytes,
+};
 
 /// The group of an application, where its name is unique on the host.
 const GROUP: &str = "pm2";
@@ -167,8 +169,10 @@ fn service(
             releases.len()
         )));
     }
+    let app = app(daemon, name, processes);
+    let limits = limits(&app, processes.len());
     let origin = Origin {
-        app: app(daemon, name, processes),
+        app,
         logs: log_files(processes),
         tool: daemon.there.as_ref().and_then(|there| there.tool.clone()),
     };
@@ -186,6 +190,7 @@ fn service(
         problems,
         compose: None,
         labels: BTreeMap::from([(LABEL.to_owned(), origin.to_label())]),
+        limits,
         instances,
     }
 }
@@ -232,6 +237,31 @@ fn app(daemon: &Daemon, name: &str, processes: &[&Process]) -> Pm2App {
             .max()
             .unwrap_or_default(),
     }
+}
+
+/// What PM2 allows an application. Where its instances differ, all of what they may.
+fn limits(app: &Pm2App, instances: usize) -> RuntimeLimits {
+    let all = |value: fn(&Pm2Run) -> Option<String>| {
+        let values: BTreeSet<String> = app.runs.iter().filter_map(value).collect();
+        let values: Vec<String> = values.into_iter().collect();
+        (!values.is_empty()).then(|| values.join(" and "))
+    };
+    let named = [
+        ("instances", Some(instances.to_string())),
+        (
+            "max_restarts",
+            all(|run| Some(run.max_restarts.to_string())),
+        ),
+        (
+            "min_uptime",
+            all(|run| Some(format!("{} ms", run.min_uptime_ms))),
+        ),
+        ("memory", all(|run| run.memory_limit_bytes.map(exact_bytes))),
+    ];
+    let set = named
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    set.collect()
 }
 
 fn sum<T: std::ops::Add<Output = T>>(values: impl Iterator<Item = T>) -> Option<T> {

@@ -61,11 +61,22 @@ pub fn pattern_line(comparison: &Comparison, row: &PatternRow, look: Look<'_>) -
     }
     let level = row.level.map_or("", Level::as_str).to_uppercase();
     spans.push(Span::new(format::left(&level, 6), Tone::Level(row.level)));
-    spans.extend(fit(
-        template(row.template.as_str()),
-        look.column,
-        look.width.saturating_sub(used),
-    ));
+    let mut text = template(row.template.as_str());
+    if let Some(was) = &row.was {
+        let level = if was.level == row.level {
+            ""
+        } else {
+            was.level.map_or("no level", Level::as_str)
+        };
+        text.push(Span::new(format!("  was {level}"), Tone::Dim));
+        if was.template != row.template {
+            text.push(Span::new(
+                format!(" {}", was.template).trim_start(),
+                Tone::Dim,
+            ));
+        }
+    }
+    spans.extend(fit(text, look.column, look.width.saturating_sub(used)));
     spans.push(Span::new(format!("{p95}{since}"), Tone::Dim));
     spans
 }

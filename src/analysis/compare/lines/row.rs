@@ -14,6 +14,8 @@ use crate::domain::side_by_side::{Axis, Fold, Item, Of, Row, Sequence};
 
 /// From so many columns on the sides stand beside each other.
 const TWO_COLUMNS: usize = 72;
+/// From so many columns on a side has room for whole names of services and levels.
+const ROOMY_CELL: usize = 48;
 /// The columns of a place on the axis.
 const PLACE: usize = 9;
 
@@ -116,7 +118,7 @@ fn mark(comparison: &Comparison, row: &Row) -> (&'static str, Tone) {
         harm(row.change, false, row.level)
     };
     match (items.before, items.after) {
-        (Some(b), Some(a)) if b.pattern == a.pattern => ("=", tone(a)),
+        (Some(b), Some(a)) if is_one_text(comparison, b, a) => ("=", tone(a)),
         (Some(_), Some(a)) => ("~", tone(a)),
         (Some(b), None) => ("−", tone(b)),
         (None, Some(a)) => ("+", tone(a)),
@@ -124,10 +126,15 @@ fn mark(comparison: &Comparison, row: &Row) -> (&'static str, Tone) {
     }
 }
 
+/// Whether both are of one pattern, and the deploy did not word it otherwise.
+fn is_one_text(comparison: &Comparison, before: &Item, after: &Item) -> bool {
+    before.pattern == after.pattern && comparison.patterns[after.pattern].was.is_none()
+}
+
 fn folded(
     comparison: &Comparison,
     at: u64,
-    sides: &BeforeAfter<Fold>,
+    sides: &BeforeAfter<Option<Fold>>,
     mark: &str,
     look: Look<'_>,
 ) -> Vec<Span> {
@@ -137,24 +144,35 @@ fn folded(
         format!("{} {one}{plural}", format::count(n))
     };
     if look.width < TWO_COLUMNS {
-        let patterns = sides.before.patterns.max(sides.after.patterns) as u64;
+        let patterns = sides.map(|side| side.map_or(0, |fold| fold.patterns as u64));
+        let records = |side: &Option<Fold>| match side {
+            Some(fold) => format::count(fold.records),
+            None => "ended".to_owned(),
+        };
         let text = format!(
             "{mark} {place} {}{}{} lines, {}",
-            format::count(sides.before.records),
+            records(&sides.before),
             look.arrow(),
-            format::count(sides.after.records),
-            noun(patterns, "known pattern")
+            records(&sides.after),
+            noun(patterns.before.max(patterns.after), "known pattern")
         );
         return vec![Span::new(format::cut(&text, look.width), Tone::Dim)];
     }
     let half = (look.width - 3) / 2;
-    let cell = |fold: &Fold| {
+    let cell = |fold: &Option<Fold>| {
+        let what = match fold {
+            Some(Fold { records: 0, .. }) => "nothing".to_owned(),
+            Some(fold) => format!(
+                "{}, {}",
+                noun(fold.records, "line"),
+                noun(fold.patterns as u64, "known pattern")
+            ),
+            None => "this log ends before".to_owned(),
+        };
         let text = format!(
-            "{} {} {}, {}",
+            "{} {} {what}",
             format::right(&place, PLACE),
-            look.ellipsis(),
-            noun(fold.records, "line"),
-            noun(fold.patterns as u64, "known pattern")
+            look.ellipsis()
         );
         Span::new(format::left(&text, half), Tone::Dim)
     };
@@ -181,14 +199,20 @@ fn cell(
     } else {
         place(comparison, item.at)
     };
+    let service = comparison.services.get(item.service);
+    let service = service.filter(|_| comparison.services.len() > 1);
+    // What a record says goes before how its service and its level are spelt out.
+    let (level_columns, name_columns) = match service {
+        Some(_) if width < ROOMY_CELL => (2, 6),
+        _ => (6, 9),
+    };
+    let word = format::columns(&word, 0, level_columns - 1);
     let mut front = vec![
         Span::new(format!("{} ", format::right(&place, PLACE)), Tone::Dim),
-        Span::new(format::left(&word, 6), Tone::Level(level)),
+        Span::new(format::left(word, level_columns), Tone::Level(level)),
     ];
-    if comparison.services.len() > 1
-        && let Some(service) = comparison.services.get(item.service)
-    {
-        let name = format::left(&service.id.name, 9);
+    if let Some(service) = service {
+        let name = format::left(&service.id.name, name_columns);
         front.insert(1, Span::new(format!("{name} "), Tone::Dim));
     }
     let count = if item.count > 1 {
@@ -256,31 +280,46 @@ fn texts(
     values: bool,
     look: Look<'_>,
 ) -> BeforeAfter<Option<Vec<Span>>> {
-    let pattern = |item: &Item| comparison.patterns[item.pattern].template.as_str();
-    let said = |item: &Item| {
-        let text = item.text.as_ref()?;
-        Some(message(text.as_str(), pattern(item)).to_owned())
+    let pattern = |side: Side, item: &Item| {
+        let row = &comparison.patterns[item.pattern];
+        match (&row.was, side) {
+            (Some(was), Side::Before) => was.template.clone(),
+            _ => row.template.clone(),
+        }
     };
-    let plain = |item: &Item| match said(item) {
-        Some(text) => vec![Span::new(text, Tone::Text)],
-        None => template(pattern(item)),
+    let said = |side: Side, item: &Item| {
+        let text = item.text.as_ref()?;
+        Some(message(text.as_str(), pattern(side, item).as_str()).to_owned())
+    };
+    let plain = |side: Side, item: &Option<Item>| {
+        let item = item.as_ref()?;
+        Some(match said(side, item) {
+            Some(text) => vec![Span::new(text, Tone::Text)],
+            None => template(pattern(side, item).as_str()),
+        })
+    };
+    let as_they_are = || {
+        BeforeAfter::new(
+            plain(Side::Before, &pair.before),
+            plain(Side::After, &pair.after),
+        )
     };
     let (Some(before), Some(after)) = (&pair.before, &pair.after) else {
-        return BeforeAfter::new(
-            pair.before.as_ref().map(plain),
-            pair.after.as_ref().map(plain),
-        );
+        return as_they_are();
     };
-    let is_same = before.pattern == after.pattern;
-    let (left, right) = match (said(before), said(after)) {
+    let is_same = is_one_text(comparison, before, after);
+    let (left, right) = match (said(Side::Before, before), said(Side::After, after)) {
         (Some(left), Some(right)) if values => words(&left, &right),
         // Among patterns only constants are compared.
-        _ if !is_same => words(pattern(before), pattern(after)),
-        _ => return BeforeAfter::new(Some(plain(before)), Some(plain(after))),
+        _ if !is_same => words(
+            pattern(Side::Before, before).as_str(),
+            pattern(Side::After, after).as_str(),
+        ),
+        _ => return as_they_are(),
     };
     let are_alike = is_same || (is_alike(&left) && is_alike(&right));
     if !are_alike {
-        return BeforeAfter::new(Some(plain(before)), Some(plain(after)));
+        return as_they_are();
     }
     BeforeAfter::new(left, right).map(|pieces| Some(marked(pieces, look)))
 }

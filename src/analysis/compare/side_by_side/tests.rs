@@ -43,13 +43,14 @@ fn told(found: &Comparison, rows: &[Row], with_known: bool) -> Vec<String> {
     };
     rows.iter()
         .filter_map(|row| match row {
-            Row::Folded { at, sides } => Some(format!(
-                "{at}… {}/{} | {}/{}",
-                sides.before.records,
-                sides.before.patterns,
-                sides.after.records,
-                sides.after.patterns
-            )),
+            Row::Folded { at, sides } => {
+                let told = sides.map(|side| {
+                    side.map_or("ended".to_owned(), |fold| {
+                        format!("{}/{}", fold.records, fold.patterns)
+                    })
+                });
+                Some(format!("{at}… {} | {}", told.before, told.after))
+            }
             Row::Known(_) if !with_known => None,
             row => Some(format!(
                 "{} | {}",
@@ -110,7 +111,7 @@ fn each_side_counts_from_its_own_start_and_a_longer_one_goes_on_in_larger_pieces
         [
             "0… 120/1 | 2460/1",
             "- | 2400000:outx5",
-            "2520000… 0/0 | 480/1",
+            "2520000… ended | 480/1",
             "- | 3000000:outx5"
         ]
     );

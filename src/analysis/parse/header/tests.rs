@@ -179,3 +179,79 @@ fn a_line_that_departs_is_cut_where_it_departs() {
     assert!(at.is_some());
     assert_eq!((level, message.as_str()), (None, "starting up now"));
 }
+
+#[test]
+fn what_can_only_be_a_header_needs_no_learning() {
+    let header = Header::default();
+    for (line, level, message) in [
+        (
+            "[2025-12-27 14:50:00 +0000] [7] [ERROR] failed",
+            Level::Error,
+            "failed",
+        ),
+        (
+            "[2025-12-27 14:50:00.123][7][error][http] failed",
+            Level::Error,
+            "[http] failed",
+        ),
+        (
+            "2025-12-27T14:50:00Z app[web.1]: ERROR -- failed",
+            Level::Error,
+            "-- failed",
+        ),
+        // What `key=value` says belongs to the message.
+        (
+            "2025-12-27T14:50:00Z pid=1 elapsed=0.12 WARN: slow",
+            Level::Warn,
+            "pid=1 elapsed=0.12 WARN: slow",
+        ),
+    ] {
+        let head = header.split(line.as_bytes(), &mut TimeReader::utc());
+        assert_eq!(
+            (head.level, &line[head.message..]),
+            (Some(level), message),
+            "{line}"
+        );
+    }
+    let line = "2025-12-27T14:50:00Z the word ERROR in a sentence";
+    let head = header.split(line.as_bytes(), &mut TimeReader::utc());
+    assert_eq!(head.level, None);
+}
+
+#[test]
+fn an_access_log_is_cut_alike_whatever_stands_between() {
+    let line = |n: usize| {
+        format!("10.0.0.{n} - - [27/Dec/2025:14:50:00 +0000] \"GET /{n} HTTP/1.1\" 200 {n}")
+    };
+    let error = |n: usize| format!("2025/12/27 14:50:00 [error] 29#29: *{n} upstream is gone");
+    let pure: Vec<String> = (0..100).map(line).collect();
+    let mixed: Vec<String> = (0..100)
+        .map(|n| if n % 9 == 0 { error(n) } else { line(n) })
+        .collect();
+    for lines in [pure, mixed] {
+        let header = Header::learn(lines.iter().map(|l| l.as_bytes()));
+        let text = line(7);
+        let head = header.split(text.as_bytes(), &mut TimeReader::utc());
+        assert!(
+            text[head.message..].starts_with("\"GET /7"),
+            "{}",
+            &text[head.message..]
+        );
+        assert!(head.at.is_some());
+    }
+}
+
+#[test]
+fn numbers_that_vary_begin_the_message() {
+    let line = |n: usize| format!("2025-12-27 14:50:00 INFO {n} keys were dropped").into_bytes();
+    let lines: Vec<Vec<u8>> = (0..100).map(line).collect();
+    let header = Header::learn(lines.iter().map(Vec::as_slice));
+    let head = header.split(&lines[7], &mut TimeReader::utc());
+    assert_eq!(&lines[7][head.message..], b"7 keys were dropped");
+    let line =
+        |n: usize| format!("2025-12-27 14:50:00 INFO {} keys were dropped", n % 4).into_bytes();
+    let lines: Vec<Vec<u8>> = (0..100).map(line).collect();
+    let header = Header::learn(lines.iter().map(Vec::as_slice));
+    let head = header.split(&lines[7], &mut TimeReader::utc());
+    assert_eq!(&lines[7][head.message..], b"keys were dropped");
+}

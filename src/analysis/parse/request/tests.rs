@@ -58,7 +58,7 @@ fn requests_of_every_format() {
         ),
         (
             "method=GET path=/jobs/1 format=html status=302 duration=58.33 view=40.43",
-            "GET /jobs/1 302 58330",
+            "GET /jobs/1 302 58.33",
         ),
         ("GET /x -> 200 in 35 ms", "GET /x 200 35"),
         ("Request completed in 2.5 seconds", "- - - 2500"),
@@ -67,7 +67,40 @@ fn requests_of_every_format() {
             "method=PUT route=/a/b duration_ms=12 status=201",
             "PUT /a/b 201 12",
         ),
-        (r#""GET /api HTTP/2.0" 200 1234 0.250"#, "GET /api 200 -"),
+        (r#""GET /api HTTP/2.0" 200 1234 0.250"#, "GET /api 200 250"),
+        (
+            r#"10.0.0.7 "GET /x HTTP/1.1" 200 512 "-" "curl/8 (x)" 0.012345"#,
+            "GET /x 200 12.345",
+        ),
+        (
+            r#"10.0.0.7 - - "GET /x HTTP/1.1" 200 512 "-" "curl/8" 12345"#,
+            "GET /x 200 12.345",
+        ),
+        (r#""GET /x HTTP/1.1" 200 512 "-" "curl/8""#, "GET /x 200 -"),
+        (r#""GET /x HTTP/1.1" 200 512"#, "GET /x 200 -"),
+        (
+            r#""GET /x HTTP/1.1" 200 - 0 9000 45 43 "-" "curl/8" "4f1c" "shop""#,
+            "GET /x 200 45",
+        ),
+        (
+            r#"web api/api1 0/0/1/44/45 200 512 - - ---- 12/12/3/1/0 0/0 "GET /x HTTP/1.1""#,
+            "GET /x 200 45",
+        ),
+        (
+            r#"request {"method": "GET", "path": "/x", "status": 200, "latency_ms": 45}"#,
+            "GET /x 200 45",
+        ),
+        (
+            "method=GET path=/x controller=A action=show status=200 duration=45.5 db=3",
+            "GET /x 200 45.5",
+        ),
+        (
+            r#""HTTP" verb="GET" URI="/x" latency="45ms" resp=200"#,
+            "GET /x 200 45",
+        ),
+        ("GET /x status=200 time=45ms", "GET /x 200 45"),
+        ("GET /x status=200 time=1766840705", "GET /x 200 -"),
+        ("Sent 200 in 12ms", "- - 200 12"),
         ("job 17 completed in 3.2s", "none"),
         ("User authenticated successfully", "none"),
         ("opened /etc/hosts in 3ms", "none"),

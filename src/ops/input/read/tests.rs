@@ -58,6 +58,7 @@ fn baseline(created: i64, positions: Vec<LogPosition>) -> Baseline {
                 compose: None,
                 pm2: None,
                 restarts: 0,
+                limits: None,
             }],
             sums_sha256: String::new(),
             complete: true,

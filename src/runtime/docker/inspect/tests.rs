@@ -157,3 +157,29 @@ fn different_images_among_replicas_are_a_problem() {
     let service = &grouped(vec![container("shop-backend-1", &shop("backend")), other])[0];
     assert!(service.problems[0].as_str().contains("2 different images"));
 }
+
+#[test]
+fn what_the_engine_allows_is_kept_exactly() {
+    let mut c = container("api", &shop("api"));
+    c.host_config = Some(HostConfig {
+        memory: Some(256 << 20),
+        nano_cpus: Some(500_000_000),
+        pids_limit: Some(-1),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::ON_FAILURE),
+            maximum_retry_count: Some(3),
+        }),
+        ..HostConfig::default()
+    });
+    let limits = &grouped(vec![c])[0].limits;
+    let told: Vec<String> = limits.iter().map(|(n, v)| format!("{n} {v}")).collect();
+    assert_eq!(
+        told,
+        [
+            "cpus 0.5",
+            "memory 256 MiB",
+            "replicas 1",
+            "restarts on-failure:3"
+        ]
+    );
+}
