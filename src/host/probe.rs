@@ -29,7 +29,7 @@ pub async fn ask(host: &Host, probe: &Probe) -> HealthCheck {
                 let via = via?;
                 let answer = http(url, *status, contains.as_deref(), probe.timeout, &via).await;
                 match (answer, host) {
-                    (Err(text), Host::Ssh(session)) if text.contains("closed") => {
+                    (Err(text), Host::Ssh(session)) if is_cut(&text) => {
                         Err(session.refused_channel().await.unwrap_or(text))
                     }
                     (answer, _) => answer,
@@ -64,6 +64,13 @@ pub async fn ask(host: &Host, probe: &Probe) -> HealthCheck {
         ms: Some(ms),
         detail: SafeText::from_text(&detail),
     }
+}
+
+/// Whether somebody took the connection and gave no answer: of a forwarded one that is this side of the way.
+fn is_cut(text: &str) -> bool {
+    ["closed", "reset", "roken pipe"]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 fn is_command(probe: &Probe) -> bool {

@@ -420,9 +420,9 @@ impl Session {
         way.map_err(|text| self.lost(text))
     }
 
-    /// What the server said last when it opened no way for a forwarded socket.
+    /// What the server said when it opened no way for a forwarded socket, since this was last asked.
     pub(super) async fn refused_channel(&self) -> Option<String> {
-        self.link().await.ok()?.last_refusal()
+        self.link().await.ok()?.new_refusal()
     }
 
     /// Where its Docker engine is, by the sockets that are usual.

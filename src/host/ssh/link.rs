@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -106,6 +107,7 @@ pub(super) struct Link {
     pub(super) hello: Hello,
     /// Where the engine's socket was found.
     pub(super) docker: OnceLock<PathBuf>,
+    refusals_seen: AtomicUsize,
     forwards: Mutex<BTreeMap<PathBuf, PathBuf>>,
     // After the session, whose control socket lies in it.
     folder: TempDir,
@@ -163,6 +165,7 @@ impl Link {
                 ahead: SignedDuration::ZERO,
             },
             docker: OnceLock::new(),
+            refusals_seen: AtomicUsize::new(0),
             forwards: Mutex::new(BTreeMap::new()),
             folder,
         };
@@ -323,18 +326,31 @@ impl Link {
 
     /// Why the server opened no channel to a forwarded socket, as the master noted it last.
     pub(super) fn last_refusal(&self) -> Option<String> {
-        let folders = std::fs::read_dir(self.folder.path()).ok()?;
-        let log = folders
-            .flatten()
-            .find_map(|entry| std::fs::read_to_string(entry.path().join("log")).ok())?;
-        let line = log.lines().rfind(|line| line.contains("open failed: "))?;
-        Some(line.split_once("open failed: ")?.1.trim().to_owned())
+        self.refusals().pop()
+    }
+
+    /// The same, where one was noted since this was last asked.
+    pub(super) fn new_refusal(&self) -> Option<String> {
+        let mut all = self.refusals();
+        let seen = self.refusals_seen.swap(all.len(), Ordering::Relaxed);
+        (all.len() > seen).then(|| all.pop()).flatten()
+    }
+
+    fn refusals(&self) -> Vec<String> {
+        let folders = std::fs::read_dir(self.folder.path());
+        let log = folders.ok().and_then(|folders| {
+            let mut logs = folders.flatten().map(|entry| entry.path().join("log"));
+            logs.find_map(|log| std::fs::read_to_string(log).ok())
+        });
+        log.unwrap_or_default()
+            .lines()
+            .filter_map(|line| Some(line.split_once("open failed: ")?.1.trim().to_owned()))
+            .collect()
     }
 }
 
 /// The words after which a command's output begins; unknown to whoever writes a banner.
 fn mark() -> String {
-    use std::sync::atomic::{AtomicU64, Ordering};
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let seed = format!(
         "{} {} {}",
