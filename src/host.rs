@@ -215,9 +215,21 @@ pub enum HostError {
     Lost {
         /// The machine.
         host: HostName,
+        /// The next command to type.
+        fix: String,
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Nothing may be changed there.
+    #[error("nothing is changed on {host}: {why}")]
+    Unfit {
+        /// The machine.
+        host: HostName,
+        /// Why not.
+        why: String,
+        /// What to do about it.
+        fix: String,
     },
 }
 
@@ -228,7 +240,23 @@ impl HostError {
             Self::File { source, .. } | Self::Start { source, .. } => {
                 source.kind() == std::io::ErrorKind::NotFound
             }
-            Self::TooLarge { .. } | Self::TimedOut { .. } | Self::Lost { .. } => false,
+            Self::TooLarge { .. }
+            | Self::TimedOut { .. }
+            | Self::Lost { .. }
+            | Self::Unfit { .. } => false,
+        }
+    }
+
+    /// Whether the link was lost, so that what was done is not known.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost { .. })
+    }
+
+    /// What to do about it, where that is known.
+    pub fn fix(&self) -> Option<&str> {
+        match self {
+            Self::Lost { fix, .. } | Self::Unfit { fix, .. } => Some(fix),
+            _ => None,
         }
     }
 }
@@ -242,6 +270,15 @@ impl Host {
         }
     }
 
+    /// While what is returned is held, whatever asks the machine waits for a lost link to come back: a change that has
+    /// begun is not given up for it.
+    pub fn patience(&self) -> Option<ssh::Patience> {
+        match self {
+            Self::Local => None,
+            Self::Ssh(session) => Some(session.patience()),
+        }
+    }
+
     /// Runs a command that changes nothing. Ending with another code than 0 is an answer, not an error.
     ///
     /// # Errors
@@ -249,7 +286,8 @@ impl Host {
     pub async fn query(&self, command: &Command) -> Result<CommandOutput, HostError> {
         match self {
             Self::Local => local::run(command).await,
-            Self::Ssh(session) => session.run(command).await,
+            // Boxed, here and below: a machine behind ssh makes the futures of all that asks one very deep.
+            Self::Ssh(session) => Box::pin(session.run(command)).await,
         }
     }
 
@@ -259,12 +297,12 @@ impl Host {
     /// As [`Host::query`]; after a time limit what it did is unknown, and the caller has to look.
     pub async fn change(
         &self,
-        _permit: &Permit,
+        permit: &Permit,
         command: &Command,
     ) -> Result<CommandOutput, HostError> {
         match self {
             Self::Local => local::run(command).await,
-            Self::Ssh(session) => session.run_detached(command).await,
+            Self::Ssh(session) => Box::pin(session.run_detached(permit.run(), command)).await,
         }
     }
 
@@ -275,7 +313,18 @@ impl Host {
     pub async fn read_file(&self, path: &Path, max: u64) -> Result<Vec<u8>, HostError> {
         match self {
             Self::Local => local::read_file(path.to_owned(), max).await,
-            Self::Ssh(session) => session.read_file(path, max).await,
+            Self::Ssh(session) => Box::pin(session.read_file(path, max)).await,
+        }
+    }
+
+    /// Where a link leads, as it says; `None` where there is no link, or it cannot be looked at.
+    ///
+    /// # Errors
+    /// The machine cannot be reached.
+    pub async fn read_link(&self, path: &Path) -> Result<Option<PathBuf>, HostError> {
+        match self {
+            Self::Local => Ok(std::fs::read_link(path).ok()),
+            Self::Ssh(session) => Box::pin(session.read_link(path)).await,
         }
     }
 
@@ -286,7 +335,7 @@ impl Host {
     pub async fn stat(&self, path: &Path) -> Result<Option<FileStat>, HostError> {
         match self {
             Self::Local => local::stat(path.to_owned()).await,
-            Self::Ssh(session) => session.stat(path).await,
+            Self::Ssh(session) => Box::pin(session.stat(path)).await,
         }
     }
 
@@ -305,7 +354,7 @@ impl Host {
     ) -> Result<(), HostError> {
         match self {
             Self::Local => local::write_file_atomic(path.to_owned(), content, mode).await,
-            Self::Ssh(session) => session.write_file_atomic(path, &content, mode).await,
+            Self::Ssh(session) => Box::pin(session.write_file_atomic(path, &content, mode)).await,
         }
     }
 }

@@ -49,9 +49,28 @@ async fn run(cli: Cli) -> u8 {
         Command::Init(args) => init::run(&args, &cli.global, &mut out).await,
         Command::Tui(args) => return console(&cli.global, args).await,
         Command::Demo(args) => return play_demo(&cli.global, &args, &mut out).await,
+        command if only_reads(&command) => tokio::select! {
+            ended = headless(&cli.global, command, &mut out) => ended,
+            // What it opened is closed: a connection to another machine has a process and a folder of its own.
+            exit = Exit::by_signal() => return exit.code(),
+        },
         command => headless(&cli.global, command, &mut out).await,
     };
     finish(ended, &mut out)
+}
+
+/// Whether a command may end anywhere. What changes something, or writes a checkpoint, hears signals by itself.
+fn only_reads(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Services(_)
+            | Command::Health(_)
+            | Command::Signals(_)
+            | Command::Compare(_)
+            | Command::Errors(_)
+            | Command::Slow(_)
+            | Command::Patterns(_)
+    )
 }
 
 fn finish(ended: Ended, out: &mut Output) -> u8 {

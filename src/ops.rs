@@ -13,6 +13,7 @@ pub mod errors;
 pub mod files;
 pub mod guard;
 pub mod health;
+mod hosts;
 pub mod init;
 pub mod input;
 pub mod logs;
@@ -85,13 +86,6 @@ impl Context {
     /// # Errors
     /// A broken configuration or an unusable state folder; [`ErrorKind::Usage`].
     pub fn open(options: &Options) -> Result<Self, OpsError> {
-        if let Some(host) = options.hosts.iter().find(|host| *host != "local") {
-            return Err(OpsError::new(
-                ErrorKind::Usage,
-                format!("{host}: this version works on its own machine only"),
-            )
-            .fix(format!("ssh {host} lastgood …")));
-        }
         let places = config::Places::usual(options.config.as_deref());
         let config = config::load(&places)?;
         let state = StateDir::find(options.state_dir.as_deref())
@@ -101,7 +95,9 @@ impl Context {
         } else {
             Access::Full
         };
+        let hosts = hosts::open(&config, &options.hosts)?;
         let mut ctx = Self::with(config, state, actor(&options.via), access);
+        ctx.hosts = hosts;
         let files = files::expand(&ctx, &options.files)?;
         ctx.opened = files::open(&files, &mut ctx.config.services);
         let is_files_only = !files.is_empty() && files.iter().all(|f| files::is_path_only(f));
@@ -172,13 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn a_remote_host_is_refused_in_words() {
+    fn what_no_ssh_client_may_be_given_is_no_host() {
         let options = Options {
-            hosts: vec!["prod-1".into()],
+            hosts: vec!["-oProxyCommand=id".into()],
             ..Options::default()
         };
         let error = Context::open(&options).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Usage);
-        assert!(error.message.contains("prod-1"));
+        assert!(error.message.contains("-oProxyCommand"));
     }
 }

@@ -197,11 +197,11 @@ pub async fn read_logs(
         Runtime::Compose | Runtime::Docker | Runtime::Swarm => {
             docker::read_logs(host, service, request, to).await
         }
-        Runtime::Exec => exec::read_logs(&service.id, settings, request, to).await,
-        Runtime::File => tail::read_files(&service.id, &settings.log_files, request, to)
+        Runtime::Exec => exec::read_logs(host, &service.id, settings, request, to).await,
+        Runtime::File => tail::read_on(host, &service.id, &settings.log_files, request, to)
             .await
             .map_err(|error| log_failed(&service.id, error)),
-        Runtime::Pm2 => pm2::read_logs(service, settings, request, to).await,
+        Runtime::Pm2 => pm2::read_logs(host, service, settings, request, to).await,
     }
 }
 
@@ -219,7 +219,7 @@ pub async fn read_matching(
     to: mpsc::Sender<LogEvent>,
 ) -> Result<(), RuntimeError> {
     match service.runtime {
-        Runtime::Exec | Runtime::File if !settings.log_files.is_empty() => {
+        Runtime::Exec | Runtime::File if is_in_place(host, settings) => {
             tail::read_matching(&service.id, &settings.log_files, request, pattern, to)
                 .await
                 .map_err(|error| log_failed(&service.id, error))
@@ -242,7 +242,7 @@ pub async fn read_page(
         Runtime::Compose | Runtime::Docker | Runtime::Swarm => {
             docker::read_page(host, service, request).await
         }
-        Runtime::Exec | Runtime::File if !settings.log_files.is_empty() => {
+        Runtime::Exec | Runtime::File if is_in_place(host, settings) => {
             tail::read_page(&settings.log_files, request)
                 .await
                 .map_err(|error| log_failed(&service.id, error))
@@ -299,6 +299,11 @@ pub async fn place_at(
         .map_err(|error| log_failed(service, error))
 }
 
+/// Whether the log is in files of this machine, which can be searched where they are.
+fn is_in_place(host: &Host, settings: &ServiceSettings) -> bool {
+    matches!(host, Host::Local) && !settings.log_files.is_empty()
+}
+
 /// Says whose log files could not be read.
 fn log_failed(service: &ServiceId, error: TailError) -> RuntimeError {
     RuntimeError::failed(format!("cannot read the log files of {service}"), error)
@@ -310,13 +315,14 @@ fn log_failed(service: &ServiceId, error: TailError) -> RuntimeError {
 /// # Errors
 /// A log file is there and cannot be read.
 pub async fn positions(
+    host: &Host,
     service: &Service,
     settings: &ServiceSettings,
 ) -> Result<Vec<LogPosition>, RuntimeError> {
     if service.runtime == Runtime::Pm2 {
-        return pm2::positions(service, settings).await;
+        return pm2::positions(host, service, settings).await;
     }
-    tail::positions(&settings.log_files)
+    tail::positions_on(host, &settings.log_files)
         .await
         .map_err(|error| log_failed(&service.id, error))
 }
@@ -330,9 +336,9 @@ pub async fn saturation(host: &Host, service: &Service) -> Result<Saturation, Ru
         Runtime::Compose | Runtime::Docker | Runtime::Swarm => {
             docker::saturation(host, service).await
         }
-        Runtime::Exec => exec::saturation(service).await,
-        Runtime::Pm2 => pm2::saturation(service).await,
-        runtime @ Runtime::File => Err(RuntimeError::Unsupported {
+        Runtime::Exec if host.name().is_local() => exec::saturation(service).await,
+        Runtime::Pm2 => pm2::saturation(host, service).await,
+        runtime @ (Runtime::Exec | Runtime::File) => Err(RuntimeError::Unsupported {
             what: "measuring CPU and memory",
             service: service.id.clone(),
             runtime,

@@ -48,7 +48,7 @@ pub async fn run(args: &ConfigArgs, ctx: &Arc<Context>, out: &mut Output) -> End
             }
         }
         ConfigCommand::Show => {
-            let redactor = secrets::redactor(ctx, &[])?;
+            let redactor = secrets::redactor(ctx, &[]).await?;
             let mut table = ctx.config.raw.clone();
             mask(&mut table, &redactor);
             if out.is_json() {

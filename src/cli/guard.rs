@@ -102,7 +102,7 @@ pub async fn run(args: &GuardArgs, global: &Global, ctx: &Arc<Context>, out: &mu
     let mut report = Report::default();
     let services = ops::services::choose(&ops::services::discover(ctx).await, &args.services)?;
     let ids: Vec<ServiceId> = services.iter().map(|service| service.id.clone()).collect();
-    let permit = guard::begin(ctx, &ids, &args.command)?;
+    let permit = guard::begin(ctx, &ids, &args.command).await?;
     let (exit, kind) = match steps(args, global, ctx, &permit, &mut signals, &mut report, out).await
     {
         Ok(ended) => ended,

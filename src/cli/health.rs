@@ -31,7 +31,7 @@ struct Document<'a> {
 /// # Errors
 /// See [`super::output::Stop`].
 pub async fn run(args: &HealthArgs, ctx: &Arc<Context>, out: &mut Output) -> Ended {
-    let inventory = services::discover(ctx).await;
+    let inventory = services::discover_for(ctx, &args.services).await;
     let chosen = services::choose(&inventory, &args.services)?;
     let mut report = health::check(ctx, &chosen).await;
     let unreachable = match args.services.is_empty() {

@@ -71,7 +71,7 @@ pub async fn run(args: &LogsArgs, ctx: &Arc<Context>, out: &mut Output) -> Ended
     // Where lines that do not match are shown never, they need not even be looked at one by one.
     let is_bare = !args.follow && args.level.is_none() && args.before == 0 && args.after == 0;
     let only = filter.grep.clone().filter(|_| is_bare);
-    let inventory = services::discover(ctx).await;
+    let inventory = services::discover_for(ctx, &args.services).await;
     let chosen = files::choose(ctx, &inventory, &args.services)?;
     let mut readers = JoinSet::new();
     let mut streams = Vec::new();
@@ -89,7 +89,7 @@ pub async fn run(args: &LogsArgs, ctx: &Arc<Context>, out: &mut Output) -> Ended
     }
     let redactor = match args.raw {
         true => None,
-        false => Some(secrets::redactor(ctx, &chosen)?),
+        false => Some(secrets::redactor(ctx, &chosen).await?),
     };
     let mut printer = Printer::new(&chosen, filter, redactor, out)?;
     let mut merge = Merge::new(streams, args.follow);

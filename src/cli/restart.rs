@@ -58,7 +58,7 @@ pub async fn start(
 
 /// The ids that names mean, each once.
 pub(super) async fn resolve(ctx: &Context, names: &[String]) -> Result<Vec<ServiceId>, OpsError> {
-    let inventory = services::discover(ctx).await;
+    let inventory = services::discover_for(ctx, names).await;
     let chosen = services::choose(&inventory, names)?;
     Ok(chosen.into_iter().map(|service| service.id).collect())
 }

@@ -42,7 +42,7 @@ pub async fn run(args: &SignalsArgs, ctx: &Arc<Context>, out: &mut Output) -> En
         .as_deref()
         .map(|t| time::parse(t, &Zoned::now()).map_err(|e| OpsError::new(ErrorKind::Usage, e)))
         .transpose()?;
-    let inventory = services::discover(ctx).await;
+    let inventory = services::discover_for(ctx, &args.services).await;
     let chosen = services::choose(&inventory, &args.services)?;
     let window = Window { since, until: None };
     let measured: Vec<ServiceSignals> = stream::iter(&chosen)

@@ -170,7 +170,7 @@ impl Kept {
         }
     }
 
-    fn push(&mut self, bytes: &[u8]) {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
         match self.keep {
             Keep::First => {
                 let take = self.max.saturating_sub(self.bytes.len()).min(bytes.len());

@@ -1,5 +1,6 @@
 //! Asks a service whether it is well: over HTTP, by a TCP connection, by a command.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use reqwest::redirect::{Attempt, Policy};
@@ -15,30 +16,30 @@ const MAX_REDIRECTS: usize = 5;
 
 /// Asks once. No answer, a wrong answer and a late answer are all told, never an error.
 pub async fn ask(host: &Host, probe: &Probe) -> HealthCheck {
+    // The way to another machine is no part of the answer's time.
+    let via = way(host, probe).await;
     let started = Instant::now();
     let asking = async {
-        match (&probe.kind, host) {
-            (
-                ProbeKind::Http {
-                    url,
-                    status,
-                    contains,
-                },
-                Host::Local,
-            ) => http(url, *status, contains.as_deref(), probe.timeout).await,
-            (ProbeKind::Tcp { address }, Host::Local) => tcp(address).await,
-            (
-                ProbeKind::Http {
-                    url,
-                    status,
-                    contains,
-                },
-                host @ Host::Ssh(_),
-            ) => remote_http(host, url, *status, contains.as_deref(), probe.timeout).await,
-            (ProbeKind::Tcp { address }, host @ Host::Ssh(_)) => {
-                remote_tcp(host, address, probe.timeout).await
+        match &probe.kind {
+            ProbeKind::Http {
+                url,
+                status,
+                contains,
+            } => {
+                let via = via?;
+                let answer = http(url, *status, contains.as_deref(), probe.timeout, &via).await;
+                match (answer, host) {
+                    (Err(text), Host::Ssh(session)) if is_cut(&text) => {
+                        Err(session.refused_channel().await.unwrap_or(text))
+                    }
+                    (answer, _) => answer,
+                }
             }
-            (ProbeKind::Command { command }, host) => run(host, command, probe.timeout).await,
+            ProbeKind::Tcp { address } => match host {
+                Host::Local => tcp(address).await,
+                Host::Ssh(_) => remote_tcp(host, address, probe.timeout).await,
+            },
+            ProbeKind::Command { command } => run(host, command, probe.timeout).await,
         }
     };
     // A command ends itself in time, and says so better than a timer of ours.
@@ -65,8 +66,31 @@ pub async fn ask(host: &Host, probe: &Probe) -> HealthCheck {
     }
 }
 
+/// Whether somebody took the connection and gave no answer: of a forwarded one that is this side of the way.
+fn is_cut(text: &str) -> bool {
+    ["closed", "reset", "roken pipe"]
+        .iter()
+        .any(|word| text.contains(word))
+}
+
 fn is_command(probe: &Probe) -> bool {
     matches!(probe.kind, ProbeKind::Command { .. })
+}
+
+/// The socket of this machine that leads to where a probe of another machine asks: `localhost` in its address is that
+/// machine's own. Nothing has to be installed there.
+async fn way(host: &Host, probe: &Probe) -> Result<Option<PathBuf>, String> {
+    let (Host::Ssh(session), ProbeKind::Http { url, .. }) = (host, &probe.kind) else {
+        return Ok(None);
+    };
+    let parsed = reqwest::Url::parse(url).map_err(|error| format!("{url}: {error}"))?;
+    let (Some(name), Some(port)) = (parsed.host_str(), parsed.port_or_known_default()) else {
+        return Err(format!("{url} names no host"));
+    };
+    let name = name.trim_matches(['[', ']']);
+    let way = session.forward_tcp(name, port).await;
+    way.map(Some)
+        .map_err(|error| SafeText::from_error(&error).to_string())
 }
 
 async fn http(
@@ -74,9 +98,17 @@ async fn http(
     status: Option<u16>,
     contains: Option<&str>,
     timeout: Duration,
+    via: &Option<PathBuf>,
 ) -> Result<String, String> {
-    let client = reqwest::Client::builder()
-        .redirect(Policy::custom(stay_on_the_host))
+    let mut builder = reqwest::Client::builder();
+    if let Some(socket) = via {
+        builder = builder.unix_socket(socket.as_path());
+    }
+    let client = builder
+        .redirect(match via {
+            Some(_) => Policy::custom(stay_at_the_address),
+            None => Policy::custom(stay_on_the_host),
+        })
         // A proxy of the environment would answer for the service.
         .no_proxy()
         .timeout(timeout)
@@ -119,55 +151,6 @@ fn judge(
     Err(format!("{shown}, but the body lacks {wanted:?}: {start}"))
 }
 
-/// Asked by curl on that machine: `localhost` in the address is the machine's own.
-async fn remote_http(
-    host: &Host,
-    url: &str,
-    status: Option<u16>,
-    contains: Option<&str>,
-    timeout: Duration,
-) -> Result<String, String> {
-    let seconds = format!("{:.1}", timeout.as_secs_f32().max(0.1));
-    let argv = [
-        "curl",
-        "-sS",
-        "--noproxy",
-        "*",
-        "--max-time",
-        &seconds,
-        "-w",
-        "\n%{http_code}",
-        "--url",
-        url,
-    ];
-    let mut command = Command::new(argv, timeout + Duration::from_secs(5));
-    command.max_output = 16 * MAX_BODY;
-    let output = host
-        .query(&command)
-        .await
-        .map_err(|e| SafeText::from_error(&e).to_string())?;
-    if !output.is_success() {
-        return Err(match output.code {
-            Some(127) => format!(
-                "curl, which asks the probe on {}, is not installed there",
-                host.name()
-            ),
-            _ => output.describe().to_string(),
-        });
-    }
-    let end = memchr::memrchr(b'\n', &output.stdout).unwrap_or(0);
-    let (body, code) = output.stdout.split_at(end);
-    let code = String::from_utf8_lossy(code).trim().to_owned();
-    let number = code.parse().map_err(|_| format!("curl said {code:?}"))?;
-    judge(
-        number,
-        &code,
-        &body[..body.len().min(MAX_BODY)],
-        status,
-        contains,
-    )
-}
-
 async fn remote_tcp(host: &Host, address: &str, timeout: Duration) -> Result<String, String> {
     let (name, port) = address
         .rsplit_once(':')
@@ -187,6 +170,19 @@ fn stay_on_the_host(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     let is_same = origin.is_some_and(|first| first.host_str() == attempt.url().host_str());
     if is_same && attempt.previous().len() <= MAX_REDIRECTS {
         attempt.follow()
+    } else {
+        attempt.stop()
+    }
+}
+
+/// A way to another machine leads to one address of it.
+fn stay_at_the_address(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let port = attempt
+        .previous()
+        .first()
+        .map(reqwest::Url::port_or_known_default);
+    if port == Some(attempt.url().port_or_known_default()) {
+        stay_on_the_host(attempt)
     } else {
         attempt.stop()
     }

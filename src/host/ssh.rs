@@ -1,45 +1,51 @@
 //! A machine behind ssh: the system's own `ssh` with its configuration, agent and known hosts.
 //!
 //! One connection a machine carries every command as a channel; at most eight at a time, because servers refuse
-//! more. It is opened when first needed, and again after it was lost. Unknown or changed host keys are refused and
-//! nothing is ever asked for: a prompt would write over the screen.
+//! more, and fewer where this one does. It is opened when first needed, and again after it was lost. Unknown or changed
+//! host keys are refused and nothing is ever asked for: a prompt would write over the screen.
 //!
-//! Remote scripts are constants and data goes as their arguments. A command that changes something runs detached,
-//! with its output in files: a lost link neither kills it half-way nor hides how it ended.
+//! Remote scripts are constants and data goes as their arguments. Nothing is changed through a login shell that does not
+//! hand arguments on as they are. What a login shell says by itself is no output.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use openssh::{ControlPersist, ForwardType, KnownHosts, SessionBuilder, Socket, Stdio};
-use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, Semaphore};
 
-use super::local::{Keep, Kept};
 use super::{Command, CommandOutput, FileStat, HostError};
 use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
 
+mod detached;
+mod folder;
+mod link;
+mod reader;
+mod trouble;
+
+use link::{Failure, Link};
+pub use reader::Piece;
+use trouble::{Address, Trouble};
+
 /// Channels at a time: `MaxSessions` is 10 by default, and the engineer's own shell is one.
 const CHANNELS: usize = 8;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A link that says nothing for three of these is dead.
-const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// For the small commands behind the file functions.
 const FILE_TIMEOUT: Duration = Duration::from_secs(30);
-/// On top of a command's own limit, which the other side keeps: time for the link.
-const LINK_MARGIN: Duration = Duration::from_secs(10);
-const REMOTE_DOCKER_SOCKET: &str = "/var/run/docker.sock";
+/// A write is tried again for so long when the link is lost: it puts the same content there.
+const WRITE_PATIENCE: Duration = Duration::from_secs(60);
+/// While something is being changed, so long is waited for the machine to be there again.
+const LINK_PATIENCE: Duration = Duration::from_secs(30);
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// What the scripts below exit with: `EX_NOINPUT` and its neighbours.
 const NOT_FOUND: i32 = 66;
 const NOT_READABLE: i32 = 67;
 const CUT_SHORT: i32 = 68;
-/// `timeout` says so when it killed its command.
+/// `timeout` says so when it ended its command, and what a command says that it had to kill.
 const TIMED_OUT: i32 = 124;
+const KILLED: i32 = 137;
 
-const IN_FOLDER: &str = r#"cd -- "$1" || exit 126; shift; exec "$@""#;
 const READ: &str = r#"[ -e "$1" ] || exit 66; [ -r "$1" ] || exit 67; exec head -c "$2" -- "$1""#;
 const STAT: &str = r#"[ -e "$1" ] || exit 66; exec stat -L -c '%s %a %u %g %i %Y %F' -- "$1""#;
 /// `$1` the file, `$2` the mode of a new one, `$3` the size of what comes on stdin: less means a lost link.
@@ -57,50 +63,111 @@ else
 fi
 sync -- "$n" && mv -f -- "$n" "$t" && sync -- "$d"
 "#;
-/// Starts a command that outlives the channel and prints the folder of its output.
-const DETACH: &str = r#"
-d=$(mktemp -d "${TMPDIR:-/tmp}/lastgood-XXXXXX") || exit 1
-setsid sh -c 'd=$1; shift; "$@" > "$d/out" 2> "$d/err"; echo $? > "$d/rc.new"; mv "$d/rc.new" "$d/rc"' sh "$d" "$@" < /dev/null > /dev/null 2>&1 &
-echo "$d"
-"#;
-const AWAIT: &str = r#"while [ ! -e "$1/rc" ]; do sleep 0.2; done; cat "$1/rc""#;
-const CLEAN: &str = r#"rm -rf -- "$1""#;
+/// Prints where an engine's socket is that this user may use; else says why not.
+const FIND_DOCKER: &str = r#"
+for s in /var/run/docker.sock "/run/user/$(id -u)/docker.sock"; do
+  [ -S "$s" ] || continue
+  if [ -r "$s" ] && [ -w "$s" ]; then echo "$s"; exit 0; fi
+  echo "$s"; exit 67
+done
+exit 66"#;
+
+/// Whether somebody listens at a socket, as the kernel tells every user.
+const IS_LISTENING: &str = r#"
+t=$(readlink -f -- "$1") || exit 1
+while read -r _ _ _ flags _ _ _ path; do
+  [ "$flags" = 00010000 ] || continue
+  case $path in "$1" | "$t") exit 0 ;; esac
+done < /proc/net/unix
+exit 1"#;
 
 /// A machine behind ssh, connected when first needed.
 #[derive(Debug)]
 pub struct Session {
     name: HostName,
     destination: String,
-    config_file: Option<PathBuf>,
-    link: Mutex<Option<Arc<Link>>>,
+    address: Address,
+    link: Mutex<LinkState>,
     channels: Semaphore,
+    /// How many channels there are at most, as far as the server let us know.
+    width: AtomicUsize,
+    reader: Mutex<Option<reader::Reader>>,
+    /// How many changes are under way, which wait for a link that was lost.
+    changes: AtomicUsize,
 }
 
+/// While this is held, whatever asks the machine waits for a lost link to come back.
 #[derive(Debug)]
-struct Link {
-    session: openssh::Session,
-    docker: Mutex<bool>,
-    // After the session, whose control socket lies in it.
-    folder: TempDir,
+pub struct Patience(Arc<Session>);
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        self.0.changes.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Two are the same that lead to the same machine by the same name.
+impl PartialEq for Session {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, &self.address) == (&other.name, &other.address)
+    }
+}
+
+impl Eq for Session {}
+
+#[derive(Debug, Default)]
+struct LinkState {
+    open: Option<Arc<Link>>,
+    /// When connecting failed last, and why.
+    failed: Option<(Instant, Trouble)>,
+}
+
+/// Where the Docker engine of a machine is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DockerSocket {
+    /// A socket of that machine, and one of this machine that leads there.
+    At {
+        /// There.
+        remote: PathBuf,
+        /// Here.
+        local: PathBuf,
+    },
+    /// There is no socket.
+    Absent,
+    /// There is one, and this user may not use it.
+    Denied(PathBuf),
 }
 
 impl Session {
-    /// A session by name; `destination` is anything that ssh accepts, with an optional `:port`.
-    pub fn new(name: HostName, destination: impl Into<String>) -> Self {
+    /// A session by name; `destination` is anything that ssh accepts, with an optional `:port`. Another configuration
+    /// than `~/.ssh/config` is read where one is named.
+    pub fn new(
+        name: HostName,
+        destination: impl Into<String>,
+        config_file: Option<PathBuf>,
+    ) -> Self {
+        let destination = destination.into();
+        let (host, port) = split_port(&destination);
         Self {
             name,
-            destination: destination.into(),
-            config_file: None,
-            link: Mutex::new(None),
+            address: Address {
+                host: host.to_owned(),
+                port,
+                config_file,
+            },
+            destination,
+            link: Mutex::default(),
             channels: Semaphore::new(CHANNELS),
+            width: AtomicUsize::new(CHANNELS),
+            reader: Mutex::new(None),
+            changes: AtomicUsize::new(0),
         }
     }
 
-    /// Uses another configuration file than `~/.ssh/config`.
-    #[must_use]
-    pub fn with_config_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.config_file = Some(path.into());
-        self
+    /// Waits for lost links from now on, until what is returned is dropped.
+    pub(super) fn patience(self: &Arc<Self>) -> Patience {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        Patience(Arc::clone(self))
     }
 
     /// The machine's name.
@@ -108,62 +175,109 @@ impl Session {
         self.name.clone()
     }
 
-    fn lost(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HostError {
-        // The library's own text hides its cause, and ssh's spans lines.
-        let source = source.into();
-        let text = SafeText::from_error(source.as_ref());
+    /// `ssh` with what reaches this machine, as one would type it.
+    pub fn line(&self) -> String {
+        self.address.line()
+    }
+
+    fn lost(&self, text: impl AsRef<str>) -> HostError {
+        self.refused(Trouble {
+            text: text.as_ref().to_owned(),
+            fix: format!("see whether it is there: {} true", self.line()),
+        })
+    }
+
+    fn refused(&self, trouble: Trouble) -> HostError {
+        let text = SafeText::from_text(&trouble.text);
         let text = text.as_str().replace("␍␊", "; ").replace('␊', "; ");
         HostError::Lost {
             host: self.name.clone(),
+            fix: trouble.fix,
             source: text.into(),
         }
     }
 
-    /// The connection, opened or opened again where it has died.
+    /// The connection, opened or opened again where it has died. Who waited while connecting failed is told of that
+    /// failure, and does not try it once more.
     async fn link(&self) -> Result<Arc<Link>, HostError> {
-        let mut link = self.link.lock().await;
-        if let Some(open) = link.as_ref() {
-            if open.session.check().await.is_ok() {
+        let asked = Instant::now();
+        let mut state = self.link.lock().await;
+        if let Some(open) = &state.open {
+            if open.is_alive().await {
                 return Ok(Arc::clone(open));
             }
-            *link = None;
+            state.open = None;
+        }
+        if let Some((at, trouble)) = &state.failed
+            && *at >= asked
+        {
+            return Err(self.refused(trouble.clone()));
         }
         // An option or a command must not pass for a destination.
-        HostName::parse(&self.destination).map_err(|e| self.lost(e))?;
-        let folder = control_folder().map_err(|e| self.lost(e))?;
-        let mut builder = SessionBuilder::default();
-        builder
-            .known_hosts_check(KnownHosts::Strict)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .server_alive_interval(ALIVE_INTERVAL)
-            .control_directory(folder.path())
-            .control_persist(ControlPersist::IdleFor(
-                std::num::NonZeroUsize::new(60).unwrap_or(std::num::NonZeroUsize::MIN),
-            ));
-        if let Some(file) = &self.config_file {
-            builder.config_file(file);
+        if let Err(error) = HostName::parse(&self.destination) {
+            return Err(self.refused(Trouble {
+                text: error.to_string(),
+                fix: "name it as ssh does: user@host, or an alias of ~/.ssh/config".to_owned(),
+            }));
         }
-        let (host, port) = split_port(&self.destination);
-        if let Some(port) = port {
-            builder.port(port);
+        let deadline = Instant::now() + LINK_PATIENCE;
+        let opened = loop {
+            let opened = Box::pin(Link::open(&self.address)).await;
+            let is_patient = self.changes.load(Ordering::Relaxed) > 0;
+            if opened.is_ok() || !is_patient || Instant::now() >= deadline {
+                break opened;
+            }
+            tokio::time::sleep(TRY_AGAIN).await;
+        };
+        match opened {
+            Ok(link) => {
+                let link = Arc::new(link);
+                state.open = Some(Arc::clone(&link));
+                state.failed = None;
+                Ok(link)
+            }
+            Err(trouble) => {
+                state.failed = Some((Instant::now(), trouble.clone()));
+                Err(self.refused(trouble))
+            }
         }
-        let connecting = builder.connect_mux(host);
-        let session = tokio::time::timeout(CONNECT_TIMEOUT + LINK_MARGIN, connecting)
-            .await
-            .map_err(|late| self.lost(late))?
-            .map_err(|e| self.lost(e))?;
-        let open = Arc::new(Link {
-            session,
-            docker: Mutex::new(false),
-            folder,
-        });
-        *link = Some(Arc::clone(&open));
-        Ok(open)
     }
 
-    /// Runs a command to its end or to its time limit, which the other side keeps.
+    /// How far its clock is ahead of ours.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub async fn ahead(&self) -> Result<SignedDuration, HostError> {
+        Ok(self.link().await?.hello.ahead)
+    }
+
+    /// The home folder of the user that we are there.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub async fn home(&self) -> Result<PathBuf, HostError> {
+        Ok(self.link().await?.hello.home.clone())
+    }
+
+    /// Whether something may be changed through this login.
+    async fn is_fit(&self) -> Result<(), HostError> {
+        match self.link().await?.hello.unfit() {
+            Some(trouble) => Err(HostError::Unfit {
+                host: self.name.clone(),
+                why: trouble.text,
+                fix: trouble.fix,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs a command that changes nothing to its end or to its time limit, which the other side keeps. Where the link
+    /// was lost it is asked once more over a new one.
     pub(super) async fn run(&self, command: &Command) -> Result<CommandOutput, HostError> {
-        self.run_with(command, None).await
+        match self.run_with(command, None).await {
+            Err(HostError::Lost { .. }) => self.run_with(command, None).await,
+            answered => answered,
+        }
     }
 
     async fn run_with(
@@ -171,104 +285,41 @@ impl Session {
         command: &Command,
         input: Option<&[u8]>,
     ) -> Result<CommandOutput, HostError> {
-        let _channel = self.channels.acquire().await.map_err(|e| self.lost(e))?;
-        let link = self.link().await?;
-        let started = Instant::now();
-        let argv = remote_argv(command);
-        let running = async {
-            let mut remote = link.session.command("timeout");
-            remote
-                .args(&argv)
-                .stdin(if input.is_some() {
-                    Stdio::piped()
-                } else {
-                    Stdio::null()
-                })
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped());
-            let mut child = remote.spawn().await?;
-            let mut stdout = Kept::new(command.max_output, Keep::First);
-            let mut stderr = Kept::new(command.max_output, Keep::Last);
-            let (out, err) = (child.stdout().take(), child.stderr().take());
-            let stdin = child.stdin().take();
-            let writing = async {
-                if let (Some(mut stdin), Some(input)) = (stdin, input) {
-                    // A command that stops reading says why on its own.
-                    let _ = stdin.write_all(input).await;
-                    let _ = stdin.shutdown().await;
+        loop {
+            let channel = self
+                .channels
+                .acquire()
+                .await
+                .map_err(|error| self.lost(error.to_string()))?;
+            let link = self.link().await?;
+            let output = match link.exec(command, input).await {
+                Ok(output) => output,
+                Err(Failure::Lost(text)) => return Err(self.lost(text)),
+                Err(Failure::NoShell(trouble)) => return Err(self.refused(trouble)),
+                Err(Failure::Full(text)) => {
+                    if self.width.load(Ordering::Relaxed) <= 1 {
+                        return Err(self.refused(Trouble {
+                            text: format!("its sshd opens no channel: {text}"),
+                            fix: "raise MaxSessions in /etc/ssh/sshd_config there (10 is usual)"
+                                .to_owned(),
+                        }));
+                    }
+                    // One channel less from now on.
+                    self.width.fetch_sub(1, Ordering::Relaxed);
+                    channel.forget();
+                    continue;
                 }
             };
-            tokio::join!(stdout.fill(out), stderr.fill(err), writing);
-            let status = child.wait().await?;
-            Ok::<_, openssh::Error>((status, stdout, stderr))
-        };
-        let (status, stdout, stderr) = tokio::time::timeout(command.timeout + LINK_MARGIN, running)
-            .await
-            .map_err(|late| self.lost(late))?
-            .map_err(|e| self.lost(e))?;
-        if status.code() == Some(TIMED_OUT) {
-            return Err(HostError::TimedOut {
-                line: command.to_line(),
-                limit: command.timeout,
-            });
-        }
-        Ok(CommandOutput {
-            code: status.code(),
-            signal: std::os::unix::process::ExitStatusExt::signal(&status),
-            stdout: stdout.bytes,
-            stderr: stderr.bytes,
-            cut_bytes: stdout.cut + stderr.cut,
-            took: started.elapsed(),
-        })
-    }
-
-    /// Runs a command that outlives the link: after a loss its end is read from the other side.
-    pub(super) async fn run_detached(&self, command: &Command) -> Result<CommandOutput, HostError> {
-        let started = Instant::now();
-        let mut argv = vec!["timeout".to_owned()];
-        argv.extend(remote_argv(command));
-        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        // Without an answer it is unknown whether it began: never tried again.
-        let start = self
-            .run(&Command::shell(DETACH, &argv, FILE_TIMEOUT))
-            .await?;
-        let folder = start.stdout_text().trim().to_owned();
-        if !start.is_success() || folder.is_empty() {
-            return Err(self.lost(start.describe().to_string()));
-        }
-        let deadline = started + command.timeout + LINK_MARGIN;
-        let code = loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let wait = Command::shell(AWAIT, &[&folder], left.max(Duration::from_secs(1)));
-            match self.run(&wait).await {
-                Ok(ended) => break ended.stdout_text().trim().parse::<i32>().ok(),
-                Err(error @ HostError::Lost { .. }) if left.is_zero() => return Err(error),
-                Err(HostError::Lost { .. }) => tokio::time::sleep(Duration::from_secs(1)).await,
-                Err(error) => return Err(error),
+            let is_late = output.took >= command.timeout;
+            let is_ended = output.code == Some(TIMED_OUT);
+            if is_ended || (is_late && output.code == Some(KILLED)) {
+                return Err(HostError::TimedOut {
+                    line: command.to_line(),
+                    limit: command.timeout,
+                });
             }
-        };
-        if code == Some(TIMED_OUT) {
-            return Err(HostError::TimedOut {
-                line: command.to_line(),
-                limit: command.timeout,
-            });
+            return Ok(output);
         }
-        let max = command.max_output as u64;
-        let folder_path = Path::new(&folder);
-        let (stdout, cut_out) = self.head(&folder_path.join("out"), max).await?;
-        let (stderr, cut_err) = self.head(&folder_path.join("err"), max).await?;
-        // What is left behind in a folder of temporary files does no harm.
-        let _ = self
-            .run(&Command::shell(CLEAN, &[&folder], FILE_TIMEOUT))
-            .await;
-        Ok(CommandOutput {
-            code,
-            signal: None,
-            stdout,
-            stderr,
-            cut_bytes: cut_out + cut_err,
-            took: started.elapsed(),
-        })
     }
 
     /// The first `max` bytes of a file, and whether there were more (as a count of at least one).
@@ -295,6 +346,16 @@ impl Session {
         }
     }
 
+    pub(super) async fn read_link(&self, path: &Path) -> Result<Option<PathBuf>, HostError> {
+        let text = path.to_string_lossy();
+        let command = Command::new(["readlink", "--", &*text], FILE_TIMEOUT);
+        let output = self.run(&command).await?;
+        Ok(output.is_success().then(|| {
+            let target = output.stdout_text();
+            PathBuf::from(target.strip_suffix('\n').unwrap_or(&target))
+        }))
+    }
+
     pub(super) async fn stat(&self, path: &Path) -> Result<Option<FileStat>, HostError> {
         let text = path.to_string_lossy();
         let output = self
@@ -313,57 +374,100 @@ impl Session {
         })
     }
 
+    /// Tried again when the link is lost: whole or not at all, and the same content each time.
     pub(super) async fn write_file_atomic(
         &self,
         path: &Path,
         content: &[u8],
         mode: u32,
     ) -> Result<(), HostError> {
+        self.is_fit().await?;
         let text = path.to_string_lossy();
         let arguments = [&*text, &format!("{mode:o}"), &content.len().to_string()];
         let command = Command::shell(WRITE, &arguments, FILE_TIMEOUT);
-        let output = self.run_with(&command, Some(content)).await?;
-        check("write", path, output).map(|_| ())
-    }
-
-    /// A socket on this machine behind which the engine of that machine listens.
-    pub(crate) async fn docker_socket(&self) -> Result<PathBuf, HostError> {
-        let link = self.link().await?;
-        let path = link.folder.path().join("docker.sock");
-        let mut is_forwarded = link.docker.lock().await;
-        if !*is_forwarded {
-            let listen = Socket::UnixSocket {
-                path: path.as_path().into(),
+        let deadline = Instant::now() + WRITE_PATIENCE;
+        loop {
+            let output = match self.run_with(&command, Some(content)).await {
+                Err(HostError::Lost { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(TRY_AGAIN).await;
+                    continue;
+                }
+                Ok(output) if output.code == Some(CUT_SHORT) && Instant::now() < deadline => {
+                    continue;
+                }
+                output => output?,
             };
-            let connect = Socket::UnixSocket {
-                path: Path::new(REMOTE_DOCKER_SOCKET).into(),
-            };
-            link.session
-                .request_port_forward(ForwardType::Local, listen, connect)
-                .await
-                .map_err(|e| self.lost(e))?;
-            *is_forwarded = true;
+            return check("write", path, output).map(|_| ());
         }
-        Ok(path)
     }
-}
 
-/// The arguments of `timeout` that run a command with its folder and its variables. A channel's environment is that
-/// of a fresh login, so there is nothing to clean.
-fn remote_argv(command: &Command) -> Vec<String> {
-    let seconds = command.timeout.as_secs_f64().max(0.1);
-    let mut argv = vec!["-k".to_owned(), "2".to_owned(), format!("{seconds:.1}")];
-    if let Some(cwd) = &command.cwd {
-        let cwd = cwd.to_string_lossy().into_owned();
-        argv.extend(["sh", "-c", IN_FOLDER, "sh"].map(str::to_owned));
-        argv.push(cwd);
+    /// A socket of this machine behind which a socket of that one listens, or nobody.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub(crate) async fn forward(&self, remote: &Path) -> Result<PathBuf, HostError> {
+        let link = self.link().await?;
+        link.forward(remote).await.map_err(|text| self.lost(text))
     }
-    if !command.env.is_empty() {
-        argv.push("env".to_owned());
-        argv.extend(command.env.iter().map(|(n, v)| format!("{n}={v}")));
+
+    /// A socket of this machine that leads to an address as that machine sees it.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub(super) async fn forward_tcp(&self, host: &str, port: u16) -> Result<PathBuf, HostError> {
+        let link = Box::pin(self.link()).await?;
+        let way = link.forward_tcp(host, port).await;
+        way.map_err(|text| self.lost(text))
     }
-    argv.extend(command.argv.iter().cloned());
-    argv
+
+    /// What the server said when it opened no way for a forwarded socket, since this was last asked.
+    pub(super) async fn refused_channel(&self) -> Option<String> {
+        self.link().await.ok()?.new_refusal()
+    }
+
+    /// Where its Docker engine is, by the sockets that are usual.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub(crate) async fn docker_socket(&self) -> Result<DockerSocket, HostError> {
+        // Looked for once a connection: a socket stays where it is, and one that is gone is told when it is used.
+        let known = self.link().await?.docker.get().cloned();
+        if let Some(remote) = known {
+            let local = self.forward(&remote).await?;
+            return Ok(DockerSocket::At { remote, local });
+        }
+        let output = self
+            .run(&Command::shell(FIND_DOCKER, &[], FILE_TIMEOUT))
+            .await?;
+        let path = PathBuf::from(output.stdout_text().trim());
+        match output.code {
+            Some(0) => {
+                let _ = self.link().await?.docker.set(path.clone());
+                Ok(DockerSocket::At {
+                    local: self.forward(&path).await?,
+                    remote: path,
+                })
+            }
+            Some(NOT_READABLE) => Ok(DockerSocket::Denied(path)),
+            _ => Ok(DockerSocket::Absent),
+        }
+    }
+
+    /// Why a forwarded socket ended at once: `Ok` where nobody listens there, and what its server says where it opens no
+    /// way to somebody who does. The client is told the same in both cases, so the machine is asked.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub(crate) async fn why_cut(&self, remote: &Path) -> Result<Option<String>, HostError> {
+        let text = remote.to_string_lossy();
+        let output = self
+            .run(&Command::shell(IS_LISTENING, &[&text], FILE_TIMEOUT))
+            .await?;
+        match output.is_success() {
+            true => Ok(self.link().await?.last_refusal()),
+            false => Ok(None),
+        }
+    }
 }
 
 fn check(
@@ -413,18 +517,6 @@ fn split_port(destination: &str) -> (&str, Option<u16>) {
     (head, tail.strip_prefix(':').and_then(|p| p.parse().ok()))
 }
 
-/// A private folder with a short path: control sockets end before 100 bytes.
-fn control_folder() -> std::io::Result<TempDir> {
-    let base = std::env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .filter(|p| p.is_dir() && p.as_os_str().len() < 40)
-        .unwrap_or_else(|| PathBuf::from("/tmp"));
-    // 0700 by its constructor.
-    tempfile::Builder::new()
-        .prefix("lastgood-")
-        .tempdir_in(base)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -444,19 +536,6 @@ mod tests {
     }
 
     #[test]
-    fn a_command_carries_its_limit_folder_and_variables() {
-        let command = Command::new(["docker", "ps"], Duration::from_secs(5))
-            .in_folder("/srv/shop")
-            .with_env("A", "b c");
-        let argv = remote_argv(&command);
-        assert_eq!(argv[..3], ["-k", "2", "5.0"]);
-        assert_eq!(
-            argv[argv.len() - 5..],
-            ["/srv/shop", "env", "A=b c", "docker", "ps"]
-        );
-    }
-
-    #[test]
     fn what_stat_prints_is_read() {
         let found = parse_stat("12 640 0 33 4711 1700000000 regular file").unwrap();
         assert_eq!((found.size, found.mode, found.gid), (12, 0o640, 33));
@@ -466,7 +545,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_option_does_not_pass_for_a_destination() {
-        let session = Session::new(HostName::local(), "-oProxyCommand=touch /tmp/x");
+        let session = Session::new(HostName::local(), "-oProxyCommand=touch /tmp/x", None);
         let error = session
             .run(&Command::new(["true"], FILE_TIMEOUT))
             .await

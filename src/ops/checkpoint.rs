@@ -59,7 +59,10 @@ pub async fn foresee(
     ctx: &Context,
     what: &CreateCheckpoint,
 ) -> Result<(Vec<Service>, Vec<SafeText>), OpsError> {
-    choose(super::services::discover(ctx).await, &what.services)
+    choose(
+        super::services::discover_for(ctx, &what.services).await,
+        &what.services,
+    )
 }
 
 /// The patterns of one service in `patterns.json`.
@@ -82,7 +85,10 @@ pub async fn create(
     progress: mpsc::Sender<Progress>,
     cancel: CancellationToken,
 ) -> Result<(Manifest, PathBuf), OpsError> {
-    let (services, mut problems) = choose(super::services::discover(ctx).await, &what.services)?;
+    let (services, mut problems) = choose(
+        super::services::discover_for(ctx, &what.services).await,
+        &what.services,
+    )?;
     let mut is_complete = problems.is_empty();
     let created_at = Timestamp::now();
     let staging = Staging::begin(&ctx.state, what.label.as_deref(), &Zoned::now())?;

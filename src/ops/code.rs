@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::services::host_of;
-use super::{Context, OpsError};
+use super::{Context, ErrorKind, OpsError};
 use crate::domain::digest;
 use crate::domain::pm2::{GitCheckout, Pm2App, Pm2Code, ReleaseLink};
 use crate::domain::safe_text::SafeText;
@@ -37,7 +37,10 @@ pub(super) async fn look(ctx: &Context, id: &ServiceId, app: &Pm2App) -> Result<
     let host = host_of(ctx, id)?;
     let script = app.script();
     let folder = folder_of(app);
-    let link = folder.and_then(deepest_link);
+    let link = match folder {
+        Some(folder) => deepest_link(host, folder).await?,
+        None => None,
+    };
     let (git, problem) = match (ctx.config.service(id).git, folder) {
         (Some(configured), _) => git(host, &configured, None).await,
         (None, Some(folder)) => git(host, folder, script).await,
@@ -70,14 +73,23 @@ fn folder_of(app: &Pm2App) -> Option<&Path> {
 }
 
 /// The last link on the way to a folder: releases are switched as near to the code as can be.
-fn deepest_link(folder: &Path) -> Option<ReleaseLink> {
-    folder.ancestors().find_map(|path| {
-        let target = std::fs::read_link(path).ok()?;
-        Some(ReleaseLink {
-            path: path.to_owned(),
-            target,
-        })
-    })
+async fn deepest_link(host: &Host, folder: &Path) -> Result<Option<ReleaseLink>, OpsError> {
+    for path in folder.ancestors() {
+        let target = host.read_link(path).await.map_err(|error| {
+            OpsError::new(
+                ErrorKind::Failed,
+                format!("cannot look at {}", path.display()),
+            )
+            .because(error)
+        })?;
+        if let Some(target) = target {
+            return Ok(Some(ReleaseLink {
+                path: path.to_owned(),
+                target,
+            }));
+        }
+    }
+    Ok(None)
 }
 
 async fn git(
@@ -187,14 +199,16 @@ mod tests {
         );
     }
 
-    #[test]
-    fn the_link_nearest_to_the_code_chooses_the_release() {
+    #[tokio::test]
+    async fn the_link_nearest_to_the_code_chooses_the_release() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir_all(at("data/releases/41/dist")).unwrap();
         std::os::unix::fs::symlink("data", at("srv")).unwrap();
         std::os::unix::fs::symlink("releases/41", at("data/current")).unwrap();
-        let link = deepest_link(&at("srv/current/dist")).unwrap();
+        let folder = at("srv/current/dist");
+        let link = deepest_link(&Host::Local, &folder).await;
+        let link = link.unwrap().unwrap();
         assert_eq!(link.path, at("srv/current"));
         assert_eq!(link.target, Path::new("releases/41"));
         assert_eq!(link.folder(), at("srv/releases/41"));

@@ -84,12 +84,12 @@ pub async fn compare(
         input::read(ctx, before, None, service, options, &cancel),
         input::read(ctx, after, baseline.as_ref(), only, options, &cancel),
     )?;
-    let redactor = secrets::redactor(ctx, &new.live)?;
+    let redactor = secrets::redactor(ctx, &new.live).await?;
     let report = match new.live.as_slice() {
         [] => None,
         services => Some(health::check(ctx, services).await),
     };
-    let facts = facts::gather(ctx, &old, &new, report.as_ref(), &redactor);
+    let facts = facts::gather(ctx, &old, &new, report.as_ref(), &redactor).await;
     let _ = progress.try_send(Progress::Note(SafeText::from_text("judging")));
     let judged = tokio::task::spawn_blocking(move || judge(old, new, facts, &redactor)).await;
     judged.map_err(|error| {

@@ -83,7 +83,7 @@ pub(super) async fn read_all(
     }
     let side =
         joined.ok_or_else(|| OpsError::new(super::ErrorKind::Usage, "no input was named"))?;
-    let redactor = secrets::redactor(ctx, &side.live)?;
+    let redactor = secrets::redactor(ctx, &side.live).await?;
     Ok(Joined { side, redactor })
 }
 

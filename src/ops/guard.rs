@@ -42,8 +42,12 @@ const STATE_RULES: &[&str] = &["probe", "health", "down"];
 ///
 /// # Errors
 /// Refused, or the log cannot be written: then nothing may begin.
-pub fn begin(ctx: &Context, services: &[ServiceId], argv: &[String]) -> Result<Permit, OpsError> {
-    let redactor = secrets::redactor(ctx, &[])?;
+pub async fn begin(
+    ctx: &Context,
+    services: &[ServiceId],
+    argv: &[String],
+) -> Result<Permit, OpsError> {
+    let redactor = secrets::redactor(ctx, &[]).await?;
     let line = shell_words::join(argv);
     let intent = Intent {
         operation: "guard".to_owned(),
@@ -107,7 +111,7 @@ pub async fn deploy(
     signals: &mut mpsc::Receiver<Signal>,
 ) -> Deployed {
     let started = Instant::now();
-    let redactor = secrets::redactor(ctx, &[]);
+    let redactor = secrets::redactor(ctx, &[]).await;
     let line = shell_words::join(argv);
     let command = redactor.map_or_else(
         |_| SafeText::from_text(argv.first().map_or("", String::as_str)),

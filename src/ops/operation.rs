@@ -38,6 +38,11 @@ pub struct Confirmation {
 /// # Errors
 /// Unknown service, nothing to roll back to ([`super::ErrorKind::No`]), unreachable host, unsupported runtime.
 pub async fn plan(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError> {
+    let plan = ask(ctx, operation).await?;
+    Ok(super::hosts::protect(ctx, plan))
+}
+
+async fn ask(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError> {
     match operation {
         Operation::Restart { services, .. }
         | Operation::Stop { services }
@@ -118,6 +123,7 @@ pub async fn execute(
     progress: mpsc::Sender<Progress>,
 ) -> Result<Outcome, OpsError> {
     check_confirmation(plan, confirmation)?;
+    super::hosts::may_change(ctx, &plan.host).map_err(|error| refuse(ctx, plan, error))?;
     // From here on: one that comes while the plan is checked stops it before the first step.
     let interrupts = run::Interrupts::listen();
     let leases = match run::take_leases(ctx, plan) {

@@ -61,7 +61,7 @@ pub(super) fn nearest_folder(folder: &Path) -> PathBuf {
 async fn gather(ctx: &Context, names: &[String]) -> Result<Facts, OpsError> {
     let inventory = look_closely(ctx).await;
     let services = choose(&inventory, names)?;
-    let redactor = secrets::redactor(ctx, &[])?;
+    let redactor = secrets::redactor(ctx, &[]).await?;
     let report = health::check(ctx, &services).await;
     let claims = claims(&services);
     // Made one by one: a closure over references inside the stream would not be `Send`.
@@ -151,7 +151,7 @@ async fn look_at(
         facts.pinned = pinned(ctx, service).await;
     }
     if let Some(app) = pm2::app(service) {
-        let restarts = pm2::restarts(service).await;
+        let restarts = pm2::restarts(host, service).await;
         facts.pm2 = Some(restarts.map_err(|error| SafeText::from_error(&error)));
         let (ecosystem, drift) = ecosystem(ctx, host, service, &app).await;
         facts.ecosystem = Some(ecosystem);
@@ -238,14 +238,14 @@ async fn ecosystem(
         return (Ok(EcosystemFacts::default()), None);
     };
     let declared = async {
-        let tool = pm2::tool(app)?;
+        let tool = pm2::tool(service, app)?;
         pm2::ecosystem::declared(host, &tool, &file, &file).await
     };
     match declared.await {
         Err(error) => (Err(SafeText::from_error(&error)), None),
         Ok(apps) => {
             let own = apps.into_iter().find(|declared| declared.name == app.name);
-            let running = pm2::restarts(service).await.ok();
+            let running = pm2::restarts(host, service).await.ok();
             let differences = own
                 .as_ref()
                 .map(|own| Ok(drift::of_app(app, running.as_ref(), own)));

@@ -5,7 +5,7 @@ pub(crate) mod pm2;
 use std::collections::BTreeMap;
 
 use super::operation::{self, find_service, unsupported};
-use super::services::{discover, failed, host_of};
+use super::services::{discover_for, failed, host_of};
 use super::{Context, ErrorKind, OpsError};
 use crate::domain::operation::{
     ContainerAction, Fingerprint, FingerprintSubject, Operation, Plan, Risk, Step, StepWork,
@@ -40,7 +40,8 @@ pub(crate) async fn plan(
     operation: &Operation,
     services: &[ServiceId],
 ) -> Result<Plan, OpsError> {
-    let inventory = discover(ctx).await;
+    let names: Vec<String> = services.iter().map(ToString::to_string).collect();
+    let inventory = discover_for(ctx, &names).await;
     let action = match operation {
         Operation::Stop { .. } => ContainerAction::Stop,
         Operation::Start { .. } => ContainerAction::Start,

@@ -16,7 +16,7 @@ use super::operation::{find_service, unsupported};
 use super::restart::{
     BUDGET_MS, Change, STABLE_MS, exec_step, from_line, is_as_planned, verify_step,
 };
-use super::services::discover;
+use super::services::{discover, discover_for, discover_on};
 use super::{Context, ErrorKind, OpsError};
 use crate::domain::checkpoint::{Checkpoint, SavedService};
 use crate::domain::operation::{Operation, Plan, Risk, RollBackTarget, Step, StepWork};
@@ -58,7 +58,7 @@ pub async fn resolve(
     name: &str,
     to: &RollBackTarget,
 ) -> Result<ServiceId, OpsError> {
-    let inventory = discover(ctx).await;
+    let inventory = discover_for(ctx, &[name.to_owned()]).await;
     let error = match super::services::resolve(&inventory, name) {
         Ok(service) => return Ok(service.id.clone()),
         Err(error) => error,
@@ -83,7 +83,7 @@ pub(super) async fn plan(
     id: &ServiceId,
     wish: &Wish<'_>,
 ) -> Result<Plan, OpsError> {
-    let inventory = discover(ctx).await;
+    let inventory = discover_on(ctx, &id.host).await;
     let absent = match inventory.find(id) {
         Some(_) => None,
         None => pm2::absent::find(ctx, &inventory, wish.to, |meant| meant == id)?,

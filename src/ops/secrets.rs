@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::services::host_of;
 use super::{Context, OpsError};
 use crate::analysis::redact::{KnownSecrets, RedactionKey, Redactor};
 use crate::domain::service::Service;
@@ -21,13 +22,14 @@ const MAX_ENV_FILE: u64 = 1024 * 1024;
 /// The key of the tokens cannot be read. Where it cannot be kept (a full disk, a folder of someone else) it is made
 /// for this run only: reading a log never needs a writable state folder. An environment file that cannot be read is passed over: what has
 /// the shape of a secret is still found.
-pub fn redactor(ctx: &Context, services: &[Service]) -> Result<Redactor, OpsError> {
+pub async fn redactor(ctx: &Context, services: &[Service]) -> Result<Redactor, OpsError> {
     let mut known = KnownSecrets::default();
     for service in services {
         for path in env_files(service, &ctx.config.service(&service.id)) {
-            let is_small =
-                fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= MAX_ENV_FILE);
-            if is_small && let Ok(text) = fs::read(&path) {
+            let Ok(host) = host_of(ctx, &service.id) else {
+                continue;
+            };
+            if let Ok(text) = host.read_file(&path, MAX_ENV_FILE).await {
                 known.harvest_env_file(&String::from_utf8_lossy(&text));
             }
         }

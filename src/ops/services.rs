@@ -4,23 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, future, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Context, ErrorKind, OpsError};
+use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{
     Instance, Inventory, ResolveError, Runtime, Service, ServiceId, Unreachable,
 };
 use crate::domain::settings::ServiceSettings;
 use crate::host::Host;
+use crate::host::ssh::Session;
 use crate::runtime::{self, RuntimeError};
 
 /// A host that has not answered by then is unreachable, whatever hangs there.
-const HOST_TIMEOUT: Duration = Duration::from_secs(15);
+const HOST_TIMEOUT: Duration = Duration::from_secs(30);
 /// After a first change, so long is waited for more: a deploy is a burst of events.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// Looked again without any event: uptimes and problems grow old.
@@ -36,22 +37,44 @@ const AT_ONCE: usize = 8;
 /// Looks once at every runtime of every host. Never fails: what could not be read stands in
 /// [`Inventory::unreachable`] with its cause and its fix.
 pub async fn discover(ctx: &Context) -> Inventory {
+    discover_where(ctx, |_| true).await
+}
+
+/// Looks at one host only: what is done to a service waits for no other machine, and none hides what became of it.
+pub(crate) async fn discover_on(ctx: &Context, host: &HostName) -> Inventory {
+    let found = discover_where(ctx, |name| name == host).await;
+    if host.is_local() || found.unreachable.is_empty() {
+        return found;
+    }
+    // Lost on the way, it may be there again.
+    discover_where(ctx, |name| name == host).await
+}
+
+/// Looks as [`discover`] does, at the hosts that the names can mean: where each begins with a host's, at those only.
+pub async fn discover_for(ctx: &Context, names: &[String]) -> Inventory {
+    let hosts: Option<Vec<&Host>> = names.iter().map(|name| host_in(ctx, name)).collect();
+    match hosts {
+        Some(hosts) if !hosts.is_empty() => {
+            let is_meant = |host: &HostName| hosts.iter().any(|meant| meant.name() == *host);
+            discover_where(ctx, is_meant).await
+        }
+        _ => discover(ctx).await,
+    }
+}
+
+fn host_in<'a>(ctx: &'a Context, name: &str) -> Option<&'a Host> {
+    let (host, _) = name.rsplit_once(':')?;
+    ctx.hosts.iter().find(|known| known.name().as_str() == host)
+}
+
+async fn discover_where(ctx: &Context, is_wanted: impl Fn(&HostName) -> bool) -> Inventory {
     let configured = configured(ctx);
-    let mut looks: FuturesUnordered<_> = ctx
+    let looks = ctx
         .hosts
         .iter()
-        .map(|host| look_at(host, &configured, ctx.only))
-        .collect();
-    let mut inventory = Inventory::default();
-    while let Some(found) = looks.next().await {
-        inventory.services.extend(found.services);
-        inventory.unreachable.extend(found.unreachable);
-    }
-    inventory.services.sort_by(|a, b| a.id.cmp(&b.id));
-    inventory
-        .unreachable
-        .sort_by(|a, b| (&a.host, a.runtime).cmp(&(&b.host, b.runtime)));
-    inventory
+        .filter(|host| is_wanted(&host.name()))
+        .map(|host| look_at(host, &configured, ctx.only));
+    merge(future::join_all(looks).await)
 }
 
 async fn look_at(
@@ -171,20 +194,54 @@ async fn measure(
 
 /// Sends the inventory now and again after every change that the runtimes tell of (containers started, ended,
 /// recreated, health changed), at most five times a second. Reconnects by itself. Ends when nobody listens.
+///
+/// Each host is looked at for itself: one that is far or away holds up none of the others, and stands among the
+/// unreachable until it has answered.
 pub async fn watch(ctx: Arc<Context>, to: mpsc::Sender<Inventory>) {
-    let (changed, mut changes) = mpsc::channel(1);
+    let (found, mut founds) = mpsc::channel(AT_ONCE);
     let mut watchers = JoinSet::new();
-    for host in ctx.hosts.clone() {
-        let changed = changed.clone();
-        let configured = configured(&ctx);
-        let only = ctx.only;
-        watchers.spawn(async move { runtime::watch(&host, &configured, only, changed).await });
+    for (index, host) in ctx.hosts.iter().cloned().enumerate() {
+        watchers.spawn(watch_host(Arc::clone(&ctx), host, index, found.clone()));
     }
+    drop(found);
+    let mut parts: Vec<Inventory> = ctx.hosts.iter().map(pending).collect();
     let mut restarts = RestartHistory::default();
     loop {
-        let mut inventory = discover(&ctx).await;
+        let next = tokio::select! {
+            () = to.closed() => return,
+            next = founds.recv() => next,
+        };
+        let Some((index, part)) = next else { return };
+        parts[index] = part;
+        while let Ok((index, part)) = founds.try_recv() {
+            parts[index] = part;
+        }
+        let mut inventory = merge(parts.clone());
         restarts.judge(&mut inventory, Instant::now());
         if to.send(inventory).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn watch_host(
+    ctx: Arc<Context>,
+    host: Host,
+    index: usize,
+    to: mpsc::Sender<(usize, Inventory)>,
+) {
+    // This end is kept: where nothing tells of changes, there is nothing to hear, and no end of it either.
+    let (changes_to, mut changes) = mpsc::channel(1);
+    let configured = configured(&ctx);
+    let only = ctx.only;
+    let mut watcher = JoinSet::new();
+    {
+        let (host, configured, changed) = (host.clone(), configured.clone(), changes_to.clone());
+        watcher.spawn(async move { runtime::watch(&host, &configured, only, changed).await });
+    }
+    loop {
+        let found = look_at(&host, &configured, only).await;
+        if to.send((index, found)).await.is_err() {
             return;
         }
         tokio::select! {
@@ -195,6 +252,35 @@ pub async fn watch(ctx: Arc<Context>, to: mpsc::Sender<Inventory>) {
         tokio::time::sleep(DEBOUNCE).await;
         while changes.try_recv().is_ok() {}
     }
+}
+
+/// What is known of a host before it has answered: of another machine, that it has not.
+fn pending(host: &Host) -> Inventory {
+    let waiting = |session: &Session| Unreachable {
+        host: session.name(),
+        runtime: Runtime::Docker,
+        error: SafeText::from_text("it has not answered yet"),
+        fix: SafeText::from_text(&format!("by hand: {} true", session.line())),
+    };
+    Inventory {
+        services: Vec::new(),
+        unreachable: match host {
+            Host::Local => Vec::new(),
+            Host::Ssh(session) => vec![waiting(session)],
+        },
+    }
+}
+
+fn merge(parts: impl IntoIterator<Item = Inventory>) -> Inventory {
+    let mut all = Inventory::default();
+    for part in parts {
+        all.services.extend(part.services);
+        all.unreachable.extend(part.unreachable);
+    }
+    all.services.sort_by(|a, b| a.id.cmp(&b.id));
+    all.unreachable
+        .sort_by(|a, b| (&a.host, a.runtime).cmp(&(&b.host, b.runtime)));
+    all
 }
 
 /// Restart counts of the last minute, by service.

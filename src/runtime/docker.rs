@@ -16,6 +16,7 @@ mod settings;
 mod stats;
 
 pub use change::{restart_container, start_container, stop_container, tag_image};
+pub(super) use connect::FORWARDING;
 pub use connect::{DEFAULT_ADDRESS, Engine};
 pub use events::watch;
 pub use inspect::{discover, image_id, inspect_container};

@@ -47,7 +47,9 @@ async fn look(host: &Host, id: ServiceId, commands: &ExecCommands) -> Service {
         problems.push(problem);
         Release::default()
     });
-    let process = pid.and_then(process::look);
+    // A number of another machine means something else here.
+    let is_here = host.name().is_local();
+    let process = pid.filter(|_| is_here).and_then(process::look);
     let started_at = process.map(|p| p.started_at);
     let instances = match pid {
         Some(pid) if state == ServiceState::Running => vec![Instance {
@@ -134,17 +136,23 @@ fn problem(what: &str, why: &dyn std::fmt::Display) -> SafeText {
 /// # Errors
 /// No log is configured, no file can be read, or the command cannot be started.
 pub async fn read_logs(
+    host: &Host,
     id: &ServiceId,
     settings: &ServiceSettings,
     request: &LogRequest,
     to: mpsc::Sender<LogEvent>,
 ) -> Result<(), RuntimeError> {
     if !settings.log_files.is_empty() {
-        return tail::read_files(id, &settings.log_files, request, to)
+        return tail::read_on(host, id, &settings.log_files, request, to)
             .await
             .map_err(|error| RuntimeError::failed(format!("cannot read the log of {id}"), error));
     }
     match settings.exec.as_ref().and_then(|e| e.logs.as_deref()) {
+        Some(_) if !host.name().is_local() => Err(RuntimeError::Unsupported {
+            what: "reading the output of a logs command of another machine (log_files can be read)",
+            service: id.clone(),
+            runtime: Runtime::Exec,
+        }),
         Some(command) => stream::read(id, command, request, to)
             .await
             .map_err(|error| {
@@ -236,10 +244,11 @@ async fn watch_every(
 
 /// Whether the very process that was seen still runs.
 fn is_same_process(service: &Service) -> bool {
-    service.instances.first().is_some_and(|instance| {
-        let process = instance.id.parse().ok().and_then(process::look);
-        process.is_some_and(|now| Some(now.started_at) == instance.started_at)
-    })
+    service.id.host.is_local()
+        && service.instances.first().is_some_and(|instance| {
+            let process = instance.id.parse().ok().and_then(process::look);
+            process.is_some_and(|now| Some(now.started_at) == instance.started_at)
+        })
 }
 
 fn on_host<'a>(

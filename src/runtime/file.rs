@@ -22,7 +22,7 @@ pub async fn discover(host: &Host, configured: &[(ServiceId, ServiceSettings)]) 
     let files = configured
         .iter()
         .filter(|(id, settings)| id.host == host.name() && is_file(id, settings));
-    join_all(files.map(|(id, settings)| look(id.clone(), &settings.log_files))).await
+    join_all(files.map(|(id, settings)| look(host, id.clone(), &settings.log_files))).await
 }
 
 /// Whether the settings are those of plain files: log files and no command.
@@ -30,8 +30,8 @@ fn is_file(id: &ServiceId, settings: &ServiceSettings) -> bool {
     id.group == GROUP && settings.exec.is_none() && !settings.log_files.is_empty()
 }
 
-async fn look(id: ServiceId, files: &[PathBuf]) -> Service {
-    let found = tail::check(files).await;
+async fn look(host: &Host, id: ServiceId, files: &[PathBuf]) -> Service {
+    let found = tail::check_on(host, files).await;
     let state = match found.iter().any(|(_, found)| found.is_ok()) {
         true => ServiceState::Running,
         false => ServiceState::Unknown,

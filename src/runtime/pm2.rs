@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -16,9 +17,9 @@ use tokio::task::JoinSet;
 
 use crate::domain::pm2::{Pm2App, Pm2Restarts};
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Runtime, Service, ServiceId, Unreachable};
+use crate::domain::service::{Service, ServiceId, Unreachable};
 use crate::domain::signal::Saturation;
-use crate::host::{Command, Host};
+use crate::host::{Host, HostError};
 use crate::runtime::{RuntimeError, process};
 
 mod amp;
@@ -29,6 +30,7 @@ pub mod ecosystem;
 mod ends;
 mod list;
 mod logs;
+mod remote;
 mod service;
 mod socket;
 
@@ -37,6 +39,7 @@ pub use logs::{positions, read_logs};
 
 use bus::{Bus, BusEvent};
 use daemon::Daemon;
+use remote::There;
 use service::Origin;
 
 /// The CPU time of a process is counted over this moment.
@@ -48,18 +51,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const LOOP_ENDS: usize = 2;
 /// How often daemons of other homes are looked for.
 const LOOK_FOR_DAEMONS: Duration = Duration::from_secs(30);
-/// Whether PM2 is used by the user of a session on another machine.
-const IS_USED: &str =
-    r#"home=${PM2_HOME:-$HOME/.pm2}; test -S "$home/rpc.sock" || test -e "$home/dump.pm2""#;
-const REMOTE_LIMIT: Duration = Duration::from_secs(5);
-
-/// Asks every daemon of this machine once. A daemon that does not answer stands in the second list; a machine
+/// Asks every daemon of a machine once. A daemon that does not answer stands in the second list; a machine
 /// without PM2 gives nothing at all.
 pub async fn discover(host: &Host) -> (Vec<Service>, Vec<Unreachable>) {
-    if let Host::Ssh(_) = host {
-        return (Vec::new(), remote(host).await.into_iter().collect());
-    }
-    let daemons = daemon::find().await;
+    // A link that is lost is told by whoever else asks this host.
+    let daemons = find(host).await.unwrap_or_default();
     let answers = join_all(daemons.iter().map(Daemon::list)).await;
     let mut lists = Vec::new();
     let mut unreachable = Vec::new();
@@ -73,7 +69,7 @@ pub async fn discover(host: &Host) -> (Vec<Service>, Vec<Unreachable>) {
     // Some are young and were restarted before: the daemon's own log tells whether they die again and again.
     let mut logs = BTreeMap::new();
     for service in services.iter_mut().filter(|s| s.crash_loop.is_none()) {
-        if let Some(ends) = most_ends(service, &mut logs)
+        if let Some(ends) = most_ends(host, service, &mut logs).await
             && ends >= LOOP_ENDS
         {
             service.crash_loop = Some(true);
@@ -89,27 +85,27 @@ pub async fn discover(host: &Host) -> (Vec<Service>, Vec<Unreachable>) {
 
 /// How often that of its instances which ended most often did so by itself within the last minute; `None` where the
 /// daemon's log does not tell. What a log tells is kept by its home: it tells of all applications.
-fn most_ends(service: &Service, logs: &mut BTreeMap<PathBuf, Option<ends::Ends>>) -> Option<usize> {
+async fn most_ends(
+    host: &Host,
+    service: &Service,
+    logs: &mut BTreeMap<PathBuf, Option<ends::Ends>>,
+) -> Option<usize> {
     let app = app(service)?;
-    let ends = logs
-        .entry(app.home)
-        .or_insert_with_key(|home| ends::recent(home).ok());
-    let ends = ends.as_ref()?;
+    if !logs.contains_key(&app.home) {
+        let recent = ends::recent_on(host, &app.home).await;
+        logs.insert(app.home.clone(), recent.ok());
+    }
+    let ends = logs.get(&app.home)?.as_ref()?;
     let of = |id| ends.get(&format!("{}:{id}", app.name)).copied();
     app.ids.iter().filter_map(of).max()
 }
 
-/// Applications of another machine are not read yet: where there may be some, that is said.
-async fn remote(host: &Host) -> Option<Unreachable> {
-    let command = Command::shell(IS_USED, &[], REMOTE_LIMIT);
-    // A link that is lost is told by whoever else asks this host.
-    let is_used = host.query(&command).await.ok()?.is_success();
-    is_used.then(|| Unreachable {
-        host: host.name(),
-        runtime: Runtime::Pm2,
-        error: SafeText::from_text("PM2 of another machine cannot be read yet"),
-        fix: SafeText::from_text("run lastgood on that machine"),
-    })
+/// The daemons of a machine, or places where one should be.
+async fn find(host: &Host) -> Result<Vec<Daemon>, HostError> {
+    match host {
+        Host::Local => Ok(daemon::find().await),
+        Host::Ssh(session) => remote::find(session).await,
+    }
 }
 
 /// Measures CPU, over a short moment, and memory of a service's processes. CPU is held against the machine, memory
@@ -118,15 +114,19 @@ async fn remote(host: &Host) -> Option<Unreachable> {
 ///
 /// # Errors
 /// Its daemon does not answer.
-pub async fn saturation(service: &Service) -> Result<Saturation, RuntimeError> {
-    let (daemon, origin) = daemon_of(service)?;
+pub async fn saturation(host: &Host, service: &Service) -> Result<Saturation, RuntimeError> {
+    let (daemon, origin) = daemon_of(host, service)?;
     let list = daemon
         .list()
         .await
         .map_err(|error| RuntimeError::failed(format!("cannot measure {}", service.id), error))?;
-    let running: Vec<(u32, Option<u64>)> = service::by_name(&list)
+    let own = service::by_name(&list)
         .remove(&origin.app.name)
-        .unwrap_or_default()
+        .unwrap_or_default();
+    if let Host::Ssh(_) = host {
+        return Ok(as_told(&own));
+    }
+    let running: Vec<(u32, Option<u64>)> = own
         .iter()
         .filter_map(|p| Some((p.pid()?, p.memory_limit())))
         .collect();
@@ -163,8 +163,8 @@ pub async fn saturation(service: &Service) -> Result<Saturation, RuntimeError> {
 ///
 /// # Errors
 /// Its daemon does not answer, or does not have it any more.
-pub async fn restarts(service: &Service) -> Result<Pm2Restarts, RuntimeError> {
-    let (daemon, origin) = daemon_of(service)?;
+pub async fn restarts(host: &Host, service: &Service) -> Result<Pm2Restarts, RuntimeError> {
+    let (daemon, origin) = daemon_of(host, service)?;
     let list = daemon
         .list()
         .await
@@ -174,6 +174,23 @@ pub async fn restarts(service: &Service) -> Result<Pm2Restarts, RuntimeError> {
         .unwrap_or_default();
     let first = found.first().map(|process| process.configured_restarts());
     first.ok_or_else(|| RuntimeError::NotFound(service.id.to_string()))
+}
+
+/// What the daemon itself measured last: processes of another machine are not looked at from here.
+fn as_told(processes: &[&list::Process]) -> Saturation {
+    let share = |p: &&list::Process| Some(p.memory_bytes()? as f64 / p.memory_limit()? as f64);
+    Saturation {
+        cpu_cores: processes
+            .iter()
+            .filter_map(|p| p.cpu())
+            .reduce(|a, b| a + b),
+        cpu: None,
+        memory_bytes: processes
+            .iter()
+            .filter_map(|p| p.memory_bytes())
+            .reduce(|a, b| a + b),
+        memory: processes.iter().filter_map(share).reduce(f64::max),
+    }
 }
 
 /// How PM2 runs a service; `None` where it does not.
@@ -190,8 +207,15 @@ pub fn absent(id: ServiceId, app: &Pm2App) -> Service {
 ///
 /// # Errors
 /// The daemon is another user's, or no `pm2` was found.
-pub fn tool(app: &Pm2App) -> Result<Tool, RuntimeError> {
-    Tool::find(&app.home).map_err(|error| {
+pub fn tool(service: &Service, app: &Pm2App) -> Result<Tool, RuntimeError> {
+    let found = match service.id.host.is_local() {
+        true => Tool::find(&app.home),
+        // It was looked for with the application.
+        false => Origin::of(service)
+            .and_then(|origin| origin.tool)
+            .ok_or(ToolError::NotFound),
+    };
+    found.map_err(|error| {
         let fix = match &error {
             ToolError::OtherUser { .. } => format!("sudo -u {} lastgood …", app.user),
             ToolError::Home { .. } => format!("run lastgood as {} or as root", app.user),
@@ -209,8 +233,12 @@ pub fn tool(app: &Pm2App) -> Result<Tool, RuntimeError> {
 ///
 /// # Errors
 /// The list cannot be read.
-pub fn saved_names(app: &Pm2App) -> Result<Option<BTreeSet<String>>, RuntimeError> {
-    daemon::saved_names(&app.home).map_err(|error| {
+pub async fn saved_names(
+    host: &Host,
+    app: &Pm2App,
+) -> Result<Option<BTreeSet<String>>, RuntimeError> {
+    let names = daemon::saved_names_of(host, &app.home).await;
+    names.map_err(|error| {
         let what = format!("cannot read {}", app.home.join("dump.pm2").display());
         RuntimeError::failed(what, error)
     })
@@ -221,25 +249,34 @@ pub fn is_alive(pid: u32) -> bool {
     process::look(pid).is_some()
 }
 
-fn daemon_of(service: &Service) -> Result<(Daemon, Origin), RuntimeError> {
+fn daemon_of(host: &Host, service: &Service) -> Result<(Daemon, Origin), RuntimeError> {
     let origin =
         Origin::of(service).ok_or_else(|| RuntimeError::NotFound(service.id.to_string()))?;
-    Ok((Daemon::new(&origin.app.home, ""), origin))
+    let daemon = match host {
+        Host::Local => Daemon::new(&origin.app.home, ""),
+        Host::Ssh(session) => {
+            let there = There {
+                session: Arc::clone(session),
+                tool: origin.tool.clone(),
+                has_traces: true,
+                is_default: false,
+            };
+            Daemon::there(origin.app.home.clone(), "", None, false, there)
+        }
+    };
+    Ok((daemon, origin))
 }
 
 /// Sends a signal for each change of a process, and one after each loss and each return of a daemon, since what
 /// happened meanwhile is not known. Daemons that appear later are found too. Signals that wait unread are one. Ends
 /// when nobody listens.
 pub async fn watch(host: &Host, to: mpsc::Sender<()>) {
-    if let Host::Ssh(_) = host {
-        return;
-    }
     let mut known: Vec<Daemon> = Vec::new();
     let mut watches = JoinSet::new();
     loop {
         // A home that is gone is not watched any more, and is found again when it is back.
-        known.retain(|daemon| daemon.home.exists());
-        for found in daemon::find().await {
+        known.retain(is_there);
+        for found in find(host).await.unwrap_or_default() {
             if !known.iter().any(|d| d.home == found.home) {
                 known.push(found.clone());
                 watches.spawn(watch_one(found, to.clone()));
@@ -276,11 +313,16 @@ async fn watch_one(daemon: Daemon, to: mpsc::Sender<()>) {
             () = to.closed() => return,
             () = tokio::time::sleep(wait) => {}
         }
-        if !daemon.home.exists() {
+        if !is_there(&daemon) {
             return;
         }
         wait = (wait * 2).min(LONGEST_WAIT);
     }
+}
+
+/// Whether its home is there. One of another machine is found again by whoever looks for daemons.
+fn is_there(daemon: &Daemon) -> bool {
+    daemon.there.is_some() || daemon.home.exists()
 }
 
 fn signal(to: &mpsc::Sender<()>) {

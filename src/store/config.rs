@@ -31,6 +31,8 @@ const MEMORY_MIB: usize = 64;
 pub struct Config {
     /// Hosts by name: what ssh accepts as a destination.
     pub hosts: BTreeMap<String, HostConfig>,
+    /// The configuration of the ssh client, where it is not `~/.ssh/config`.
+    pub ssh_config: Option<PathBuf>,
     /// Settings by service id text (`shop/backend`).
     pub services: BTreeMap<String, ServiceSettings>,
     /// Whether mouse events are asked for.
@@ -59,6 +61,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             hosts: BTreeMap::new(),
+            ssh_config: None,
             services: BTreeMap::new(),
             mouse: false,
             layout_map: "auto".to_owned(),

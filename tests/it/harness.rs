@@ -8,6 +8,7 @@ mod project;
 mod run;
 mod sandbox;
 mod skip;
+mod sshd;
 mod terminal;
 mod tmux;
 
@@ -18,6 +19,7 @@ pub(crate) use project::Project;
 pub(crate) use run::Run;
 pub(crate) use sandbox::Sandbox;
 pub(crate) use skip::{is_root, missing};
+pub(crate) use sshd::{Fleet, Sshd, user as sshd_user};
 pub(crate) use terminal::Terminal;
 pub(crate) use tmux::Tmux;
 

@@ -34,4 +34,6 @@ mod roll_back;
 mod runbook;
 mod shop;
 mod signals;
+mod ssh;
+mod ssh_story;
 mod take_out;

@@ -11,7 +11,7 @@ use crate::domain::log::{LogEvent, LogNoteKind, LogPosition, LogRequest, Window}
 use crate::domain::outcome::Progress;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service};
-use crate::ops::services::failed;
+use crate::ops::services::{failed, host_of};
 use crate::ops::{Context, ErrorKind, OpsError};
 use crate::runtime;
 use crate::store::StoreError;
@@ -144,7 +144,8 @@ pub(crate) async fn save_with_budget(
 /// Where the service's log files end now; empty where its log is not in files.
 async fn positions(ctx: &Context, service: &Service) -> Result<Vec<LogPosition>, OpsError> {
     let settings = ctx.config.service(&service.id);
-    runtime::positions(service, &settings)
+    let host = host_of(ctx, &service.id)?;
+    runtime::positions(host, service, &settings)
         .await
         .map_err(|error| failed(format!("cannot look at the log of {}", service.id), error))
 }

@@ -6,6 +6,7 @@ use crate::domain::checkpoint::SavedService;
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, short_id};
+use crate::ops::hosts::may_change;
 use crate::ops::services::host_of;
 use crate::ops::{Context, OpsError};
 use crate::runtime::docker;
@@ -88,6 +89,13 @@ async fn tag_all(
     for (index, image, repository) in wanted {
         let row = &mut rows[*index];
         let host = host_of(ctx, &row.id)?;
+        if let Err(error) = may_change(ctx, &row.id.host) {
+            problems.push(SafeText::from_text(&format!(
+                "{}: its image is not pinned: {}",
+                row.id, error.message
+            )));
+            continue;
+        }
         match docker::tag_image(host, &permit, image, repository, id).await {
             Ok(()) => row.pinned = Some(format!("{repository}:{id}")),
             Err(error) => problems.push(SafeText::from_text(&format!(

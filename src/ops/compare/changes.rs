@@ -14,7 +14,10 @@ use crate::domain::pm2::SavedPm2;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Release, RuntimeLimits, Service, ServiceId, short_id};
 use crate::domain::settings::ServiceSettings;
+use crate::host::{Host, HostError};
+use crate::ops::Context;
 use crate::ops::input::Baseline;
+use crate::ops::services::host_of;
 
 /// So many changed lines of one file are told one by one.
 const MAX_LINES: usize = 20;
@@ -23,7 +26,8 @@ const MAX_FILE: u64 = 1024 * 1024;
 
 /// Everything that differs between a service of the checkpoint and the service as it runs now, and what could
 /// not be looked at.
-pub(super) fn find(
+pub(super) async fn find(
+    ctx: &Context,
     baseline: &Baseline,
     before: &SavedService,
     now: &Service,
@@ -43,7 +47,7 @@ pub(super) fn find(
         if before.pm2.as_ref().is_some_and(is_list) {
             continue;
         }
-        match read_both(baseline, &now.id, file) {
+        match read_both(ctx, baseline, &now.id, file).await {
             Ok((old, new)) if new.as_ref() == Some(&old) => {}
             Ok((old, new)) => changes.extend(of_file(
                 &now.id,
@@ -64,28 +68,26 @@ pub(super) fn find(
 }
 
 /// The copy in the checkpoint, and the file now; `None` where it is gone.
-fn read_both(
+async fn read_both(
+    ctx: &Context,
     baseline: &Baseline,
     id: &ServiceId,
     file: &SavedFile,
 ) -> Result<(String, Option<String>), String> {
-    let old = read(&baseline.path.join(&file.file))?.ok_or("its copy in the checkpoint is gone")?;
-    if !id.host.is_local() {
-        return Err("it stands on another host".to_owned());
-    }
-    Ok((old, read(&file.path)?))
+    let copy = baseline.path.join(&file.file);
+    let old = read(&Host::Local, &copy).await?;
+    let old = old.ok_or("its copy in the checkpoint is gone")?;
+    let host = host_of(ctx, id).map_err(|error| error.to_safe_text().to_string())?;
+    Ok((old, read(host, &file.path).await?))
 }
 
-fn read(path: &Path) -> Result<Option<String>, String> {
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-        Ok(found) if found.len() > MAX_FILE => return Err("it is over 1 MiB".to_owned()),
-        Ok(_) => {}
+async fn read(host: &Host, path: &Path) -> Result<Option<String>, String> {
+    match host.read_file(path, MAX_FILE).await {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(HostError::TooLarge { .. }) => Err("it is over 1 MiB".to_owned()),
+        Err(error) => Err(SafeText::from_error(&error).to_string()),
     }
-    std::fs::read(path)
-        .map(|bytes| Some(String::from_utf8_lossy(&bytes).into_owned()))
-        .map_err(|error| error.to_string())
 }
 
 /// Image and commit, by identity.

@@ -14,7 +14,7 @@ use crate::domain::service::{Service, ServiceId, ServiceState};
 use crate::ops::Context;
 use crate::ops::input::ReadSide;
 
-pub(super) fn gather(
+pub(super) async fn gather(
     ctx: &Context,
     old: &ReadSide,
     new: &ReadSide,
@@ -41,7 +41,8 @@ pub(super) fn gather(
         live(service, before, now, &mut facts);
         if let (Some(before), Some(baseline)) = (before, &old.baseline) {
             let settings = ctx.config.service(&service.id);
-            let (found, missing) = changes::find(baseline, before, service, &settings, redactor);
+            let (found, missing) =
+                changes::find(ctx, baseline, before, service, &settings, redactor).await;
             facts.changes.extend(found);
             facts.missing.extend(missing);
         }

@@ -95,16 +95,16 @@ impl Live {
     pub async fn compare(&mut self) -> Result<Comparison, OpsError> {
         let is_due = |at: Instant| at.elapsed() >= LOOK_EVERY;
         if self.looked_at.is_none_or(is_due) {
-            let inventory = services::discover(&self.ctx).await;
+            let inventory = services::discover_for(&self.ctx, &self.after.names()).await;
             self.after.look(&inventory)?;
             self.health = Some(health::check(&self.ctx, self.after.live()).await);
             self.looked_at = Some(Instant::now());
         }
         let after = self.after.side().await;
         let began = Instant::now();
-        let redactor = secrets::redactor(&self.ctx, &after.live)?;
+        let redactor = secrets::redactor(&self.ctx, &after.live).await?;
         let report = self.health.as_ref();
-        let facts = facts::gather(&self.ctx, &self.before, &after, report, &redactor);
+        let facts = facts::gather(&self.ctx, &self.before, &after, report, &redactor).await;
         let before = Arc::clone(&self.before);
         let judged = tokio::task::spawn_blocking(move || {
             compare::compare(&before.logs, &after.logs, facts, &|text| {

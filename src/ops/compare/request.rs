@@ -35,7 +35,7 @@ pub async fn find_request(
         true => services::discover(ctx).await.services,
         false => Vec::new(),
     };
-    let redactor = secrets::redactor(ctx, &live)?;
+    let redactor = secrets::redactor(ctx, &live).await?;
     let read = async |side: Side, id: &SafeText| {
         let (input, baseline) = match side {
             Side::Before => (before, None),

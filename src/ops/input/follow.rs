@@ -82,6 +82,12 @@ impl Followed {
         &self.live
     }
 
+    /// The names of the services that the checkpoint holds.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let services = self.baseline.manifest.services.iter();
+        services.map(|saved| saved.id.to_string()).collect()
+    }
+
     /// Takes over what runs now: new sources are opened, those of services that are gone closed.
     ///
     /// # Errors

@@ -145,7 +145,7 @@ pub(crate) async fn read(
             side.baseline = Some(baseline);
         }
         Input::Service { name, since, until } => {
-            let inventory = services::discover(ctx).await;
+            let inventory = services::discover_for(ctx, std::slice::from_ref(name)).await;
             let service = services::resolve(&inventory, name)?.clone();
             let window = (parse_time(since.as_deref())?, parse_time(until.as_deref())?);
             read_live(ctx, &service, window, baseline, &mut side, options, cancel).await?;
@@ -359,7 +359,17 @@ async fn read_now(
         )
         .fix("lastgood compare checkpoint:ID service:NAME"));
     };
-    let inventory: Inventory = services::discover(ctx).await;
+    // Another machine that is away says nothing of these.
+    let names: Vec<String> = match only {
+        Some(only) => vec![only.to_owned()],
+        None => baseline
+            .manifest
+            .services
+            .iter()
+            .map(|saved| saved.id.to_string())
+            .collect(),
+    };
+    let inventory: Inventory = services::discover_for(ctx, &names).await;
     for unreachable in &inventory.unreachable {
         side.missing.push(SafeText::from_text(&format!(
             "{} on {} could not be read: {}",

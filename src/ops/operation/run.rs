@@ -14,7 +14,8 @@ use crate::domain::operation::{FingerprintSubject, Operation, Plan, Step, StepWo
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Release, Service, ServiceId, ServiceState};
-use crate::ops::services::discover;
+use crate::host::Host;
+use crate::ops::services::{discover_on, host_of};
 use crate::ops::{Context, ErrorKind, OpsError};
 use crate::store::journal::{Journal, JournalEvent};
 use crate::store::lease::{Holder, Lease};
@@ -107,6 +108,7 @@ pub(super) async fn run(
             return Err(error.into());
         }
     };
+    let _patience = host_of(ctx, &fingerprint::on(&plan.host)).map(Host::patience);
     let before = look(ctx, plan, None).await;
     let mut runner = Runner {
         machine: Machine {
@@ -225,7 +227,7 @@ impl Runner<'_> {
             return false;
         };
         let was = before.iter().find(|s| s.id == *service);
-        let inventory = discover(self.machine.ctx).await;
+        let inventory = discover_on(self.machine.ctx, &service.host).await;
         let Some(now) = inventory.find(service) else {
             return false;
         };
@@ -252,7 +254,7 @@ impl Runner<'_> {
         else {
             return None;
         };
-        let inventory = discover(self.machine.ctx).await;
+        let inventory = discover_on(self.machine.ctx, &service.host).await;
         let is_gone = inventory.unreachable.is_empty() && inventory.find(service).is_none();
         is_gone.then_some(service)
     }

@@ -17,7 +17,7 @@ use crate::domain::service::{ServiceId, short_id};
 use crate::host::{Command, Host};
 use crate::ops::checkpoint::logs::save_with_budget;
 use crate::ops::operation::find_service;
-use crate::ops::services::{discover, host_of};
+use crate::ops::services::{discover_on, host_of};
 use crate::ops::{Context, ErrorKind, OpsError};
 use crate::runtime::docker;
 
@@ -94,7 +94,7 @@ impl Machine<'_> {
         to: &Path,
         budget_ms: u64,
     ) -> Result<SafeText, OpsError> {
-        let inventory = discover(self.ctx).await;
+        let inventory = discover_on(self.ctx, &service.host).await;
         let service = find_service(&inventory, service)?;
         let budget = Duration::from_millis(budget_ms);
         save_with_budget(self.ctx, service, to, budget).await
@@ -116,9 +116,12 @@ impl Machine<'_> {
     async fn tag(&self, image: &str, reference: &str) -> Result<SafeText, OpsError> {
         let host = self.host()?;
         let (repository, tag) = split_reference(reference);
-        docker::tag_image(host, self.permit, image, repository, tag)
-            .await
-            .map_err(|error| failed(error.to_string()).because(error))?;
+        let mut tagged = docker::tag_image(host, self.permit, image, repository, tag).await;
+        if tagged.is_err() && !host.name().is_local() {
+            // A link that was lost on the way: the same tag may be set twice.
+            tagged = docker::tag_image(host, self.permit, image, repository, tag).await;
+        }
+        tagged.map_err(|error| failed(error.to_string()).because(error))?;
         let found = docker::image_id(host, reference)
             .await
             .map_err(|error| failed(error.to_string()).because(error))?;

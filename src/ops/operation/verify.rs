@@ -9,7 +9,7 @@ use crate::domain::operation::StepWork;
 use crate::domain::outcome::Progress;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Instance, Runtime, Service, ServiceId, ServiceState, short_id};
-use crate::ops::services::discover;
+use crate::ops::services::discover_on;
 use crate::ops::{Context, ErrorKind, OpsError};
 use crate::runtime::pm2;
 
@@ -78,7 +78,7 @@ impl Wanted<'_> {
         let mut wrong = 0;
         let mut failing_since: Option<Instant> = None;
         loop {
-            let inventory = discover(ctx).await;
+            let inventory = discover_on(ctx, &self.service.host).await;
             let seen = match inventory.find(self.service) {
                 Some(found) => self.judge(found),
                 None if inventory.unreachable.is_empty() => {
@@ -231,6 +231,7 @@ impl Wanted<'_> {
         // A daemon that hangs shows the last it knew.
         let is_dead = |i: &&Instance| i.id.parse().is_ok_and(|pid| !pm2::is_alive(pid));
         if found.runtime == Runtime::Pm2
+            && found.id.host.is_local()
             && let Some(dead) = found.instances.iter().find(is_dead)
         {
             return Err(format!("the process {} of {} is gone", dead.id, dead.name));

@@ -26,7 +26,8 @@ const LONGEST_STABLE_MS: u64 = 120_000;
 /// # Errors
 /// Its daemon is another user's, or there is no `pm2`.
 pub(crate) fn tool(service: &Service, app: &Pm2App) -> Result<Tool, OpsError> {
-    pm2::tool(app).map_err(|error| failed(format!("{} cannot be changed", service.id), error))
+    pm2::tool(service, app)
+        .map_err(|error| failed(format!("{} cannot be changed", service.id), error))
 }
 
 /// How PM2 runs a service.

@@ -39,7 +39,7 @@ pub(super) async fn put_back(
     saved: &SavedService,
 ) -> Result<PutBack, OpsError> {
     let mut result = PutBack::default();
-    let redactor = crate::ops::secrets::redactor(ctx, std::slice::from_ref(service))?;
+    let redactor = crate::ops::secrets::redactor(ctx, std::slice::from_ref(service)).await?;
     // A list of all applications of a daemon is not brought back for one of them: `pm2 save` writes it.
     let is_list = |file: &&SavedFile| {
         let pm2 = saved.pm2.as_ref();

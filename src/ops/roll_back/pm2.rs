@@ -17,6 +17,7 @@ use crate::domain::operation::{Step, StepWork};
 use crate::domain::pm2::{Pm2App, SavedPm2};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Service};
+use crate::host::Host;
 use crate::ops::restart::is_as_planned;
 use crate::ops::restart::pm2::{app, command, limit_ms, stable_ms, tool};
 use crate::ops::services::{failed, host_of};
@@ -124,7 +125,8 @@ pub(super) async fn parts(
         running.name,
         file.path.display()
     )));
-    let after = save(inventory, &running, &tool, &mut notes);
+    let host = host_of(ctx, &service.id)?;
+    let after = save(host, inventory, &running, &tool, &mut notes).await;
     let stable_ms = stable_ms(&pm2.app);
     Ok(Parts {
         steps,
@@ -249,13 +251,14 @@ fn start_again(tool: &Tool, running: &Pm2App, line: &str) -> StepWork {
 
 /// `pm2 save`, so that the next boot starts what was proved. Not where nobody ever saved, nor where that would forget
 /// applications which the list has and PM2 does not run now.
-fn save(
+async fn save(
+    host: &Host,
     inventory: &Inventory,
     running: &Pm2App,
     tool: &Tool,
     notes: &mut Vec<SafeText>,
 ) -> Option<Step> {
-    let listed = match pm2::saved_names(running) {
+    let listed = match pm2::saved_names(host, running).await {
         Ok(listed) => listed?,
         Err(error) => {
             let error = failed("pm2 save is left out", error).to_safe_text();
@@ -266,6 +269,7 @@ fn save(
     let known: Vec<String> = inventory
         .services
         .iter()
+        .filter(|service| service.id.host == host.name())
         .filter_map(pm2::app)
         .filter(|app| app.home == running.home)
         .map(|app| app.name)

@@ -10,10 +10,15 @@ use tokio::net::{TcpStream, UnixStream};
 use super::body::{Io, RawBody};
 use crate::domain::safe_text::SafeText;
 use crate::host::Host;
+use crate::host::ssh::{DockerSocket, Session};
 use crate::runtime::RuntimeError;
 
 /// An engine that answers has answered by then; a hanging one is unreachable.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same over ssh, with the connection to the machine.
+const REMOTE_TIMEOUT: Duration = Duration::from_secs(25);
+/// What a server has to say for its sockets to be reached.
+pub(in crate::runtime) const FORWARDING: &str = "in /etc/ssh/sshd_config there: DisableForwarding no, AllowTcpForwarding yes, AllowStreamLocalForwarding yes; no `restrict` before the key in authorized_keys; then sudo systemctl reload ssh";
 /// Where an engine listens unless `DOCKER_HOST` says otherwise.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// The same as `DOCKER_HOST` would say it.
@@ -76,9 +81,14 @@ impl Engine {
                 .map_err(|e| explain("agree on an API version with the Docker engine", e))?;
             Ok(Self { docker, address })
         };
-        tokio::time::timeout(ANSWER_TIMEOUT, connecting)
-            .await
-            .unwrap_or_else(|_| Err(hanging(ANSWER_TIMEOUT)))
+        match host {
+            Host::Local => within(ANSWER_TIMEOUT, connecting).await,
+            // The link to the machine is given its own time.
+            Host::Ssh(session) => match within(REMOTE_TIMEOUT, connecting).await {
+                Err(error) if is_cut(&error) => Err(explain_forwarded(session, error).await),
+                connected => connected,
+            },
+        }
     }
 
     /// The same engine for a call that may take long: a container may ask for minutes to stop.
@@ -139,19 +149,89 @@ fn refusal(status: u16, body: &[u8]) -> RuntimeError {
 async fn address_of(host: &Host) -> Result<Address, RuntimeError> {
     match host {
         Host::Local => parse_docker_host(std::env::var("DOCKER_HOST").ok().as_deref()),
-        Host::Ssh(session) => {
-            let socket = session.docker_socket().await;
-            socket
-                .map(Address::Unix)
-                .map_err(|error| RuntimeError::Unreachable {
-                    error: SafeText::from_error(&error),
-                    fix: SafeText::from_text(&format!(
-                        "try it by hand: ssh {} docker info",
-                        host.name()
-                    )),
-                    is_absent: false,
-                })
+        Host::Ssh(session) => match Box::pin(session.docker_socket()).await {
+            Ok(DockerSocket::At { local, .. }) => Ok(Address::Unix(local)),
+            Ok(DockerSocket::Absent) => Err(no_socket(session)),
+            Ok(DockerSocket::Denied(path)) => Err(RuntimeError::Unreachable {
+                error: SafeText::from_text(&format!(
+                    "permission denied on {} of {}",
+                    path.display(),
+                    session.name()
+                )),
+                fix: SafeText::from_text(
+                    "there: sudo usermod -aG docker $USER, then connect again",
+                ),
+                is_absent: false,
+            }),
+            Err(error) => Err(RuntimeError::Unreachable {
+                fix: SafeText::from_text(error.fix().unwrap_or("see the message")),
+                error: SafeText::from_error(&error),
+                is_absent: false,
+            }),
+        },
+    }
+}
+
+/// Whether somebody took the connection and closed it without an answer.
+fn is_cut(error: &RuntimeError) -> bool {
+    !matches!(
+        error,
+        RuntimeError::Unreachable {
+            is_absent: true,
+            ..
         }
+    ) && {
+        let text = SafeText::from_error(error);
+        [
+            "closed",
+            "reset",
+            "Broken pipe",
+            "incomplete",
+            "end of file",
+        ]
+        .iter()
+        .any(|word| text.as_str().contains(word))
+    }
+}
+
+fn no_socket(session: &Session) -> RuntimeError {
+    RuntimeError::Unreachable {
+        error: SafeText::from_text(&format!("no Docker socket on {}", session.name())),
+        fix: SafeText::from_text(
+            "Docker is not installed or not started there: sudo systemctl start docker",
+        ),
+        is_absent: true,
+    }
+}
+
+/// Says why a forwarded socket gave no answer.
+async fn explain_forwarded(session: &Session, error: RuntimeError) -> RuntimeError {
+    let Ok(DockerSocket::At { remote, .. }) = session.docker_socket().await else {
+        return error;
+    };
+    let (text, fix) = match session.why_cut(&remote).await {
+        Ok(Some(why)) => (
+            format!(
+                "the sshd of {} forbids forwarding to {} ({why})",
+                session.name(),
+                remote.display()
+            ),
+            FORWARDING,
+        ),
+        Ok(None) => (
+            format!(
+                "nobody listens at {} of {}",
+                remote.display(),
+                session.name()
+            ),
+            "start the engine there: sudo systemctl start docker",
+        ),
+        Err(_) => return error,
+    };
+    RuntimeError::Unreachable {
+        error: SafeText::from_text(&text),
+        fix: SafeText::from_text(fix),
+        is_absent: false,
     }
 }
 

@@ -164,7 +164,8 @@ async fn the_end_of_a_process_is_noticed_and_its_life_costs_no_command() {
 
 async fn read(settings: ServiceSettings, request: LogRequest) -> Vec<String> {
     let (to, mut events) = mpsc::channel(4);
-    let task = tokio::spawn(async move { read_logs(&id(), &settings, &request, to).await });
+    let task =
+        tokio::spawn(async move { read_logs(&Host::Local, &id(), &settings, &request, to).await });
     let mut seen = Vec::new();
     while let Some(event) = events.recv().await {
         match event {
@@ -235,8 +236,9 @@ async fn a_logs_command_is_ended_when_nobody_listens() {
         follow: true,
         ..LogRequest::default()
     };
-    let task =
-        tokio::spawn(async move { read_logs(&id(), &settings(commands), &request, to).await });
+    let task = tokio::spawn(async move {
+        read_logs(&Host::Local, &id(), &settings(commands), &request, to).await
+    });
     // First that it runs, then its line.
     let is_line = |event| matches!(event, LogEvent::Block(block) if !block.is_empty());
     while !is_line(events.recv().await.unwrap()) {}
@@ -274,6 +276,7 @@ async fn log_files_are_read_in_place_instead_of_a_command() {
 async fn without_any_log_the_answer_is_an_error_and_no_empty_log() {
     let (to, _events) = mpsc::channel(1);
     let error = read_logs(
+        &Host::Local,
         &id(),
         &settings(ExecCommands::default()),
         &LogRequest::default(),

@@ -10,7 +10,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::daemon::Daemon;
 use super::list::{self, Process};
@@ -31,7 +34,7 @@ const FOLDERS: &[&str] = &[
 ];
 
 /// The `pm2` command for one daemon, and the variables that it needs besides a clean environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
     /// `pm2` where that is found in the path, else where it stands.
     pub program: String,
@@ -85,7 +88,8 @@ impl Tool {
         Ok(Self::at(&program, home, &path))
     }
 
-    fn at(program: &Path, home: &Path, path: &OsStr) -> Self {
+    /// The tool that stands there, for commands whose path is `path`.
+    pub(super) fn at(program: &Path, home: &Path, path: &OsStr) -> Self {
         let mut variables =
             BTreeMap::from([("PM2_HOME".to_owned(), home.to_string_lossy().into_owned())]);
         let folder = program.parent().unwrap_or(Path::new("/"));
@@ -122,12 +126,18 @@ impl Tool {
 pub(super) async fn list(
     daemon: &Daemon,
 ) -> Result<Vec<Process>, Box<dyn std::error::Error + Send + Sync>> {
-    let tool = Tool::find(&daemon.home)?;
+    let (host, tool) = match &daemon.there {
+        None => (Host::Local, Tool::find(&daemon.home)?),
+        Some(there) => {
+            let tool = there.tool.clone().ok_or(ToolError::NotFound)?;
+            (Host::Ssh(Arc::clone(&there.session)), tool)
+        }
+    };
     let command = Command {
         max_output: MAX_OUTPUT,
         ..tool.command(&["--silent", "jlist"], LIMIT)
     };
-    let output = Host::Local.query(&command).await?;
+    let output = host.query(&command).await?;
     if !output.is_success() {
         return Err(format!("pm2 jlist: {}", output.describe()).into());
     }

@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -18,15 +19,19 @@ use tokio::net::UnixStream;
 use super::amp::{self, Argument};
 use super::cli;
 use super::list::{self, Process};
+use super::remote::There;
 use super::socket::{Messages, SocketError};
 use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Unreachable};
-use crate::host;
+use crate::host::{self, Host, HostError};
+use crate::runtime::docker::FORWARDING;
 use crate::runtime::process;
 
 /// The daemon answers within a few milliseconds; one that takes longer hangs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// The same over ssh, with a connection to the machine that may have to be made anew.
+const REMOTE_LIMIT: Duration = Duration::from_secs(12);
 /// A daemon that was told to end is gone within this time.
 const ENDING: Duration = Duration::from_secs(1);
 /// A dump of hundreds of applications with their environments is a few MiB.
@@ -45,6 +50,8 @@ pub(super) struct Daemon {
     pub(super) pid: Option<u32>,
     /// Whether its home was named in `$PM2_HOME`.
     is_named: bool,
+    /// What is known of it where it runs on another machine.
+    pub(super) there: Option<There>,
 }
 
 /// Why a daemon did not say what runs.
@@ -56,6 +63,12 @@ pub(super) enum AskError {
     /// It did not answer in time.
     #[error("the PM2 daemon did not answer within {} s", ANSWER_LIMIT.as_secs())]
     Silent,
+    /// Its machine cannot be reached.
+    #[error(transparent)]
+    Host(HostError),
+    /// The server of its machine opens no way to its socket.
+    #[error("the sshd of its machine forbids forwarding to its socket ({0})")]
+    Forbidden(String),
     /// The socket could not be used.
     #[error("cannot ask the PM2 daemon")]
     Socket(#[source] std::io::Error),
@@ -87,6 +100,24 @@ impl Daemon {
             user: user.into(),
             pid: None,
             is_named: false,
+            there: None,
+        }
+    }
+
+    /// A daemon of another machine.
+    pub(super) fn there(
+        home: PathBuf,
+        user: impl Into<String>,
+        pid: Option<u32>,
+        is_named: bool,
+        there: There,
+    ) -> Self {
+        Self {
+            home,
+            user: user.into(),
+            pid,
+            is_named,
+            there: Some(there),
         }
     }
 
@@ -96,15 +127,34 @@ impl Daemon {
     /// # Errors
     /// [`AskError`]; never an empty list for one.
     pub(super) async fn list(&self) -> Result<Vec<Process>, AskError> {
-        let asked = tokio::time::timeout(ANSWER_LIMIT, self.ask())
+        let limit = match self.there {
+            None => ANSWER_LIMIT,
+            Some(_) => REMOTE_LIMIT,
+        };
+        let asked = tokio::time::timeout(limit, self.ask())
             .await
             .unwrap_or(Err(AskError::Silent));
+        let asked = match (asked, &self.there) {
+            (Err(AskError::Socket(error)), Some(there)) if is_cut(&error) => {
+                Err(self.why_cut(there).await.unwrap_or(AskError::Socket(error)))
+            }
+            (asked, _) => asked,
+        };
         match asked {
             Err(AskError::Answer(why)) => cli::list(self)
                 .await
                 .map_err(|also| AskError::Answer(format!("{why}; {also}").into())),
             asked => asked,
         }
+    }
+
+    /// Why a forwarded socket ended at once.
+    async fn why_cut(&self, there: &There) -> Option<AskError> {
+        let cut = there.session.why_cut(&self.home.join("rpc.sock")).await;
+        Some(match cut.ok()? {
+            Some(why) => AskError::Forbidden(why),
+            None => AskError::NotRunning,
+        })
     }
 
     async fn ask(&self) -> Result<Vec<Process>, AskError> {
@@ -142,7 +192,13 @@ impl Daemon {
     /// [`AskError::NotRunning`] where nothing listens.
     pub(super) async fn connect(&self, socket: &str) -> Result<UnixStream, AskError> {
         use std::io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
-        UnixStream::connect(self.home.join(socket))
+        let mut path = self.home.join(socket);
+        if let Some(there) = &self.there {
+            path = Box::pin(there.session.forward(&path))
+                .await
+                .map_err(AskError::Host)?;
+        }
+        UnixStream::connect(path)
             .await
             .map_err(|error| match error.kind() {
                 NotFound | NotADirectory | ConnectionRefused => AskError::NotRunning,
@@ -155,6 +211,9 @@ impl Daemon {
     pub(super) async fn explain(&self, error: AskError, host: &HostName) -> Option<Unreachable> {
         let (what, fix) = match error {
             AskError::NotRunning => self.explain_not_running().await?,
+            // The machine is told of by whoever else asks it.
+            AskError::Host(_) => return None,
+            error @ AskError::Forbidden(_) => (error.to_string(), FORWARDING.to_owned()),
             AskError::Socket(cause) if cause.kind() == std::io::ErrorKind::PermissionDenied => (
                 format!(
                     "permission denied on the PM2 daemon of user {} ({})",
@@ -185,7 +244,8 @@ impl Daemon {
     }
 
     async fn explain_not_running(&self) -> Option<(String, String)> {
-        if let Some(pid) = self.pid
+        if self.there.is_none()
+            && let Some(pid) = self.pid
             && !self.is_own_home()
         {
             // It was seen a moment ago and closes its sockets before it ends.
@@ -198,9 +258,14 @@ impl Daemon {
                 return None;
             }
         }
-        let home = self.home.clone();
-        let looked = tokio::task::spawn_blocking(move || (saved(&home), has_traces(&home))).await;
-        let (saved, has_traces) = looked.ok()?;
+        let (saved, has_traces) = match &self.there {
+            Some(there) => (self.saved_there(there).await, there.has_traces),
+            None => {
+                let home = self.home.clone();
+                let look = move || (saved(saved_names(&home)), has_traces(&home));
+                tokio::task::spawn_blocking(look).await.ok()?
+            }
+        };
         if !self.is_named && !has_traces {
             return None;
         }
@@ -215,9 +280,17 @@ impl Daemon {
         ))
     }
 
+    async fn saved_there(&self, there: &There) -> Saved {
+        let host = Host::Ssh(Arc::clone(&there.session));
+        saved(saved_names_of(&host, &self.home).await)
+    }
+
     /// What to set before a `pm2` command that is to reach this daemon; nothing for the default home of this user.
     fn variable(&self) -> String {
-        match default_home() {
+        if self.there.as_ref().is_some_and(|there| there.is_default) {
+            return String::new();
+        }
+        match default_home().filter(|_| self.there.is_none()) {
             Some(home) if same(&home, &self.home) => String::new(),
             _ => format!("PM2_HOME={}", self.home.display()),
         }
@@ -246,8 +319,8 @@ impl std::fmt::Display for Saved {
     }
 }
 
-fn saved(home: &Path) -> Saved {
-    match saved_names(home) {
+fn saved(names: io::Result<Option<BTreeSet<String>>>) -> Saved {
+    match names {
         Ok(None) => Saved::Nothing,
         Ok(Some(names)) => Saved::Apps(names.len()),
         Err(_) => Saved::Unreadable,
@@ -267,6 +340,30 @@ pub(super) fn saved_names(home: &Path) -> io::Result<Option<BTreeSet<String>>> {
         Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
     }
     Ok(Some(list::saved_names(&fs::read(&path)?)?))
+}
+
+/// The same of any machine.
+///
+/// # Errors
+/// As [`saved_names`]; or the machine cannot be reached.
+pub(super) async fn saved_names_of(
+    host: &Host,
+    home: &Path,
+) -> io::Result<Option<BTreeSet<String>>> {
+    if host.name().is_local() {
+        return saved_names(home);
+    }
+    match host.read_file(&home.join("dump.pm2"), MAX_DUMP).await {
+        Ok(dump) => Ok(Some(list::saved_names(&dump)?)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+/// Whether somebody took a connection and closed it without an answer.
+fn is_cut(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 /// Whether an application ever ran under this home. `pm2 --version` alone makes a home, and that is no outage.
@@ -311,6 +408,7 @@ fn gather(named: Option<PathBuf>, default: Option<PathBuf>, running: Vec<Running
                 home,
                 pid: None,
                 is_named,
+                there: None,
             });
         }
     }
@@ -322,6 +420,7 @@ fn gather(named: Option<PathBuf>, default: Option<PathBuf>, running: Vec<Running
                 home,
                 pid: Some(pid),
                 is_named: false,
+                there: None,
             }),
         }
     }

@@ -10,7 +10,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
+
+use crate::host::Host;
 
 /// So much of its end is read: hundreds of ends.
 const TAIL: u64 = 256 * 1024;
@@ -20,6 +23,27 @@ const FRONT: &str = ": PM2 log: ";
 
 /// How often each instance (`api:0`) ended by itself.
 pub(super) type Ends = BTreeMap<String, usize>;
+
+/// The same of any machine. What its clock is ahead of ours is taken off the age of the log.
+///
+/// # Errors
+/// As [`recent`]; or the machine cannot be reached.
+pub(super) async fn recent_on(host: &Host, home: &Path) -> io::Result<Ends> {
+    let Host::Ssh(session) = host else {
+        return recent(home);
+    };
+    let path = home.join("pm2.log");
+    let stat = host.stat(&path).await.map_err(io::Error::other)?;
+    let stat = stat.ok_or(io::ErrorKind::NotFound)?;
+    let from = stat.size.saturating_sub(TAIL);
+    let piece = session.read_piece(&path, from, TAIL).await;
+    let tail = piece.map_err(io::Error::other)?.bytes;
+    let ahead = session.ahead().await.map_err(io::Error::other)?;
+    let written = stat.modified_at.unwrap_or_default();
+    let age = Timestamp::now().duration_since(written) + ahead;
+    let age = Duration::try_from(age).unwrap_or_default();
+    Ok(count(&String::from_utf8_lossy(&tail), age))
+}
 
 /// The ends within the last [`SPAN`], of each instance since it was last stopped on request.
 ///

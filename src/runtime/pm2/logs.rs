@@ -21,6 +21,7 @@ use crate::domain::log::{LogEvent, LogNote, LogNoteKind, LogPosition, LogRequest
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId};
 use crate::domain::settings::ServiceSettings;
+use crate::host::Host;
 use crate::host::tail::{self, TailError};
 use crate::runtime::RuntimeError;
 
@@ -38,21 +39,31 @@ const BLOCKS: usize = 4;
 /// # Errors
 /// No file could be read. In a follow a missing file is waited for instead.
 pub async fn read_logs(
+    host: &Host,
     service: &Service,
     settings: &ServiceSettings,
     request: &LogRequest,
     to: mpsc::Sender<LogEvent>,
 ) -> Result<(), RuntimeError> {
-    let (daemon, origin) = daemon_of(service)?;
+    let (daemon, origin) = daemon_of(host, service)?;
     let mut files = files_of(settings, &origin.logs);
     add_earlier(&mut files, &request.from);
     if request.follow {
         let are_all = !settings.log_files.is_empty();
         let files = follow::Files { files, are_all };
-        follow::run(&service.id, daemon, origin.app.name, files, request, to).await;
+        follow::run(
+            host,
+            &service.id,
+            daemon,
+            origin.app.name,
+            files,
+            request,
+            to,
+        )
+        .await;
         return Ok(());
     }
-    read_closed(&service.id, &files, request, &to)
+    read_closed(host, &service.id, &files, request, &to)
         .await
         .map_err(|error| {
             RuntimeError::failed(format!("cannot read the log of {}", service.id), error)
@@ -65,16 +76,17 @@ pub async fn read_logs(
 /// # Errors
 /// A file is there and cannot be read.
 pub async fn positions(
+    host: &Host,
     service: &Service,
     settings: &ServiceSettings,
 ) -> Result<Vec<LogPosition>, RuntimeError> {
-    let (_, origin) = daemon_of(service)?;
+    let (_, origin) = daemon_of(host, service)?;
     let paths: Vec<PathBuf> = files_of(settings, &origin.logs)
         .into_iter()
         .filter(|file| !file.is_null())
         .map(|file| file.path)
         .collect();
-    tail::positions(&paths).await.map_err(|error| {
+    tail::positions_on(host, &paths).await.map_err(|error| {
         RuntimeError::failed(
             format!("cannot read the log files of {}", service.id),
             error,
@@ -110,6 +122,7 @@ fn add_earlier(files: &mut Vec<LogFile>, from: &[LogPosition]) {
 }
 
 async fn read_closed(
+    host: &Host,
     id: &ServiceId,
     files: &[LogFile],
     request: &LogRequest,
@@ -124,7 +137,7 @@ async fn read_closed(
         }
     }
     for file in &kept {
-        if let Err(error) = read_one(id, file, request, to).await {
+        if let Err(error) = read_one(host, id, file, request, to).await {
             failures.push(error);
         }
         if to.is_closed() {
@@ -147,6 +160,7 @@ async fn read_closed(
 
 /// Sends one file's lines with the stream that PM2 writes there.
 async fn read_one(
+    host: &Host,
     id: &ServiceId,
     file: &LogFile,
     request: &LogRequest,
@@ -163,7 +177,7 @@ async fn read_one(
             }
         }
     };
-    let read = tail::read_files(id, slice::from_ref(&file.path), request, inner);
+    let read = tail::read_on(host, id, slice::from_ref(&file.path), request, inner);
     let (read, ()) = tokio::join!(read, forward);
     read
 }
@@ -204,7 +218,7 @@ mod tests {
     async fn read(files: &[LogFile], request: &LogRequest) -> Result<Vec<String>, TailError> {
         let (to, mut from) = mpsc::channel(100);
         let id = ServiceId::local("pm2", "api");
-        read_closed(&id, files, request, &to).await?;
+        read_closed(&Host::Local, &id, files, request, &to).await?;
         drop(to);
         let mut all = Vec::new();
         while let Some(event) = from.recv().await {

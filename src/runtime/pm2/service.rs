@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::cli::Tool;
 use super::daemon::Daemon;
 use super::list::{Process, Status};
 use crate::domain::host::HostName;
@@ -30,6 +31,9 @@ pub(super) struct Origin {
     pub(super) app: Pm2App,
     /// Where its output goes.
     pub(super) logs: Vec<LogFile>,
+    /// How `pm2` is called on its machine, where that is another one.
+    #[serde(default)]
+    pub(super) tool: Option<Tool>,
 }
 
 /// A file that PM2 writes one of an application's streams to.
@@ -170,6 +174,7 @@ fn service(
     let origin = Origin {
         app,
         logs: log_files(processes),
+        tool: daemon.there.as_ref().and_then(|there| there.tool.clone()),
     };
     Service {
         id,
@@ -200,6 +205,7 @@ pub(super) fn absent(id: ServiceId, app: &Pm2App) -> Service {
     let origin = Origin {
         app,
         logs: Vec::new(),
+        tool: None,
     };
     Service {
         crash_loop: Some(false),

@@ -47,6 +47,7 @@ const VARIABLES: &[(&str, &str, &str)] = &[
     ("LASTGOOD_INPUT_MOUSE", "input", "mouse"),
     ("LASTGOOD_INPUT_LAYOUT_MAP", "input", "layout_map"),
     ("LASTGOOD_INPUT_KEYMAP", "input", "keymap"),
+    ("LASTGOOD_SSH_CONFIG", "ssh", "config"),
     ("LASTGOOD_LOGS_MEMORY_MIB", "logs", "memory_mib"),
     ("LASTGOOD_CHECKPOINT_KEEP_LAST", "checkpoint", "keep_last"),
     (
@@ -198,6 +199,7 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
         .collect();
     Config {
         hosts,
+        ssh_config: raw.ssh.config,
         services,
         mouse: raw.input.mouse.unwrap_or(defaults.mouse),
         layout_map: raw.input.layout_map.unwrap_or(defaults.layout_map),

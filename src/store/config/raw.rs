@@ -27,6 +27,7 @@ use crate::store::config::HighlightStyle;
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawConfig {
     pub(super) hosts: BTreeMap<HostKey, RawHost>,
+    pub(super) ssh: RawSsh,
     pub(super) services: BTreeMap<ServiceKey, RawService>,
     pub(super) input: RawInput,
     pub(super) logs: RawLogs,
@@ -56,6 +57,12 @@ pub(super) struct RawHost {
     pub(super) protected: Option<bool>,
     #[serde(rename = "become")]
     pub(super) become_with: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawSsh {
+    pub(super) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Whether one of `components` (docker, compose, busybox, tmux, zstd, pm2, root) cannot be had. Use as
+/// Whether one of `components` (docker, compose, busybox, tmux, zstd, pm2, sshd, fish, root) cannot be had. Use as
 /// `if missing(&["docker"]) { return; }`: the reason has been said by then.
 pub(crate) fn missing(components: &[&str]) -> bool {
     components.iter().any(|component| {
@@ -39,6 +39,12 @@ fn reason_missing(component: &str) -> Option<String> {
                 .next()
                 .is_some_and(|major| major.parse::<u32>().is_ok_and(|major| major >= 2));
             (!is_two).then(|| "docker compose is not version 2".into())
+        }
+        "sshd" => {
+            let is_there = ["/usr/sbin/sshd", "/usr/bin/sshd"]
+                .iter()
+                .any(|path| std::path::Path::new(path).is_file());
+            (!is_there).then(|| "no sshd".into())
         }
         "root" => {
             (!is_root()).then(|| "this test mounts or starts a daemon, which needs root".into())

@@ -45,7 +45,8 @@ fn is_gone(inventory: &Inventory, service: &Service) -> bool {
         .iter()
         .any(|away| away.host == service.id.host && away.runtime == Runtime::Pm2);
     let own = pm2::app(service).map(|app| (app.home, app.name));
-    let is_there = inventory.services.iter().any(|other| {
+    let on_its_host = |other: &&Service| other.id.host == service.id.host;
+    let is_there = inventory.services.iter().filter(on_its_host).any(|other| {
         let other = pm2::app(other).map(|app| (app.home, app.name));
         other.is_some() && other == own
     });

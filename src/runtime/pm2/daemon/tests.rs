@@ -49,6 +49,7 @@ async fn told(home: &Path, is_named: bool) -> Option<String> {
         user: "anna".to_owned(),
         pid: None,
         is_named,
+        there: None,
     };
     let error = daemon.list().await.unwrap_err();
     let told = daemon.explain(error, &HostName::local()).await?;

@@ -22,6 +22,7 @@ use crate::domain::log::{
 };
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
+use crate::host::Host;
 use crate::host::tail::{self, LineSplitter};
 
 /// Pieces of output that may wait for the listener before more are skipped.
@@ -41,6 +42,7 @@ pub(super) struct Files {
 /// Sends the lines of the files and of what has no file, and tells of restarts, ends and a lost daemon, until
 /// nobody listens.
 pub(super) async fn run(
+    host: &Host,
     id: &ServiceId,
     daemon: Daemon,
     name: String,
@@ -49,7 +51,10 @@ pub(super) async fn run(
     to: mpsc::Sender<LogEvent>,
 ) {
     let known = files.clone();
-    let prepared = tokio::task::spawn_blocking(move || prepare(known)).await;
+    let prepared = match host {
+        Host::Local => tokio::task::spawn_blocking(move || prepare(known)).await,
+        Host::Ssh(_) => Ok(Prepared::there(known)),
+    };
     let Ok(Prepared {
         readable,
         blind,
@@ -66,6 +71,7 @@ pub(super) async fn run(
     let output_to = (!streams.is_empty()).then_some(output_to);
     tasks.spawn(observe::run(daemon, name.clone(), looks_to, output_to));
     let mut follow = Follow {
+        host: host.clone(),
         id: id.clone(),
         name,
         are_all,
@@ -109,6 +115,18 @@ struct Prepared {
     blind: Vec<LogFile>,
     /// Every file beside them and where it ends: an instance that is started later may write to one of them.
     ends: Vec<LogPosition>,
+}
+
+impl Prepared {
+    /// Of another machine: only what PM2 throws away is known to be blind.
+    fn there(files: Vec<LogFile>) -> Self {
+        let (blind, readable) = files.into_iter().partition(LogFile::is_null);
+        Self {
+            readable,
+            blind,
+            ends: Vec::new(),
+        }
+    }
 }
 
 fn prepare(files: Vec<LogFile>) -> Prepared {
@@ -166,6 +184,7 @@ fn blind_streams(files: &[LogFile], blind: &[LogFile]) -> Vec<Stream> {
 }
 
 struct Follow {
+    host: Host,
     id: ServiceId,
     name: String,
     are_all: bool,
@@ -193,6 +212,7 @@ impl Follow {
     fn add(&mut self, file: LogFile, request: LogRequest) {
         let index = self.opened.len();
         let (id, path) = (self.id.clone(), file.path.clone());
+        let host = self.host.clone();
         let all = self.events.clone();
         self.opened.push(None);
         self.files.insert(index, file);
@@ -208,7 +228,7 @@ impl Follow {
             };
             // A follow tells what it cannot read and goes on trying: it has no error of its own.
             let (_, ()) = tokio::join!(
-                tail::read_files(&id, slice::from_ref(&path), &request, to),
+                tail::read_on(&host, &id, slice::from_ref(&path), &request, to),
                 forward
             );
         });

@@ -1,0 +1,510 @@
+//! One connection to a machine: the master process, what the other side is, and one channel for one command.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use openssh::{ControlPersist, ForwardType, KnownHosts, SessionBuilder, Socket, Stdio};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Mutex;
+
+use super::folder;
+use super::trouble::{Address, Trouble, explain, is_about_the_key, shown_key};
+use crate::domain::digest;
+use crate::domain::safe_text::SafeText;
+use crate::host::local::{Keep, Kept};
+use crate::host::{Command, CommandOutput};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A link that says nothing for three of these is dead.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// A master that nobody uses ends after so many seconds.
+const IDLE_SECONDS: usize = 60;
+/// On top of a command's own limit, which the other side keeps: time for the link.
+pub(super) const LINK_MARGIN: Duration = Duration::from_secs(10);
+/// A master on this machine answers at once, or hangs.
+const ALIVE_ANSWER: Duration = Duration::from_secs(2);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a login shell may say before the first command runs.
+const MAX_BANNER: usize = 64 * 1024;
+
+/// Runs a command after a line that tells its output from what the login shell says by itself.
+const MARKED: &str = r#"echo "$1"; shift; exec "$@""#;
+const CLEAN: &str = r#"exec env -i HOME="$HOME" PATH="$PATH" USER="${USER:-}" LOGNAME="${LOGNAME:-}" LANG="${LANG:-C}" ${TZ:+"TZ=$TZ"} "$@""#;
+const IN_FOLDER: &str = r#"cd -- "$1" || exit 126; shift; exec "$@""#;
+const HELLO: &str = r#"date +%s.%N; id -un; echo "$HOME"; echo "${SHELL:-}"; printf %s "$1" | od -An -v -tx1 | tr -d " "; exit 0"#;
+/// Whatever a shell might take for something else.
+const TRICKY: &str = "it's \\n \\\\ !x $HOME `id` \"q\" ;&|<>(){}[]*?~#=%^ \t ü";
+
+/// What the other side is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Hello {
+    /// The user that we are there.
+    pub(super) user: String,
+    /// Its home folder.
+    pub(super) home: PathBuf,
+    /// Its login shell.
+    shell: String,
+    /// Whether that hands on arguments as they are.
+    is_exact: bool,
+    /// How far its clock is ahead of ours, to half the time that the question took.
+    pub(super) ahead: SignedDuration,
+}
+
+impl Hello {
+    /// Why nothing may be changed through this login.
+    pub(super) fn unfit(&self) -> Option<Trouble> {
+        (!self.is_exact).then(|| Trouble {
+            text: format!(
+                "the login shell of {} ({}) does not hand on arguments as they are",
+                self.user, self.shell
+            ),
+            fix: format!(
+                "sudo chsh -s /bin/sh {} there, or use another user",
+                self.user
+            ),
+        })
+    }
+
+    fn parse(text: &str, asked_at: Timestamp, took: Duration) -> Option<Self> {
+        let mut lines = text.lines();
+        let clock: f64 = lines.next()?.trim().parse().ok()?;
+        let half = SignedDuration::try_from(took / 2).ok()?;
+        let there = SignedDuration::try_from_secs_f64(clock).ok()?;
+        let here = asked_at.checked_add(half).ok()?.as_duration();
+        let [user, home, shell] = [lines.next()?, lines.next()?, lines.next()?];
+        let hex: String = lines.collect();
+        Some(Self {
+            user: SafeText::from_text(user).to_string(),
+            home: PathBuf::from(home),
+            shell: SafeText::from_text(shell).to_string(),
+            is_exact: hex == digest::hex(TRICKY.as_bytes()),
+            ahead: there - here,
+        })
+    }
+}
+
+/// Why a command gave no output.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The link is gone; what the command did is not known.
+    Lost(String),
+    /// The server opens no further channel now: the command did not begin.
+    Full(String),
+    /// The other side runs no commands of ours.
+    NoShell(Trouble),
+}
+
+/// An open connection. Dropped, it tells the master to end and removes its folder.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) session: Arc<openssh::Session>,
+    pub(super) hello: Hello,
+    /// Where the engine's socket was found.
+    pub(super) docker: OnceLock<PathBuf>,
+    refusals_seen: AtomicUsize,
+    forwards: Mutex<BTreeMap<PathBuf, PathBuf>>,
+    // After the session, whose control socket lies in it.
+    folder: TempDir,
+}
+
+impl Link {
+    /// Connects, and looks at what is there.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub(super) async fn open(address: &Address) -> Result<Self, Trouble> {
+        let other = |what: &str, error: &dyn std::fmt::Display| Trouble {
+            text: format!("{what}: {error}"),
+            fix: "look at the message".to_owned(),
+        };
+        let made = tokio::task::spawn_blocking(|| {
+            folder::clean();
+            folder::make()
+        });
+        let folder = made
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map_err(|error| other("no folder for the connection's sockets", &error))?;
+        let mut builder = SessionBuilder::default();
+        builder
+            .known_hosts_check(KnownHosts::Strict)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .server_alive_interval(ALIVE_INTERVAL)
+            .control_directory(folder.path())
+            .control_persist(ControlPersist::IdleFor(
+                std::num::NonZeroUsize::new(IDLE_SECONDS).unwrap_or(std::num::NonZeroUsize::MIN),
+            ));
+        if let Some(file) = &address.config_file {
+            builder.config_file(file);
+        }
+        if let Some(port) = address.port {
+            builder.port(port);
+        }
+        let connecting = builder.connect_mux(&address.host);
+        let session = match tokio::time::timeout(CONNECT_TIMEOUT + LINK_MARGIN, connecting).await {
+            Ok(Ok(session)) => session,
+            Ok(Err(openssh::Error::Connect(error))) => {
+                return Err(refusal(address, &error.to_string()).await);
+            }
+            Ok(Err(error)) => return Err(refusal(address, &chain(&error)).await),
+            Err(_) => return Err(explain(address, "Connection timed out", None)),
+        };
+        let mut link = Self {
+            session: Arc::new(session),
+            hello: Hello {
+                user: String::new(),
+                home: PathBuf::new(),
+                shell: String::new(),
+                is_exact: false,
+                ahead: SignedDuration::ZERO,
+            },
+            docker: OnceLock::new(),
+            refusals_seen: AtomicUsize::new(0),
+            forwards: Mutex::new(BTreeMap::new()),
+            folder,
+        };
+        link.hello = link.greet(address).await?;
+        Ok(link)
+    }
+
+    async fn greet(&self, address: &Address) -> Result<Hello, Trouble> {
+        let by_hand = || format!("try it by hand: {} 'echo hello'", address.line());
+        let (asked_at, begun) = (Timestamp::now(), Instant::now());
+        let hello = Command::shell(HELLO, &[TRICKY], HELLO_TIMEOUT);
+        let output = match self.exec(&hello, None).await {
+            Ok(output) => output,
+            Err(Failure::NoShell(trouble)) => return Err(trouble),
+            Err(Failure::Lost(text) | Failure::Full(text)) => {
+                return Err(Trouble {
+                    text: format!("the connection was made and no command could be run: {text}"),
+                    fix: by_hand(),
+                });
+            }
+        };
+        Hello::parse(&output.stdout_text(), asked_at, begun.elapsed()).ok_or_else(|| Trouble {
+            text: format!("it has not the usual commands: {}", output.describe()),
+            fix: by_hand(),
+        })
+    }
+
+    /// Whether the master lives. What it is connected to may be gone all the same: it finds out by itself.
+    pub(super) async fn is_alive(&self) -> bool {
+        let answer = tokio::time::timeout(ALIVE_ANSWER, self.session.check()).await;
+        matches!(answer, Ok(Ok(())))
+    }
+
+    /// Runs a command over a channel of its own. The other side keeps its time limit.
+    pub(super) async fn exec(
+        &self,
+        command: &Command,
+        input: Option<&[u8]>,
+    ) -> Result<CommandOutput, Failure> {
+        let limit = command.timeout + LINK_MARGIN;
+        match tokio::time::timeout(limit, self.exec_unlimited(command, input)).await {
+            Ok(done) => done,
+            Err(_) => Err(Failure::Lost(format!(
+                "nothing came back within {} s",
+                limit.as_secs()
+            ))),
+        }
+    }
+
+    async fn exec_unlimited(
+        &self,
+        command: &Command,
+        input: Option<&[u8]>,
+    ) -> Result<CommandOutput, Failure> {
+        let started = Instant::now();
+        let mark = mark();
+        let mut remote = self.session.command("sh");
+        remote
+            .args(["-c", MARKED, "sh", &mark])
+            .args(limited(command))
+            .stdin(match input {
+                Some(_) => Stdio::piped(),
+                None => Stdio::null(),
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = remote.spawn().await.map_err(|error| {
+            let text = chain(&error);
+            match is_full(&text) {
+                true => Failure::Full(text),
+                false => Failure::Lost(text),
+            }
+        })?;
+        let mut stdout = Kept::new(command.max_output, Keep::First);
+        let mut stderr = Kept::new(command.max_output, Keep::Last);
+        let (mut out, err) = (child.stdout().take(), child.stderr().take());
+        let stdin = child.stdin().take();
+        let writing = async {
+            if let (Some(mut stdin), Some(input)) = (stdin, input) {
+                // A command that stops reading says why on its own.
+                let _ = stdin.write_all(input).await;
+                let _ = stdin.shutdown().await;
+            }
+        };
+        let reading = async {
+            let found = match &mut out {
+                Some(out) => after_mark(out, &mark).await,
+                None => Err(Vec::new()),
+            };
+            if let Ok(rest) = &found {
+                stdout.push(rest);
+                stdout.fill(out).await;
+            }
+            found
+        };
+        let (found, (), ()) = tokio::join!(reading, stderr.fill(err), writing);
+        let code = match child.wait().await {
+            Ok(status) => status.code(),
+            // Also what a lost link ends with: the master knows.
+            Err(openssh::Error::RemoteProcessTerminated) if self.is_alive().await => None,
+            Err(error) => return Err(Failure::Lost(chain(&error))),
+        };
+        if let Err(banner) = found {
+            let said = if banner.is_empty() {
+                &stderr.bytes
+            } else {
+                &banner
+            };
+            return Err(Failure::NoShell(no_shell(said, code)));
+        }
+        Ok(CommandOutput {
+            code,
+            signal: None,
+            stdout: stdout.bytes,
+            stderr: stderr.bytes,
+            cut_bytes: stdout.cut + stderr.cut,
+            took: started.elapsed(),
+        })
+    }
+
+    /// A socket of ours behind which that one of the other side listens, or nobody.
+    ///
+    /// # Errors
+    /// The master does not take it.
+    pub(super) async fn forward(&self, remote: &Path) -> Result<PathBuf, String> {
+        let socket = Socket::UnixSocket {
+            path: remote.into(),
+        };
+        self.forward_to(remote.to_owned(), socket).await
+    }
+
+    /// The same to an address as the other side sees it.
+    ///
+    /// # Errors
+    /// The master does not take it.
+    pub(super) async fn forward_tcp(&self, host: &str, port: u16) -> Result<PathBuf, String> {
+        // No path of a socket is relative.
+        let key = PathBuf::from(format!("{host}:{port}"));
+        self.forward_to(key, Socket::new(host, port)).await
+    }
+
+    async fn forward_to(&self, key: PathBuf, connect: Socket<'_>) -> Result<PathBuf, String> {
+        let mut forwards = self.forwards.lock().await;
+        if let Some(known) = forwards.get(&key) {
+            return Ok(known.clone());
+        }
+        let path = self.folder.path().join(format!("{}.sock", forwards.len()));
+        let listen = Socket::UnixSocket {
+            path: path.as_path().into(),
+        };
+        self.session
+            .request_port_forward(ForwardType::Local, listen, connect)
+            .await
+            .map_err(|error| chain(&error))?;
+        forwards.insert(key, path.clone());
+        Ok(path)
+    }
+
+    /// Why the server opened no channel to a forwarded socket, as the master noted it last.
+    pub(super) fn last_refusal(&self) -> Option<String> {
+        self.refusals().pop()
+    }
+
+    /// The same, where one was noted since this was last asked.
+    pub(super) fn new_refusal(&self) -> Option<String> {
+        let mut all = self.refusals();
+        let seen = self.refusals_seen.swap(all.len(), Ordering::Relaxed);
+        (all.len() > seen).then(|| all.pop()).flatten()
+    }
+
+    fn refusals(&self) -> Vec<String> {
+        let folders = std::fs::read_dir(self.folder.path());
+        let log = folders.ok().and_then(|folders| {
+            let mut logs = folders.flatten().map(|entry| entry.path().join("log"));
+            logs.find_map(|log| std::fs::read_to_string(log).ok())
+        });
+        log.unwrap_or_default()
+            .lines()
+            .filter_map(|line| Some(line.split_once("open failed: ")?.1.trim().to_owned()))
+            .collect()
+    }
+}
+
+/// The words after which a command's output begins; unknown to whoever writes a banner.
+fn mark() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let seed = format!(
+        "{} {} {}",
+        std::process::id(),
+        Timestamp::now(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    );
+    format!("lastgood:{}", &digest::sha256(seed.as_bytes())[..16])
+}
+
+/// Reads until after the line of the mark; what came behind it with the same read. Without it, what came instead.
+async fn after_mark(out: &mut (impl AsyncRead + Unpin), mark: &str) -> Result<Vec<u8>, Vec<u8>> {
+    let line = format!("{mark}\n");
+    let mut seen = Vec::new();
+    let mut buffer = vec![0; 16 * 1024];
+    while seen.len() < MAX_BANNER {
+        match out.read(&mut buffer).await {
+            Ok(read @ 1..) => seen.extend_from_slice(&buffer[..read]),
+            _ => break,
+        }
+        if let Some(at) = memchr::memmem::find(&seen, line.as_bytes()) {
+            return Ok(seen.split_off(at + line.len()));
+        }
+    }
+    Err(seen)
+}
+
+fn no_shell(said: &[u8], code: Option<i32>) -> Trouble {
+    let said = String::from_utf8_lossy(said);
+    let said = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let code = code.map_or_else(String::new, |code| format!(" (exit {code})"));
+    Trouble {
+        text: format!(
+            "its login shell runs no command of ours{code}: {}",
+            SafeText::from_text(said.unwrap_or("it said nothing"))
+        ),
+        fix: "use a user whose login shell is sh, bash, dash, ksh or zsh".to_owned(),
+    }
+}
+
+/// `MaxSessions` of the server: other channels are open already.
+fn is_full(text: &str) -> bool {
+    text.contains("Session open refused") || text.contains("session request failed")
+}
+
+/// `timeout …` and the command, with its folder and its variables.
+fn limited(command: &Command) -> Vec<String> {
+    // Whole seconds: not every `timeout` takes parts of them.
+    let seconds = command.timeout.as_secs_f64().ceil().max(1.0);
+    let mut argv = ["timeout", "-k", "2"].map(str::to_owned).to_vec();
+    argv.push(format!("{seconds:.0}"));
+    argv.extend(plain(command));
+    argv
+}
+
+/// The command with its folder and its variables.
+pub(super) fn plain(command: &Command) -> Vec<String> {
+    let mut argv = Vec::new();
+    if let Some(cwd) = &command.cwd {
+        argv.extend(["sh", "-c", IN_FOLDER, "sh"].map(str::to_owned));
+        argv.push(cwd.to_string_lossy().into_owned());
+    }
+    if command.has_clean_env {
+        argv.extend(["sh", "-c", CLEAN, "sh"].map(str::to_owned));
+    } else if !command.env.is_empty() {
+        argv.push("env".to_owned());
+    }
+    argv.extend(command.env.iter().map(|(n, v)| format!("{n}={v}")));
+    argv.extend(command.argv.iter().cloned());
+    argv
+}
+
+/// All that an error and its causes say: the library's own text hides its cause.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+/// Explains a refused connection; where that is about the machine's key, the key is asked for.
+async fn refusal(address: &Address, said: &str) -> Trouble {
+    let key = match is_about_the_key(said) {
+        true => ask_for_key(address).await,
+        false => None,
+    };
+    let mut trouble = explain(address, said, key.as_deref());
+    trouble.text = SafeText::from_text(&trouble.text).to_string();
+    trouble
+}
+
+/// The fingerprint that the client sees on its way to refusing it: nothing is accepted, and nothing is asked.
+async fn ask_for_key(address: &Address) -> Option<String> {
+    let mut client = tokio::process::Command::new("ssh");
+    client
+        .args(["-v", "-T", "-o", "BatchMode=yes"])
+        .args(["-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=5"])
+        .args(["-o", "ControlMaster=no", "-o", "ControlPath=none"])
+        .args(address.words())
+        .arg("true")
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(CONNECT_TIMEOUT, client.output()).await;
+    shown_key(&String::from_utf8_lossy(&output.ok()?.ok()?.stderr))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_carries_its_limit_folder_and_variables() {
+        let command = Command::new(["docker", "ps"], Duration::from_millis(4500))
+            .in_folder("/srv/shop")
+            .with_env("A", "b c");
+        let argv = limited(&command);
+        assert_eq!(argv[..4], ["timeout", "-k", "2", "5"]);
+        assert_eq!(
+            argv[argv.len() - 5..],
+            ["/srv/shop", "env", "A=b c", "docker", "ps"]
+        );
+        let clean = plain(&Command::new(["true"], Duration::ZERO).with_clean_env());
+        assert_eq!(clean[..4], ["sh", "-c", CLEAN, "sh"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_login_shell_says_is_no_output() {
+        let mut out: &[u8] = b"Welcome to prod!\nlastgood:1\nfirst\nlastgood:1\n";
+        let rest = after_mark(&mut out, "lastgood:1").await.unwrap();
+        assert_eq!(rest, b"first\nlastgood:1\n");
+        let mut none: &[u8] = b"This account is currently not available.\n";
+        let said = after_mark(&mut none, "lastgood:1").await.unwrap_err();
+        let told = no_shell(&said, Some(1));
+        assert!(told.text.contains("not available") && told.text.contains("exit 1"));
+    }
+
+    #[test]
+    fn a_shell_that_changes_arguments_is_seen() {
+        let hex = digest::hex(TRICKY.as_bytes());
+        let at = Timestamp::from_second(1_700_000_000).unwrap();
+        let hello = |hex: &str| {
+            let text = format!("1700000003.5\ndeploy\n/home/deploy\n/bin/sh\n{hex}\n");
+            Hello::parse(&text, at, Duration::from_secs(1)).unwrap()
+        };
+        let good = hello(&hex);
+        assert!(good.unfit().is_none());
+        assert_eq!(good.ahead, SignedDuration::from_secs(3));
+        // `od` writes sixteen bytes a line.
+        let lines = format!("{}\n{}", &hex[..32], &hex[32..]);
+        assert!(hello(&lines).unfit().is_none());
+        let bad = hello(&hex.replacen("5c5c", "5c", 1)).unfit().unwrap();
+        assert!(bad.text.contains("/bin/sh"), "{bad:?}");
+    }
+}

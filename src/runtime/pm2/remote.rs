@@ -1,0 +1,142 @@
+//! The PM2 daemons of a machine behind ssh, found by one script; they are asked over forwarded sockets.
+//!
+//! A login without a terminal has not the path that version managers set up: `pm2` is looked for where they put it, and
+//! beside the node that the daemon itself runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cli::Tool;
+use super::daemon::Daemon;
+use crate::host::ssh::Session;
+use crate::host::{Command, Host, HostError};
+
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// A line a home, its fields parted by `|`: kind, process or `-`, whether it is our own user's, its owner, whether it has
+/// traces of applications, where `pm2` is or nothing, the home. The first line is the path that commands have.
+///
+/// A process speaks for a home that its user owns, root for any, and one in a container for none.
+const FIND: &str = r#"
+echo "$PATH"
+me=$(id -u)
+tool() {
+  p=$(command -v pm2) && { echo "$p"; return; }
+  n=$(readlink "/proc/$1/exe" 2>/dev/null) && [ -f "${n%/*}/pm2" ] && { echo "${n%/*}/pm2"; return; }
+  l=
+  for p in "$HOME"/.nvm/versions/node/*/bin/pm2 "$HOME"/.volta/bin/pm2 "$HOME"/.local/share/fnm/node-versions/*/installation/bin/pm2 \
+    "$HOME"/.fnm/node-versions/*/installation/bin/pm2 "$HOME"/.npm-global/bin/pm2 "$HOME"/.local/bin/pm2; do [ ! -f "$p" ] || l=$p; done
+  echo "$l"
+}
+tell() {
+  [ -d "$3" ] || return 0
+  u=$(stat -c %u -- "$3") || return 0
+  o=no; [ "$u" != "$me" ] || o=own
+  t=no; [ ! -e "$3/dump.pm2" ] && [ ! -e "$3/rpc.sock" ] && [ -z "$(ls -A "$3/logs" "$3/pids" 2>/dev/null | grep -v :)" ] || t=traces
+  p=$2; [ "$p" != - ] || p=$(cat "$3/pm2.pid" 2>/dev/null)
+  echo "$1|$2|$o|$(stat -c %U -- "$3")|$t|$(tool "${p:-0}")|$3"
+}
+[ -z "${PM2_HOME:-}" ] || tell named - "$PM2_HOME"
+tell default - "$HOME/.pm2"
+for f in $(grep -la '^PM2 v[^ ]*: God Daemon (' /proc/[0-9]*/cmdline 2>/dev/null); do
+  d=${f%/cmdline}
+  h=$(tr '\0' ' ' < "$f" | sed -n 's/^PM2 v[^ ]*: God Daemon (\(\/.*\)) *$/\1/p')
+  [ -n "$h" ] && [ "$(sed -n 's/^NSpid://p' "$d/status" | wc -w)" -le 1 ] || continue
+  u=$(stat -c %u "$d") && { [ "$u" = 0 ] || [ "$u" = "$(stat -c %u -- "$h" 2>/dev/null)" ]; } || continue
+  tell running "${d#/proc/}" "$h"
+done
+exit 0"#;
+
+/// What is known of a daemon of another machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct There {
+    /// The machine.
+    pub(super) session: Arc<Session>,
+    /// How `pm2` is called there; `None` where it was not found, or the daemon is another user's.
+    pub(super) tool: Option<Tool>,
+    /// Whether an application ever ran under this home.
+    pub(super) has_traces: bool,
+    /// Whether it is the home that `pm2` takes without being told.
+    pub(super) is_default: bool,
+}
+
+/// The daemons, or places where one should be, each once.
+///
+/// # Errors
+/// The machine cannot be asked.
+pub(super) async fn find(session: &Arc<Session>) -> Result<Vec<Daemon>, HostError> {
+    let host = Host::Ssh(Arc::clone(session));
+    let output = host.query(&Command::shell(FIND, &[], LIMIT)).await?;
+    Ok(parse(session, &output.stdout_text()))
+}
+
+fn parse(session: &Arc<Session>, text: &str) -> Vec<Daemon> {
+    let mut lines = text.lines();
+    let path = lines.next().unwrap_or_default();
+    let mut found: Vec<Daemon> = Vec::new();
+    for line in lines {
+        let fields: Vec<&str> = line.splitn(7, '|').collect();
+        let [kind, pid, own, user, traces, program, home] = fields.as_slice() else {
+            continue;
+        };
+        let home = PathBuf::from(home);
+        let pid = pid.parse().ok();
+        if let Some(known) = found.iter_mut().find(|known| known.home == home) {
+            known.pid = known.pid.or(pid);
+            continue;
+        }
+        let is_ours = *own == "own" && !program.is_empty();
+        let tool = is_ours.then(|| Tool::at(Path::new(program), &home, path.as_ref()));
+        let there = There {
+            session: Arc::clone(session),
+            tool,
+            has_traces: *traces == "traces",
+            is_default: *kind == "default",
+        };
+        found.push(Daemon::there(home, *user, pid, *kind == "named", there));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::host::HostName;
+
+    #[test]
+    fn each_home_stands_once_with_its_process_and_its_tool() {
+        let name = HostName::parse("prod-1").unwrap();
+        let session = Arc::new(Session::new(name, "prod-1", None));
+        let text = "/usr/bin:/bin\nnamed|-|own|deploy|traces|/nvm/v20/bin/pm2|/home/deploy/.pm2\n\
+                    running|77|own|deploy|traces|/nvm/v20/bin/pm2|/home/deploy/.pm2\n\
+                    running|78|no|anna|no|/usr/bin/pm2|/home/an|na/.pm2\n";
+        let found = parse(&session, text);
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].pid, found[1].pid), (Some(77), Some(78)));
+        assert_eq!(found[1].home, Path::new("/home/an|na/.pm2"));
+        let tool = |daemon: &Daemon| daemon.there.as_ref().and_then(|t| t.tool.clone());
+        assert_eq!(tool(&found[1]), None, "another user's");
+        let own = tool(&found[0]).unwrap();
+        assert_eq!(own.variables["PATH"], "/usr/bin:/bin:/nvm/v20/bin");
+    }
+
+    #[test]
+    fn the_script_finds_a_home_of_this_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("my pm2");
+        std::fs::create_dir_all(home.join("logs")).unwrap();
+        std::fs::write(home.join("logs/a-out.log"), "").unwrap();
+        let output = std::process::Command::new("sh")
+            .args(["-c", FIND])
+            .env("PM2_HOME", &home)
+            .env("HOME", dir.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find(|l| l.starts_with("named|")).unwrap();
+        assert!(line.starts_with("named|-|own|"), "{line}");
+        assert!(line.contains("|traces|"), "{line}");
+        assert!(line.ends_with(&format!("|{}", home.display())), "{line}");
+    }
+}
