@@ -22,6 +22,7 @@ pub mod logs;
 pub mod output;
 pub mod patterns;
 pub mod restart;
+pub mod resume;
 pub mod roll_back;
 pub mod runbook;
 pub mod services;
@@ -171,6 +172,8 @@ pub enum Command {
     Start(restart::ServicesToChange),
     /// Bring back the release and configuration of a checkpoint
     RollBack(roll_back::RollBackArgs),
+    /// Go on with an operation whose process died, or take it back
+    Resume(resume::ResumeArgs),
     /// Checklists that know their clock, their owners and what they can look up themselves
     Runbook(runbook::RunbookArgs),
     /// The audit log

@@ -16,6 +16,7 @@ pub mod logs;
 pub mod operation;
 pub mod patterns;
 mod restart;
+pub mod resume;
 pub mod roll_back;
 pub mod runbook;
 pub mod secrets;

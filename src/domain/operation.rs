@@ -54,6 +54,15 @@ pub enum Operation {
         /// Only this service's files.
         service: Option<ServiceId>,
     },
+    /// End what a process that died had begun, or take it back.
+    Resume {
+        /// The run: the folder of its journal.
+        run: String,
+        /// Whether it is taken back rather than ended.
+        undo: bool,
+        /// What was begun.
+        of: Box<Operation>,
+    },
     /// Run the command of a runbook item.
     RunCommand {
         /// What the item says.
@@ -74,6 +83,8 @@ impl Operation {
             Self::Start { .. } => "start",
             Self::RollBack { .. } => "roll-back",
             Self::RestoreConfigs { .. } => "restore-configs",
+            // The same intent: the audit log has one outcome for both.
+            Self::Resume { of, .. } => of.verb(),
             Self::RunCommand { .. } => "run-command",
         }
     }
@@ -372,10 +383,10 @@ impl Plan {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn plan() -> Plan {
+    pub(crate) fn plan() -> Plan {
         Plan {
             operation: Operation::Restart {
                 services: vec![ServiceId::local("shop", "backend")],

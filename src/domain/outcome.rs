@@ -133,6 +133,8 @@ pub enum AuditPhase {
     Outcome,
     /// It was refused.
     Denied,
+    /// Somebody took up what a process that died had begun; its outcome follows.
+    Resumed,
 }
 
 impl AuditPhase {
@@ -142,6 +144,7 @@ impl AuditPhase {
             Self::Intent => "intent",
             Self::Outcome => "outcome",
             Self::Denied => "denied",
+            Self::Resumed => "resumed",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Plans and their execution: the one way by which a machine is changed.
 
 mod fingerprint;
+pub(crate) mod probe;
 mod run;
 mod seen;
 mod step;
@@ -8,16 +9,17 @@ mod verify;
 
 use tokio::sync::mpsc;
 
-use super::{Context, ErrorKind, OpsError, restart, roll_back};
+use super::{Context, ErrorKind, OpsError, restart, resume, roll_back};
 use crate::audit::Intent;
 use crate::domain::host::HostName;
 use crate::domain::operation::{Operation, Plan, Risk, Step, StepWork};
 use crate::domain::outcome::{Outcome, Progress};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
+use crate::store::lease::Lease;
 
-pub(crate) use fingerprint::{ABSENT, instances, look_at};
-pub(crate) use run::describe;
+pub(crate) use fingerprint::{ABSENT, check as check_fingerprint, instances, look_at};
+pub(crate) use run::{describe, has_effect, undo_limit_ms};
 pub(crate) use step::{DOCKER_VARIABLES, container_limit_ms, split_reference};
 pub(crate) use verify::{identity, shown};
 
@@ -38,6 +40,27 @@ pub struct Confirmation {
 /// # Errors
 /// Unknown service, nothing to roll back to ([`super::ErrorKind::No`]), unreachable host, unsupported runtime.
 pub async fn plan(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError> {
+    let again = resume::same_again(ctx, operation)?;
+    if let Some(Operation::Resume { run, undo, .. }) = &again {
+        match resume::examine(ctx, run, *undo).await {
+            Ok(course) => return Ok(course.plan),
+            // What changed since is what a new plan is made for.
+            Err(error) if error.kind == ErrorKind::Refused => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut plan = plan_anew(ctx, operation).await?;
+    if !matches!(operation, Operation::Resume { .. }) {
+        let notes = resume::notes_for(ctx, &plan.services)?;
+        if !notes.is_empty() {
+            plan.notes.splice(0..0, notes);
+            plan = plan.seal();
+        }
+    }
+    Ok(plan)
+}
+
+async fn plan_anew(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError> {
     match operation {
         Operation::Restart { services, .. }
         | Operation::Stop { services }
@@ -59,6 +82,7 @@ pub async fn plan(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError
             checkpoint,
             service,
         } => roll_back::plan_restore(ctx, operation, checkpoint, service.as_ref()).await,
+        Operation::Resume { run, undo, .. } => Ok(resume::examine(ctx, run, *undo).await?.plan),
         Operation::RunCommand {
             title,
             command,
@@ -117,21 +141,12 @@ pub async fn execute(
     check_confirmation(plan, confirmation)?;
     // From here on: one that comes while the plan is checked stops it before the first step.
     let interrupts = run::Interrupts::listen();
-    let leases = match run::take_leases(ctx, plan) {
+    let mut leases = match run::take_leases(ctx, plan) {
         Ok(leases) => leases,
         Err(error) => return Err(refuse(ctx, plan, error)),
     };
-    for lease in &leases {
-        if let Some(left) = &lease.abandoned {
-            let _ = progress.try_send(Progress::Note(SafeText::from_text(&format!(
-                "{}: {} of {} at {} did not end; its journal is in {}",
-                left.service,
-                left.reason,
-                left.actor.user,
-                left.since,
-                ctx.state.runs().display()
-            ))));
-        }
+    if let Operation::Resume { run, undo, .. } = &plan.operation {
+        return resume_run(ctx, plan, (run, *undo), leases, interrupts, progress).await;
     }
     // A read-only session is refused by the audit log itself, before anything is looked at.
     if ctx.access == super::Access::Full {
@@ -141,8 +156,46 @@ pub async fn execute(
             }
         }
     }
+    let is_abandoned = leases.iter().any(|lease| lease.abandoned.is_some());
     let permit = ctx.audit().begin(plan, &ctx.actor, ctx.access)?;
-    let outcome = run::run(ctx, plan, permit, interrupts, &progress).await;
+    resume::supersede(ctx, &plan.services, permit.run())?;
+    leases
+        .iter_mut()
+        .for_each(|lease| lease.name_run(permit.run()));
+    if is_abandoned {
+        resume::settle_ended(ctx, &plan.services, permit.run())?;
+    }
+    let outcome = run::run(ctx, plan, permit, &leases, interrupts, &progress).await;
+    drop(leases);
+    outcome
+}
+
+/// Goes on with what another process left, if it still is what the plan was made for.
+async fn resume_run(
+    ctx: &Context,
+    plan: &Plan,
+    (run, undo): (&str, bool),
+    mut leases: Vec<Lease>,
+    interrupts: run::Interrupts,
+    progress: mpsc::Sender<Progress>,
+) -> Result<Outcome, OpsError> {
+    let course = match resume::examine(ctx, run, undo).await {
+        Ok(course) if course.plan.hash == plan.hash => course,
+        Ok(_) => {
+            let error = OpsError::new(
+                ErrorKind::Refused,
+                format!(
+                    "the plan is stale: the run {run} is not where it was when the plan was made"
+                ),
+            )
+            .fix("ask for the plan again and look at it");
+            return Err(refuse(ctx, plan, error));
+        }
+        Err(error) => return Err(refuse(ctx, plan, error)),
+    };
+    let permit = ctx.audit().resume(run, &ctx.actor, ctx.access)?;
+    leases.iter_mut().for_each(|lease| lease.name_run(run));
+    let outcome = run::resume(ctx, &course, permit, &leases, interrupts, &progress).await;
     drop(leases);
     outcome
 }

@@ -62,6 +62,7 @@ fn acted(record: &AuditRecord) -> TimelineEvent {
     let end = record.outcome.as_ref().map_or("", SafeText::as_str);
     let (grade, text) = match record.phase {
         AuditPhase::Intent => (Grade::Ok, format!("{user} begins {}", what.trim_end())),
+        AuditPhase::Resumed => (Grade::Ok, format!("{user} takes up {}", what.trim_end())),
         AuditPhase::Outcome => {
             let grade = match end {
                 "verified" => Grade::Ok,

@@ -192,6 +192,10 @@ pub fn name(operation: &Operation) -> String {
         Operation::Start { services } => format!("Start {}", names(services)),
         Operation::RollBack { service, .. } => format!("Roll back {}", service.name),
         Operation::RestoreConfigs { checkpoint, .. } => format!("Restore configs of {checkpoint}"),
+        Operation::Resume { undo, of, .. } => {
+            let verb = if *undo { "Take back" } else { "Resume" };
+            format!("{verb}: {}", name(of))
+        }
         Operation::RunCommand { title, .. } => format!("Run: {title}"),
     }
 }
@@ -248,6 +252,11 @@ pub fn command_line(app: &App) -> Option<String> {
             if let Some(service) = service {
                 words.extend(["--service".to_owned(), service.to_string()]);
             }
+            words
+        }
+        Operation::Resume { run, undo, .. } => {
+            let mut words = ["lastgood", "resume", run].map(str::to_owned).to_vec();
+            words.extend(undo.then(|| "--undo".to_owned()));
             words
         }
         Operation::RunCommand { .. } => return None,
