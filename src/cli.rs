@@ -18,6 +18,7 @@ pub mod errors;
 pub mod exit;
 pub mod health;
 pub mod keys;
+pub mod lease;
 pub mod logs;
 pub mod output;
 pub mod patterns;
@@ -178,6 +179,8 @@ pub enum Command {
     Runbook(runbook::RunbookArgs),
     /// The audit log
     Audit(audit::AuditArgs),
+    /// Who changes which service just now
+    Lease(lease::LeaseArgs),
     /// The configuration in force
     Config(config::ConfigArgs),
     /// Which key means what in the console

@@ -12,6 +12,7 @@ pub mod errors;
 pub mod files;
 pub mod health;
 pub mod input;
+pub mod lease;
 pub mod logs;
 pub mod operation;
 pub mod patterns;

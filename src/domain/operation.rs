@@ -54,6 +54,21 @@ pub enum Operation {
         /// Only this service's files.
         service: Option<ServiceId>,
     },
+    /// Remove old checkpoints, and the names that keep their images.
+    Prune {
+        /// So many of the newest stay; `None` where only their age counts.
+        keep_last: Option<usize>,
+        /// What was made since then stays.
+        #[serde(default)]
+        since: Option<jiff::Timestamp>,
+    },
+    /// Take the lease of a service away from whoever holds it.
+    BreakLease {
+        /// The service.
+        service: ServiceId,
+        /// The fencing counter of the lease that was looked at.
+        fence: u64,
+    },
     /// End what a process that died had begun, or take it back.
     Resume {
         /// The run: the folder of its journal.
@@ -75,6 +90,15 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether it is about what runs. Whoever removes checkpoints or breaks a lease does nothing to a service.
+    pub fn is_of_service(&self) -> bool {
+        match self {
+            Self::Prune { .. } | Self::BreakLease { .. } | Self::RunCommand { .. } => false,
+            Self::Resume { of, .. } => of.is_of_service(),
+            _ => true,
+        }
+    }
+
     /// The verb, as in the command line.
     pub fn verb(&self) -> &'static str {
         match self {
@@ -83,6 +107,8 @@ impl Operation {
             Self::Start { .. } => "start",
             Self::RollBack { .. } => "roll-back",
             Self::RestoreConfigs { .. } => "restore-configs",
+            Self::Prune { .. } => "prune",
+            Self::BreakLease { .. } => "break-lease",
             // The same intent: the audit log has one outcome for both.
             Self::Resume { of, .. } => of.verb(),
             Self::RunCommand { .. } => "run-command",
@@ -187,6 +213,18 @@ pub enum StepWork {
         sha256: String,
         /// Permission bits.
         mode: u32,
+    },
+    /// Remove the folder of a checkpoint: it is renamed first, so that a half of one is never listed.
+    RemoveCheckpoint {
+        /// The folder, absolute.
+        folder: PathBuf,
+    },
+    /// Put another file in the place of a lease, with a higher fencing counter.
+    BreakLease {
+        /// The service.
+        service: ServiceId,
+        /// The fencing counter of the lease that was looked at.
+        fence: u64,
     },
     /// Restart, stop or start a container (`POST /containers/{id}/restart|stop|start`).
     Container {

@@ -50,7 +50,7 @@ pub async fn plan(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError
         }
     }
     let mut plan = plan_anew(ctx, operation).await?;
-    if !matches!(operation, Operation::Resume { .. }) {
+    if operation.is_of_service() && !matches!(operation, Operation::Resume { .. }) {
         let notes = resume::notes_for(ctx, &plan.services)?;
         if !notes.is_empty() {
             plan.notes.splice(0..0, notes);
@@ -82,6 +82,12 @@ async fn plan_anew(ctx: &Context, operation: &Operation) -> Result<Plan, OpsErro
             checkpoint,
             service,
         } => roll_back::plan_restore(ctx, operation, checkpoint, service.as_ref()).await,
+        Operation::Prune { keep_last, since } => {
+            super::checkpoint::prune::plan(ctx, operation, *keep_last, *since).await
+        }
+        Operation::BreakLease { service, fence } => {
+            super::lease::plan(ctx, operation, service, *fence)
+        }
         Operation::Resume { run, undo, .. } => Ok(resume::examine(ctx, run, *undo).await?.plan),
         Operation::RunCommand {
             title,
@@ -158,7 +164,9 @@ pub async fn execute(
     }
     let is_abandoned = leases.iter().any(|lease| lease.abandoned.is_some());
     let permit = ctx.audit().begin(plan, &ctx.actor, ctx.access)?;
-    resume::supersede(ctx, &plan.services, permit.run())?;
+    if plan.operation.is_of_service() {
+        resume::supersede(ctx, &plan.services, permit.run())?;
+    }
     leases
         .iter_mut()
         .for_each(|lease| lease.name_run(permit.run()));

@@ -111,7 +111,8 @@ impl Unfinished {
     }
 
     fn touches(&self, services: &[ServiceId]) -> bool {
-        self.plan.services.iter().any(|id| services.contains(id))
+        self.plan.operation.is_of_service()
+            && self.plan.services.iter().any(|id| services.contains(id))
     }
 
     /// Whether anything can have changed.
@@ -215,6 +216,8 @@ fn is_same(new: &Operation, old: &Operation) -> bool {
         }
         // The text of a runbook may mean something else by now; its runs are taken up by name.
         (Operation::Resume { .. } | Operation::RunCommand { .. }, _) => false,
+        // The rest of what an earlier one was removing.
+        (Operation::Prune { .. }, Operation::Prune { .. }) => true,
         (new, old) => new == old,
     }
 }

@@ -28,6 +28,7 @@ mod pages;
 mod pm2;
 mod pm2_roll_back;
 mod refusals;
+mod resume;
 mod roll_back;
 mod runbook;
 mod shop;

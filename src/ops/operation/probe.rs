@@ -17,6 +17,7 @@ use crate::domain::service::{Service, ServiceId, ServiceState, short_id};
 use crate::ops::services::discover;
 use crate::ops::{Context, OpsError};
 use crate::runtime::pm2;
+use crate::store;
 
 /// How long the engine may go on with a call whose client is gone, besides the container's own time to end.
 const ENGINE_TAIL: Duration = Duration::from_secs(2);
@@ -182,6 +183,25 @@ pub(crate) async fn probe(
             let now = look_at(ctx, &subject).await?;
             let text = format!("{reference} is {}", short_id(image));
             Ok(reached(step, &subject, &now, image, &text, reference))
+        }
+        StepWork::RemoveCheckpoint { folder } => {
+            let is_there = store::checkpoint::is_there(folder);
+            Ok(if is_there {
+                Found::NotDone
+            } else {
+                done("its folder is gone")
+            })
+        }
+        StepWork::BreakLease { service, fence } => {
+            let all = store::lease::list(&ctx.state)?;
+            let is_held = all
+                .iter()
+                .any(|seen| seen.holder.service == *service && seen.fence == *fence);
+            Ok(if is_held {
+                Found::NotDone
+            } else {
+                done("it is free")
+            })
         }
         StepWork::Container {
             container, action, ..

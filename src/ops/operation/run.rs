@@ -14,7 +14,7 @@ use super::probe::seen_before;
 use super::seen::{is_in_place, look};
 use super::step::Machine;
 use crate::audit::Permit;
-use crate::domain::operation::{Plan, Step, StepWork};
+use crate::domain::operation::{Operation, Plan, Step, StepWork};
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Release, Service, ServiceId};
@@ -32,6 +32,10 @@ const UNDO_LIMIT: Duration = Duration::from_secs(120);
 /// # Errors
 /// Someone else holds one; those taken are given back.
 pub(super) fn take_leases(ctx: &Context, plan: &Plan) -> Result<Vec<Lease>, OpsError> {
+    if matches!(plan.operation, Operation::BreakLease { .. }) {
+        // It is somebody else's, which is why.
+        return Ok(Vec::new());
+    }
     let mut services: Vec<&ServiceId> = plan.services.iter().collect();
     services.sort();
     services.dedup();
@@ -501,6 +505,10 @@ pub(crate) fn describe(work: &StepWork) -> String {
         StepWork::Container {
             container, action, ..
         } => format!("docker {} {container}", action.as_str()),
+        StepWork::RemoveCheckpoint { folder } => {
+            shell_words::join(["rm", "-r", "--", &folder.display().to_string()])
+        }
+        StepWork::BreakLease { service, .. } => format!("lastgood lease break {service}"),
         StepWork::Verify { service, .. } => format!("lastgood health {service}"),
     }
 }

@@ -192,6 +192,8 @@ pub fn name(operation: &Operation) -> String {
         Operation::Start { services } => format!("Start {}", names(services)),
         Operation::RollBack { service, .. } => format!("Roll back {}", service.name),
         Operation::RestoreConfigs { checkpoint, .. } => format!("Restore configs of {checkpoint}"),
+        Operation::Prune { .. } => "Remove old checkpoints".to_owned(),
+        Operation::BreakLease { service, .. } => format!("Break the lease of {}", service.name),
         Operation::Resume { undo, of, .. } => {
             let verb = if *undo { "Take back" } else { "Resume" };
             format!("{verb}: {}", name(of))
@@ -253,6 +255,21 @@ pub fn command_line(app: &App) -> Option<String> {
                 words.extend(["--service".to_owned(), service.to_string()]);
             }
             words
+        }
+        Operation::Prune { keep_last, .. } => {
+            let mut words = ["lastgood", "checkpoint", "prune"]
+                .map(str::to_owned)
+                .to_vec();
+            words.extend(
+                keep_last
+                    .iter()
+                    .flat_map(|n| ["--keep-last".to_owned(), n.to_string()]),
+            );
+            words
+        }
+        Operation::BreakLease { service, .. } => {
+            let words = ["lastgood", "lease", "break"].map(str::to_owned);
+            words.into_iter().chain([service.to_string()]).collect()
         }
         Operation::Resume { run, undo, .. } => {
             let mut words = ["lastgood", "resume", run].map(str::to_owned).to_vec();

@@ -100,7 +100,13 @@ impl Runner<'_> {
     fn is_proved(&self) -> bool {
         let last = self.proof().and_then(|at| self.plan.steps.get(at));
         match last.map(|step| &step.work) {
-            Some(StepWork::Verify { .. } | StepWork::WriteFile { .. }) | None => true,
+            Some(
+                StepWork::Verify { .. }
+                | StepWork::WriteFile { .. }
+                | StepWork::RemoveCheckpoint { .. }
+                | StepWork::BreakLease { .. },
+            )
+            | None => true,
             Some(_) => matches!(self.plan.operation, Operation::RunCommand { .. }),
         }
     }
