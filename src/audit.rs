@@ -221,7 +221,7 @@ impl Audit {
             match record.phase {
                 AuditPhase::Intent => open = Some(record),
                 AuditPhase::Outcome => open = None,
-                AuditPhase::Denied | AuditPhase::Resumed => {}
+                AuditPhase::Denied | AuditPhase::Resumed | AuditPhase::Approved => {}
             }
         }
         let record = open.ok_or_else(|| AuditError::NotOpen(run.to_owned()))?;
@@ -244,6 +244,20 @@ impl Audit {
         self.append(|seq, prev| AuditRecord {
             phase: AuditPhase::Denied,
             outcome: Some(SafeText::from_text(reason)),
+            run: None,
+            ..record(seq, prev, now, intent, actor, "")
+        })
+        .map(drop)
+    }
+
+    /// Records that a second person said yes to a plan.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub fn note_approval(&self, intent: &Intent, actor: &Actor) -> Result<(), AuditError> {
+        let now = Timestamp::now();
+        self.append(|seq, prev| AuditRecord {
+            phase: AuditPhase::Approved,
             run: None,
             ..record(seq, prev, now, intent, actor, "")
         })

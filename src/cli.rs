@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub mod approve;
 pub mod audit;
 pub mod checkpoint;
 pub mod compare;
@@ -177,6 +178,8 @@ pub enum Command {
     Resume(resume::ResumeArgs),
     /// Checklists that know their clock, their owners and what they can look up themselves
     Runbook(runbook::RunbookArgs),
+    /// The second person's yes to a plan that the policy asks two for
+    Approve(approve::ApproveArgs),
     /// The audit log
     Audit(audit::AuditArgs),
     /// Who changes which service just now

@@ -16,6 +16,7 @@ pub mod lease;
 pub mod logs;
 pub mod operation;
 pub mod patterns;
+pub mod policy;
 mod restart;
 pub mod resume;
 pub mod roll_back;

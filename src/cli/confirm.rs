@@ -105,7 +105,7 @@ fn tell(progress: &Progress) {
 }
 
 /// The yes of `--yes` and `--confirm`, or of the person at the terminal.
-fn confirm(plan: &Plan, global: &Global) -> Result<Confirmation, OpsError> {
+pub(super) fn confirm(plan: &Plan, global: &Global) -> Result<Confirmation, OpsError> {
     let confirmation = |typed| Confirmation {
         plan_hash: plan.hash.clone(),
         typed,
@@ -148,7 +148,7 @@ fn confirm(plan: &Plan, global: &Global) -> Result<Confirmation, OpsError> {
 }
 
 /// The plan as people read it: the same text as on the console's card.
-fn card(plan: &Plan) -> Vec<String> {
+pub(super) fn card(plan: &Plan) -> Vec<String> {
     let names: Vec<String> = plan.services.iter().map(ToString::to_string).collect();
     let mut lines = vec![format!(
         "{} {} on {}",

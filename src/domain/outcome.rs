@@ -135,6 +135,8 @@ pub enum AuditPhase {
     Denied,
     /// Somebody took up what a process that died had begun; its outcome follows.
     Resumed,
+    /// A second person said yes to a plan.
+    Approved,
 }
 
 impl AuditPhase {
@@ -145,6 +147,7 @@ impl AuditPhase {
             Self::Outcome => "outcome",
             Self::Denied => "denied",
             Self::Resumed => "resumed",
+            Self::Approved => "approved",
         }
     }
 }

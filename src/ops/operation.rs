@@ -9,7 +9,7 @@ mod verify;
 
 use tokio::sync::mpsc;
 
-use super::{Context, ErrorKind, OpsError, restart, resume, roll_back};
+use super::{Context, ErrorKind, OpsError, policy, restart, resume, roll_back};
 use crate::audit::Intent;
 use crate::domain::host::HostName;
 use crate::domain::operation::{Operation, Plan, Risk, Step, StepWork};
@@ -40,10 +40,16 @@ pub struct Confirmation {
 /// # Errors
 /// Unknown service, nothing to roll back to ([`super::ErrorKind::No`]), unreachable host, unsupported runtime.
 pub async fn plan(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError> {
+    if let Some(waiting) = policy::waiting_for(ctx, operation)? {
+        return Ok(waiting);
+    }
     let again = resume::same_again(ctx, operation)?;
     if let Some(Operation::Resume { run, undo, .. }) = &again {
         match resume::examine(ctx, run, *undo).await {
-            Ok(course) => return Ok(course.plan),
+            Ok(course) => {
+                policy::let_wait(ctx, &course.plan)?;
+                return Ok(course.plan);
+            }
             // What changed since is what a new plan is made for.
             Err(error) if error.kind == ErrorKind::Refused => {}
             Err(error) => return Err(error),
@@ -57,6 +63,7 @@ pub async fn plan(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError
             plan = plan.seal();
         }
     }
+    policy::let_wait(ctx, &plan)?;
     Ok(plan)
 }
 
@@ -145,6 +152,9 @@ pub async fn execute(
     progress: mpsc::Sender<Progress>,
 ) -> Result<Outcome, OpsError> {
     check_confirmation(plan, confirmation)?;
+    if let Err(error) = policy::check(ctx, plan) {
+        return Err(refuse(ctx, plan, error));
+    }
     // From here on: one that comes while the plan is checked stops it before the first step.
     let interrupts = run::Interrupts::listen();
     let mut leases = match run::take_leases(ctx, plan) {
@@ -158,12 +168,14 @@ pub async fn execute(
     if ctx.access == super::Access::Full {
         for fingerprint in plan.fingerprints() {
             if let Err(error) = fingerprint::check(ctx, fingerprint).await {
+                policy::forget(ctx, plan);
                 return Err(refuse(ctx, plan, error));
             }
         }
     }
     let is_abandoned = leases.iter().any(|lease| lease.abandoned.is_some());
     let permit = ctx.audit().begin(plan, &ctx.actor, ctx.access)?;
+    policy::forget(ctx, plan);
     if plan.operation.is_of_service() {
         resume::supersede(ctx, &plan.services, permit.run())?;
     }
@@ -202,6 +214,7 @@ async fn resume_run(
         Err(error) => return Err(refuse(ctx, plan, error)),
     };
     let permit = ctx.audit().resume(run, &ctx.actor, ctx.access)?;
+    policy::forget(ctx, plan);
     leases.iter_mut().for_each(|lease| lease.name_run(run));
     let outcome = run::resume(ctx, &course, permit, &leases, interrupts, &progress).await;
     drop(leases);

@@ -63,6 +63,7 @@ fn acted(record: &AuditRecord) -> TimelineEvent {
     let (grade, text) = match record.phase {
         AuditPhase::Intent => (Grade::Ok, format!("{user} begins {}", what.trim_end())),
         AuditPhase::Resumed => (Grade::Ok, format!("{user} takes up {}", what.trim_end())),
+        AuditPhase::Approved => (Grade::Ok, format!("{user} approves {}", what.trim_end())),
         AuditPhase::Outcome => {
             let grade = match end {
                 "verified" => Grade::Ok,
