@@ -13,6 +13,14 @@ use crate::store::approval::{self, Waiting};
 /// # Errors
 /// [`ErrorKind::Refused`] naming the rule, or that a second person has not said yes.
 pub(super) fn check(ctx: &Context, plan: &Plan) -> Result<(), OpsError> {
+    let host = ctx.config.hosts.get(plan.host.as_str());
+    if host.is_some_and(|host| host.read_only) {
+        return Err(OpsError::new(
+            ErrorKind::Refused,
+            format!("{} is read-only by the configuration", plan.host),
+        )
+        .fix(format!("[hosts.{}] read_only = false", plan.host)));
+    }
     let Some(rules) = ctx.config.policy() else {
         return Ok(());
     };

@@ -1,5 +1,6 @@
 //! What happened lately: checkpoints and operations, as the state folder tells them.
 
+use super::resume::Unfinished;
 use super::{Context, OpsError};
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::outcome::{AuditPhase, AuditRecord};
@@ -24,6 +25,7 @@ pub fn recent(ctx: &Context, limit: usize) -> Result<Vec<TimelineEvent>, OpsErro
             .filter(|record| record.operation != CHECKPOINT)
             .map(acted),
     );
+    events.extend(super::resume::unfinished(ctx)?.iter().map(left));
     events.sort_by_key(|event| event.at);
     let surplus = events.len().saturating_sub(limit);
     events.drain(..surplus);
@@ -52,6 +54,22 @@ fn made(checkpoint: &Checkpoint) -> Option<TimelineEvent> {
             checkpoint.id, manifest.by
         )),
     })
+}
+
+/// What a process left that died. It stands where it was begun.
+fn left(run: &Unfinished) -> TimelineEvent {
+    let text = format!(
+        "did not end: {} ({}); the same action again goes on with it",
+        run.title(),
+        run.progress()
+    );
+    TimelineEvent {
+        at: run.at,
+        kind: TimelineKind::Action,
+        service: run.plan.services.first().cloned(),
+        grade: Grade::Critical,
+        text: SafeText::from_text(&text),
+    }
 }
 
 fn acted(record: &AuditRecord) -> TimelineEvent {

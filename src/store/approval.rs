@@ -130,7 +130,7 @@ mod tests {
             at: now,
         };
         wait(&state, &one).unwrap();
-        assert_eq!(waiting(&state, now).unwrap(), [one.clone()]);
+        assert_eq!(waiting(&state, now).unwrap(), std::slice::from_ref(&one));
         let later = now + Duration::from_secs(601);
         assert!(waiting(&state, later).unwrap().is_empty());
         let hash = &one.plan.hash;

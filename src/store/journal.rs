@@ -9,6 +9,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ use crate::domain::operation::Plan;
 use crate::domain::outcome::{Actor, OutcomeKind, StepResult};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
+
+/// Longer than a look at whether a journal is locked takes.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -194,15 +198,14 @@ impl Journal {
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), StoreError> {
-    let mut tries = 20;
+    let until = Instant::now() + LOOK;
     loop {
         let error = match file.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::Error(error)) => error,
             // Whoever only looks whether it is locked has it for a moment.
-            Err(TryLockError::WouldBlock) if tries > 0 => {
-                tries -= 1;
-                std::thread::sleep(std::time::Duration::from_millis(10));
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                std::thread::yield_now();
                 continue;
             }
             Err(TryLockError::WouldBlock) => io::Error::new(
