@@ -9,7 +9,7 @@ mod course;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::operation::{Operation, Plan, RollBackTarget};
 use crate::domain::outcome::{Actor, AuditPhase, OutcomeKind, StepResult};
@@ -40,7 +40,13 @@ pub struct Unfinished {
     begun: Option<Begun>,
     /// Steps that were taken back.
     undone: BTreeSet<usize>,
+    /// When its last line was written.
+    last_at: Timestamp,
 }
+
+/// So long the same command goes on with a run by itself: the longest rollback budget. Later whoever types it may well
+/// mean something new; then a run is gone on with by its name only.
+const SAME_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 
 impl Unfinished {
     fn of(left: LeftRun) -> Option<Self> {
@@ -58,8 +64,10 @@ impl Unfinished {
             results: Vec::new(),
             begun: None,
             undone: BTreeSet::new(),
+            last_at: first.at,
         };
         for entry in entries {
+            found.last_at = entry.at;
             match entry.event {
                 JournalEvent::Begin { step, seen, .. } => {
                     // A step that is done again, as a proof is.
@@ -190,8 +198,10 @@ pub(super) fn same_again(
     operation: &Operation,
 ) -> Result<Option<Operation>, OpsError> {
     let all = unfinished(ctx)?;
+    let now = Timestamp::now();
     let same = all
         .iter()
+        .filter(|left| now.duration_since(left.last_at) <= SAME_WITHIN)
         .find(|left| is_same(operation, &left.plan.operation));
     Ok(same.map(|left| resuming(left, false)))
 }

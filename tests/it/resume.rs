@@ -403,6 +403,14 @@ fn what_was_begun_is_taken_back_or_ended_by_its_name() {
         assert_eq!(now, world.bad, "its name as well");
         is_ended_once(&world.sandbox, &journal, "ABORT", "failed_unchanged");
     }
+    // Taken to another release by somebody else after the container was made: the same command begins anew.
+    world.deploy_bad();
+    run_until(&world.sandbox, &words, "KILL", done_of(steps - 2)).exits(137);
+    world.deploy_bad();
+    let outcome = world.sandbox.json(0, "outcome", &words);
+    assert_eq!(outcome["outcome"], "verified", "{outcome:#}");
+    assert_eq!(world.project.running_image("backend"), world.good);
+    world.sandbox.run(&["resume"]).exits(1);
     // What somebody else changed meanwhile is neither ended nor overwritten; a new plan takes its place.
     world.deploy_bad();
     run_until(&world.sandbox, &words, "KILL", done_of(3)).exits(137);

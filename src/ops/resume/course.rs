@@ -8,9 +8,10 @@ use super::{Unfinished, resuming, unfinished};
 use crate::domain::operation::{FingerprintSubject, Plan, Step, StepWork};
 use crate::domain::outcome::StepResult;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::Service;
+use crate::domain::service::{Service, ServiceState};
 use crate::ops::operation::probe::{Begun, Found, probe, probe_undo, settle};
-use crate::ops::operation::{check_fingerprint, describe, has_effect, undo_limit_ms};
+use crate::ops::operation::{check_fingerprint, describe, has_effect, identity, undo_limit_ms};
+use crate::ops::services::discover;
 use crate::ops::{Context, ErrorKind, OpsError};
 
 /// How a run is gone on with.
@@ -216,8 +217,46 @@ async fn are_still_done(ctx: &Context, course: &Course) -> Result<(), OpsError> 
             }
         }
     }
+    still_runs_so(ctx, course).await?;
     for fingerprint in course.plan.fingerprints() {
         check_fingerprint(ctx, fingerprint).await?;
+    }
+    Ok(())
+}
+
+/// What a step did to its service is not undone by somebody else: stopped and running again, or of another release.
+async fn still_runs_so(ctx: &Context, course: &Course) -> Result<(), OpsError> {
+    let mut inventory = None;
+    for (index, result) in course.results.iter().enumerate() {
+        let step = &course.original.steps[index];
+        let next = course.original.steps.get(index + 1).map(|next| &next.work);
+        let Some(StepWork::Verify {
+            service,
+            identity: wanted,
+            running,
+            ..
+        }) = next
+        else {
+            continue;
+        };
+        if !result.ok || !has_effect(&step.work) {
+            continue;
+        }
+        if inventory.is_none() {
+            inventory = Some(discover(ctx).await);
+        }
+        let Some(now) = inventory.as_ref().and_then(|all| all.find(service)) else {
+            continue;
+        };
+        if !running && now.state == ServiceState::Running {
+            return Err(stale(&format!("{service} runs again")));
+        }
+        let own = identity(now);
+        if let (true, Some(wanted), Some(own)) = (*running, wanted, own)
+            && *wanted != own
+        {
+            return Err(stale(&format!("{service} runs another release again")));
+        }
     }
     Ok(())
 }
