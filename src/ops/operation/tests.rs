@@ -2,6 +2,8 @@
 
 //! Whole operations on real processes: a service run by commands, in a temporary folder.
 
+mod left;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
