@@ -178,13 +178,12 @@ fn killed_at_any_point_no_checkpoint_is_torn_and_no_good_one_lost() {
     sandbox.write("release", "1.5\n");
     sandbox.write("bot.log", "2025-12-27T14:50:00Z INFO up\n");
     sandbox.write("bot.conf", "pool = 20\n");
-    let step = if is_every_point() { 3 } else { 2 };
     let good = create(&sandbox, "exec/bot");
     let mut points = 0;
     let mut kill_all =
         |what: &str, good: &str, arguments: &[&str], prepare: &dyn Fn(), check: &dyn Fn(usize)| {
             let mut count = 0;
-            for point in (1..2000).step_by(step).take(120) {
+            for point in (1..2000).step_by(2).take(150) {
                 prepare();
                 if !kill_at(&sandbox, arguments, point) {
                     break;
