@@ -86,6 +86,9 @@ pub enum AuditError {
         /// Why.
         reason: String,
     },
+    /// There is nothing to go on with.
+    #[error("the audit log has no intent of the run {0} that is still open")]
+    NotOpen(String),
     /// A file could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -155,6 +158,83 @@ impl Audit {
         })
     }
 
+    /// Takes up the intent of a run whose process died, and hands out its permit again: there will be one outcome.
+    ///
+    /// # Errors
+    /// [`AuditError::NotOpen`] where no intent has that run or its outcome is known; [`AuditError::Denied`] in a
+    /// read-only session; the log cannot be written.
+    pub fn resume(&self, run: &str, actor: &Actor, access: Access) -> Result<Permit, AuditError> {
+        let (intent, begun_at) = self.open_intent(run)?;
+        if access == Access::ReadOnly {
+            let reason = "this session is read-only";
+            self.deny(&intent, actor, reason)?;
+            return Err(AuditError::Denied {
+                operation: intent.operation,
+                reason: reason.to_owned(),
+            });
+        }
+        let now = Timestamp::now();
+        self.append(|seq, prev| AuditRecord {
+            phase: AuditPhase::Resumed,
+            ..record(seq, prev, now, &intent, actor, run)
+        })?;
+        Ok(Permit {
+            intent,
+            actor: actor.clone(),
+            run: run.to_owned(),
+            begun_at,
+        })
+    }
+
+    /// Records the outcome of a run that nobody will go on with. Returns whether there was one to record: a run whose
+    /// outcome is known, or of which the log knows nothing, is left alone.
+    ///
+    /// # Errors
+    /// The log cannot be read or written.
+    pub fn settle(
+        &self,
+        run: &str,
+        actor: &Actor,
+        outcome: OutcomeKind,
+    ) -> Result<bool, AuditError> {
+        let (intent, begun_at) = match self.open_intent(run) {
+            Ok(found) => found,
+            Err(AuditError::NotOpen(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let permit = Permit {
+            intent,
+            actor: actor.clone(),
+            run: run.to_owned(),
+            begun_at,
+        };
+        self.finish(permit, outcome).map(|_| true)
+    }
+
+    /// The intent of a run that has no outcome yet, and when it was written.
+    fn open_intent(&self, run: &str) -> Result<(Intent, Timestamp), AuditError> {
+        let mut open = None;
+        for record in self.list()? {
+            if record.run.as_deref() != Some(run) {
+                continue;
+            }
+            match record.phase {
+                AuditPhase::Intent => open = Some(record),
+                AuditPhase::Outcome => open = None,
+                AuditPhase::Denied | AuditPhase::Resumed | AuditPhase::Approved => {}
+            }
+        }
+        let record = open.ok_or_else(|| AuditError::NotOpen(run.to_owned()))?;
+        let intent = Intent {
+            operation: record.operation,
+            host: record.host,
+            services: record.services,
+            plan_hash: record.plan_hash,
+            steps: record.steps,
+        };
+        Ok((intent, record.at))
+    }
+
     /// Records that something was refused.
     ///
     /// # Errors
@@ -164,6 +244,20 @@ impl Audit {
         self.append(|seq, prev| AuditRecord {
             phase: AuditPhase::Denied,
             outcome: Some(SafeText::from_text(reason)),
+            run: None,
+            ..record(seq, prev, now, intent, actor, "")
+        })
+        .map(drop)
+    }
+
+    /// Records that a second person said yes to a plan.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub fn note_approval(&self, intent: &Intent, actor: &Actor) -> Result<(), AuditError> {
+        let now = Timestamp::now();
+        self.append(|seq, prev| AuditRecord {
+            phase: AuditPhase::Approved,
             run: None,
             ..record(seq, prev, now, intent, actor, "")
         })

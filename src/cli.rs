@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub mod approve;
 pub mod audit;
 pub mod checkpoint;
 pub mod compare;
@@ -21,11 +22,13 @@ pub mod guard;
 pub mod health;
 pub mod init;
 pub mod keys;
+pub mod lease;
 pub mod logs;
 pub mod output;
 pub mod patterns;
 pub mod preflight;
 pub mod restart;
+pub mod resume;
 pub mod roll_back;
 pub mod runbook;
 pub mod services;
@@ -179,14 +182,20 @@ pub enum Command {
     Start(restart::ServicesToChange),
     /// Bring back the release and configuration of a checkpoint
     RollBack(roll_back::RollBackArgs),
+    /// Go on with an operation whose process died, or take it back
+    Resume(resume::ResumeArgs),
     /// Checklists that know their clock, their owners and what they can look up themselves
     Runbook(runbook::RunbookArgs),
+    /// The second person's yes to a plan that the policy asks two for
+    Approve(approve::ApproveArgs),
     /// The audit log
     Audit(audit::AuditArgs),
     /// Make the state folder: this user's own, or one that the engineers of a box share
     Init(init::InitArgs),
     /// Whether lastgood can work here, and the command that puts right what it misses
     Doctor,
+    /// Who changes which service just now
+    Lease(lease::LeaseArgs),
     /// The configuration in force
     Config(config::ConfigArgs),
     /// Which key means what in the console

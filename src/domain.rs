@@ -16,6 +16,7 @@ pub mod nearest;
 pub mod operation;
 pub mod outcome;
 pub mod pm2;
+pub mod policy;
 pub mod reading;
 pub mod runbook;
 pub mod safe_text;

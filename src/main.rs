@@ -208,8 +208,11 @@ async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended 
         Command::Stop(args) => cli::restart::stop(&args, global, &ctx, out).await,
         Command::Start(args) => cli::restart::start(&args, global, &ctx, out).await,
         Command::RollBack(args) => cli::roll_back::run(&args, global, &ctx, out).await,
+        Command::Resume(args) => cli::resume::run(&args, global, &ctx, out).await,
         Command::Runbook(args) => cli::runbook::run(&args, global, &ctx, out).await,
+        Command::Approve(args) => cli::approve::run(&args, global, &ctx, out).await,
         Command::Audit(args) => cli::audit::run(&args, &ctx, out).await,
+        Command::Lease(args) => cli::lease::run(&args, global, &ctx, out).await,
         Command::Config(args) => cli::config::run(&args, &ctx, out).await,
         Command::Demo(_)
         | Command::Tui(_)

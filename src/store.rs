@@ -1,5 +1,6 @@
 //! The files this program owns: configuration, state folder, checkpoints, journals, log lines in memory.
 
+pub mod approval;
 pub mod checkpoint;
 pub mod config;
 pub mod journal;

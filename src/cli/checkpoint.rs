@@ -94,6 +94,21 @@ pub async fn run(
             }
             Ok(Exit::Done)
         }
+        CheckpointCommand::Prune {
+            keep_last,
+            keep_within,
+        } => {
+            let since = keep_within
+                .as_deref()
+                .map(|text| time::parse(text, &Zoned::now()))
+                .transpose()
+                .map_err(|problem| OpsError::new(ErrorKind::Usage, problem))?;
+            let operation = Operation::Prune {
+                keep_last: *keep_last,
+                since,
+            };
+            confirm::run(ctx, &operation, global, out).await
+        }
         CheckpointCommand::Restore { id, service } => {
             let service = match service {
                 Some(name) => resolve(ctx, std::slice::from_ref(name))
@@ -477,6 +492,15 @@ pub enum CheckpointCommand {
         /// The file, ending in .tar.gz or .tar.zst
         #[arg(value_name = "FILE")]
         to: std::path::PathBuf,
+    },
+    /// Remove old ones with the names that keep their images; never the last good one of a service
+    Prune {
+        /// Keep so many of the newest (default, without --keep-within: as configured, 20)
+        #[arg(long, value_name = "N")]
+        keep_last: Option<usize>,
+        /// Keep what is younger: 12h, 7d
+        #[arg(long, value_name = "T")]
+        keep_within: Option<String>,
     },
     /// Put the saved configuration files back, after a look at the differences
     Restore {

@@ -148,7 +148,7 @@ pub(super) fn confirm(plan: &Plan, global: &Global) -> Result<Confirmation, OpsE
 }
 
 /// The plan as people read it: the same text as on the console's card.
-fn card(plan: &Plan) -> Vec<String> {
+pub(super) fn card(plan: &Plan) -> Vec<String> {
     let names: Vec<String> = plan.services.iter().map(ToString::to_string).collect();
     let mut lines = vec![format!(
         "{} {} on {}",

@@ -61,6 +61,30 @@ pub enum Operation {
         /// Names of services; all without any.
         services: Vec<String>,
     },
+    /// Remove old checkpoints, and the names that keep their images.
+    Prune {
+        /// So many of the newest stay; `None` where only their age counts.
+        keep_last: Option<usize>,
+        /// What was made since then stays.
+        #[serde(default)]
+        since: Option<jiff::Timestamp>,
+    },
+    /// Take the lease of a service away from whoever holds it.
+    BreakLease {
+        /// The service.
+        service: ServiceId,
+        /// The fencing counter of the lease that was looked at.
+        fence: u64,
+    },
+    /// End what a process that died had begun, or take it back.
+    Resume {
+        /// The run: the folder of its journal.
+        run: String,
+        /// Whether it is taken back rather than ended.
+        undo: bool,
+        /// What was begun.
+        of: Box<Operation>,
+    },
     /// Run the command of a runbook item.
     RunCommand {
         /// What the item says.
@@ -73,6 +97,15 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether it is about what runs. Whoever removes checkpoints or breaks a lease does nothing to a service.
+    pub fn is_of_service(&self) -> bool {
+        match self {
+            Self::Prune { .. } | Self::BreakLease { .. } | Self::RunCommand { .. } => false,
+            Self::Resume { of, .. } => of.is_of_service(),
+            _ => true,
+        }
+    }
+
     /// The verb, as in the command line.
     pub fn verb(&self) -> &'static str {
         match self {
@@ -82,6 +115,10 @@ impl Operation {
             Self::RollBack { .. } => "roll-back",
             Self::RestoreConfigs { .. } => "restore-configs",
             Self::Fix { .. } => "fix",
+            Self::Prune { .. } => "prune",
+            Self::BreakLease { .. } => "break-lease",
+            // The same intent: the audit log has one outcome for both.
+            Self::Resume { of, .. } => of.verb(),
             Self::RunCommand { .. } => "run-command",
         }
     }
@@ -184,6 +221,18 @@ pub enum StepWork {
         sha256: String,
         /// Permission bits.
         mode: u32,
+    },
+    /// Remove the folder of a checkpoint: it is renamed first, so that a half of one is never listed.
+    RemoveCheckpoint {
+        /// The folder, absolute.
+        folder: PathBuf,
+    },
+    /// Put another file in the place of a lease, with a higher fencing counter.
+    BreakLease {
+        /// The service.
+        service: ServiceId,
+        /// The fencing counter of the lease that was looked at.
+        fence: u64,
     },
     /// Restart, stop or start a container (`POST /containers/{id}/restart|stop|start`).
     Container {
@@ -380,10 +429,10 @@ impl Plan {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn plan() -> Plan {
+    pub(crate) fn plan() -> Plan {
         Plan {
             operation: Operation::Restart {
                 services: vec![ServiceId::local("shop", "backend")],

@@ -133,6 +133,10 @@ pub enum AuditPhase {
     Outcome,
     /// It was refused.
     Denied,
+    /// Somebody took up what a process that died had begun; its outcome follows.
+    Resumed,
+    /// A second person said yes to a plan.
+    Approved,
 }
 
 impl AuditPhase {
@@ -142,6 +146,8 @@ impl AuditPhase {
             Self::Intent => "intent",
             Self::Outcome => "outcome",
             Self::Denied => "denied",
+            Self::Resumed => "resumed",
+            Self::Approved => "approved",
         }
     }
 }

@@ -3,6 +3,7 @@
 mod configs;
 pub(crate) mod logs;
 mod pin;
+pub(crate) mod prune;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

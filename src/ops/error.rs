@@ -106,7 +106,7 @@ impl From<AuditError> for OpsError {
                 own.message = format!("the audit log: {}", own.message);
                 own
             }
-            AuditError::Fault(_) | AuditError::AnchorMissing(_) => {
+            AuditError::Fault(_) | AuditError::AnchorMissing(_) | AuditError::NotOpen(_) => {
                 Self::new(ErrorKind::No, error.to_string())
             }
         }

@@ -1,6 +1,7 @@
 //! Plans and their execution: the one way by which a machine is changed.
 
 mod fingerprint;
+pub(crate) mod probe;
 mod run;
 mod seen;
 mod step;
@@ -8,16 +9,17 @@ mod verify;
 
 use tokio::sync::mpsc;
 
-use super::{Context, ErrorKind, OpsError, preflight, restart, roll_back};
+use super::{Context, ErrorKind, OpsError, policy, preflight, restart, resume, roll_back};
 use crate::audit::Intent;
 use crate::domain::host::HostName;
 use crate::domain::operation::{Operation, Plan, Risk, Step, StepWork};
 use crate::domain::outcome::{Outcome, Progress};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
+use crate::store::lease::Lease;
 
-pub(crate) use fingerprint::{ABSENT, instances, look_at};
-pub(crate) use run::describe;
+pub(crate) use fingerprint::{ABSENT, check as check_fingerprint, instances, look_at};
+pub(crate) use run::{describe, has_effect, undo_limit_ms};
 pub(crate) use step::{DOCKER_VARIABLES, container_limit_ms, split_reference};
 pub(crate) use verify::{identity, shown};
 
@@ -38,11 +40,34 @@ pub struct Confirmation {
 /// # Errors
 /// Unknown service, nothing to roll back to ([`super::ErrorKind::No`]), unreachable host, unsupported runtime.
 pub async fn plan(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError> {
-    let plan = ask(ctx, operation).await?;
-    Ok(super::hosts::protect(ctx, plan))
+    if let Some(waiting) = policy::waiting_for(ctx, operation)? {
+        return Ok(waiting);
+    }
+    let again = resume::same_again(ctx, operation)?;
+    if let Some(Operation::Resume { run, undo, .. }) = &again {
+        match resume::examine(ctx, run, *undo).await {
+            Ok(course) => {
+                policy::let_wait(ctx, &course.plan)?;
+                return Ok(course.plan);
+            }
+            // What changed since is what a new plan is made for.
+            Err(error) if error.kind == ErrorKind::Refused => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut plan = super::hosts::protect(ctx, plan_anew(ctx, operation).await?);
+    if operation.is_of_service() && !matches!(operation, Operation::Resume { .. }) {
+        let notes = resume::notes_for(ctx, &plan.services)?;
+        if !notes.is_empty() {
+            plan.notes.splice(0..0, notes);
+            plan = plan.seal();
+        }
+    }
+    policy::let_wait(ctx, &plan)?;
+    Ok(plan)
 }
 
-async fn ask(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError> {
+async fn plan_anew(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError> {
     match operation {
         Operation::Restart { services, .. }
         | Operation::Stop { services }
@@ -67,6 +92,13 @@ async fn ask(ctx: &Context, operation: &Operation) -> Result<Plan, OpsError> {
         Operation::Fix { check, services } => {
             preflight::plan_fix(ctx, operation, check, services).await
         }
+        Operation::Prune { keep_last, since } => {
+            super::checkpoint::prune::plan(ctx, operation, *keep_last, *since).await
+        }
+        Operation::BreakLease { service, fence } => {
+            super::lease::plan(ctx, operation, service, *fence)
+        }
+        Operation::Resume { run, undo, .. } => Ok(resume::examine(ctx, run, *undo).await?.plan),
         Operation::RunCommand {
             title,
             command,
@@ -124,34 +156,71 @@ pub async fn execute(
 ) -> Result<Outcome, OpsError> {
     check_confirmation(plan, confirmation)?;
     super::hosts::may_change(ctx, &plan.host).map_err(|error| refuse(ctx, plan, error))?;
+    if let Err(error) = policy::check(ctx, plan) {
+        return Err(refuse(ctx, plan, error));
+    }
     // From here on: one that comes while the plan is checked stops it before the first step.
     let interrupts = run::Interrupts::listen();
-    let leases = match run::take_leases(ctx, plan) {
+    let mut leases = match run::take_leases(ctx, plan) {
         Ok(leases) => leases,
         Err(error) => return Err(refuse(ctx, plan, error)),
     };
-    for lease in &leases {
-        if let Some(left) = &lease.abandoned {
-            let _ = progress.try_send(Progress::Note(SafeText::from_text(&format!(
-                "{}: {} of {} at {} did not end; its journal is in {}",
-                left.service,
-                left.reason,
-                left.actor.user,
-                left.since,
-                ctx.state.runs().display()
-            ))));
-        }
+    if let Operation::Resume { run, undo, .. } = &plan.operation {
+        return resume_run(ctx, plan, (run, *undo), leases, interrupts, progress).await;
     }
     // A read-only session is refused by the audit log itself, before anything is looked at.
     if ctx.access == super::Access::Full {
         for fingerprint in plan.fingerprints() {
             if let Err(error) = fingerprint::check(ctx, fingerprint).await {
+                policy::forget(ctx, plan);
                 return Err(refuse(ctx, plan, error));
             }
         }
     }
+    let is_abandoned = leases.iter().any(|lease| lease.abandoned.is_some());
     let permit = ctx.audit().begin(plan, &ctx.actor, ctx.access)?;
-    let outcome = run::run(ctx, plan, permit, interrupts, &progress).await;
+    policy::forget(ctx, plan);
+    if plan.operation.is_of_service() {
+        resume::supersede(ctx, &plan.services, permit.run())?;
+    }
+    leases
+        .iter_mut()
+        .for_each(|lease| lease.name_run(permit.run()));
+    if is_abandoned {
+        resume::settle_ended(ctx, &plan.services, permit.run())?;
+    }
+    let outcome = run::run(ctx, plan, permit, &leases, interrupts, &progress).await;
+    drop(leases);
+    outcome
+}
+
+/// Goes on with what another process left, if it still is what the plan was made for.
+async fn resume_run(
+    ctx: &Context,
+    plan: &Plan,
+    (run, undo): (&str, bool),
+    mut leases: Vec<Lease>,
+    interrupts: run::Interrupts,
+    progress: mpsc::Sender<Progress>,
+) -> Result<Outcome, OpsError> {
+    let course = match resume::examine(ctx, run, undo).await {
+        Ok(course) if course.plan.hash == plan.hash => course,
+        Ok(_) => {
+            let error = OpsError::new(
+                ErrorKind::Refused,
+                format!(
+                    "the plan is stale: the run {run} is not where it was when the plan was made"
+                ),
+            )
+            .fix("ask for the plan again and look at it");
+            return Err(refuse(ctx, plan, error));
+        }
+        Err(error) => return Err(refuse(ctx, plan, error)),
+    };
+    let permit = ctx.audit().resume(run, &ctx.actor, ctx.access)?;
+    policy::forget(ctx, plan);
+    leases.iter_mut().for_each(|lease| lease.name_run(run));
+    let outcome = run::resume(ctx, &course, permit, &leases, interrupts, &progress).await;
     drop(leases);
     outcome
 }

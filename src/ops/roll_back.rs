@@ -3,10 +3,10 @@
 //! Everything that the plan needs is proved to be there while it is made: the image, the saved files and their
 //! checksums, the compose files, the tool. Nothing is destroyed in the hope that the rest will be found.
 
-mod compose;
+pub(crate) mod compose;
 mod files;
 mod pm2;
-mod target;
+pub(crate) mod target;
 
 use std::path::PathBuf;
 

@@ -1,5 +1,6 @@
 //! What happened lately: checkpoints and operations, as the state folder tells them.
 
+use super::resume::Unfinished;
 use super::{Context, OpsError};
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::outcome::{AuditPhase, AuditRecord};
@@ -24,6 +25,7 @@ pub fn recent(ctx: &Context, limit: usize) -> Result<Vec<TimelineEvent>, OpsErro
             .filter(|record| record.operation != CHECKPOINT)
             .map(acted),
     );
+    events.extend(super::resume::unfinished(ctx)?.iter().map(left));
     events.sort_by_key(|event| event.at);
     let surplus = events.len().saturating_sub(limit);
     events.drain(..surplus);
@@ -54,6 +56,22 @@ fn made(checkpoint: &Checkpoint) -> Option<TimelineEvent> {
     })
 }
 
+/// What a process left that died. It stands where it was begun.
+fn left(run: &Unfinished) -> TimelineEvent {
+    let text = format!(
+        "did not end: {} ({}); the same action again goes on with it",
+        run.title(),
+        run.progress()
+    );
+    TimelineEvent {
+        at: run.at,
+        kind: TimelineKind::Action,
+        service: run.plan.services.first().cloned(),
+        grade: Grade::Critical,
+        text: SafeText::from_text(&text),
+    }
+}
+
 fn acted(record: &AuditRecord) -> TimelineEvent {
     let user = &record.actor.user;
     let verb = &record.operation;
@@ -62,6 +80,8 @@ fn acted(record: &AuditRecord) -> TimelineEvent {
     let end = record.outcome.as_ref().map_or("", SafeText::as_str);
     let (grade, text) = match record.phase {
         AuditPhase::Intent => (Grade::Ok, format!("{user} begins {}", what.trim_end())),
+        AuditPhase::Resumed => (Grade::Ok, format!("{user} takes up {}", what.trim_end())),
+        AuditPhase::Approved => (Grade::Ok, format!("{user} approves {}", what.trim_end())),
         AuditPhase::Outcome => {
             let grade = match end {
                 "verified" => Grade::Ok,

@@ -76,8 +76,66 @@ pub fn list(state: &StateDir) -> Result<Vec<Checkpoint>, StoreError> {
         .collect())
 }
 
+/// The name of a folder while its files are being removed: it is none of a checkpoint any more.
+fn being_removed(folder: &Path) -> PathBuf {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    folder.with_file_name(format!(".{}.removing", name.trim_start_matches('.')))
+}
+
+/// Removes the folder of a checkpoint, or what is left of it. It loses its name first, at once and for good: a
+/// checkpoint is listed whole or not at all, whatever ends this.
+///
+/// # Errors
+/// It is no folder of the checkpoints; it cannot be renamed or removed.
+pub fn remove(state: &StateDir, folder: &Path) -> Result<(), StoreError> {
+    if folder.parent() != Some(&state.checkpoints()) || folder.file_name().is_none() {
+        let text = "it is no folder of a checkpoint";
+        let error = io::Error::new(io::ErrorKind::InvalidInput, text);
+        return Err(StoreError::at("remove", folder)(error));
+    }
+    let name = folder.to_string_lossy();
+    let gone = match name.ends_with(".removing") {
+        true => folder.to_owned(),
+        false => being_removed(folder),
+    };
+    if folder.exists() && folder != gone {
+        fs::rename(folder, &gone).map_err(StoreError::at("remove", folder))?;
+        super::paths::sync_parent(folder)?;
+    }
+    match fs::remove_dir_all(&gone) {
+        Ok(()) => super::paths::sync_parent(folder),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(StoreError::at("remove", &gone)(error)),
+    }
+}
+
+/// Whether anything is left of a checkpoint's folder.
+pub fn is_there(folder: &Path) -> bool {
+    folder.exists() || being_removed(folder).exists()
+}
+
+/// Folders whose removal was cut off.
+///
+/// # Errors
+/// The folder is there and cannot be read.
+pub fn half_removed(state: &StateDir) -> Result<Vec<PathBuf>, StoreError> {
+    let dir = state.checkpoints();
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::at("read the folder", &dir)(error)),
+    };
+    let mut found: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().ends_with(".removing"))
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
 /// When it was made: its manifest says, else its folder.
-fn made_at(checkpoint: &Checkpoint) -> Option<Timestamp> {
+pub fn made_at(checkpoint: &Checkpoint) -> Option<Timestamp> {
     match &checkpoint.manifest {
         Ok(manifest) => Some(manifest.created_at),
         Err(_) => fs::metadata(&checkpoint.path)

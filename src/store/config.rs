@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::domain::policy::PolicyRule;
 use crate::domain::service::ServiceId;
 use crate::domain::settings::ServiceSettings;
 
@@ -55,6 +56,20 @@ pub struct Config {
     pub sources: Vec<PathBuf>,
     /// Everything that was said, merged: sections of later features are read from here.
     pub raw: toml::Table,
+}
+
+impl Config {
+    /// The rules of the policy; `None` where there is none, and everybody may do what their user can do.
+    pub fn policy(&self) -> Option<Vec<PolicyRule>> {
+        let section = self.raw.get("policy")?.clone();
+        let rules = section.get("rules").cloned();
+        // Its shape was checked when it was read; what does not fit all the same allows nothing.
+        Some(
+            rules
+                .and_then(|rules| rules.try_into().ok())
+                .unwrap_or_default(),
+        )
+    }
 }
 
 impl Default for Config {

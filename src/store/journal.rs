@@ -2,27 +2,48 @@
 //!
 //! Every line is on the disk before the next step begins, so that after a crash or a lost machine the last line
 //! says exactly how far it got. `BEGIN` without `DONE` means: look before you act, never repeat blindly.
+//!
+//! Whoever writes a journal holds a lock on it, which ends with the process however that ends. A journal without
+//! `COMMIT` or `ABORT` that nobody holds is what a dead process left: [`unfinished`] finds it.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::paths::{StateDir, StoreError};
 use crate::domain::operation::Plan;
-use crate::domain::outcome::{OutcomeKind, StepResult};
+use crate::domain::outcome::{Actor, OutcomeKind, StepResult};
 use crate::domain::safe_text::SafeText;
+use crate::domain::service::Service;
+
+/// Longer than a look at whether a journal is locked takes.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "UPPERCASE")]
 pub enum JournalEvent {
     /// The plan as it was confirmed.
     Intent {
         /// The plan.
         plan: Box<Plan>,
+        /// Its services as they were right before the first step; `None` where they could not be looked at.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Vec<Service>>,
+        /// Who.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Actor>,
+    },
+    /// Somebody takes up what another process left.
+    Resumed {
+        /// Who.
+        by: Actor,
+        /// Whether it is taken back rather than ended.
+        undo: bool,
     },
     /// A step is about to run.
     Begin {
@@ -30,6 +51,9 @@ pub enum JournalEvent {
         step: usize,
         /// Its text.
         text: SafeText,
+        /// What it will replace, where nothing but a difference shows that it ran: the processes before a restart.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        seen: Vec<String>,
     },
     /// A step ended, well or not.
     Done {
@@ -65,7 +89,7 @@ pub enum JournalEvent {
 }
 
 /// One line of a journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JournalEntry {
     /// When it was written.
     pub at: Timestamp,
@@ -92,6 +116,7 @@ impl Journal {
     pub fn create(state: &StateDir, run: &str) -> Result<Self, StoreError> {
         let path = state.runs().join(run).join("journal.jsonl");
         let file = state.with_reserve(|| state.create_new(&path))?;
+        lock(&file, &path)?;
         super::paths::sync_parent(&path)?;
         if let Some(folder) = path.parent() {
             super::paths::sync_parent(folder)?;
@@ -100,6 +125,34 @@ impl Journal {
             state: state.clone(),
             file,
             length: 0,
+            path,
+        })
+    }
+
+    /// Takes up the journal of a run that another process left. A line that it did not write whole is cut off.
+    ///
+    /// # Errors
+    /// A process still writes it ([`io::ErrorKind::WouldBlock`]); it cannot be opened.
+    pub fn reopen(state: &StateDir, run: &str) -> Result<Self, StoreError> {
+        let path = state.runs().join(run).join("journal.jsonl");
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(StoreError::at("open", &path))?;
+        lock(&file, &path)?;
+        let content = fs::read(&path).map_err(StoreError::at("read", &path))?;
+        let whole = content
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |at| at + 1);
+        let length = whole as u64;
+        file.set_len(length)
+            .map_err(StoreError::at("repair", &path))?;
+        Ok(Self {
+            state: state.clone(),
+            file,
+            length,
             path,
         })
     }
@@ -142,6 +195,96 @@ impl Journal {
         *length += line.len() as u64;
         Ok(())
     }
+}
+
+fn lock(file: &File, path: &Path) -> Result<(), StoreError> {
+    let until = Instant::now() + LOOK;
+    loop {
+        let error = match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => error,
+            // Whoever only looks whether it is locked has it for a moment.
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                std::thread::yield_now();
+                continue;
+            }
+            Err(TryLockError::WouldBlock) => io::Error::new(
+                io::ErrorKind::WouldBlock,
+                "the process that runs it still lives",
+            ),
+        };
+        return Err(StoreError::at("lock", path)(error));
+    }
+}
+
+/// A run that nobody ended and that no process works on.
+#[derive(Debug, Clone)]
+pub struct LeftRun {
+    /// Its name: the folder of its journal.
+    pub run: String,
+    /// What it wrote.
+    pub entries: Vec<JournalEntry>,
+}
+
+/// The runs that were left by a dead process, the newest first. One whose journal cannot be read is none: nothing
+/// says what it was to do.
+///
+/// # Errors
+/// The folder of the runs cannot be read.
+pub fn unfinished(state: &StateDir) -> Result<Vec<LeftRun>, StoreError> {
+    let dir = state.runs();
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::at("read the folder", &dir)(error)),
+    };
+    let mut left = Vec::new();
+    for entry in entries {
+        let folder = entry.map_err(StoreError::at("read the folder", &dir))?;
+        let path = folder.path().join("journal.jsonl");
+        let Ok(run) = folder.file_name().into_string() else {
+            continue;
+        };
+        if !is_left(&path) {
+            continue;
+        }
+        if let Ok(entries) = read(&path)
+            && matches!(
+                entries.first().map(|first| &first.event),
+                Some(JournalEvent::Intent { .. })
+            )
+        {
+            left.push(LeftRun { run, entries });
+        }
+    }
+    left.sort_by(|a, b| b.run.cmp(&a.run));
+    Ok(left)
+}
+
+/// Whether a journal has no end and no process that writes it. Only its last line is read: there are many.
+fn is_left(path: &Path) -> bool {
+    /// Longer than the line of an end with its reason.
+    const TAIL: u64 = 8 * 1024;
+    let Ok(mut file) = File::open(path) else {
+        return false;
+    };
+    let length = file.metadata().map_or(0, |meta| meta.len());
+    let mut tail = Vec::new();
+    let is_read = file
+        .seek(SeekFrom::Start(length.saturating_sub(TAIL)))
+        .and_then(|_| file.read_to_end(&mut tail));
+    if is_read.is_err() || tail.is_empty() {
+        return false;
+    }
+    let tail = String::from_utf8_lossy(&tail);
+    let last = tail
+        .rsplit_once('\n')
+        .map_or("", |(whole, _)| whole)
+        .lines()
+        .next_back()
+        .unwrap_or_default();
+    let is_ended = last.contains("\"entry\":\"COMMIT\"") || last.contains("\"entry\":\"ABORT\"");
+    !is_ended && file.try_lock().is_ok()
 }
 
 /// Reads a journal. A last line that a crash cut off is left out.
@@ -194,6 +337,7 @@ mod tests {
             JournalEvent::Begin {
                 step: 0,
                 text: SafeText::from_text("docker tag a b"),
+                seen: Vec::new(),
             },
             JournalEvent::Done {
                 step: 0,
@@ -225,6 +369,41 @@ mod tests {
                 .as_str()
                 .contains("line 1")
         );
+    }
+
+    #[test]
+    fn a_run_without_an_end_is_left_once_its_process_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path().join("state"));
+        let plan = crate::domain::operation::tests::plan();
+        let intent = JournalEvent::Intent {
+            plan: Box::new(plan),
+            before: None,
+            by: None,
+        };
+        let left = || -> Vec<String> {
+            let found = unfinished(&state).unwrap();
+            found.into_iter().map(|left| left.run).collect()
+        };
+        assert!(left().is_empty());
+        let mut journal = Journal::create(&state, "run-1").unwrap();
+        journal.append(intent).unwrap();
+        assert!(left().is_empty(), "its process lives");
+        assert!(Journal::reopen(&state, "run-1").is_err());
+        let path = journal.folder().join("journal.jsonl");
+        drop(journal);
+        assert_eq!(left(), ["run-1"]);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{text}{{\"at\":\"2025")).unwrap();
+        let mut journal = Journal::reopen(&state, "run-1").unwrap();
+        journal
+            .append(JournalEvent::Commit {
+                outcome: OutcomeKind::Verified,
+            })
+            .unwrap();
+        drop(journal);
+        assert!(left().is_empty());
+        assert_eq!(read(&path).unwrap().len(), 2);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! One change at a time per service: a lease, held while an operation runs.
 //!
 //! The lease is a locked file, so it ends with its process however that ends; what stands in the file says who
-//! holds it and why. A file with words but without a lock is left from a process that died in the middle.
+//! holds it and why. A file with words but without a lock is left from a process that died in the middle. A process
+//! that hangs keeps its lock: it is broken by another file in its place, which its owner looks for before each step.
+//! The fencing counter grows with every owner and every break, so that two owners are never taken for one.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -30,6 +33,9 @@ pub struct Holder {
     pub since: Timestamp,
     /// When it should be over.
     pub until: Timestamp,
+    /// The run whose journal tells the step; `None` until it is begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
 }
 
 /// Why there is no lease.
@@ -46,58 +52,202 @@ pub enum LeaseError {
     Store(#[from] StoreError),
 }
 
+/// What stands in the file of a lease.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Written {
+    /// How often the lease was given away or broken.
+    fence: u64,
+    /// Who has it now; `None` where nobody has.
+    holder: Option<Holder>,
+}
+
 /// The right to change a service; given back when dropped.
 #[derive(Debug)]
 pub struct Lease {
     file: File,
+    path: PathBuf,
+    holder: Holder,
+    /// The fencing counter: higher than that of everybody who had the lease before.
+    pub fence: u64,
     /// Who held it and died without giving it back.
     pub abandoned: Option<Holder>,
 }
 
 impl Lease {
-    /// Takes the lease of a service, at once or not at all.
+    /// Takes the lease of a service, at once or not at all. One that a dead process left is taken over.
     ///
     /// # Errors
     /// [`LeaseError::Held`] naming the holder; the state folder cannot be written.
     pub fn take(state: &StateDir, holder: &Holder) -> Result<Self, LeaseError> {
         let path = path(state, &holder.service);
-        let mut file = state.with_reserve(|| state.open_append(&path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(match read_holder(&mut file) {
-                    Some(other) => LeaseError::Held(Box::new(other)),
-                    None => LeaseError::HeldByUnknown(holder.service.clone()),
-                });
+        let file = loop {
+            let mut file = state.with_reserve(|| open(state, &path))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(match read_from(&mut file).holder {
+                        Some(other) => LeaseError::Held(Box::new(other)),
+                        None => LeaseError::HeldByUnknown(holder.service.clone()),
+                    });
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(StoreError::at("lock", &path)(error).into());
+                }
             }
-            Err(TryLockError::Error(error)) => {
-                return Err(StoreError::at("lock", &path)(error).into());
+            // Broken between opening and locking, it would be the lock of a file that has no name any more.
+            if is_named(&file, &path) {
+                break file;
             }
-        }
-        let abandoned = read_holder(&mut file);
-        let mut write = || -> io::Result<()> {
-            file.set_len(0)?;
-            file.write_all(&serde_json::to_vec(holder)?)?;
-            file.sync_data()
         };
-        state.with_reserve(|| write().map_err(StoreError::at("write", &path)))?;
-        Ok(Self { file, abandoned })
+        let mut lease = Self {
+            file,
+            path,
+            holder: holder.clone(),
+            fence: 0,
+            abandoned: None,
+        };
+        let left = read_from(&mut lease.file);
+        lease.fence = left.fence + 1;
+        lease.abandoned = left.holder;
+        state.with_reserve(|| {
+            lease
+                .write(Some(holder.clone()))
+                .map_err(StoreError::at("write", &lease.path))
+        })?;
+        Ok(lease)
+    }
+
+    /// Says which run it is held for, so that others can see its step.
+    pub fn name_run(&mut self, run: &str) {
+        self.holder.run = Some(run.to_owned());
+        // For people only: without it they see everything but the step.
+        let _ = self.write(Some(self.holder.clone()));
+    }
+
+    /// Whether it still is ours: nobody broke it.
+    pub fn is_held(&self) -> bool {
+        is_named(&self.file, &self.path)
+            && File::open(&self.path).is_ok_and(|mut now| read_from(&mut now).fence == self.fence)
+    }
+
+    /// The words first, the end of the file after: whatever cuts it off, the first value is a whole one.
+    fn write(&self, holder: Option<Holder>) -> io::Result<()> {
+        let written = Written {
+            fence: self.fence,
+            holder,
+        };
+        let text = serde_json::to_vec(&written)?;
+        self.file.write_all_at(&text, 0)?;
+        self.file.set_len(text.len() as u64)?;
+        self.file.sync_data()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         // Emptied, not removed: another process may hold the file open and lock it next.
-        let _ = self.file.set_len(0);
+        if is_named(&self.file, &self.path) {
+            let _ = self.write(None);
+        }
         let _ = self.file.unlock();
     }
 }
 
-fn read_holder(file: &mut File) -> Option<Holder> {
+/// A lease as others see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Seen {
+    /// Who has it.
+    pub holder: Holder,
+    /// The fencing counter.
+    pub fence: u64,
+    /// Whether the process that took it still runs.
+    pub is_alive: bool,
+}
+
+/// The leases that are held, or were left by a process that died.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn list(state: &StateDir) -> Result<Vec<Seen>, StoreError> {
+    let dir = state.leases();
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::at("read the folder", &dir)(error)),
+    };
+    let mut seen = Vec::new();
+    for entry in entries {
+        let path = entry
+            .map_err(StoreError::at("read the folder", &dir))?
+            .path();
+        if path.extension().is_some_and(|ending| ending == "lease") {
+            let mut file = File::open(&path).map_err(StoreError::at("read", &path))?;
+            let written = read_from(&mut file);
+            seen.extend(written.holder.map(|holder| Seen {
+                is_alive: Path::new(&format!("/proc/{}", holder.pid)).exists(),
+                fence: written.fence,
+                holder,
+            }));
+        }
+    }
+    seen.sort_by(|a, b| a.holder.service.cmp(&b.holder.service));
+    Ok(seen)
+}
+
+/// Takes a lease away from whoever has it: its owner finds another file in the place of its own and stops before
+/// its next step. Returns the fencing counter from now on.
+///
+/// # Errors
+/// The lease is not the one that was looked at (`fence`) any more ([`io::ErrorKind::NotFound`]); it cannot be
+/// replaced.
+pub fn break_lease(state: &StateDir, service: &ServiceId, fence: u64) -> Result<u64, StoreError> {
+    let path = path(state, service);
+    let mut file = File::open(&path).map_err(StoreError::at("break", &path))?;
+    let written = read_from(&mut file);
+    if written.holder.is_none() || written.fence != fence {
+        let text = "it was given back, or has another owner now";
+        return Err(StoreError::at("break", &path)(io::Error::new(
+            io::ErrorKind::NotFound,
+            text,
+        )));
+    }
+    let free = Written {
+        fence: fence + 1,
+        holder: None,
+    };
+    let text = serde_json::to_vec(&free).map_err(|e| StoreError::at("break", &path)(e.into()))?;
+    state.write_atomic(&path, &text)?;
+    Ok(free.fence)
+}
+
+fn open(state: &StateDir, path: &Path) -> Result<File, StoreError> {
+    match state.create_new(path) {
+        Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists => OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(StoreError::at("open", path)),
+        made => made,
+    }
+}
+
+/// Whether the path still leads to this very file.
+fn is_named(file: &File, path: &Path) -> bool {
+    let own = file.metadata().map(|meta| (meta.dev(), meta.ino()));
+    let named = fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
+    matches!((own, named), (Ok(own), Ok(named)) if own == named)
+}
+
+fn read_from(file: &mut File) -> Written {
     let mut text = Vec::new();
-    file.seek(SeekFrom::Start(0)).ok()?;
-    file.read_to_end(&mut text).ok()?;
-    serde_json::from_slice(&text).ok()
+    let is_read = file
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| file.read_to_end(&mut text));
+    if is_read.is_err() {
+        return Written::default();
+    }
+    let mut values = serde_json::Deserializer::from_slice(&text).into_iter();
+    values.next().and_then(Result::ok).unwrap_or_default()
 }
 
 fn path(state: &StateDir, service: &ServiceId) -> PathBuf {
@@ -132,6 +282,7 @@ mod tests {
             reason: SafeText::from_text("roll-back"),
             since: now,
             until: now + std::time::Duration::from_secs(120),
+            run: None,
         }
     }
 
@@ -161,10 +312,42 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::at(dir.path().join("state"));
         let backend = ServiceId::local("shop", "backend");
-        let left = serde_json::to_vec(&holder("anna", &backend)).unwrap();
+        let left = Written {
+            fence: 7,
+            holder: Some(holder("anna", &backend)),
+        };
+        let left = serde_json::to_vec(&left).unwrap();
         state.write_atomic(&path(&state, &backend), &left).unwrap();
         let lease = Lease::take(&state, &holder("boris", &backend)).unwrap();
         assert_eq!(lease.abandoned.as_ref().unwrap().actor.user, "anna");
+        assert_eq!(lease.fence, 8);
+    }
+
+    #[test]
+    fn a_broken_lease_is_lost_to_its_owner_and_free_for_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path().join("state"));
+        let backend = ServiceId::local("shop", "backend");
+        let mut hangs = Lease::take(&state, &holder("anna", &backend)).unwrap();
+        hangs.name_run("run-1");
+        assert!(hangs.is_held());
+        let seen = list(&state).unwrap();
+        assert_eq!(seen.len(), 1);
+        assert!(seen[0].is_alive && seen[0].fence == 1);
+        assert_eq!(seen[0].holder.run.as_deref(), Some("run-1"));
+        assert!(break_lease(&state, &backend, 5).is_err(), "another owner");
+        assert_eq!(break_lease(&state, &backend, 1).unwrap(), 2);
+        assert!(!hangs.is_held());
+        assert!(list(&state).unwrap().is_empty());
+        let next = Lease::take(&state, &holder("boris", &backend)).unwrap();
+        assert_eq!(next.fence, 3);
+        // What the old owner gives back is not the lease of the new one.
+        drop(hangs);
+        assert!(next.is_held());
+        assert_eq!(list(&state).unwrap()[0].holder.actor.user, "boris");
+        drop(next);
+        assert!(list(&state).unwrap().is_empty());
+        assert!(break_lease(&state, &backend, 3).is_err(), "nobody has it");
     }
 
     #[test]

@@ -322,6 +322,8 @@ actions! {
     AcceptPlan = "confirm.accept-plan", "accept", ReadOnly, [CONFIRM];
     /// Copy the plan as the command that does the same
     CopyPlan = "confirm.copy-command", "copy", ReadOnly, [CONFIRM];
+    /// Take back what was begun instead of ending it, or end it after all
+    TakeBack = "confirm.take-back", "take back", ReadOnly, [CONFIRM];
     /// Take the text
     AcceptText = "prompt.accept-text", "accept", ReadOnly, [PROMPT];
     /// Complete the name of the action

@@ -305,7 +305,12 @@ fn footer_actions(place: Place) -> &'static [Action] {
             Action::Quit,
         ],
         Place::Menu => &[Action::ChooseEntry, Action::Close],
-        Place::Confirm => &[Action::AcceptPlan, Action::CopyPlan, Action::Close],
+        Place::Confirm => &[
+            Action::AcceptPlan,
+            Action::TakeBack,
+            Action::CopyPlan,
+            Action::Close,
+        ],
         Place::Help | Place::Messages | Place::Example | Place::Record => {
             &[Action::GoDown, Action::GoUp, Action::Close]
         }

@@ -105,7 +105,7 @@ async fn file(ctx: &Context, host: &HostName, path: &Path) -> Result<String, Ops
 ///
 /// # Errors
 /// [`ErrorKind::Refused`] where it differs; it could not be looked at.
-pub(super) async fn check(ctx: &Context, fingerprint: &Fingerprint) -> Result<(), OpsError> {
+pub(crate) async fn check(ctx: &Context, fingerprint: &Fingerprint) -> Result<(), OpsError> {
     let seen = look_at(ctx, &fingerprint.subject).await?;
     if seen == fingerprint.value {
         return Ok(());

@@ -1,5 +1,8 @@
 //! Runs the steps of a plan one after the other, and takes back what was done where one fails.
 
+mod end;
+
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -7,14 +10,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::fingerprint;
+use super::probe::seen_before;
 use super::seen::{is_in_place, look};
 use super::step::Machine;
 use crate::audit::Permit;
-use crate::domain::operation::{FingerprintSubject, Operation, Plan, Step, StepWork};
+use crate::domain::operation::{Operation, Plan, Step, StepWork};
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Release, Service, ServiceId, ServiceState};
+use crate::domain::service::{Release, Service, ServiceId};
 use crate::host::Host;
+use crate::ops::resume::{Course, Way};
 use crate::ops::services::{discover_on, host_of};
 use crate::ops::{Context, ErrorKind, OpsError};
 use crate::store::journal::{Journal, JournalEvent};
@@ -28,6 +33,10 @@ const UNDO_LIMIT: Duration = Duration::from_secs(120);
 /// # Errors
 /// Someone else holds one; those taken are given back.
 pub(super) fn take_leases(ctx: &Context, plan: &Plan) -> Result<Vec<Lease>, OpsError> {
+    if matches!(plan.operation, Operation::BreakLease { .. }) {
+        // It is somebody else's, which is why.
+        return Ok(Vec::new());
+    }
     let mut services: Vec<&ServiceId> = plan.services.iter().collect();
     services.sort();
     services.dedup();
@@ -41,6 +50,7 @@ pub(super) fn take_leases(ctx: &Context, plan: &Plan) -> Result<Vec<Lease>, OpsE
             reason: SafeText::from_text(plan.operation.verb()),
             since: now,
             until: now + Duration::from_millis(plan.budget_ms),
+            run: None,
         };
         leases.push(Lease::take(&ctx.state, &holder)?);
     }
@@ -82,6 +92,10 @@ enum End {
     Failed(usize),
     /// Someone ended the program; the steps from here on were not begun.
     Interrupted(usize),
+    /// Someone broke the lease; the steps from here on were not begun.
+    LeaseLost(usize),
+    /// What was done up to this step is to be taken back, as was asked for.
+    TakeBack(usize),
 }
 
 /// Runs a plan for which there is a permit.
@@ -92,13 +106,17 @@ pub(super) async fn run(
     ctx: &Context,
     plan: &Plan,
     permit: Permit,
+    leases: &[Lease],
     mut interrupts: Interrupts,
     progress: &mpsc::Sender<Progress>,
 ) -> Result<Outcome, OpsError> {
-    let started = Instant::now();
+    let before = look(ctx, plan, None).await;
     let journal = Journal::create(&ctx.state, permit.run()).and_then(|mut journal| {
-        let plan = Box::new(plan.clone());
-        journal.append(JournalEvent::Intent { plan })?;
+        journal.append(JournalEvent::Intent {
+            plan: Box::new(plan.clone()),
+            before: before.clone(),
+            by: Some(ctx.actor.clone()),
+        })?;
         Ok(journal)
     });
     let journal = match journal {
@@ -109,40 +127,95 @@ pub(super) async fn run(
         }
     };
     let _patience = host_of(ctx, &fingerprint::on(&plan.host)).map(Host::patience);
-    let before = look(ctx, plan, None).await;
-    let mut runner = Runner {
-        machine: Machine {
-            ctx,
-            name: &plan.host,
-            permit: &permit,
-            progress,
-        },
-        plan,
-        journal,
-        results: Vec::new(),
-        manual: Vec::new(),
-        executed: 0,
-        is_begun: false,
-        is_journal_broken: false,
+    let runner = Runner::new(ctx, plan, &permit, leases, progress, journal);
+    let todo: Vec<usize> = (0..plan.steps.len()).collect();
+    let ended = runner
+        .drive(&todo, None, &mut interrupts, before.as_ref())
+        .await;
+    finish(ctx, plan, permit, before.as_ref(), ended).await
+}
+
+/// Goes on with what another process left, by the course that was confirmed.
+///
+/// # Errors
+/// Its journal cannot be taken up: nothing was changed.
+pub(super) async fn resume(
+    ctx: &Context,
+    course: &Course,
+    permit: Permit,
+    leases: &[Lease],
+    mut interrupts: Interrupts,
+    progress: &mpsc::Sender<Progress>,
+) -> Result<Outcome, OpsError> {
+    let mut journal = Journal::reopen(&ctx.state, permit.run())?;
+    journal.append(JournalEvent::Resumed {
+        by: ctx.actor.clone(),
+        undo: matches!(course.way, Way::Back { .. }),
+    })?;
+    if let Some((step, result)) = &course.found {
+        journal.append(JournalEvent::Done {
+            step: *step,
+            result: result.clone(),
+        })?;
+    }
+    let _patience = host_of(ctx, &fingerprint::on(&course.original.host)).map(Host::patience);
+    let before = course.before.as_ref();
+    let mut runner = Runner::new(ctx, &course.original, &permit, leases, progress, journal);
+    runner.results.clone_from(&course.results);
+    runner.executed = course.results.len();
+    runner.is_unproved = course.is_unknown;
+    let ended = match &course.way {
+        Way::Forward { todo } => runner.drive(todo, None, &mut interrupts, before).await,
+        Way::Back {
+            from,
+            is_begun,
+            skip,
+            foreign,
+        } => {
+            runner.is_begun = *is_begun;
+            runner.skip.clone_from(skip);
+            runner.foreign.clone_from(foreign);
+            let end = Some(End::TakeBack(*from));
+            runner.drive(&[], end, &mut interrupts, before).await
+        }
     };
-    let end = runner.run_steps(&mut interrupts, before.as_ref()).await;
-    let outcome = runner.conclude(end, before.as_ref()).await;
-    let Runner {
-        results, manual, ..
-    } = runner;
-    let release = match look(ctx, plan, before.as_ref()).await {
+    finish(ctx, &course.original, permit, before, ended).await
+}
+
+/// What a runner leaves.
+struct Ended {
+    kind: OutcomeKind,
+    results: Vec<StepResult>,
+    manual: Vec<SafeText>,
+    /// Whether the run can be gone on with: then its outcome is not known yet.
+    is_left_open: bool,
+    took: Duration,
+}
+
+/// Records how it ended, and looks at what runs now.
+async fn finish(
+    ctx: &Context,
+    plan: &Plan,
+    permit: Permit,
+    before: Option<&Vec<Service>>,
+    ended: Ended,
+) -> Result<Outcome, OpsError> {
+    let release = match look(ctx, plan, before).await {
         Some(services) => services.into_iter().next().map(|s| s.release),
         None => None,
     };
     let mut outcome = Outcome {
         operation: plan.operation.verb().to_owned(),
         plan_hash: plan.hash.clone(),
-        outcome,
-        steps: results,
-        manual,
+        outcome: ended.kind,
+        steps: ended.results,
+        manual: ended.manual,
         release: release.unwrap_or_else(Release::default),
-        duration_ms: millis(started.elapsed()),
+        duration_ms: millis(ended.took),
     };
+    if ended.is_left_open {
+        return Ok(outcome);
+    }
     if let Err(error) = ctx.audit().finish(permit, outcome.outcome) {
         // The operation is over either way: its end is told, and that the log does not have it.
         outcome.steps.push(StepResult {
@@ -158,7 +231,9 @@ pub(super) async fn run(
 struct Runner<'a> {
     machine: Machine<'a>,
     plan: &'a Plan,
+    leases: &'a [Lease],
     journal: Journal,
+    /// Of the steps in their order; what was taken back comes after them.
     results: Vec<StepResult>,
     manual: Vec<SafeText>,
     /// How many of the results are of steps; what was taken back comes after them.
@@ -166,17 +241,82 @@ struct Runner<'a> {
     /// Whether the work of the newest step was begun: what stopped it before it changed nothing.
     is_begun: bool,
     is_journal_broken: bool,
+    is_left_open: bool,
+    /// Whether nobody knows what a step did.
+    is_unproved: bool,
+    /// Steps whose way back was gone already.
+    skip: BTreeSet<usize>,
+    /// Steps whose way back would overwrite what somebody else changed since.
+    foreign: BTreeSet<usize>,
 }
 
-impl Runner<'_> {
+impl<'a> Runner<'a> {
+    fn new(
+        ctx: &'a Context,
+        plan: &'a Plan,
+        permit: &'a Permit,
+        leases: &'a [Lease],
+        progress: &'a mpsc::Sender<Progress>,
+        journal: Journal,
+    ) -> Self {
+        Self {
+            machine: Machine {
+                ctx,
+                name: &plan.host,
+                permit,
+                progress,
+            },
+            plan,
+            leases,
+            journal,
+            results: Vec::new(),
+            manual: Vec::new(),
+            executed: 0,
+            is_begun: false,
+            is_journal_broken: false,
+            is_left_open: false,
+            is_unproved: false,
+            skip: BTreeSet::new(),
+            foreign: BTreeSet::new(),
+        }
+    }
+
+    /// Runs the steps, unless the end is given, and ends the run.
+    async fn drive(
+        mut self,
+        todo: &[usize],
+        end: Option<End>,
+        interrupts: &mut Interrupts,
+        before: Option<&Vec<Service>>,
+    ) -> Ended {
+        let started = Instant::now();
+        let end = match end {
+            Some(end) => end,
+            None => self.run_steps(todo, interrupts, before).await,
+        };
+        let kind = self.conclude(end, before).await;
+        Ended {
+            kind,
+            results: self.results,
+            manual: self.manual,
+            is_left_open: self.is_left_open,
+            took: started.elapsed(),
+        }
+    }
+
     async fn run_steps(
         &mut self,
+        todo: &[usize],
         interrupts: &mut Interrupts,
         before: Option<&Vec<Service>>,
     ) -> End {
-        for (index, step) in self.plan.steps.iter().enumerate() {
+        for &index in todo {
+            let step = &self.plan.steps[index];
             if interrupts.came().await {
                 return End::Interrupted(index);
+            }
+            if !self.leases.iter().all(Lease::is_held) {
+                return End::LeaseLost(index);
             }
             let _ = self.machine.progress.try_send(Progress::StepStarted {
                 index,
@@ -188,8 +328,13 @@ impl Runner<'_> {
                 index,
                 result: result.clone(),
             });
-            self.results.push(result);
-            self.executed += 1;
+            match self.results.get_mut(index) {
+                Some(known) => *known = result,
+                None => {
+                    self.results.push(result);
+                    self.executed += 1;
+                }
+            }
             if !is_ok && !step.may_fail {
                 return if self.is_proof_only(index) {
                     End::NotVerified
@@ -272,8 +417,11 @@ impl Runner<'_> {
     async fn run_step(&mut self, index: usize, step: &Step) -> StepResult {
         let started = Instant::now();
         self.is_begun = false;
-        let text = step.text.clone();
-        let begin = JournalEvent::Begin { step: index, text };
+        let begin = JournalEvent::Begin {
+            step: index,
+            text: step.text.clone(),
+            seen: seen_before(self.machine.ctx, self.plan, step).await,
+        };
         // Without a journal no step begins.
         let mut done = match self.journal.append(begin) {
             Ok(()) => self.attempt(step).await,
@@ -325,194 +473,15 @@ impl Runner<'_> {
         let note = Progress::Note(SafeText::from_text(text));
         let _ = self.machine.progress.try_send(note);
     }
+}
 
-    async fn conclude(&mut self, end: End, before: Option<&Vec<Service>>) -> OutcomeKind {
-        let (kind, reason) = match end {
-            End::Done => {
-                let proof = self.proof();
-                let detail = proof
-                    .and_then(|at| self.results.get(at))
-                    .map(|result| result.detail.clone())
-                    .unwrap_or_default();
-                for (step, result) in self.plan.steps.iter().zip(&self.results) {
-                    self.manual
-                        .extend(step.manual.clone().filter(|_| !result.ok));
-                }
-                let kind = if self.is_proved() {
-                    self.note(JournalEvent::Verified { detail });
-                    OutcomeKind::Verified
-                } else {
-                    OutcomeKind::AppliedNotVerified
-                };
-                self.note(JournalEvent::Commit { outcome: kind });
-                return kind;
-            }
-            End::NotVerified => {
-                let kind = OutcomeKind::AppliedNotVerified;
-                self.add_manual(self.proof().unwrap_or_default());
-                self.note(JournalEvent::Commit { outcome: kind });
-                return kind;
-            }
-            End::Interrupted(at) => {
-                self.tell("interrupted: no further step was begun");
-                self.add_manual(at);
-                let kind = match self.is_proof_only(at) {
-                    true => OutcomeKind::AppliedNotVerified,
-                    false => self.judge_failure(before, None).await,
-                };
-                (kind, "interrupted: no further step was begun".to_owned())
-            }
-            End::Failed(at) => {
-                let is_undone = self.undo(at).await;
-                let kind = self.judge_failure(before, Some(is_undone)).await;
-                // Either finish going back, or go on: commands of both would contradict each other. Where
-                // everything was taken back and it is not as it was, going on begins at the first step.
-                if kind != OutcomeKind::FailedUnchanged && self.manual.is_empty() {
-                    let was_undone = self.results.len() > self.executed;
-                    self.add_manual(if was_undone { 0 } else { at });
-                }
-                let cause = self.plan.steps[at].text.clone();
-                (kind, format!("step {} failed: {cause}", at + 1))
-            }
-        };
-        self.note(JournalEvent::Abort {
-            outcome: kind,
-            reason: SafeText::from_text(&reason),
-        });
-        kind
-    }
-
-    /// Whether a step at the end proved it. Files are read back when they are written; a fix ends in a look at what it
-    /// changed; of a runbook's command only the exit code is known, which the plan says.
-    fn is_proved(&self) -> bool {
-        let last = self.proof().and_then(|at| self.plan.steps.get(at));
-        match last.map(|step| &step.work) {
-            Some(StepWork::Verify { .. } | StepWork::WriteFile { .. }) | None => true,
-            Some(_) => matches!(
-                self.plan.operation,
-                Operation::RunCommand { .. } | Operation::Fix { .. }
-            ),
-        }
-    }
-
-    /// The last step that counts: what may fail after it takes nothing away from it.
-    fn proof(&self) -> Option<usize> {
-        self.plan.steps.iter().rposition(|step| !step.may_fail)
-    }
-
-    fn add_manual(&mut self, from: usize) {
-        let rest = self.plan.steps.get(from..).unwrap_or_default();
-        self.manual
-            .extend(rest.iter().filter_map(|step| step.manual.clone()));
-    }
-
-    /// Takes back what was done, the newest first. The failed step itself comes last: what it started must find
-    /// the old files and names again. Returns whether all of it went well.
-    async fn undo(&mut self, failed: usize) -> bool {
-        let plan = self.plan;
-        let has_to = |index: &usize| match *index == failed {
-            true => self.is_begun && has_effect(&plan.steps[*index].work),
-            false => self.results.get(*index).is_some_and(|result| result.ok),
-        };
-        let mut order: Vec<(usize, &StepWork)> = (0..failed)
-            .rev()
-            .chain([failed])
-            .filter(has_to)
-            .filter_map(|index| Some((index, plan.steps[index].undo.as_ref()?)))
-            .collect();
-        // What takes several steps back at once is done once, when the others are.
-        let all = order.clone();
-        let mut place = 0;
-        order.retain(|(_, work)| {
-            place += 1;
-            !all[place..].iter().any(|(_, later)| later == work)
-        });
-        let mut is_ok = true;
-        for (index, work) in order {
-            let step = &plan.steps[index];
-            let started = Instant::now();
-            let limit = Duration::from_millis(step.timeout_ms).max(UNDO_LIMIT);
-            let undone = self.machine.run(work, limit).await;
-            let result = StepResult {
-                text: SafeText::from_text(&format!("take back: {}", step.text)),
-                ok: undone.is_ok(),
-                ms: millis(started.elapsed()),
-                detail: undone.unwrap_or_else(|error| error.to_safe_text()),
-            };
-            is_ok &= result.ok;
-            // From the first that failed on: what came after it built on it.
-            if !is_ok {
-                self.manual.push(SafeText::from_text(&describe(work)));
-            }
-            self.note(JournalEvent::Undone {
-                step: index,
-                result: result.clone(),
-            });
-            self.tell(&format!("{}: {}", result.text, result.detail));
-            self.results.push(result);
-        }
-        is_ok
-    }
-
-    /// Looks at what is there after a failure: as it was, half-way, or not to be seen. `undone` says whether what
-    /// was done was taken back; `None` where nobody tried.
-    async fn judge_failure(
-        &self,
-        before: Option<&Vec<Service>>,
-        undone: Option<bool>,
-    ) -> OutcomeKind {
-        if self.plan.services.is_empty() && self.executed > 0 {
-            // Nothing that can be looked at says what a runbook's command did.
-            return OutcomeKind::FailedPartial;
-        }
-        let now = look(self.machine.ctx, self.plan, before).await;
-        let (Some(before), Some(now)) = (before, now) else {
-            return OutcomeKind::Unknown;
-        };
-        let is_same = before.len() == now.len()
-            && before.iter().all(|before| {
-                let Some(now) = now.iter().find(|now| now.id == before.id) else {
-                    return false;
-                };
-                let is_same_run = fingerprint::instances(before) == fingerprint::instances(now);
-                let is_same_release = before.release.is_same(&now.release);
-                // What did not run steadily before may be seen in any state now.
-                let is_same_state =
-                    before.state == now.state || before.state != ServiceState::Running;
-                (is_same_run || is_same_release) && is_same_state
-            });
-        let changed =
-            |step: &Step| has_effect(&step.work) && (step.undo.is_none() || undone.is_none());
-        let was_changed = self
-            .plan
-            .steps
-            .iter()
-            .zip(&self.results[..self.executed])
-            .any(|(step, result)| result.ok && changed(step));
-        if is_same && undone.unwrap_or(true) && !was_changed && self.files_are_as_before().await {
-            OutcomeKind::FailedUnchanged
-        } else {
-            OutcomeKind::FailedPartial
-        }
-    }
-
-    /// Whether every file that the plan was made for is what it was.
-    async fn files_are_as_before(&self) -> bool {
-        for fingerprint in self.plan.fingerprints() {
-            if let FingerprintSubject::File { .. } = fingerprint.subject
-                && fingerprint::check(self.machine.ctx, fingerprint)
-                    .await
-                    .is_err()
-            {
-                return false;
-            }
-        }
-        true
-    }
+/// How long the way back of a step may take.
+pub(crate) fn undo_limit_ms(step: &Step) -> u64 {
+    step.timeout_ms.max(millis(UNDO_LIMIT))
 }
 
 /// Whether such a step can have changed anything.
-fn has_effect(work: &StepWork) -> bool {
+pub(crate) fn has_effect(work: &StepWork) -> bool {
     !matches!(work, StepWork::Verify { .. } | StepWork::SaveLogs { .. })
 }
 
@@ -539,6 +508,10 @@ pub(crate) fn describe(work: &StepWork) -> String {
         StepWork::Container {
             container, action, ..
         } => format!("docker {} {container}", action.as_str()),
+        StepWork::RemoveCheckpoint { folder } => {
+            shell_words::join(["rm", "-r", "--", &folder.display().to_string()])
+        }
+        StepWork::BreakLease { service, .. } => format!("lastgood lease break {service}"),
         StepWork::Verify { service, .. } => format!("lastgood health {service}"),
     }
 }

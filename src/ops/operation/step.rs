@@ -20,6 +20,7 @@ use crate::ops::operation::find_service;
 use crate::ops::services::{discover_on, host_of};
 use crate::ops::{Context, ErrorKind, OpsError};
 use crate::runtime::docker;
+use crate::store;
 
 /// Files that a plan puts back are small.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
@@ -84,6 +85,16 @@ impl Machine<'_> {
                 action,
                 grace_s,
             } => timed(limit, self.container(container, *action, *grace_s)).await,
+            StepWork::RemoveCheckpoint { folder } => {
+                store::checkpoint::remove(&self.ctx.state, folder)?;
+                Ok(SafeText::from_text("its folder is gone"))
+            }
+            StepWork::BreakLease { service, fence } => {
+                let now = store::lease::break_lease(&self.ctx.state, service, *fence)?;
+                Ok(SafeText::from_text(&format!(
+                    "free, with the fencing counter {now}: its owner stops before the next step"
+                )))
+            }
             StepWork::Verify { .. } => verify::verify(self.ctx, work, self.progress).await,
         }
     }

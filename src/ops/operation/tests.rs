@@ -2,6 +2,8 @@
 
 //! Whole operations on real processes: a service run by commands, in a temporary folder.
 
+mod left;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -191,7 +193,7 @@ async fn a_stop_is_verified_and_stands_in_log_and_journal() {
         ]
     );
     let journal = shop.journal();
-    assert!(matches!(&journal[0], JournalEvent::Intent { plan: p } if **p == plan));
+    assert!(matches!(&journal[0], JournalEvent::Intent { plan: p, .. } if **p == plan));
     assert!(matches!(journal[1], JournalEvent::Begin { step: 0, .. }));
     assert!(matches!(journal[2], JournalEvent::Done { step: 0, .. }));
     assert!(matches!(
@@ -465,7 +467,13 @@ fn what_was_done_before_an_interrupt_is_told() {
             assert!(shop.path("done").exists());
             assert_eq!(outcome.outcome, OutcomeKind::FailedPartial, "{outcome:?}");
             let manual: Vec<&str> = outcome.manual.iter().map(SafeText::as_str).collect();
-            assert_eq!(manual, ["echo second", "true"]);
+            assert!(manual[0].starts_with("lastgood resume "), "{manual:?}");
+            assert_eq!(manual[1..], ["echo second", "true"]);
+            // It can be gone on with: nothing says yet how it ended.
+            let left = crate::ops::resume::unfinished(&shop.ctx).unwrap();
+            assert_eq!(left.len(), 1);
+            assert!(manual[0].ends_with(&left[0].run));
+            assert_eq!(shop.phases().len(), 1);
         });
         return;
     }

@@ -181,7 +181,7 @@ async fn check_tool(host: &Host, origin: &ComposeOrigin) -> Result<(), OpsError>
 
 /// The variables by which the Docker client finds the engine that we looked at, whatever its current context: ours
 /// say nothing on another machine.
-fn docker_env(host: &Host) -> BTreeMap<String, String> {
+pub(crate) fn docker_env(host: &Host) -> BTreeMap<String, String> {
     docker_env_of(host.name().is_local(), |name| std::env::var(name).ok())
 }
 

@@ -285,7 +285,7 @@ pub(super) fn saved_service<'a>(
 ///
 /// # Errors
 /// [`ErrorKind::No`] with what was changed.
-pub(super) async fn check_sums(checkpoint: &Checkpoint) -> Result<(), OpsError> {
+pub(crate) async fn check_sums(checkpoint: &Checkpoint) -> Result<(), OpsError> {
     let copy = checkpoint.clone();
     let (_, problems) = tokio::task::spawn_blocking(move || verify_files(&copy))
         .await

@@ -193,6 +193,12 @@ pub fn name(operation: &Operation) -> String {
         Operation::RollBack { service, .. } => format!("Roll back {}", service.name),
         Operation::RestoreConfigs { checkpoint, .. } => format!("Restore configs of {checkpoint}"),
         Operation::Fix { check, .. } => format!("Fix {check}"),
+        Operation::Prune { .. } => "Remove old checkpoints".to_owned(),
+        Operation::BreakLease { service, .. } => format!("Break the lease of {}", service.name),
+        Operation::Resume { undo, of, .. } => {
+            let verb = if *undo { "Take back" } else { "Resume" };
+            format!("{verb}: {}", name(of))
+        }
         Operation::RunCommand { title, .. } => format!("Run: {title}"),
     }
 }
@@ -255,6 +261,26 @@ pub fn command_line(app: &App) -> Option<String> {
             let mut words = vec!["lastgood".to_owned(), "preflight".to_owned()];
             words.extend(services.iter().cloned());
             words.extend(["--fix".to_owned(), check.clone()]);
+            words
+        }
+        Operation::Prune { keep_last, .. } => {
+            let mut words = ["lastgood", "checkpoint", "prune"]
+                .map(str::to_owned)
+                .to_vec();
+            words.extend(
+                keep_last
+                    .iter()
+                    .flat_map(|n| ["--keep-last".to_owned(), n.to_string()]),
+            );
+            words
+        }
+        Operation::BreakLease { service, .. } => {
+            let words = ["lastgood", "lease", "break"].map(str::to_owned);
+            words.into_iter().chain([service.to_string()]).collect()
+        }
+        Operation::Resume { run, undo, .. } => {
+            let mut words = ["lastgood", "resume", run].map(str::to_owned).to_vec();
+            words.extend(undo.then(|| "--undo".to_owned()));
             words
         }
         Operation::RunCommand { .. } => return None,

@@ -15,7 +15,7 @@ use crate::tui::overlays::{Overlay, prompt};
 use crate::tui::panes::compare::View;
 
 use super::motion::{go, go_to_end, half_page, scroll};
-use super::operate::{accept_plan, plan};
+use super::operate::{accept_plan, ask_for_plan, other_way, plan};
 use super::runbook::{act_on_item, ask_about_item, plan_item, start_runbook};
 use super::{logs, news, select};
 
@@ -87,6 +87,7 @@ pub fn is_possible(app: &App, action: Action) -> bool {
             .operating
             .as_ref()
             .is_some_and(|o| matches!(o.stage, Stage::Asking(_))),
+        Action::TakeBack => other_way(app).is_some(),
         Action::CopyPlan => command_line(app).is_some(),
         Action::RunItem => app
             .runbook
@@ -247,6 +248,9 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
             }
         }
         Action::AcceptPlan => return accept_plan(app),
+        Action::TakeBack => {
+            return other_way(app).map_or_else(Vec::new, |operation| ask_for_plan(app, operation));
+        }
         Action::CopyPlan => {
             return command_line(app)
                 .map(|line| Effect::Copy(vec![SafeText::from_text(&line)]))

@@ -46,6 +46,21 @@ pub(super) fn ask_for_plan(app: &mut App, operation: Operation) -> Vec<Effect> {
     vec![Effect::Plan(operation)]
 }
 
+/// The other way to go on with what a process left that died: back instead of to its end, or the reverse.
+pub(super) fn other_way(app: &App) -> Option<Operation> {
+    let Stage::Asking(plan) = &app.operating.as_ref()?.stage else {
+        return None;
+    };
+    match &plan.operation {
+        Operation::Resume { run, undo, of } => Some(Operation::Resume {
+            run: run.clone(),
+            undo: !undo,
+            of: of.clone(),
+        }),
+        _ => None,
+    }
+}
+
 /// The yes to a plan: refused if the session locked itself meanwhile or the name is not the name.
 pub(super) fn accept_plan(app: &mut App) -> Vec<Effect> {
     let Some(operating) = &app.operating else {

@@ -192,6 +192,32 @@ fn letters_typed_into_a_confirmation_are_no_keys() {
 }
 
 #[test]
+fn what_a_dead_process_left_is_ended_or_taken_back() {
+    let mut app = broken(120, 40);
+    let turn = KeyEvent::new(KeyCode::Char('t'), KeyModifiers::CONTROL);
+    type_in(&mut app, "Lab");
+    update(&mut app, Msg::Planned(Box::new(plan())));
+    assert!(!has_plan(&update(&mut app, Msg::Key(turn))), "a new plan");
+    let resuming = |undo| Operation::Resume {
+        run: "run-1".to_owned(),
+        undo,
+        of: Box::new(roll_back()),
+    };
+    type_in(&mut app, "x");
+    press(&mut app, KeyCode::Esc);
+    for undo in [false, true] {
+        type_in(&mut app, "ab");
+        let mut left = plan();
+        left.operation = resuming(undo);
+        update(&mut app, Msg::Planned(Box::new(left.seal())));
+        assert!(screen(&app).contains("take back"));
+        let effects = update(&mut app, Msg::Key(turn));
+        assert_eq!(effects, [Effect::Plan(resuming(!undo))]);
+        press(&mut app, KeyCode::Esc);
+    }
+}
+
+#[test]
 fn a_broken_execution_never_says_that_nothing_was_changed() {
     let mut app = broken(120, 40);
     type_in(&mut app, "Lab");

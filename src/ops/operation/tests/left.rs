@@ -1,0 +1,112 @@
+//! Runs that a dead process left, made by hand: what no machine can tell is neither repeated nor believed.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use super::*;
+use crate::ops::resume;
+use crate::store::journal::Journal;
+
+/// A run of a plan whose process died after these lines.
+async fn leave(shop: &Shop, plan: &Plan, lines: Vec<JournalEvent>) -> String {
+    let before = seen::look(&shop.ctx, plan, None).await;
+    let permit = shop
+        .ctx
+        .audit()
+        .begin(plan, &shop.ctx.actor, Access::Full)
+        .unwrap();
+    let mut journal = Journal::create(&shop.ctx.state, permit.run()).unwrap();
+    let intent = JournalEvent::Intent {
+        plan: Box::new(plan.clone()),
+        before,
+        by: None,
+    };
+    for line in [intent].into_iter().chain(lines) {
+        journal.append(line).unwrap();
+    }
+    permit.run().to_owned()
+}
+
+fn begin(step: usize) -> JournalEvent {
+    JournalEvent::Begin {
+        step,
+        text: SafeText::from_text("begun"),
+        seen: Vec::new(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_of_which_nothing_tells_is_not_repeated() {
+    let shop = Shop::new(Access::Full);
+    let operation = Operation::Restart {
+        services: shop.services(),
+        reload: false,
+    };
+    let mut plan = shop.plan(&operation).await;
+    // Nobody waits for its proof here.
+    plan.steps[1] = verify_quickly(&shop.id, None);
+    let plan = plan.seal();
+    leave(&shop, &plan, vec![begin(0)]).await;
+    let again = shop.plan(&operation).await;
+    assert_eq!(again.steps.len(), 1, "{again:#?}");
+    assert!(
+        again
+            .notes
+            .iter()
+            .any(|n| n.as_str().contains("not repeated"))
+    );
+    let outcome = shop.execute(&again).await.unwrap();
+    assert_eq!(
+        outcome.outcome,
+        OutcomeKind::AppliedNotVerified,
+        "{outcome:?}"
+    );
+    assert!(!shop.path("restarted").exists());
+    assert!(resume::unfinished(&shop.ctx).unwrap().is_empty());
+    let phases: Vec<AuditPhase> = shop.phases().into_iter().map(|(phase, _)| phase).collect();
+    let expected = [AuditPhase::Intent, AuditPhase::Resumed, AuditPhase::Outcome];
+    assert_eq!(phases, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_of_a_runbook_ends_unknown() {
+    let shop = Shop::new(Access::Full);
+    let ran = shop.path("ran").display().to_string();
+    let operation = Operation::RunCommand {
+        title: SafeText::from_text("clean up"),
+        command: format!("touch {ran}"),
+        host: HostName::local(),
+    };
+    let plan = shop.plan(&operation).await;
+    let run = leave(&shop, &plan, vec![begin(0)]).await;
+    // Typed again it is a new command.
+    assert_eq!(shop.plan(&operation).await.operation, operation);
+    let resuming = resume::operation(&shop.ctx, Some(&run), false).unwrap();
+    let outcome = shop.execute(&shop.plan(&resuming).await).await.unwrap();
+    assert_eq!(outcome.outcome, OutcomeKind::Unknown, "{outcome:?}");
+    assert!(!shop.path("ran").exists());
+    assert!(resume::operation(&shop.ctx, Some(&run), false).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_plan_takes_the_place_of_what_was_left() {
+    let shop = Shop::new(Access::Full);
+    let plan = shop.plan_of(vec![
+        shell("true", None),
+        verify_quickly(&shop.id, Some("1.5")),
+    ]);
+    let run = leave(&shop, &plan, vec![begin(0)]).await;
+    let stop = shop
+        .plan(&Operation::Stop {
+            services: shop.services(),
+        })
+        .await;
+    assert!(stop.notes[0].as_str().contains(&run), "{:?}", stop.notes);
+    shop.execute(&stop).await.unwrap();
+    assert!(resume::unfinished(&shop.ctx).unwrap().is_empty());
+    let ended = shop
+        .phases()
+        .into_iter()
+        .filter_map(|(phase, outcome)| (phase == AuditPhase::Outcome).then_some(outcome?))
+        .collect::<Vec<_>>();
+    assert_eq!(ended, ["failed_partial", "verified"]);
+}
