@@ -168,7 +168,7 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
     };
     let before = work();
     let confirmed = ["--yes", "--confirm", "bot"];
-    let changing: [&[&str]; 9] = [
+    let changing: [&[&str]; 10] = [
         &["restart", "exec/bot"],
         &["stop", "exec/bot"],
         &["start", "exec/bot"],
@@ -178,11 +178,12 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
         &["checkpoint", "prune", "--keep-last", "0"],
         &["lease", "break", "exec/bot"],
         &["approve", "0123"],
+        &["guard", "exec/bot", "--", "touch", "deployed"],
     ];
     for words in changing {
         let all = [&["--read-only"], words, &confirmed[..]].concat();
         let run = sandbox.run(&all);
-        // The last two have nothing to be refused yet.
+        // These two have nothing to be refused yet.
         let expected = if matches!(words[0], "lease" | "approve") {
             1
         } else {
@@ -191,7 +192,7 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
         assert_eq!(run.code, expected, "{run}");
         assert_eq!(work(), before, "{run}");
     }
-    let reading: [&[&str]; 18] = [
+    let reading: [&[&str]; 20] = [
         &["services"],
         &["logs", "exec/bot"],
         &["health"],
@@ -210,6 +211,8 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
         &["config", "check"],
         &["lease", "status"],
         &["runbook", "list"],
+        &["preflight", "exec/bot"],
+        &["doctor"],
     ];
     for words in reading {
         let all = [&["--read-only"], words].concat();
@@ -222,6 +225,7 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
     let elsewhere = [
         "tui",
         "demo",
+        "init",
         "keys",
         "completions",
         "man",

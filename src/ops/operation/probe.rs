@@ -14,7 +14,7 @@ use crate::domain::operation::{
 };
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId, ServiceState, short_id};
-use crate::ops::services::discover;
+use crate::ops::services::discover_on;
 use crate::ops::{Context, OpsError};
 use crate::runtime::pm2;
 use crate::store;
@@ -239,7 +239,7 @@ async fn container_is(
     action: ContainerAction,
     begun: Option<&Begun>,
 ) -> Result<Found, OpsError> {
-    let inventory = discover(ctx).await;
+    let inventory = discover_on(ctx, &plan.host).await;
     let all = plan.services.iter().filter_map(|id| inventory.find(id));
     let services: Vec<Service> = all.cloned().collect();
     let instance = services
@@ -313,7 +313,7 @@ async fn command(
     let Some(id) = service_of(plan, index) else {
         return Ok(Found::Unknown);
     };
-    let inventory = discover(ctx).await;
+    let inventory = discover_on(ctx, &plan.host).await;
     let now = inventory.find(id);
     if now.is_none() && !inventory.unreachable.is_empty() {
         // The look itself says why it could not be made.

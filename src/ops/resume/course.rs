@@ -11,7 +11,7 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceState};
 use crate::ops::operation::probe::{Begun, Found, probe, probe_undo, settle};
 use crate::ops::operation::{check_fingerprint, describe, has_effect, identity, undo_limit_ms};
-use crate::ops::services::discover;
+use crate::ops::services::discover_on;
 use crate::ops::{Context, ErrorKind, OpsError};
 
 /// How a run is gone on with.
@@ -243,7 +243,7 @@ async fn still_runs_so(ctx: &Context, course: &Course) -> Result<(), OpsError> {
             continue;
         }
         if inventory.is_none() {
-            inventory = Some(discover(ctx).await);
+            inventory = Some(discover_on(ctx, &service.host).await);
         }
         let Some(now) = inventory.as_ref().and_then(|all| all.find(service)) else {
             continue;
