@@ -200,3 +200,41 @@ fn a_broken_keymap_shows_line_caret_and_the_nearest_name() {
     let printed = sandbox.run(&["keys", "print"]).exits(0);
     assert!(printed.stdout.contains("Ctrl-t"), "{printed}");
 }
+
+#[test]
+fn the_comparison_follows_what_is_written() {
+    let sandbox =
+        Sandbox::new("live").with("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock");
+    let log = sandbox.work().join("app.log");
+    let write = |from: u32, count: u32, status: u16| {
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
+        let mut text = String::new();
+        for i in from..from + count {
+            let at = jiff::Timestamp::now();
+            text += &format!("{at} INFO GET /orders/{i} completed in 0.05s status={status}\n");
+        }
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    };
+    write(0, 400, 200);
+    let config = format!(
+        "[services.\"file/app\"]\nlog_files = [\"{}\"]\n",
+        log.display()
+    );
+    sandbox.write("lastgood.toml", &config);
+    sandbox.run(&["checkpoint", "create", "file/app"]).exits(0);
+    write(400, 100, 200);
+    let mut terminal = Terminal::start(&sandbox, &["tui"], (120, 40));
+    terminal.wait_for("keep");
+    // A moment later users complain. The screen says so long before it would look again by itself.
+    let began = std::time::Instant::now();
+    write(500, 200, 500);
+    terminal.wait_for("ROLL BACK");
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "it took {took:?}");
+    terminal.keys("q");
+    assert_eq!(terminal.exit_code(), 0);
+}

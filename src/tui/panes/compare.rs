@@ -38,9 +38,9 @@ use crate::tui::theme::decision_grade;
 
 pub use draw::{draw, headline};
 
-/// How long after a deploy the comparison is repeated by itself.
+/// How long after a deploy, or after it was asked for, the comparison follows what is written.
 pub const WATCH_FOR: Duration = Duration::from_secs(10 * 60);
-/// How often it is repeated then.
+/// How often it is made then where nothing new is written.
 pub const WATCH_EVERY: Duration = Duration::from_secs(20);
 
 /// What is shown below the verdict.

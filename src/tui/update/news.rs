@@ -197,6 +197,8 @@ pub(super) fn compare_now(app: &mut App, after: Duration) -> Vec<Effect> {
     if after.is_zero() {
         app.compare.running = Some(app.now);
         app.compare.doing = None;
+        // Whoever asks wants to see where it goes.
+        app.compare.watch_until = Some(app.now + WATCH_FOR);
     }
     vec![Effect::Compare { checkpoint, after }]
 }
