@@ -206,11 +206,11 @@ fn the_comparison_follows_what_is_written() {
     let sandbox =
         Sandbox::new("live").with("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock");
     let log = sandbox.work().join("app.log");
-    let write = |from: u32, count: u32, status: u16| {
+    let write = move |log: &std::path::Path, from: u32, count: u32, status: u16| {
         let mut file = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
-            .open(&log)
+            .open(log)
             .unwrap();
         let mut text = String::new();
         for i in from..from + count {
@@ -219,22 +219,36 @@ fn the_comparison_follows_what_is_written() {
         }
         std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
     };
-    write(0, 400, 200);
+    write(&log, 0, 400, 200);
     let config = format!(
         "[services.\"file/app\"]\nlog_files = [\"{}\"]\n",
         log.display()
     );
     sandbox.write("lastgood.toml", &config);
     sandbox.run(&["checkpoint", "create", "file/app"]).exits(0);
-    write(400, 100, 200);
+    write(&log, 400, 100, 200);
+    // The service is never quiet.
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let busy = log.clone();
+    let writer = std::thread::spawn(move || {
+        let mut number = 10_000;
+        while ended.recv_timeout(Duration::from_millis(40))
+            == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+        {
+            write(&busy, number, 1, 200);
+            number += 1;
+        }
+    });
     let mut terminal = Terminal::start(&sandbox, &["tui"], (120, 40));
     terminal.wait_for("keep");
     // A moment later users complain. The screen says so long before it would look again by itself.
     let began = std::time::Instant::now();
-    write(500, 200, 500);
+    write(&log, 500, 200, 500);
     terminal.wait_for("ROLL BACK");
     let took = began.elapsed();
     assert!(took < Duration::from_secs(10), "it took {took:?}");
     terminal.keys("q");
     assert_eq!(terminal.exit_code(), 0);
+    drop(end);
+    writer.join().unwrap();
 }

@@ -16,15 +16,17 @@ use super::read::{
     Baseline, ReadOptions, ReadSide, blocking, observed, request, scan_options, take, warm_up,
 };
 use crate::analysis::scan::{Scan, ScanOptions, Scanner};
-use crate::domain::log::LogRequest;
+use crate::domain::log::{LogEvent, LogRequest};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
 use crate::ops::{Context, OpsError, audit, logs};
 
 /// Blocks that may wait between a source and its scanner.
 const BLOCKS: usize = 16;
-/// A file from which nothing came for so long was read to its end.
-const QUIET: Duration = Duration::from_millis(300);
+/// What comes from a file is looked at so often …
+const LOOK: Duration = Duration::from_millis(300);
+/// … and where less than this came, it was read to its end: from then on it is as slow as who writes it.
+const CAUGHT_UP: u64 = 256 * 1024;
 /// An engine may hand lines out so much later than their times.
 const LATE: Duration = Duration::from_secs(2);
 /// Nobody waits longer than this for the first reading of all sources.
@@ -58,7 +60,8 @@ struct Source {
 struct Growing {
     scanner: Scanner,
     missing: Vec<SafeText>,
-    changed_at: Instant,
+    /// Bytes of lines that came.
+    bytes: u64,
     /// Whether everything that stood there at the beginning was read.
     is_read: bool,
     failure: Option<SafeText>,
@@ -144,7 +147,7 @@ impl Followed {
         let shared = Arc::new(Mutex::new(Growing {
             scanner,
             missing: Vec::new(),
-            changed_at: Instant::now(),
+            bytes: 0,
             is_read: false,
             failure: None,
         }));
@@ -280,29 +283,31 @@ async fn follow(
     let scanning = blocking(move || {
         while let Some(event) = from.blocking_recv() {
             let mut growing = lock(&growing);
+            if let LogEvent::Block(block) = &event {
+                growing.bytes += block.iter().map(|(_, text)| text.len() as u64).sum::<u64>();
+            }
             let lost = take(event, &id, &mut growing.scanner);
             growing.missing.extend(lost);
-            growing.changed_at = Instant::now();
             drop(growing);
             told.notify_one();
         }
         Ok(())
     });
-    let quiet = async {
+    let catching_up = async {
+        let mut before = 0;
         loop {
-            tokio::time::sleep(QUIET).await;
+            tokio::time::sleep(LOOK).await;
             let mut growing = lock(shared);
-            if !growing.is_read && growing.changed_at.elapsed() >= QUIET {
-                growing.is_read = true;
-            }
+            growing.is_read |= growing.bytes - before < CAUGHT_UP;
             if growing.is_read {
                 return;
             }
+            before = growing.bytes;
         }
     };
     let reading = logs::read(ctx, service, request, to);
     if request.follow {
-        let (sent, scanned, ()) = tokio::join!(reading, scanning, quiet);
+        let (sent, scanned, ()) = tokio::join!(reading, scanning, catching_up);
         return sent.and(scanned);
     }
     let (sent, scanned) = tokio::join!(reading, scanning);
