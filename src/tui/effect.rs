@@ -123,7 +123,8 @@ pub enum Effect {
     Compare {
         /// The checkpoint's id.
         checkpoint: String,
-        /// At the latest after this time; before, as soon as there is something new.
+        /// When; with [`WATCH_EVERY`](super::panes::compare::WATCH_EVERY) as soon as there is something new, at the latest
+        /// then.
         after: Duration,
     },
     /// Do not read on for a comparison.

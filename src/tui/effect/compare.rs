@@ -14,11 +14,13 @@ use crate::ops::compare::Live;
 use crate::ops::input::Input;
 use crate::ops::{self, Context};
 use crate::tui::msg::Msg;
+use crate::tui::panes::compare::WATCH_EVERY;
 
 /// The comparison that goes on; `None` where nothing is watched.
 pub(super) type Watched = Arc<Mutex<Option<Live>>>;
 
-/// Compares at once, or, with `after`, when there is something new, at the latest after that time.
+/// Compares after that time with a fresh look at services and probes; with [`WATCH_EVERY`] as soon as there is something
+/// new, at the latest after that.
 pub(super) async fn compare(
     ctx: Arc<Context>,
     watched: Watched,
@@ -29,7 +31,6 @@ pub(super) async fn compare(
     let mut watched = watched.lock().await;
     if watched.as_ref().is_none_or(|live| !live.is_of(&checkpoint)) {
         *watched = None;
-        tokio::time::sleep(after).await;
         let text = format!("reading checkpoint {checkpoint} and what runs now");
         let progress = Progress::Note(SafeText::from_text(&text));
         let key = TaskKey::Compare;
@@ -39,7 +40,8 @@ pub(super) async fn compare(
     let Some(live) = watched.as_mut() else {
         return Ok(None);
     };
-    if after.is_zero() {
+    if after < WATCH_EVERY {
+        tokio::time::sleep(after).await;
         live.forget_look();
     } else {
         let _ = tokio::time::timeout(after, live.changed()).await;

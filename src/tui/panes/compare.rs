@@ -40,6 +40,8 @@ pub use draw::{draw, headline};
 
 /// How long after a deploy, or after it was asked for, the comparison follows what is written.
 pub const WATCH_FOR: Duration = Duration::from_secs(10 * 60);
+/// How long after a deploy or a rollback it is made first: what has only just started says little.
+pub const SETTLED: Duration = Duration::from_secs(5);
 /// How often it is made then where nothing new is written.
 pub const WATCH_EVERY: Duration = Duration::from_secs(20);
 

@@ -20,7 +20,7 @@ use crate::tui::layout::Pane;
 use crate::tui::msg::{LogPiece, Problem};
 use crate::tui::overlays::Overlay;
 use crate::tui::overlays::confirm::{self, Stage};
-use crate::tui::panes::compare::{WATCH_EVERY, WATCH_FOR};
+use crate::tui::panes::compare::{SETTLED, WATCH_EVERY, WATCH_FOR};
 use crate::tui::panes::logs::State;
 use crate::tui::panes::services::short_release;
 use crate::tui::panes::signals::SAMPLE_EVERY;
@@ -68,7 +68,7 @@ pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
     }
     if !deployed.is_empty() && app.checkpoint().is_some() {
         app.compare.watch_until = Some(app.now + WATCH_FOR);
-        effects.extend(compare_now(app, Duration::from_secs(5)));
+        effects.extend(compare_now(app, SETTLED));
     }
     // A log that ended with its service is opened again when that runs again.
     let back: Vec<u32> = ended
@@ -301,7 +301,7 @@ pub(super) fn executed(app: &mut App, outcome: Outcome) -> Vec<Effect> {
     let mut effects = vec![Effect::ReadTimeline, Effect::ReadCheckpoints];
     if app.checkpoint().is_some() {
         app.compare.watch_until = Some(app.now + WATCH_FOR);
-        effects.extend(compare_now(app, WATCH_EVERY));
+        effects.extend(compare_now(app, SETTLED));
     }
     effects
 }
