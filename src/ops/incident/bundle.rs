@@ -147,16 +147,12 @@ impl Bundle<'_> {
         self.missing.push(SafeText::from_text(&text));
     }
 
-    /// Adds a text, secrets taken out line by line.
+    /// Adds a text, secrets taken out of the whole of it: a key has several lines.
     fn add_text(&mut self, name: impl AsRef<Path>, text: &str) -> Result<(), OpsError> {
         let name = name.as_ref();
         let mut file = self.create(name)?;
-        let fail = || StoreError::at("write", name);
-        for line in text.split_inclusive('\n') {
-            file.write_all(self.redactor.redact(line).as_bytes())
-                .map_err(fail())?;
-        }
-        drop(file);
+        file.write_all(self.redactor.redact(text).as_bytes())
+            .map_err(StoreError::at("write", name))?;
         self.close(name)
     }
 

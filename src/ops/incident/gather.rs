@@ -33,7 +33,12 @@ pub(super) async fn report(
 ) -> Result<IncidentReport, OpsError> {
     let journal = store(ctx).read(&incident.id)?;
     let redactor = redactor(ctx, incident, inventory).await?;
-    let made_at = incident.ended_at.unwrap_or_else(Timestamp::now);
+    // The last look takes a while after the clock was stopped, and belongs to it.
+    let newest = journal.events.iter().map(|event| event.at).max();
+    let made_at = match incident.ended_at {
+        Some(ended_at) => newest.map_or(ended_at, |newest| newest.max(ended_at)),
+        None => Timestamp::now(),
+    };
     let mut unknown = Vec::new();
     let manifest = match &incident.baseline {
         Some(id) => checkpoint::find(ctx, id).and_then(|c| {
@@ -109,7 +114,7 @@ pub(super) async fn report(
             action.operation, action.at
         ));
     }
-    let took = made_at.duration_since(incident.started_at).as_millis();
+    let took = incident.ended_at.unwrap_or(made_at).duration_since(incident.started_at);
     let start = found.iter().find(|(moment, ..)| *moment == Moment::Start);
     let mut report = IncidentReport {
         id: incident.id.clone(),
@@ -120,7 +125,7 @@ pub(super) async fn report(
         ended_at: incident.ended_at,
         ended_by: incident.ended_by.clone(),
         made_at,
-        duration_ms: u64::try_from(took).unwrap_or(0),
+        duration_ms: u64::try_from(took.as_millis()).unwrap_or(0),
         baseline: incident.baseline.clone(),
         summary: Vec::new(),
         timeline: events,
