@@ -20,6 +20,7 @@ pub mod errors;
 pub mod exit;
 pub mod guard;
 pub mod health;
+pub mod incident;
 pub mod init;
 pub mod keys;
 pub mod lease;
@@ -58,14 +59,28 @@ impl Cli {
     /// # Errors
     /// How to exit when there is nothing to run: help and version were printed, or the usage was wrong and said so.
     pub fn read() -> Result<Self, exit::Exit> {
-        Self::try_parse().map_err(|error| {
-            let _ = error.print();
-            if error.use_stderr() {
-                exit::Exit::Usage
-            } else {
-                exit::Exit::Done
-            }
-        })
+        Self::try_parse()
+            .and_then(Self::check_format)
+            .map_err(|error| {
+                let _ = error.print();
+                if error.use_stderr() {
+                    exit::Exit::Usage
+                } else {
+                    exit::Exit::Done
+                }
+            })
+    }
+
+    /// Only a report has other formats than text and JSON.
+    fn check_format(self) -> Result<Self, clap::Error> {
+        let is_report_only = matches!(self.global.format, Format::Md | Format::Html);
+        let is_report = matches!(&self.command, Some(Command::Incident(args)) if args.is_report());
+        if is_report_only && !is_report {
+            let text =
+                "--format md and --format html are for incident report; human or json here\n";
+            return Err(clap::Error::raw(clap::error::ErrorKind::InvalidValue, text));
+        }
+        Ok(self)
     }
 }
 
@@ -132,6 +147,12 @@ pub enum Format {
     Human,
     /// One JSON document, or JSON lines for logs.
     Json,
+    /// Markdown: `incident report` only.
+    #[value(hide = true)]
+    Md,
+    /// One HTML file: `incident report` only.
+    #[value(hide = true)]
+    Html,
 }
 
 /// When colour is used.
@@ -186,6 +207,8 @@ pub enum Command {
     Resume(resume::ResumeArgs),
     /// Checklists that know their clock, their owners and what they can look up themselves
     Runbook(runbook::RunbookArgs),
+    /// An incident: its clock, its timeline, its report
+    Incident(incident::IncidentArgs),
     /// The second person's yes to a plan that the policy asks two for
     Approve(approve::ApproveArgs),
     /// The audit log

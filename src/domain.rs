@@ -11,6 +11,7 @@ pub mod comparison;
 pub mod digest;
 pub mod health;
 pub mod host;
+pub mod incident;
 pub mod log;
 pub mod nearest;
 pub mod operation;

@@ -70,6 +70,7 @@ fn only_reads(command: &Command) -> bool {
             | Command::Errors(_)
             | Command::Slow(_)
             | Command::Patterns(_)
+            | Command::Incident(_)
     )
 }
 
@@ -210,6 +211,7 @@ async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended 
         Command::RollBack(args) => cli::roll_back::run(&args, global, &ctx, out).await,
         Command::Resume(args) => cli::resume::run(&args, global, &ctx, out).await,
         Command::Runbook(args) => cli::runbook::run(&args, global, &ctx, out).await,
+        Command::Incident(args) => cli::incident::run(&args, &ctx, out).await,
         Command::Approve(args) => cli::approve::run(&args, global, &ctx, out).await,
         Command::Audit(args) => cli::audit::run(&args, &ctx, out).await,
         Command::Lease(args) => cli::lease::run(&args, global, &ctx, out).await,

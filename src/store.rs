@@ -1,8 +1,10 @@
 //! The files this program owns: configuration, state folder, checkpoints, journals, log lines in memory.
 
 pub mod approval;
+pub mod archive;
 pub mod checkpoint;
 pub mod config;
+pub mod incident;
 pub mod journal;
 pub mod lease;
 pub mod paths;

@@ -11,8 +11,8 @@ use crate::store::paths::StoreError;
 
 use super::{AuditError, GENESIS};
 
-/// What stands between a record and its hash.
-const HASH_KEY: &str = ",\"hash\":\"";
+/// How a record ends that has no hash yet.
+const EMPTY_HASH: &str = ",\"hash\":\"\"}";
 /// A line longer than this was not written by us.
 const MAX_LINE: u64 = 16 * 1024 * 1024;
 
@@ -64,8 +64,7 @@ impl Line<'_> {
     /// Reads the record and holds it against its own hash and against the record before.
     pub(super) fn check(&self, records_before: u64, prev: &str) -> Result<AuditRecord, ChainFault> {
         let record = self.record()?;
-        let digest = hashed_part(self.text).map(|part| digest::sha256(&part));
-        if digest.as_deref() != Some(record.hash.as_str()) {
+        if digest::unseal(self.text) != Some(record.hash.as_str()) {
             return Err(self.fault(&format!(
                 "record {} was edited: it does not agree with its hash",
                 record.seq
@@ -88,30 +87,13 @@ impl Line<'_> {
     }
 }
 
-/// The bytes that a line's hash covers: the record as an object without its last field, `hash`.
-fn hashed_part(line: &[u8]) -> Option<Vec<u8>> {
-    // `,"hash":"` + 64 hex digits + `"}`
-    let cut = line.len().checked_sub(HASH_KEY.len() + 64 + 2)?;
-    let (body, tail) = line.split_at(cut);
-    (tail.starts_with(HASH_KEY.as_bytes()) && tail.ends_with(b"\"}")).then(|| {
-        let mut part = body.to_vec();
-        part.push(b'}');
-        part
-    })
-}
-
 /// Puts the hash on a record. Returns the line with its break, and the hash.
 pub(super) fn seal(mut record: AuditRecord) -> (Vec<u8>, String) {
     record.hash.clear();
-    let mut line = serde_json::to_vec(&record).expect("a record is made of strings and numbers");
-    line.truncate(line.len() - HASH_KEY.len() - 2);
-    line.push(b'}');
-    let hash = digest::sha256(&line);
-    line.pop();
-    line.extend_from_slice(HASH_KEY.as_bytes());
-    line.extend_from_slice(hash.as_bytes());
-    line.extend_from_slice(b"\"}\n");
-    (line, hash)
+    let mut object = serde_json::to_vec(&record).expect("a record is made of strings and numbers");
+    object.truncate(object.len() - EMPTY_HASH.len());
+    object.push(b'}');
+    digest::seal(&object)
 }
 
 fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {

@@ -25,6 +25,8 @@ pub enum TimelineKind {
     Runbook,
     /// Someone's note.
     Note,
+    /// An incident was opened or ended.
+    Incident,
 }
 
 impl TimelineKind {
@@ -38,6 +40,7 @@ impl TimelineKind {
             Self::Log => "log",
             Self::Runbook => "runbook",
             Self::Note => "note",
+            Self::Incident => "incident",
         }
     }
 }

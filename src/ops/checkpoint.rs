@@ -29,7 +29,7 @@ use crate::domain::service::{Inventory, Release, Runtime, Service, ServiceId};
 use crate::domain::signal::ServiceSignals;
 use crate::host::Host;
 use crate::runtime::pm2;
-use crate::store::checkpoint::{self as store, ExportError, Staging};
+use crate::store::checkpoint::{self as store, Staging};
 
 /// What to put into a checkpoint.
 #[derive(Debug, Clone, Default)]
@@ -409,10 +409,7 @@ pub fn export(_ctx: &Context, checkpoint: &Checkpoint, to: &Path) -> Result<u64,
             format!("checkpoint {} is not exported: {cause}", checkpoint.id),
         ));
     }
-    store::export(checkpoint, to).map_err(|error| match error {
-        ExportError::Store(inner) => inner.into(),
-        refused => OpsError::new(ErrorKind::Usage, refused.to_string()),
-    })
+    Ok(store::export(checkpoint, to)?)
 }
 
 /// Whether this session may put tags on images.

@@ -4,7 +4,9 @@ use crate::audit::AuditError;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ResolveError;
 use crate::store::StoreError;
+use crate::store::archive::ArchiveError;
 use crate::store::config::ConfigError;
+use crate::store::incident::IncidentError;
 use crate::store::lease::LeaseError;
 
 /// What an error means for the caller; the front ends map it to an exit code.
@@ -120,6 +122,29 @@ impl From<LeaseError> for OpsError {
             held => Self::new(ErrorKind::Refused, held.to_string())
                 .fix("wait until it is over; `lastgood audit list` shows what is under way"),
         }
+    }
+}
+
+impl From<ArchiveError> for OpsError {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Store(inner) => inner.into(),
+            refused => Self::new(ErrorKind::Usage, refused.to_string()),
+        }
+    }
+}
+
+impl From<IncidentError> for OpsError {
+    fn from(error: IncidentError) -> Self {
+        let kind = match error {
+            IncidentError::Store(inner) => return inner.into(),
+            IncidentError::NoneOpen { .. } => ErrorKind::No,
+            IncidentError::Unknown { .. } | IncidentError::Several { .. } => ErrorKind::Usage,
+            IncidentError::AlreadyOpen { .. } | IncidentError::Over { .. } => ErrorKind::Refused,
+            IncidentError::Moved { .. } | IncidentError::Damaged { .. } => ErrorKind::Failed,
+        };
+        let fix = error.fix();
+        Self::new(kind, error.to_string()).fix(fix)
     }
 }
 

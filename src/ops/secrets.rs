@@ -37,6 +37,49 @@ pub async fn redactor(ctx: &Context, services: &[Service]) -> Result<Redactor, O
     Ok(Redactor::new(&known, key(&ctx.state)?))
 }
 
+/// Like [`redactor`], and it also knows the secrets that these saved files hold, those of a checkpoint for one: what was a
+/// password before the deploy is not to be shown after it either.
+///
+/// # Errors
+/// As [`redactor`].
+pub(super) async fn redactor_with(
+    ctx: &Context,
+    services: &[Service],
+    saved: &[PathBuf],
+) -> Result<Redactor, OpsError> {
+    let mut known = KnownSecrets::default();
+    let mut harvest = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        known.harvest_env_file(&text);
+        // `environment:` of a compose file: `NAME: value` and `- NAME=value`.
+        for line in text.lines() {
+            let line = line.trim().trim_start_matches("- ");
+            if let Some((name, value)) = line.split_once(": ").or_else(|| line.split_once('=')) {
+                known.harvest(name.trim(), value.trim().trim_matches(['"', '\'']));
+            }
+        }
+    };
+    for path in saved {
+        let is_small = fs::metadata(path).is_ok_and(|meta| meta.len() <= MAX_ENV_FILE);
+        if let (true, Ok(text)) = (is_small, fs::read(path)) {
+            harvest(&text);
+        }
+    }
+    for service in services {
+        let Ok(host) = host_of(ctx, &service.id) else {
+            continue;
+        };
+        let mut files = env_files(service, &ctx.config.service(&service.id));
+        files.extend(service.compose.iter().flat_map(|c| c.config_files.clone()));
+        for path in files {
+            if let Ok(text) = host.read_file(&path, MAX_ENV_FILE).await {
+                harvest(&text);
+            }
+        }
+    }
+    Ok(Redactor::new(&known, key(&ctx.state)?))
+}
+
 /// The environment files of a service: `.env` of its folder and the configured ones, absolute.
 pub(crate) fn env_files(service: &Service, settings: &ServiceSettings) -> Vec<PathBuf> {
     let base = base_folder(service);

@@ -16,6 +16,17 @@ const CHECKPOINT: &str = "checkpoint";
 /// # Errors
 /// The state folder cannot be read.
 pub fn recent(ctx: &Context, limit: usize) -> Result<Vec<TimelineEvent>, OpsError> {
+    let mut events = all(ctx)?;
+    let surplus = events.len().saturating_sub(limit);
+    events.drain(..surplus);
+    Ok(events)
+}
+
+/// Every event, the oldest first.
+///
+/// # Errors
+/// As [`recent`].
+pub(super) fn all(ctx: &Context) -> Result<Vec<TimelineEvent>, OpsError> {
     let checkpoints = super::checkpoint::list(ctx)?;
     let records = super::audit::list(ctx)?;
     let mut events: Vec<TimelineEvent> = checkpoints.iter().filter_map(made).collect();
@@ -27,8 +38,6 @@ pub fn recent(ctx: &Context, limit: usize) -> Result<Vec<TimelineEvent>, OpsErro
     );
     events.extend(super::resume::unfinished(ctx)?.iter().map(left));
     events.sort_by_key(|event| event.at);
-    let surplus = events.len().saturating_sub(limit);
-    events.drain(..surplus);
     Ok(events)
 }
 

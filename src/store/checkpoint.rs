@@ -18,7 +18,7 @@ use super::paths::{StateDir, StoreError};
 use crate::domain::checkpoint::{Checkpoint, MANIFEST_SCHEMA, Manifest};
 use crate::domain::safe_text::SafeText;
 
-pub use export::{ExportError, export};
+pub use export::export;
 pub use stage::{LogFile, LogTotals, Staging};
 pub use sums::{sha256_file, verify_files};
 

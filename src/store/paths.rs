@@ -114,6 +114,11 @@ impl StateDir {
         self.root.join("audit")
     }
 
+    /// Incidents, one folder each.
+    pub fn incidents(&self) -> PathBuf {
+        self.root.join("incidents")
+    }
+
     /// Who is working on which service.
     pub fn leases(&self) -> PathBuf {
         self.root.join("leases")

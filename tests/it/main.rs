@@ -22,6 +22,7 @@ mod filter_files;
 mod follow;
 mod follow_scale;
 mod guard;
+mod incident;
 mod log_files;
 mod log_pane;
 mod logs;

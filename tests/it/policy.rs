@@ -192,7 +192,7 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
         assert_eq!(run.code, expected, "{run}");
         assert_eq!(work(), before, "{run}");
     }
-    let reading: [&[&str]; 20] = [
+    let reading: [&[&str]; 25] = [
         &["services"],
         &["logs", "exec/bot"],
         &["health"],
@@ -212,6 +212,11 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
         &["lease", "status"],
         &["runbook", "list"],
         &["preflight", "exec/bot"],
+        &["incident", "start", "slow"],
+        &["incident", "note", "looking"],
+        &["incident", "end"],
+        &["incident", "list"],
+        &["incident", "report"],
         &["doctor"],
     ];
     for words in reading {

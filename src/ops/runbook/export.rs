@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 
 use crate::domain::runbook::{ItemState, RunState};
 use crate::domain::safe_text::SafeText;
+use crate::ops::markdown::{code, plain};
 
 /// The whole run. It reads as Markdown and stays a list of boxes; what came from outside cannot add markup.
 pub fn to_markdown(state: &RunState, now: Timestamp, zone: &TimeZone) -> Vec<SafeText> {
@@ -16,14 +17,14 @@ pub fn to_markdown(state: &RunState, now: Timestamp, zone: &TimeZone) -> Vec<Saf
             .to_string()
     };
     let mut lines = vec![
-        format!("# {}", plain(&state.runbook.title)),
+        format!("# {}", plain(state.runbook.title.as_str())),
         String::new(),
         format!("- runbook: {}", code(&state.runbook.name)),
         format!("- run: {}", code(&state.run)),
         format!(
             "- started: {} by {}",
             at(state.started_at),
-            plain(&state.started_by)
+            plain(state.started_by.as_str())
         ),
         format!("- T: {}", at(state.t_at)),
         format!(
@@ -40,7 +41,7 @@ pub fn to_markdown(state: &RunState, now: Timestamp, zone: &TimeZone) -> Vec<Saf
     for phase in &state.runbook.phases {
         lines.push(String::new());
         if !phase.title.is_empty() {
-            lines.push(format!("## {}", plain(&phase.title)));
+            lines.push(format!("## {}", plain(phase.title.as_str())));
             lines.push(String::new());
         }
         for item in &phase.items {
@@ -54,7 +55,7 @@ pub fn to_markdown(state: &RunState, now: Timestamp, zone: &TimeZone) -> Vec<Saf
                 "[ ]"
             };
             let mut facts = Vec::new();
-            facts.extend(item.owner.as_ref().map(plain));
+            facts.extend(item.owner.as_ref().map(|owner| plain(owner.as_str())));
             facts.extend(item.due.map(|due| due.to_string()));
             match (&run.by, run.at) {
                 (Some(by), Some(when)) if run.state != ItemState::Open => {
@@ -64,13 +65,13 @@ pub fn to_markdown(state: &RunState, now: Timestamp, zone: &TimeZone) -> Vec<Saf
                     } else {
                         format!("**{word}**")
                     };
-                    facts.push(format!("{word} by {} at {}", plain(by), at(when)));
+                    facts.push(format!("{word} by {} at {}", plain(by.as_str()), at(when)));
                 }
                 _ => facts.push("**open**".to_owned()),
             }
             lines.push(format!(
                 "{indent}- {mark} {} ({})",
-                plain(&item.text),
+                plain(item.text.as_str()),
                 facts.join("; ")
             ));
             if let Some(evidence) = &run.evidence {
@@ -79,39 +80,12 @@ pub fn to_markdown(state: &RunState, now: Timestamp, zone: &TimeZone) -> Vec<Saf
             for comment in &run.comments {
                 lines.push(format!(
                     "{indent}  - {}, {}: {}",
-                    plain(&comment.by),
+                    plain(comment.by.as_str()),
                     at(comment.at),
-                    plain(&comment.text)
+                    plain(comment.text.as_str())
                 ));
             }
         }
     }
     lines.iter().map(|line| SafeText::from_text(line)).collect()
-}
-
-/// Text without any meaning for Markdown or HTML.
-fn plain(text: &SafeText) -> String {
-    let mut out = String::with_capacity(text.as_str().len());
-    for c in text.as_str().chars() {
-        if matches!(
-            c,
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '&'
-        ) {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
-}
-
-/// A code span that no backtick inside can end.
-fn code(text: &str) -> String {
-    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest + 1);
-    let pad = if text.starts_with('`') || text.ends_with('`') {
-        " "
-    } else {
-        ""
-    };
-    format!("{fence}{pad}{text}{pad}{fence}")
 }

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::*;
 use crate::domain::log::{LogBlock, Stream};
+use crate::store::archive::ArchiveError;
 
 fn state() -> (tempfile::TempDir, StateDir) {
     let dir = tempfile::tempdir().unwrap();
@@ -207,7 +208,7 @@ fn an_export_is_the_same_folder() {
         assert_eq!(fs::metadata(&to).unwrap().len(), size);
         assert!(matches!(
             export(&checkpoint, &to),
-            Err(ExportError::Exists(_))
+            Err(ArchiveError::Exists(_))
         ));
         if name.ends_with("zst") {
             let tar = zstd::decode_all(fs::File::open(&to).unwrap()).unwrap();
