@@ -31,18 +31,31 @@ pub async fn run(
     out: &mut Output,
 ) -> Ended {
     let plan = ops::plan(ctx, operation).await?;
+    carry_out(ctx, &plan, global, out).await
+}
+
+/// Prints a plan, or carries it out once it is confirmed.
+///
+/// # Errors
+/// See [`super::output::Stop`].
+pub(super) async fn carry_out(
+    ctx: &Arc<Context>,
+    plan: &Plan,
+    global: &Global,
+    out: &mut Output,
+) -> Ended {
     if global.dry_run {
         if out.is_json() {
-            out.json("plan", &PlanView::of(&plan))?;
+            out.json("plan", &PlanView::of(plan))?;
         } else {
-            for line in card(&plan) {
+            for line in card(plan) {
                 out.line(line)?;
             }
         }
         return Ok(Exit::Done);
     }
-    let confirmation = confirm(&plan, global)?;
-    let (outcome, interrupted) = execute(ctx, &plan, &confirmation, out).await?;
+    let confirmation = confirm(plan, global)?;
+    let (outcome, interrupted) = execute(ctx, plan, &confirmation, out).await?;
     if out.is_json() {
         out.json("outcome", &outcome)?;
     } else {
