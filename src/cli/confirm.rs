@@ -297,6 +297,15 @@ fn api(work: &StepWork) -> Option<Value> {
             "call": format!("POST /containers/{container}/{}", action.as_str()),
             "grace_s": grace_s,
         })),
+        StepWork::Ask {
+            probe,
+            times,
+            timeout_ms,
+        } => Some(json!({
+            "ask": probe.name(),
+            "times": times,
+            "timeout_ms": timeout_ms,
+        })),
         other => Some(json!(other)),
     }
 }

@@ -29,7 +29,7 @@ const SIDE_LIMIT_MS: u64 = 5_000;
 /// A proxy starts its new workers after its command has ended.
 const PUBLIC_LIMIT_MS: u64 = 5_000;
 /// How long the proxy's own commands may take.
-const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+const COMMAND_LIMIT_MS: u64 = 60_000;
 const WRITE_LIMIT_MS: u64 = 10_000;
 /// Permission bits of the proxy's file where it has none to keep.
 const MODE: u32 = 0o644;
@@ -69,6 +69,8 @@ struct Wanted {
     test: String,
     reload: String,
     verify: Probe,
+    /// Asks the public way for the side that answers now.
+    verify_other: Option<Probe>,
     /// Whether the answer of the public way tells the sides apart.
     is_told_apart: bool,
 }
@@ -91,6 +93,7 @@ impl Wanted {
         let side = settings.side(to);
         let key = format!("{}.probe", to.as_str());
         let own = side.verify.clone();
+        let other = settings.side(to.other()).verify.clone();
         let is_told_apart = own.is_some();
         Ok(Self {
             active: absolute(
@@ -105,6 +108,7 @@ impl Wanted {
             verify: own
                 .or(settings.verify.clone())
                 .ok_or_else(|| missing("verify"))?,
+            verify_other: other.or(settings.verify.clone()),
             is_told_apart,
         })
     }
@@ -221,7 +225,8 @@ pub(super) async fn plan(
         return Ok(plan.seal());
     }
     let now = to.other().as_str();
-    plan.from = Some(if active.value == other.value {
+    let is_other = active.value == other.value;
+    plan.from = Some(if is_other {
         plan.notes.push(SafeText::from_text(&format!(
             "{now} goes on running: `lastgood switch {} {now}` goes back",
             id.name
@@ -241,7 +246,23 @@ pub(super) async fn plan(
         )));
     }
     is_healthy(host, id, to, &wanted.probe).await?;
+    let mut way_back_proof = None;
+    if let (true, Some(verify)) = (is_other, &wanted.verify_other) {
+        let answer = host::probe::ask(host, verify).await;
+        if answer.ok {
+            way_back_proof = Some(public(verify));
+        } else {
+            plan.notes.push(SafeText::from_text(&format!(
+                "the public way does not answer for {now} either: {}: {}",
+                answer.name, answer.detail
+            )));
+        }
+    }
     plan.steps = steps(ctx, &wanted, to, [active, file, other]);
+    // Whether the old side answers again is asked only where it did before.
+    if let Some(verify) = plan.steps.last_mut() {
+        verify.undo = way_back_proof;
+    }
     Ok(plan.seal())
 }
 
@@ -343,9 +364,8 @@ fn steps(
         kind: ProbeKind::Command {
             command: wanted.test.clone(),
         },
-        timeout: COMMAND_LIMIT,
+        timeout: Duration::from_millis(COMMAND_LIMIT_MS),
     };
-    let limit_ms = u64::try_from(COMMAND_LIMIT.as_millis()).unwrap_or(60_000);
     vec![
         ask(
             &format!("ask {colour} itself: {}", wanted.probe.name()),
@@ -370,14 +390,14 @@ fn steps(
                 &format!("reload: {}", wanted.reload),
                 reload,
                 sides,
-                limit_ms,
+                COMMAND_LIMIT_MS,
             )
         },
-        ask(
+        step(
             &format!("verify: {} {PROBES} of {PROBES}", wanted.verify.name()),
-            &wanted.verify,
-            (PROBES, PUBLIC_LIMIT_MS),
+            public(&wanted.verify),
             Vec::new(),
+            PUBLIC_LIMIT_MS + COMMAND_LIMIT_MS,
         ),
     ]
 }
@@ -397,21 +417,23 @@ fn step(text: &str, work: StepWork, fingerprints: Vec<Fingerprint>, timeout_ms: 
 fn ask(
     text: &str,
     probe: &Probe,
-    (times, timeout_ms): (u32, u64),
+    (times, limit_ms): (u32, u64),
     fingerprints: Vec<Fingerprint>,
 ) -> Step {
-    let answer_ms = u64::try_from(probe.timeout.as_millis()).unwrap_or(u64::MAX);
     let work = StepWork::Ask {
         probe: probe.clone(),
         times,
-        timeout_ms,
+        timeout_ms: limit_ms,
     };
-    step(
-        text,
-        work,
-        fingerprints,
-        timeout_ms.saturating_add(answer_ms),
-    )
+    step(text, work, fingerprints, limit_ms + COMMAND_LIMIT_MS)
+}
+
+fn public(probe: &Probe) -> StepWork {
+    StepWork::Ask {
+        probe: probe.clone(),
+        times: PROBES,
+        timeout_ms: PUBLIC_LIMIT_MS,
+    }
 }
 
 /// How it stands where nothing has to be switched: what the public way says. Changes nothing.

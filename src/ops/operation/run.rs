@@ -493,13 +493,16 @@ fn is_proof(work: &StepWork) -> bool {
     matches!(work, StepWork::Verify { .. } | StepWork::Ask { .. })
 }
 
-/// The steps up to one in the order in which they are taken back: the newest first, but the last that did anything comes
-/// at the end. What it started must find the old files and names again.
+/// The steps up to one in the order in which they are taken back: the newest first, but the last that did anything after
+/// the others, since what it started must find the old files and names again, and at the end what proves that it is back.
 pub(crate) fn way_back(plan: &Plan, from: usize) -> Vec<usize> {
-    let is_last = |at: &usize| has_effect(&plan.steps[*at].work);
-    let last = (0..=from).rev().find(is_last).unwrap_or(from);
-    let others = (0..=from).rev().filter(|at| *at != last);
-    others.chain([last]).collect()
+    let newest_first = (0..=from).rev();
+    let (mut effects, looks): (Vec<usize>, Vec<usize>) =
+        newest_first.partition(|at| has_effect(&plan.steps[*at].work));
+    let count = effects.len().min(1);
+    effects.rotate_left(count);
+    effects.extend(looks);
+    effects
 }
 
 /// The work as a command that can be typed.

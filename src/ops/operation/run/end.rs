@@ -134,7 +134,7 @@ impl Runner<'_> {
     async fn undo(&mut self, failed: usize) -> bool {
         let plan = self.plan;
         let has_to = |index: &usize| match *index == failed {
-            true => self.is_begun && has_effect(&plan.steps[*index].work),
+            true => self.is_begun,
             false => self.results.get(*index).is_some_and(|result| result.ok),
         };
         let has_to = |index: &usize| has_to(index) && !self.skip.contains(index);
