@@ -1,4 +1,7 @@
-//! `lastgood switch`: blue-green.
+//! `lastgood switch`: blue-green, a plan like any other.
+//!
+//! Where that side answers already there is nothing to confirm and nothing to do: that is said, with what the public way
+//! answers.
 
 use std::sync::Arc;
 

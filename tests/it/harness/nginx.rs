@@ -5,7 +5,7 @@ use super::{Sandbox, wait_for};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -32,13 +32,13 @@ fn free_port() -> u16 {
 }
 
 impl Side {
-    fn start(folder: PathBuf, colour: &str) -> Side {
-        fs::create_dir_all(&folder).unwrap();
+    fn start(folder: &Path, colour: &str) -> Side {
+        fs::create_dir_all(folder).unwrap();
         fs::write(folder.join("health"), format!("{colour} is up\n")).unwrap();
         let port = free_port();
         let server = Command::new("busybox")
             .args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h"])
-            .arg(&folder)
+            .arg(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -64,8 +64,8 @@ impl BlueGreen {
     pub(crate) fn start(sandbox: &Sandbox) -> BlueGreen {
         let folder = sandbox.work().join("nginx");
         fs::create_dir_all(folder.join("logs")).unwrap();
-        let blue = Side::start(sandbox.work().join("blue"), "blue");
-        let green = Side::start(sandbox.work().join("green"), "green");
+        let blue = Side::start(&sandbox.work().join("blue"), "blue");
+        let green = Side::start(&sandbox.work().join("green"), "green");
         for (name, side) in [("blue", &blue), ("green", &green)] {
             let text = format!("upstream api {{ server 127.0.0.1:{}; }}\n", side.port);
             fs::write(folder.join(format!("{name}.conf")), text).unwrap();
@@ -173,7 +173,7 @@ impl Drop for BlueGreen {
 }
 
 fn program() -> &'static str {
-    match std::path::Path::new("/usr/sbin/nginx").is_file() {
+    match Path::new("/usr/sbin/nginx").is_file() {
         true => "/usr/sbin/nginx",
         false => "nginx",
     }
