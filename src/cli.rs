@@ -35,6 +35,7 @@ pub mod runbook;
 pub mod services;
 pub mod signals;
 pub mod slow;
+pub mod switch;
 
 /// Remembers how production looked before a deploy, shows what the deploy changed, and takes you back.
 #[derive(Debug, Parser)]
@@ -203,6 +204,8 @@ pub enum Command {
     Start(restart::ServicesToChange),
     /// Bring back the release and configuration of a checkpoint
     RollBack(roll_back::RollBackArgs),
+    /// Blue-green: send the requests of an application that runs twice to its other side
+    Switch(switch::SwitchArgs),
     /// Go on with an operation whose process died, or take it back
     Resume(resume::ResumeArgs),
     /// Checklists that know their clock, their owners and what they can look up themselves

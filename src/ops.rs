@@ -33,6 +33,7 @@ pub mod secrets;
 pub mod services;
 pub mod signals;
 pub mod slow;
+pub mod switch;
 pub mod timeline;
 
 use std::collections::BTreeMap;

@@ -31,18 +31,31 @@ pub async fn run(
     out: &mut Output,
 ) -> Ended {
     let plan = ops::plan(ctx, operation).await?;
+    carry_out(ctx, &plan, global, out).await
+}
+
+/// Prints a plan, or carries it out once it is confirmed.
+///
+/// # Errors
+/// See [`super::output::Stop`].
+pub(super) async fn carry_out(
+    ctx: &Arc<Context>,
+    plan: &Plan,
+    global: &Global,
+    out: &mut Output,
+) -> Ended {
     if global.dry_run {
         if out.is_json() {
-            out.json("plan", &PlanView::of(&plan))?;
+            out.json("plan", &PlanView::of(plan))?;
         } else {
-            for line in card(&plan) {
+            for line in card(plan) {
                 out.line(line)?;
             }
         }
         return Ok(Exit::Done);
     }
-    let confirmation = confirm(&plan, global)?;
-    let (outcome, interrupted) = execute(ctx, &plan, &confirmation, out).await?;
+    let confirmation = confirm(plan, global)?;
+    let (outcome, interrupted) = execute(ctx, plan, &confirmation, out).await?;
     if out.is_json() {
         out.json("outcome", &outcome)?;
     } else {
@@ -283,6 +296,15 @@ fn api(work: &StepWork) -> Option<Value> {
         } => Some(json!({
             "call": format!("POST /containers/{container}/{}", action.as_str()),
             "grace_s": grace_s,
+        })),
+        StepWork::Ask {
+            probe,
+            times,
+            timeout_ms,
+        } => Some(json!({
+            "ask": probe.name(),
+            "times": times,
+            "timeout_ms": timeout_ms,
         })),
         other => Some(json!(other)),
     }

@@ -13,6 +13,7 @@ use super::host::HostName;
 use super::pm2::Pm2App;
 use super::safe_text::SafeText;
 use super::service::ServiceId;
+use super::settings::{Colour, Probe};
 
 /// What the engineer wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +70,13 @@ pub enum Operation {
         #[serde(default)]
         since: Option<jiff::Timestamp>,
     },
+    /// Send the requests of an application that runs twice to its other side.
+    Switch {
+        /// Its name in the configuration, as a service: `switch/api`.
+        service: ServiceId,
+        /// The side that is to answer.
+        to: Colour,
+    },
     /// Take the lease of a service away from whoever holds it.
     BreakLease {
         /// The service.
@@ -106,6 +114,15 @@ impl Operation {
         }
     }
 
+    /// Whether it acts on a proxy in front of services: then no runtime shows what it did.
+    pub fn is_of_proxy(&self) -> bool {
+        match self {
+            Self::Switch { .. } => true,
+            Self::Resume { of, .. } => of.is_of_proxy(),
+            _ => false,
+        }
+    }
+
     /// The verb, as in the command line.
     pub fn verb(&self) -> &'static str {
         match self {
@@ -116,6 +133,7 @@ impl Operation {
             Self::RestoreConfigs { .. } => "restore-configs",
             Self::Fix { .. } => "fix",
             Self::Prune { .. } => "prune",
+            Self::Switch { .. } => "switch",
             Self::BreakLease { .. } => "break-lease",
             // The same intent: the audit log has one outcome for both.
             Self::Resume { of, .. } => of.verb(),
@@ -217,6 +235,9 @@ pub enum StepWork {
         path: PathBuf,
         /// The content's source: a file of the state folder.
         source: PathBuf,
+        /// Whether the source is a file of the machine that is changed instead.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        from_machine: bool,
         /// SHA-256 the source must have.
         sha256: String,
         /// Permission bits.
@@ -260,6 +281,15 @@ pub enum StepWork {
         /// How many good answers of each probe in a row are needed.
         probes: u32,
         /// When to give up.
+        timeout_ms: u64,
+    },
+    /// Ask a probe on the machine until it answers well so many times in a row, or the time is over. Changes nothing.
+    Ask {
+        /// What is asked.
+        probe: Probe,
+        /// How many good answers in a row are needed.
+        times: u32,
+        /// After so long without them it is given up; 0: asked once.
         timeout_ms: u64,
     },
 }

@@ -6,10 +6,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::signal::Limits;
 
 /// How to ask a service whether it is well.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
     /// What is asked.
     pub kind: ProbeKind,
@@ -18,7 +20,8 @@ pub struct Probe {
 }
 
 /// What a probe asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ProbeKind {
     /// An HTTP GET.
     Http {
@@ -126,4 +129,72 @@ pub struct ServiceSettings {
     pub migrations: MigrationCommands,
     /// Its commands, where it is an exec service.
     pub exec: Option<ExecCommands>,
+}
+
+/// One of the two sides of an application that runs twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Colour {
+    /// The one.
+    Blue,
+    /// The other.
+    Green,
+}
+
+impl Colour {
+    /// The word in the configuration and in commands.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Blue => "blue",
+            Self::Green => "green",
+        }
+    }
+
+    /// The other side.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Blue => Self::Green,
+            Self::Green => Self::Blue,
+        }
+    }
+}
+
+/// One side of an application that runs twice behind a proxy. Nothing in it has a default: what is missing is said when
+/// it is needed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SideSettings {
+    /// The proxy's file that sends requests to this side.
+    pub file: Option<PathBuf>,
+    /// Asks this side itself, past the proxy.
+    pub probe: Option<Probe>,
+    /// Asks the public way for an answer that only this side gives.
+    pub verify: Option<Probe>,
+}
+
+/// An application that runs twice behind a proxy, and how the proxy is sent to one or the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SwitchSettings {
+    /// The one side.
+    pub blue: SideSettings,
+    /// The other side.
+    pub green: SideSettings,
+    /// The file that the proxy reads: it becomes what one of the two files is.
+    pub active: Option<PathBuf>,
+    /// Says whether the proxy would take its files, run by `sh -c`: `nginx -t`.
+    pub test: Option<String>,
+    /// Lets the proxy read its files again, run by `sh -c`: `nginx -s reload`.
+    pub reload: Option<String>,
+    /// Asks the public way, whichever side answers.
+    pub verify: Option<Probe>,
+}
+
+impl SwitchSettings {
+    /// The side of a colour.
+    pub fn side(&self, colour: Colour) -> &SideSettings {
+        match colour {
+            Colour::Blue => &self.blue,
+            Colour::Green => &self.green,
+        }
+    }
 }

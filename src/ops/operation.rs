@@ -9,7 +9,7 @@ mod verify;
 
 use tokio::sync::mpsc;
 
-use super::{Context, ErrorKind, OpsError, policy, preflight, restart, resume, roll_back};
+use super::{Context, ErrorKind, OpsError, policy, preflight, restart, resume, roll_back, switch};
 use crate::audit::Intent;
 use crate::domain::host::HostName;
 use crate::domain::operation::{Operation, Plan, Risk, Step, StepWork};
@@ -19,7 +19,7 @@ use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
 use crate::store::lease::Lease;
 
 pub(crate) use fingerprint::{ABSENT, check as check_fingerprint, instances, look_at};
-pub(crate) use run::{describe, has_effect, undo_limit_ms};
+pub(crate) use run::{describe, has_effect, undo_limit_ms, way_back};
 pub(crate) use step::{DOCKER_VARIABLES, container_limit_ms, split_reference};
 pub(crate) use verify::{identity, shown};
 
@@ -95,6 +95,7 @@ async fn plan_anew(ctx: &Context, operation: &Operation) -> Result<Plan, OpsErro
         Operation::Prune { keep_last, since } => {
             super::checkpoint::prune::plan(ctx, operation, *keep_last, *since).await
         }
+        Operation::Switch { service, to } => switch::plan(ctx, operation, service, *to).await,
         Operation::BreakLease { service, fence } => {
             super::lease::plan(ctx, operation, service, *fence)
         }

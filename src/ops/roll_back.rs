@@ -333,7 +333,7 @@ fn is_of_one_host<'a>(
 }
 
 /// Where the present content of a file is kept while a plan may need it again.
-fn kept(ctx: &Context, sha256: &str) -> PathBuf {
+pub(super) fn kept(ctx: &Context, sha256: &str) -> PathBuf {
     ctx.state.runs().join("kept").join(sha256)
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::domain::policy::PolicyRule;
 use crate::domain::service::ServiceId;
-use crate::domain::settings::ServiceSettings;
+use crate::domain::settings::{ServiceSettings, SwitchSettings};
 
 pub use error::ConfigError;
 pub use load::{Places, load};
@@ -50,6 +50,8 @@ pub struct Config {
     pub save_images: bool,
     /// What preflight looks for.
     pub preflight: PreflightConfig,
+    /// Applications that run twice behind a proxy, by name.
+    pub switches: BTreeMap<String, SwitchSettings>,
     /// How old the newest backup of each name may be; `None` where nothing is said.
     pub backups: BTreeMap<String, Option<Duration>>,
     /// The files it was read from, in the order in which they win.
@@ -85,6 +87,7 @@ impl Default for Config {
             keep_last: KEEP_LAST,
             save_images: false,
             preflight: PreflightConfig::default(),
+            switches: BTreeMap::new(),
             backups: BTreeMap::new(),
             sources: Vec::new(),
             raw: toml::Table::new(),

@@ -2,6 +2,7 @@
 //! a second Docker daemon that may be killed, terminals.
 
 mod docker;
+mod nginx;
 mod pm2;
 mod private_docker;
 mod project;
@@ -13,6 +14,7 @@ mod terminal;
 mod tmux;
 
 pub(crate) use docker::Docker;
+pub(crate) use nginx::BlueGreen;
 pub(crate) use pm2::Pm2;
 pub(crate) use private_docker::PrivateDocker;
 pub(crate) use project::Project;

@@ -41,4 +41,5 @@ mod shop;
 mod signals;
 mod ssh;
 mod ssh_story;
+mod switch;
 mod take_out;

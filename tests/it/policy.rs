@@ -148,7 +148,21 @@ fn a_second_person_says_yes_once() {
 #[test]
 fn a_read_only_session_writes_nothing_whatever_the_verb() {
     let sandbox = no_docker("readonly-all");
-    configure(&sandbox, "");
+    let at = sandbox.work().display().to_string();
+    for (name, text) in [("blue", "1"), ("green", "2"), ("active", "1")] {
+        sandbox.write(&format!("{name}.conf"), text);
+    }
+    let side = |name: &str| {
+        format!("{name} = {{ file = \"{at}/{name}.conf\", probe = {{ command = \"true\" }} }}\n")
+    };
+    configure(
+        &sandbox,
+        &format!(
+            "[switch.bot]\n{}{}active = \"{at}/active.conf\"\ntest = \"true\"\nreload = \"touch {at}/reloaded\"\nverify = {{ command = \"true\" }}\n",
+            side("blue"),
+            side("green")
+        ),
+    );
     let created = sandbox.json(0, "checkpoint", &["checkpoint", "create", "exec/bot"]);
     let id = created["id"].as_str().unwrap();
     sandbox.write("release", "1.6\n");
@@ -168,12 +182,13 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
     };
     let before = work();
     let confirmed = ["--yes", "--confirm", "bot"];
-    let changing: [&[&str]; 10] = [
+    let changing: [&[&str]; 11] = [
         &["restart", "exec/bot"],
         &["stop", "exec/bot"],
         &["start", "exec/bot"],
         &["roll-back", "exec/bot", "--to", id],
         &["roll-back", "exec/bot", "--to", id, "--configs-only"],
+        &["switch", "bot", "green"],
         &["checkpoint", "restore", id],
         &["checkpoint", "prune", "--keep-last", "0"],
         &["lease", "break", "exec/bot"],

@@ -78,7 +78,7 @@ fn of_two_at_once_exactly_one_acts() {
 }
 
 /// Starts the binary so that it stops once it has the lease, makes the change, and lets it go on.
-fn change_between(sandbox: &Sandbox, arguments: &[&str], change: impl FnOnce()) -> Run {
+pub(crate) fn change_between(sandbox: &Sandbox, arguments: &[&str], change: impl FnOnce()) -> Run {
     let leases = sandbox.state().join("leases");
     let is_held = || {
         fs::read_dir(&leases).is_ok_and(|all| {

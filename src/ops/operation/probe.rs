@@ -158,7 +158,7 @@ pub(crate) async fn probe(
             false => Found::NotDone,
         }),
         // A proof is had again.
-        StepWork::Verify { .. } => Ok(Found::NotDone),
+        StepWork::Verify { .. } | StepWork::Ask { .. } => Ok(Found::NotDone),
         StepWork::WriteFile { path, sha256, .. } => {
             let subject = FingerprintSubject::File {
                 host: plan.host.clone(),
@@ -309,6 +309,10 @@ async fn command(
                 });
             }
         }
+    }
+    if plan.operation.is_of_proxy() {
+        // A proxy that reads its files once more does the same.
+        return Ok(Found::NotDone);
     }
     let Some(id) = service_of(plan, index) else {
         return Ok(Found::Unknown);

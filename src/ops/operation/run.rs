@@ -18,6 +18,7 @@ use crate::domain::operation::{Operation, Plan, Step, StepWork};
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Release, Service, ServiceId};
+use crate::domain::settings::ProbeKind;
 use crate::host::Host;
 use crate::ops::resume::{Course, Way};
 use crate::ops::services::{discover_on, host_of};
@@ -336,7 +337,9 @@ impl<'a> Runner<'a> {
                 }
             }
             if !is_ok && !step.may_fail {
-                return if self.is_proof_only(index) {
+                // What has not proved itself behind a proxy gives way to the side that still runs.
+                let is_kept = !self.plan.operation.is_of_proxy();
+                return if is_kept && self.is_proof_only(index) {
                     End::NotVerified
                 } else {
                     End::Failed(index)
@@ -411,7 +414,7 @@ impl<'a> Runner<'a> {
         from > 0
             && rest
                 .iter()
-                .all(|step| step.may_fail || matches!(step.work, StepWork::Verify { .. }))
+                .all(|step| step.may_fail || is_proof(&step.work))
     }
 
     async fn run_step(&mut self, index: usize, step: &Step) -> StepResult {
@@ -482,7 +485,24 @@ pub(crate) fn undo_limit_ms(step: &Step) -> u64 {
 
 /// Whether such a step can have changed anything.
 pub(crate) fn has_effect(work: &StepWork) -> bool {
-    !matches!(work, StepWork::Verify { .. } | StepWork::SaveLogs { .. })
+    !is_proof(work) && !matches!(work, StepWork::SaveLogs { .. })
+}
+
+/// Whether such a step only looks.
+fn is_proof(work: &StepWork) -> bool {
+    matches!(work, StepWork::Verify { .. } | StepWork::Ask { .. })
+}
+
+/// The steps up to one in the order in which they are taken back: the newest first, but the last that did anything after
+/// the others, since what it started must find the old files and names again, and at the end what proves that it is back.
+pub(crate) fn way_back(plan: &Plan, from: usize) -> Vec<usize> {
+    let newest_first = (0..=from).rev();
+    let (mut effects, looks): (Vec<usize>, Vec<usize>) =
+        newest_first.partition(|at| has_effect(&plan.steps[*at].work));
+    let count = effects.len().min(1);
+    effects.rotate_left(count);
+    effects.extend(looks);
+    effects
 }
 
 /// The work as a command that can be typed.
@@ -513,6 +533,14 @@ pub(crate) fn describe(work: &StepWork) -> String {
         }
         StepWork::BreakLease { service, .. } => format!("lastgood lease break {service}"),
         StepWork::Verify { service, .. } => format!("lastgood health {service}"),
+        StepWork::Ask { probe, .. } => match &probe.kind {
+            ProbeKind::Http { url, .. } => shell_words::join(["curl", "-fsS", url]),
+            ProbeKind::Tcp { address } => {
+                let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+                shell_words::join(["nc", "-z", host, port])
+            }
+            ProbeKind::Command { command } => command.clone(),
+        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! Carries out one step of a plan, exactly as it says.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -77,9 +77,13 @@ impl Machine<'_> {
             StepWork::WriteFile {
                 path,
                 source,
+                from_machine,
                 sha256,
                 mode,
-            } => timed(limit, self.write_file(path, source, sha256, *mode)).await,
+            } => {
+                let content = self.content(source, *from_machine);
+                timed(limit, self.write_file(path, source, content, sha256, *mode)).await
+            }
             StepWork::Container {
                 container,
                 action,
@@ -96,6 +100,11 @@ impl Machine<'_> {
                 )))
             }
             StepWork::Verify { .. } => verify::verify(self.ctx, work, self.progress).await,
+            StepWork::Ask {
+                probe,
+                times,
+                timeout_ms,
+            } => verify::ask_until(self.host()?, probe, *times, *timeout_ms, self.progress).await,
         }
     }
 
@@ -149,18 +158,30 @@ impl Machine<'_> {
         }
     }
 
+    /// What is to be written.
+    async fn content(&self, source: &Path, from_machine: bool) -> Result<Vec<u8>, OpsError> {
+        if from_machine {
+            return self
+                .host()?
+                .read_file(source, MAX_FILE)
+                .await
+                .map_err(|error| failed(error.to_string()).because(error));
+        }
+        tokio::fs::read(source)
+            .await
+            .map_err(|error| failed(format!("cannot read {}", source.display())).because(error))
+    }
+
     async fn write_file(
         &self,
         path: &Path,
         source: &Path,
+        content: impl Future<Output = Result<Vec<u8>, OpsError>>,
         sha256: &str,
         mode: u32,
     ) -> Result<SafeText, OpsError> {
         let host = self.host()?;
-        let read = |path: PathBuf| async move { tokio::fs::read(path).await };
-        let content = read(source.to_owned())
-            .await
-            .map_err(|error| failed(format!("cannot read {}", source.display())).because(error))?;
+        let content = content.await?;
         if digest::sha256(&content) != sha256 {
             return Err(failed(format!("{} was changed", source.display())));
         }

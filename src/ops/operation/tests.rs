@@ -162,6 +162,7 @@ fn write_file(path: &Path, source: &Path, content: &str, undo: Option<StepWork>)
         work: StepWork::WriteFile {
             path: path.to_owned(),
             source: source.to_owned(),
+            from_machine: false,
             sha256: sha256(content),
             mode: 0o644,
         },
@@ -283,6 +284,7 @@ async fn a_failed_step_takes_back_what_was_done_the_newest_first() {
     let undo = StepWork::WriteFile {
         path: config.clone(),
         source: kept,
+        from_machine: false,
         sha256: sha256("old"),
         mode: 0o644,
     };
@@ -411,6 +413,7 @@ async fn a_file_that_could_not_be_replaced_is_as_it_was() {
     let undo = StepWork::WriteFile {
         path: config.clone(),
         source: shop.path("state/runs/kept/x"),
+        from_machine: false,
         sha256: sha256("old"),
         mode: 0o644,
     };
@@ -435,6 +438,7 @@ async fn a_step_that_did_not_begin_is_not_taken_back() {
     let undo = StepWork::WriteFile {
         path: config.clone(),
         source: kept,
+        from_machine: false,
         sha256: sha256("old"),
         mode: 0o644,
     };

@@ -9,10 +9,14 @@ use crate::domain::operation::StepWork;
 use crate::domain::outcome::Progress;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Instance, Runtime, Service, ServiceId, ServiceState, short_id};
+use crate::domain::settings::Probe;
+use crate::host::{self, Host};
 use crate::ops::services::discover_on;
 use crate::ops::{Context, ErrorKind, OpsError};
 use crate::runtime::pm2;
 
+/// Between two questions of a probe.
+const ASK_AGAIN: Duration = Duration::from_millis(300);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
 /// A wrong release, or one that was given up, that was seen so often in a row does not turn into the right one.
@@ -21,6 +25,39 @@ const WRONG_LOOKS: u32 = 6;
 /// A probe that failed for so long in a row, after the supervisor had its own time to wait, will not recover by
 /// being looked at.
 const UNHEALTHY_FOR: Duration = Duration::from_secs(20);
+
+/// Asks a probe until it answered well so many times in a row. Returns the last answer.
+///
+/// # Errors
+/// [`ErrorKind::No`] with the last answer once the time is over.
+pub(super) async fn ask_until(
+    host: &Host,
+    probe: &Probe,
+    times: u32,
+    timeout_ms: u64,
+    progress: &mpsc::Sender<Progress>,
+) -> Result<SafeText, OpsError> {
+    let started = Instant::now();
+    let mut good = 0;
+    loop {
+        let answer = host::probe::ask(host, probe).await;
+        good = if answer.ok { good + 1 } else { 0 };
+        let _ = progress.try_send(Progress::Counted {
+            what: SafeText::from_text("probe"),
+            done: u64::from(good),
+            total: Some(u64::from(times)),
+        });
+        if good >= times {
+            let text = format!("{}, {good} of {times}", answer.detail);
+            return Ok(SafeText::from_text(&text));
+        }
+        if !answer.ok && started.elapsed() >= Duration::from_millis(timeout_ms) {
+            let text = format!("{}: {}", answer.name, answer.detail);
+            return Err(OpsError::new(ErrorKind::No, text));
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
 
 /// What must be true.
 struct Wanted<'a> {

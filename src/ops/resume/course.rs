@@ -10,7 +10,9 @@ use crate::domain::outcome::StepResult;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceState};
 use crate::ops::operation::probe::{Begun, Found, probe, probe_undo, settle};
-use crate::ops::operation::{check_fingerprint, describe, has_effect, identity, undo_limit_ms};
+use crate::ops::operation::{
+    check_fingerprint, describe, has_effect, identity, undo_limit_ms, way_back,
+};
 use crate::ops::services::discover_on;
 use crate::ops::{Context, ErrorKind, OpsError};
 
@@ -187,7 +189,12 @@ fn go_on(
     }
     let from = course.results.len();
     let steps = &course.original.steps;
-    let is_verify = |at: &usize| matches!(steps[*at].work, StepWork::Verify { .. });
+    let is_verify = |at: &usize| {
+        matches!(
+            steps[*at].work,
+            StepWork::Verify { .. } | StepWork::Ask { .. }
+        )
+    };
     let mut todo: Vec<usize> = (from..steps.len()).collect();
     // An old proof proves nothing now.
     if !todo.iter().any(is_verify)
@@ -295,8 +302,7 @@ async fn go_back(
     let mut skip = left.undone.clone();
     let mut foreign = BTreeSet::new();
     let mut steps = Vec::new();
-    // The last one at the end: what it started must find the old files and names again.
-    for index in (0..from).rev().chain([from]) {
+    for index in way_back(&left.plan, from) {
         let step = &left.plan.steps[index];
         let was_done = match course.results.get(index) {
             Some(result) => result.ok,

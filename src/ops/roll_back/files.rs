@@ -66,6 +66,7 @@ pub(super) async fn put_back(
             StepWork::WriteFile {
                 path: file.path.clone(),
                 source: kept(ctx, &now),
+                from_machine: false,
                 sha256: now.clone(),
                 mode: file.mode,
             }
@@ -73,6 +74,7 @@ pub(super) async fn put_back(
         let work = StepWork::WriteFile {
             path: file.path.clone(),
             source,
+            from_machine: false,
             sha256: file.sha256.clone(),
             mode: file.mode,
         };

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::error::ConfigError;
 use super::raw::{RawConfig, RawLogs};
 use super::{Config, Highlight, HostConfig, LogsConfig, PreflightConfig};
-use crate::domain::settings::ServiceSettings;
+use crate::domain::settings::{ServiceSettings, SwitchSettings};
 use crate::store::paths;
 
 /// Where the configuration may stand, the weakest first.
@@ -219,6 +219,11 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
                 .map(|name| name.0.to_owned())
                 .collect(),
         },
+        switches: raw
+            .switch
+            .into_iter()
+            .map(|(name, switch)| (name, SwitchSettings::from(switch)))
+            .collect(),
         backups: raw
             .backups
             .iter()

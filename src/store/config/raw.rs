@@ -16,7 +16,8 @@ use crate::domain::host::HostName;
 use crate::domain::nearest::nearest;
 use crate::domain::service::ServiceId;
 use crate::domain::settings::{
-    ExecCommands, MigrationCommands, Probe, ProbeKind, RequestRules, ServiceSettings,
+    ExecCommands, MigrationCommands, Probe, ProbeKind, RequestRules, ServiceSettings, SideSettings,
+    SwitchSettings,
 };
 use crate::domain::signal::{Limits, SignalName, Threshold};
 use crate::domain::time::parse_span;
@@ -36,7 +37,7 @@ pub(super) struct RawConfig {
     rules: Vec<RawRule>,
     sinks: BTreeMap<String, RawSink>,
     routes: Vec<RawRoute>,
-    switch: BTreeMap<String, RawSwitch>,
+    pub(super) switch: BTreeMap<String, RawSwitch>,
     pub(super) backups: BTreeMap<String, RawBackup>,
     policy: RawPolicy,
     pub(super) preflight: RawPreflight,
@@ -154,7 +155,7 @@ known_keys! {
     RawSwitch {
         blue: RawColour, green: RawColour, active: PathBuf, test: String, reload: String, verify: RawProbe,
     }
-    RawColour { file: PathBuf, probe: RawProbe }
+    RawColour { file: PathBuf, probe: RawProbe, verify: RawProbe }
     RawBackup {
         kind: BackupKind, service: ServiceKey, database: String, files: Vec<PathBuf>, keep: RawKeep,
         rpo: SpanText, encrypt: String, copy: String, every: SpanText,
@@ -520,6 +521,27 @@ impl From<RawService> for ServiceSettings {
                 head: raw.migrations.head,
             },
             exec: (exec != ExecCommands::default()).then_some(exec),
+        }
+    }
+}
+
+impl From<RawSwitch> for SwitchSettings {
+    fn from(raw: RawSwitch) -> Self {
+        let side = |raw: Option<RawColour>| {
+            let raw = raw.unwrap_or_default();
+            SideSettings {
+                file: raw.file,
+                probe: raw.probe.map(|probe| probe.0),
+                verify: raw.verify.map(|probe| probe.0),
+            }
+        };
+        Self {
+            blue: side(raw.blue),
+            green: side(raw.green),
+            active: raw.active,
+            test: raw.test,
+            reload: raw.reload,
+            verify: raw.verify.map(|probe| probe.0),
         }
     }
 }

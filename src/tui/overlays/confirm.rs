@@ -194,6 +194,9 @@ pub fn name(operation: &Operation) -> String {
         Operation::RestoreConfigs { checkpoint, .. } => format!("Restore configs of {checkpoint}"),
         Operation::Fix { check, .. } => format!("Fix {check}"),
         Operation::Prune { .. } => "Remove old checkpoints".to_owned(),
+        Operation::Switch { service, to } => {
+            format!("Switch {} to {}", service.name, to.as_str())
+        }
         Operation::BreakLease { service, .. } => format!("Break the lease of {}", service.name),
         Operation::Resume { undo, of, .. } => {
             let verb = if *undo { "Take back" } else { "Resume" };
@@ -272,6 +275,14 @@ pub fn command_line(app: &App) -> Option<String> {
                     .iter()
                     .flat_map(|n| ["--keep-last".to_owned(), n.to_string()]),
             );
+            words
+        }
+        Operation::Switch { service, to } => {
+            let mut words = vec!["lastgood".to_owned()];
+            if !service.host.is_local() {
+                words.extend(["--host".to_owned(), service.host.to_string()]);
+            }
+            words.extend(["switch", &service.name, to.as_str()].map(str::to_owned));
             words
         }
         Operation::BreakLease { service, .. } => {

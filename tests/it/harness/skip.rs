@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Whether one of `components` (docker, compose, busybox, tmux, zstd, pm2, sshd, fish, root) cannot be had. Use as
+/// Whether one of `components` (docker, compose, busybox, tmux, zstd, pm2, sshd, nginx, fish, root) cannot be had. Use as
 /// `if missing(&["docker"]) { return; }`: the reason has been said by then.
 pub(crate) fn missing(components: &[&str]) -> bool {
     components.iter().any(|component| {
@@ -40,11 +40,12 @@ fn reason_missing(component: &str) -> Option<String> {
                 .is_some_and(|major| major.parse::<u32>().is_ok_and(|major| major >= 2));
             (!is_two).then(|| "docker compose is not version 2".into())
         }
-        "sshd" => {
-            let is_there = ["/usr/sbin/sshd", "/usr/bin/sshd"]
+        // Not in everybody's PATH.
+        daemon @ ("sshd" | "nginx") => {
+            let is_there = ["/usr/sbin", "/usr/bin"]
                 .iter()
-                .any(|path| std::path::Path::new(path).is_file());
-            (!is_there).then(|| "no sshd".into())
+                .any(|folder| std::path::Path::new(folder).join(daemon).is_file());
+            (!is_there).then(|| format!("no {daemon}"))
         }
         "root" => {
             (!is_root()).then(|| "this test mounts or starts a daemon, which needs root".into())

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{End, Runner, UNDO_LIMIT, describe, has_effect, millis};
+use super::{End, Runner, UNDO_LIMIT, describe, has_effect, is_proof, millis, way_back};
 use crate::domain::operation::{FingerprintSubject, Operation, Step, StepWork};
 use crate::domain::outcome::{OutcomeKind, StepResult};
 use crate::domain::safe_text::SafeText;
@@ -102,6 +102,7 @@ impl Runner<'_> {
         match last.map(|step| &step.work) {
             Some(
                 StepWork::Verify { .. }
+                | StepWork::Ask { .. }
                 | StepWork::WriteFile { .. }
                 | StepWork::RemoveCheckpoint { .. }
                 | StepWork::BreakLease { .. },
@@ -115,7 +116,7 @@ impl Runner<'_> {
     }
 
     fn is_verify(&self, index: usize) -> bool {
-        matches!(self.plan.steps[index].work, StepWork::Verify { .. })
+        is_proof(&self.plan.steps[index].work)
     }
 
     /// The last step that counts: what may fail after it takes nothing away from it.
@@ -129,18 +130,16 @@ impl Runner<'_> {
             .extend(rest.iter().filter_map(|step| step.manual.clone()));
     }
 
-    /// Takes back what was done, the newest first. The failed step itself comes last: what it started must find
-    /// the old files and names again. Returns whether all of it went well.
+    /// Takes back what was done, in the order of [`way_back`]. Returns whether all of it went well.
     async fn undo(&mut self, failed: usize) -> bool {
         let plan = self.plan;
         let has_to = |index: &usize| match *index == failed {
-            true => self.is_begun && has_effect(&plan.steps[*index].work),
+            true => self.is_begun,
             false => self.results.get(*index).is_some_and(|result| result.ok),
         };
         let has_to = |index: &usize| has_to(index) && !self.skip.contains(index);
-        let mut order: Vec<(usize, &StepWork)> = (0..failed)
-            .rev()
-            .chain([failed])
+        let mut order: Vec<(usize, &StepWork)> = way_back(plan, failed)
+            .into_iter()
             .filter(has_to)
             .filter_map(|index| Some((index, plan.steps[index].undo.as_ref()?)))
             .collect();

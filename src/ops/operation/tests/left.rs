@@ -110,3 +110,21 @@ async fn another_plan_takes_the_place_of_what_was_left() {
         .collect::<Vec<_>>();
     assert_eq!(ended, ["failed_partial", "verified"]);
 }
+
+#[test]
+fn what_was_started_is_taken_back_after_what_it_reads() {
+    let shop = Shop::new(Access::Full);
+    let file = |name: &str| write_file(&shop.path(name), &shop.path("saved/x"), "new", None);
+    let plan = shop.plan_of(vec![
+        file("a"),
+        file("b"),
+        shell("start", None),
+        verify_quickly(&shop.id, None),
+        shell("save", None),
+    ]);
+    assert_eq!(way_back(&plan, 1), [0, 1]);
+    assert_eq!(way_back(&plan, 2), [1, 0, 2]);
+    // The proof itself did nothing: what it proves comes before it.
+    assert_eq!(way_back(&plan, 3), [1, 0, 2, 3]);
+    assert_eq!(way_back(&plan, 4), [2, 1, 0, 4, 3]);
+}
