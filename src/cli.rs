@@ -22,6 +22,7 @@ pub mod health;
 pub mod init;
 pub mod keys;
 pub mod logs;
+pub mod notify;
 pub mod output;
 pub mod patterns;
 pub mod preflight;
@@ -31,6 +32,7 @@ pub mod runbook;
 pub mod services;
 pub mod signals;
 pub mod slow;
+pub mod watch;
 
 /// Remembers how production looked before a deploy, shows what the deploy changed, and takes you back.
 #[derive(Debug, Parser)]
@@ -181,6 +183,10 @@ pub enum Command {
     RollBack(roll_back::RollBackArgs),
     /// Checklists that know their clock, their owners and what they can look up themselves
     Runbook(runbook::RunbookArgs),
+    /// Evaluate the rules and tell people, without a screen; it never acts on a service
+    Watch(watch::WatchArgs),
+    /// Whether people can be told
+    Notify(notify::NotifyArgs),
     /// The audit log
     Audit(audit::AuditArgs),
     /// Make the state folder: this user's own, or one that the engineers of a box share

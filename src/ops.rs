@@ -16,6 +16,7 @@ pub mod health;
 pub mod init;
 pub mod input;
 pub mod logs;
+pub mod notify;
 pub mod operation;
 pub mod patterns;
 pub mod preflight;
@@ -27,6 +28,7 @@ pub mod services;
 pub mod signals;
 pub mod slow;
 pub mod timeline;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,9 +1,11 @@
 //! The files this program owns: configuration, state folder, checkpoints, journals, log lines in memory.
 
+pub mod alerts;
 pub mod checkpoint;
 pub mod config;
 pub mod journal;
 pub mod lease;
+pub mod outbox;
 pub mod paths;
 pub mod ring;
 pub mod runbook;

@@ -199,7 +199,7 @@ pub async fn watch(ctx: Arc<Context>, to: mpsc::Sender<Inventory>) {
 
 /// Restart counts of the last minute, by service.
 #[derive(Debug, Default)]
-struct RestartHistory {
+pub(super) struct RestartHistory {
     seen: BTreeMap<ServiceId, Vec<(Instant, u64)>>,
 }
 
@@ -214,7 +214,7 @@ fn counted(service: &Service) -> u64 {
 }
 
 impl RestartHistory {
-    fn judge(&mut self, inventory: &mut Inventory, now: Instant) {
+    pub(super) fn judge(&mut self, inventory: &mut Inventory, now: Instant) {
         for service in &mut inventory.services {
             let restarts = counted(service);
             let seen = self.seen.entry(service.id.clone()).or_default();
