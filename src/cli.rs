@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub mod alerts;
 pub mod audit;
 pub mod checkpoint;
 pub mod compare;
@@ -185,6 +186,8 @@ pub enum Command {
     Runbook(runbook::RunbookArgs),
     /// Evaluate the rules and tell people, without a screen; it never acts on a service
     Watch(watch::WatchArgs),
+    /// What fires, and taking it
+    Alerts(alerts::AlertsArgs),
     /// Whether people can be told
     Notify(notify::NotifyArgs),
     /// The audit log

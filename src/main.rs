@@ -191,6 +191,7 @@ async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended 
         Command::RollBack(args) => cli::roll_back::run(&args, global, &ctx, out).await,
         Command::Runbook(args) => cli::runbook::run(&args, global, &ctx, out).await,
         Command::Watch(args) => cli::watch::run(&args, &ctx, out).await,
+        Command::Alerts(args) => cli::alerts::run(&args, &ctx, out).await,
         Command::Notify(args) => cli::notify::run(&args, global, &ctx, out).await,
         Command::Audit(args) => cli::audit::run(&args, &ctx, out).await,
         Command::Config(args) => cli::config::run(&args, &ctx, out).await,

@@ -3,6 +3,7 @@
 //! Reading functions never change a machine. What changes one is first a [`Plan`](crate::domain::operation::Plan) from [`plan`], which both
 //! front ends print, then [`execute`], which writes the audit log before the first step.
 
+pub mod alerts;
 pub mod audit;
 pub mod checkpoint;
 mod code;

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::domain::alert::{
-    Alert, AlertBook, AlertSeverity, AlertState, Condition, Notification, NotificationEvent,
-    Observation, Page,
+    Acknowledgement, Alert, AlertBook, AlertSeverity, AlertState, Condition, Notification,
+    NotificationEvent, Observation, Page,
 };
 use crate::domain::safe_text::SafeText;
 use crate::domain::sink::Route;
@@ -289,6 +289,49 @@ pub fn page(
     told
 }
 
+/// Someone takes every firing alert that `name` means: an alert's key, or its service. Returns what is to be told, a
+/// message for each page of which nothing is left untaken, and how many alerts were taken.
+pub fn acknowledge(
+    book: &mut AlertBook,
+    name: &str,
+    by: &Acknowledgement,
+    host: &str,
+) -> (usize, Vec<Notification>) {
+    let mut pages = BTreeSet::new();
+    let mut taken = 0;
+    for alert in &mut book.alerts {
+        let is_meant = alert.key == name
+            || alert.page.as_deref() == Some(name)
+            || alert.service.as_ref().is_some_and(|id| id.matches(name));
+        if is_meant && alert.state == AlertState::Firing && alert.acknowledged.is_none() {
+            alert.acknowledged = Some(by.clone());
+            pages.extend(alert.page.clone());
+            taken += 1;
+        }
+    }
+    let mut told = Vec::new();
+    for key in pages {
+        let is_left = book
+            .of_page(&key)
+            .any(|a| a.state == AlertState::Firing && a.acknowledged.is_none());
+        let index = book.pages.iter().position(|page| page.key == key);
+        if let (false, Some(index)) = (is_left, index) {
+            let mut message = tell(
+                book,
+                index,
+                NotificationEvent::Acknowledge,
+                &[],
+                host,
+                by.at,
+            );
+            let title = format!("{}: {}", by.by, message.title);
+            message.title = SafeText::from_text(&title);
+            told.push(message);
+        }
+    }
+    (taken, told)
+}
+
 /// The key of a page: the machine and what it is about, short enough for every sink.
 fn key_of(host: &str, what: &str) -> String {
     let key = format!("lastgood {host} {what}");
@@ -378,7 +421,9 @@ fn event_of(
     if firing.is_empty() {
         return Some(NotificationEvent::Resolve);
     }
-    if firing.iter().all(|alert| alert.acknowledged.is_some()) {
+    // Neither what someone has taken nor what is fine right now and only waits for its calm to be long enough.
+    let is_quiet = |alert: &&Alert| alert.acknowledged.is_some() || alert.fine_since.is_some();
+    if firing.iter().all(is_quiet) {
         return None;
     }
     let after = firing

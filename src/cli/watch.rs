@@ -85,6 +85,9 @@ pub async fn run(args: &WatchArgs, ctx: &Arc<Context>, out: &mut Output) -> Ende
             exit = &mut signal, if by_signal.is_none() => {
                 by_signal = Some(exit);
                 cancel.cancel();
+                if args.once {
+                    break;
+                }
             }
         }
         if ended.is_some() && events.is_empty() {

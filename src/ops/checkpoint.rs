@@ -2,7 +2,7 @@
 
 mod configs;
 pub(crate) mod logs;
-mod pin;
+pub(crate) mod pin;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

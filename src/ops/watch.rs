@@ -33,6 +33,8 @@ const POST_EVERY: Duration = Duration::from_secs(1);
 const ONCE_POST: Duration = Duration::from_secs(30);
 /// Between the two looks of a single run that found something new.
 const ONCE_AGAIN: Duration = Duration::from_secs(3);
+/// A watch that is ended still sends for so long.
+const LAST_POST: Duration = Duration::from_secs(3);
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How to watch.
@@ -147,7 +149,8 @@ pub async fn watch(
         cancel.clone(),
     ));
     let looked = go_on(&ctx, options, &to, &cancel, &posted).await;
-    let _ = posting.await;
+    // What is not taken by then waits in the outbox for the next watch.
+    let _ = tokio::time::timeout(LAST_POST, posting).await;
     looked
 }
 
@@ -258,7 +261,7 @@ async fn look_and_keep(
     Ok(Looked {
         at: now,
         services: seen.inventory.services.len(),
-        state: seen.health.state,
+        state: seen.state(&ctx.config, &book.known),
         firing: book.alerts.iter().filter(firing).count(),
         severity: book.worst(),
         missing: seen.missing(&book),
@@ -285,8 +288,13 @@ async fn keep(
         lock.write(&book)?;
         (turns, messages)
     };
+    // Side by side: each waits for a log and a comparison, and a page is urgent.
+    let services = &seen.inventory.services;
+    let completing = messages
+        .iter_mut()
+        .map(|m| notify::complete(ctx, m, services));
+    futures_util::future::join_all(completing).await;
     for message in &mut messages {
-        notify::complete(ctx, message, &seen.inventory.services).await;
         seen.redact(message);
         outbox::put(&ctx.state, message)?;
     }

@@ -127,6 +127,18 @@ fn is_inside(path: &Path) -> bool {
         .all(|part| matches!(part, Component::Normal(_)))
 }
 
+/// Removes a checkpoint's folder. It is renamed first, so that one whose removal was cut off is no checkpoint any more.
+///
+/// # Errors
+/// No permission.
+pub fn remove(checkpoint: &Checkpoint) -> Result<(), StoreError> {
+    let gone = checkpoint
+        .path
+        .with_file_name(format!(".{}.removed", checkpoint.id));
+    fs::rename(&checkpoint.path, &gone).map_err(StoreError::at("remove", &checkpoint.path))?;
+    fs::remove_dir_all(&gone).map_err(StoreError::at("remove", &gone))
+}
+
 /// The place of a saved configuration file below its checkpoint: `configs/[<host>/]<group>/<name>/<absolute path>`.
 pub fn config_place(service: &Path, original: &Path) -> PathBuf {
     let mut place = Path::new("configs").join(service);

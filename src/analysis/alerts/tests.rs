@@ -236,3 +236,31 @@ fn a_long_key_is_cut_and_stays_unique() {
     let b = key_of("prod-1", &format!("{}y", "x".repeat(299)));
     assert!(a.len() <= MAX_KEY && a != b, "{a}");
 }
+
+#[test]
+fn whoever_takes_an_alert_stops_its_reminders_and_everyone_hears_of_it() {
+    let mut book = AlertBook::default();
+    let both = [seen("api", P0, Broken), seen("web", P0, Broken)];
+    look(&mut book, 0, &both);
+    let fired = look(&mut book, 15, &both);
+    let anna = Acknowledgement {
+        by: "anna".into(),
+        at: at(20),
+    };
+    let (taken, told) = acknowledge(&mut book, "api", &anna, "prod-1");
+    assert_eq!((taken, events(&told)), (1, vec!["acknowledge"]));
+    assert_eq!(
+        (&told[0].key, &told[0].sinks),
+        (&fired[0].key, &fired[0].sinks)
+    );
+    assert_eq!(
+        told[0].headline(),
+        "[P0] prod-1: taken: anna: shop/api is down"
+    );
+    assert_eq!(acknowledge(&mut book, "api", &anna, "prod-1").0, 0, "once");
+    let later = look(&mut book, 2_000, &both);
+    assert!(
+        later.iter().all(|message| message.key == fired[1].key),
+        "{later:#?}"
+    );
+}

@@ -14,7 +14,8 @@ use crate::domain::alert::{AlertBook, AlertState, KnownService, Notification, Ob
 use crate::domain::health::{HealthReport, HealthState};
 use crate::domain::log::Window;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Inventory, Service, ServiceId, ServiceState};
+use crate::domain::service::{Inventory, Runtime, Service, ServiceId, ServiceState};
+use crate::domain::settings::ServiceSettings;
 use crate::domain::signal::{ServiceSignals, Signal};
 use crate::ops::notify;
 use crate::ops::services::RestartHistory;
@@ -128,15 +129,13 @@ impl Look {
                 let health = self.health.services.iter().find(|h| h.id == service.id)?;
                 let signals = self.signals.iter().find(|s| s.id == service.id);
                 let baseline = self.baseline.get(&service.id);
-                let was_seen = known.iter().any(|k| k.id == service.id && k.has_run);
-                let is_wanted = was_seen || baseline.is_some() || settings.probe.is_some();
                 Some(Watched {
                     service,
                     health,
                     signals: signals.map_or(&[], |s| s.signals.as_slice()),
                     baseline: baseline.map_or(&[], Vec::as_slice),
                     limits: &settings.limits,
-                    is_job: !is_wanted && has_done_its_work(service),
+                    is_job: self.is_job(service, settings, known),
                 })
             })
             .collect();
@@ -145,6 +144,36 @@ impl Look {
             one.text = notify::redact(&self.redactor, &one.text);
         }
         found
+    }
+
+    /// The worst of what is to run; with nothing that is, nothing is known.
+    pub(super) fn state(&self, config: &Config, known: &[KnownService]) -> HealthState {
+        let services = self.inventory.services.iter();
+        let wanted =
+            services.filter(|service| !self.is_job(service, &config.service(&service.id), known));
+        let states = wanted.filter_map(|service| {
+            let own = self.health.services.iter().find(|h| h.id == service.id);
+            own.map(|own| own.state)
+        });
+        states.max().unwrap_or(HealthState::Unreachable)
+    }
+
+    /// A container that has done its work and nothing says that it should run: a migration, an init container.
+    fn is_job(
+        &self,
+        service: &Service,
+        settings: &ServiceSettings,
+        known: &[KnownService],
+    ) -> bool {
+        let is_container = matches!(service.runtime, Runtime::Compose | Runtime::Docker);
+        let has_ended_well = service.state == ServiceState::Stopped
+            && !service.instances.is_empty()
+            && service.instances.iter().all(|i| i.exit_code == Some(0));
+        let is_wanted = known.iter().any(|k| k.id == service.id && k.has_run)
+            || self.baseline.contains_key(&service.id)
+            || settings.probe.is_some()
+            || service.limits.contains_key("restarts");
+        is_container && has_ended_well && !is_wanted
     }
 
     /// Keeps what was seen, so that what is gone tomorrow is known to be gone.
@@ -204,10 +233,4 @@ impl Look {
         message.evidence.iter_mut().for_each(clean);
         message.verdict.iter_mut().for_each(clean);
     }
-}
-
-/// Ended well, and nothing says that it should run: a migration, an init container.
-fn has_done_its_work(service: &Service) -> bool {
-    let ended_well = service.instances.iter().all(|i| i.exit_code == Some(0));
-    service.state == ServiceState::Stopped && ended_well && !service.limits.contains_key("restarts")
 }
