@@ -132,14 +132,10 @@ pub async fn deliver(ctx: &Context, postman: &mut Postman) -> Result<Vec<Deliver
     for done in future::join_all(work).await {
         attempts.extend(done?);
     }
-    for (delivery, message) in &attempts {
-        if delivery.error.is_some() && message.event != NotificationEvent::Resolve {
-            try_the_next(ctx, message)?;
-        }
+    if attempts.iter().any(|delivery| delivery.error.is_some()) {
+        try_the_next(ctx)?;
     }
-    let mut deliveries: Vec<Delivery> =
-        attempts.into_iter().map(|(delivery, _)| delivery).collect();
-    deliveries.extend(broken.into_iter().map(|text| Delivery {
+    attempts.extend(broken.into_iter().map(|text| Delivery {
         sink: String::new(),
         id: String::new(),
         key: String::new(),
@@ -148,14 +144,14 @@ pub async fn deliver(ctx: &Context, postman: &mut Postman) -> Result<Vec<Deliver
         error: Some(text),
         retry_at: None,
     }));
-    Ok(deliveries)
+    Ok(attempts)
 }
 
 async fn deliver_to(
     ctx: &Context,
     sink: Option<&Sink>,
     due: Vec<Parcel>,
-) -> Result<Vec<(Delivery, Notification)>, OpsError> {
+) -> Result<Vec<Delivery>, OpsError> {
     let mut done = Vec::new();
     for mut parcel in due {
         let sent = match sink {
@@ -184,18 +180,15 @@ async fn deliver_to(
             }
         }
         let is_stuck = retry_at.is_some();
-        done.push((
-            Delivery {
-                sink: parcel.sink,
-                id: parcel.notification.id.clone(),
-                key: parcel.notification.key.clone(),
-                event: parcel.notification.event,
-                attempts: parcel.attempts,
-                error: error.map(|error| error.text),
-                retry_at,
-            },
-            parcel.notification,
-        ));
+        done.push(Delivery {
+            sink: parcel.sink,
+            id: parcel.notification.id,
+            key: parcel.notification.key,
+            event: parcel.notification.event,
+            attempts: parcel.attempts,
+            error: error.map(|error| error.text),
+            retry_at,
+        });
         if is_stuck {
             break;
         }
@@ -211,47 +204,59 @@ fn wait(attempts: u32, retry_after: Option<Duration>) -> SignedDuration {
     SignedDuration::try_from(own.max(wanted)).unwrap_or(SignedDuration::from_mins(5))
 }
 
-/// Where every sink of a message has failed at least once, one more is told: first those behind, then any other.
-fn try_the_next(ctx: &Context, message: &Notification) -> Result<(), OpsError> {
+/// Where every sink of a message fails, one more is told: first those behind, then any other. A sink fails for all that
+/// waits for it as long as its oldest message was not taken.
+fn try_the_next(ctx: &Context) -> Result<(), OpsError> {
     let (parcels, _) = outbox::list(&ctx.state)?;
-    let waiting: Vec<&Parcel> = parcels
-        .iter()
-        .filter(|parcel| parcel.notification.id == message.id)
-        .collect();
-    let has_failed: BTreeSet<&str> = waiting
+    let failing: BTreeSet<&str> = parcels
         .iter()
         .filter(|parcel| parcel.attempts > 0)
         .map(|parcel| parcel.sink.as_str())
         .collect();
-    let is_stuck = !waiting.is_empty() && waiting.len() == has_failed.len();
-    let everyone_failed = message
-        .sinks
-        .iter()
-        .all(|sink| has_failed.contains(sink.as_str()));
-    if !is_stuck || !everyone_failed {
-        return Ok(());
+    let mut by_id: BTreeMap<&str, Vec<&Parcel>> = BTreeMap::new();
+    for parcel in &parcels {
+        let id = parcel.notification.id.as_str();
+        by_id.entry(id).or_default().push(parcel);
     }
-    let behind = ctx
-        .config
-        .routes
-        .iter()
-        .flat_map(|route| &route.escalate_to);
-    let mut next = behind
-        .chain(ctx.config.sinks.keys())
-        .filter(|name| ctx.config.sinks.contains_key(*name) && !has_failed.contains(name.as_str()));
-    let Some(next) = next.next() else {
-        return Ok(());
-    };
-    // It hears of the end too.
-    let lock = BookLock::take(&ctx.state)?;
-    let mut book = lock.read()?;
-    if let Some(page) = book.pages.iter_mut().find(|page| page.key == message.key) {
-        if !page.sinks.insert(next.clone()) {
-            return Ok(());
+    for waiting in by_id.values() {
+        let message = &waiting[0].notification;
+        let at: BTreeSet<&str> = waiting.iter().map(|parcel| parcel.sink.as_str()).collect();
+        let passed = waiting.iter().flat_map(|parcel| &parcel.passed_to);
+        let asked: BTreeSet<&str> = message
+            .sinks
+            .iter()
+            .chain(passed)
+            .map(String::as_str)
+            .collect();
+        // Who was asked and waits no more has taken it.
+        let has_reached_someone = asked.iter().any(|sink| !at.contains(sink));
+        if has_reached_someone
+            || !at.is_subset(&failing)
+            || message.event == NotificationEvent::Resolve
+        {
+            continue;
         }
-        lock.write(&book)?;
+        let behind = ctx.config.routes.iter().flat_map(|r| &r.escalate_to);
+        let mut others = behind
+            .chain(ctx.config.sinks.keys())
+            .filter(|name| ctx.config.sinks.contains_key(*name) && !asked.contains(name.as_str()));
+        let Some(next) = others.next() else { continue };
+        // Put first, then noted: a crash in between repeats the message and loses none.
+        outbox::put_for(&ctx.state, message, next)?;
+        for parcel in waiting {
+            let mut noted = (*parcel).clone();
+            noted.passed_to.insert(next.clone());
+            outbox::keep(&ctx.state, &noted)?;
+        }
+        // It hears of the end too.
+        let lock = BookLock::take(&ctx.state)?;
+        let mut book = lock.read()?;
+        if let Some(page) = book.pages.iter_mut().find(|page| page.key == message.key) {
+            page.sinks.insert(next.clone());
+            lock.write(&book)?;
+        }
     }
-    Ok(outbox::put_for(&ctx.state, message, next)?)
+    Ok(())
 }
 
 /// How a sink was tried.

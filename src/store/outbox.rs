@@ -3,6 +3,7 @@
 //! One file a message and sink. It is on the disk before the first attempt and is removed after the sink has taken
 //! it, so that a crash repeats a message under the same id and loses none. Who delivers holds the lock.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ pub struct Parcel {
     pub next_at: Timestamp,
     /// Why the last attempt failed, redacted.
     pub error: Option<SafeText>,
+    /// Sinks that were given the message because this one fails.
+    pub passed_to: BTreeSet<String>,
     /// Where it is kept.
     #[serde(skip)]
     pub path: PathBuf,
@@ -83,6 +86,7 @@ pub fn put_for(
         attempts: 0,
         next_at: notification.at,
         error: None,
+        passed_to: BTreeSet::new(),
         path: state.outbox().join(name),
     };
     keep(state, &parcel)

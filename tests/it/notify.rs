@@ -10,6 +10,18 @@ use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);
 
+/// Only the test's own service pages: this machine may have others that are ill.
+fn routes(sink: &str) -> String {
+    ["P0", "P1"]
+        .iter()
+        .map(|severity| {
+            format!(
+                "[[routes]]\nseverity = \"{severity}\"\nservices = [\"exec/bot\"]\nsinks = [\"{sink}\"]\n"
+            )
+        })
+        .collect()
+}
+
 /// A service of commands that is up while the file `up` is there, and the sandbox that only sees it.
 fn sandbox_with_switch(name: &str, config: &str) -> Sandbox {
     let sandbox = Sandbox::new(name)
@@ -167,8 +179,9 @@ fn a_trigger_is_resolved_under_its_key() {
     let sandbox = sandbox_with_switch(
         "notify-resolve",
         &format!(
-            "[sinks.oncall]\nkind = \"pagerduty\"\nkey_env = \"PD_KEY\"\nurl = \"{}\"\n",
-            receiver.url("/v2/enqueue")
+            "[sinks.oncall]\nkind = \"pagerduty\"\nkey_env = \"PD_KEY\"\nurl = \"{}\"\n{}",
+            receiver.url("/v2/enqueue"),
+            routes("oncall")
         ),
     );
     let mut watch = sandbox.follow(&["watch", "--interval", "1s", "--format", "json"]);
@@ -213,7 +226,7 @@ fn a_trigger_is_resolved_under_its_key() {
 #[test]
 fn a_kill_repeats_what_was_not_taken_under_the_same_id_and_nothing_else() {
     let receiver = Receiver::answering(&["503 Service Unavailable"]);
-    let sandbox = sandbox_with_switch("notify-kill", &webhook(&receiver));
+    let sandbox = sandbox_with_switch("notify-kill", &(webhook(&receiver) + &routes("hook")));
     stop(&sandbox);
     let mut watch = sandbox.follow(&["watch", "--interval", "1s", "--format", "json"]);
     watch.until("the failure", LONG, |line| line.contains("503"));
@@ -245,7 +258,7 @@ fn a_kill_repeats_what_was_not_taken_under_the_same_id_and_nothing_else() {
 #[test]
 fn a_receiver_that_is_busy_is_left_alone_for_as_long_as_it_says() {
     let receiver = Receiver::answering(&["429 Too Many Requests\r\nretry-after: 4", "200 OK"]);
-    let sandbox = sandbox_with_switch("notify-busy", &webhook(&receiver));
+    let sandbox = sandbox_with_switch("notify-busy", &(webhook(&receiver) + &routes("hook")));
     stop(&sandbox);
     sandbox
         .run(&["watch", "--once", "--interval", "1s"])
@@ -263,8 +276,9 @@ fn a_dead_sink_is_shown_and_the_next_is_told() {
     let sandbox = sandbox_with_switch(
         "notify-next",
         &format!(
-            "{}[sinks.dead]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:9/secret-token-path\"\n[[routes]]\nseverity = \"P0\"\nsinks = [\"dead\"]\n",
-            webhook(&receiver)
+            "{}[sinks.dead]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:9/secret-token-path\"\n{}",
+            webhook(&receiver),
+            routes("dead")
         ),
     );
     stop(&sandbox);
@@ -297,7 +311,11 @@ fn a_storm_of_two_hundred_rules_is_one_message() {
     }
     let sandbox = sandbox_with_switch(
         "notify-storm",
-        &format!("logs = \"cat {{log}}\"\n{}{rules}", webhook(&receiver)),
+        &format!(
+            "logs = \"cat {{log}}\"\n{}{}{rules}",
+            webhook(&receiver),
+            routes("hook")
+        ),
     );
     // Requests within the last minutes, so that there is traffic.
     let lines: String = (0..100)
@@ -396,10 +414,11 @@ fn no_secret_reaches_a_sink() {
     sandbox.write(
         "lastgood.toml",
         format!(
-            "[services.\"exec/bot\"]\nstatus = \"true\"\nlogs = \"cat {}\"\nenv_files = [\"{}\"]\nprobe = {{ command = \"{status}\" }}\n{}",
+            "[services.\"exec/bot\"]\nstatus = \"true\"\nlogs = \"cat {}\"\nenv_files = [\"{}\"]\nprobe = {{ command = \"{status}\" }}\n{}{}",
             log.display(),
             env_file.display(),
-            webhook(&receiver)
+            webhook(&receiver),
+            routes("hook")
         ),
     );
     let run = sandbox
