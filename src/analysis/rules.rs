@@ -205,7 +205,9 @@ fn down(one: &Watched<'_>) -> Observation {
         HealthState::Unhealthy => Condition::Broken,
         HealthState::Unreachable => Condition::Unknown,
         // Young and restarted: whether that was the last time cannot be told yet.
-        HealthState::Healthy | HealthState::Degraded if service.crash_loop.is_none() => {
+        HealthState::Healthy | HealthState::Degraded
+            if service.crash_loop.is_none() && service.restarts > 0 =>
+        {
             Condition::Unknown
         }
         HealthState::Healthy | HealthState::Degraded => Condition::Fine,
@@ -213,7 +215,10 @@ fn down(one: &Watched<'_>) -> Observation {
     let failing = one.health.checks.iter().filter(|check| !check.ok);
     let why: Vec<String> = failing
         .take(3)
-        .map(|check| format!("{}: {}", check.name, check.detail))
+        .map(|check| match check.name.as_str() {
+            "running" => check.detail.to_string(),
+            name => format!("{name}: {}", check.detail),
+        })
         .collect();
     let what = match (condition, is_looping) {
         (Condition::Broken, true) => {
@@ -493,6 +498,7 @@ mod tests {
         );
         let mut masked = look(HealthState::Healthy);
         masked.service.crash_loop = None;
+        masked.service.restarts = 3;
         assert_eq!(
             of(&seen(&masked, &[]), "down").condition,
             Condition::Unknown

@@ -31,7 +31,7 @@ pub struct WatchArgs {
     /// Between two looks
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = span)]
     pub interval: Duration,
-    /// Keep a checkpoint so often while everything is healthy
+    /// Keep a checkpoint so often of what is healthy
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub checkpoint_every: Option<Duration>,
 }

@@ -21,6 +21,7 @@ use crate::analysis::alerts::{self, Turn};
 use crate::domain::alert::{Alert, AlertBook, AlertSeverity, AlertState};
 use crate::domain::health::HealthState;
 use crate::domain::safe_text::SafeText;
+use crate::domain::service::ServiceId;
 use crate::host::sink;
 use crate::store::alerts::{BookLock, only_watch};
 use crate::store::outbox;
@@ -44,7 +45,7 @@ pub struct WatchOptions {
     pub interval: Duration,
     /// One look and an end.
     pub once: bool,
-    /// Keep a checkpoint so often while everything is healthy.
+    /// Keep a checkpoint so often of what is healthy.
     pub checkpoint_every: Option<Duration>,
 }
 
@@ -103,6 +104,9 @@ pub struct Looked {
     pub severity: Option<AlertSeverity>,
     /// What could not be looked at.
     pub missing: Vec<SafeText>,
+    /// Services of which a checkpoint made now is one to go back to: healthy, and nothing of P0 or P1 fires or begins.
+    #[serde(skip)]
+    pub good: Vec<ServiceId>,
     /// How long the look took.
     pub took_ms: u64,
 }
@@ -265,6 +269,7 @@ async fn look_and_keep(
         firing: book.alerts.iter().filter(firing).count(),
         severity: book.worst(),
         missing: seen.missing(&book),
+        good: seen.good(&book),
         took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     })
 }

@@ -60,7 +60,7 @@ fn a_dead_compose_service_is_paged_in_time_and_resolved() {
     assert!(
         page["verdict"]
             .as_str()
-            .is_some_and(|text| text.contains("roll back")),
+            .is_some_and(|text| text.starts_with("ROLL BACK (P0)")),
         "{page:#}"
     );
     assert_eq!(page["audit_head"].as_str().unwrap().len(), 64, "{page:#}");
@@ -111,6 +111,49 @@ fn once_says_by_its_exit_code_what_is_so() {
         .run(&["watch", "--once", "--interval", "1s", "--format", "json"])
         .exits(1);
     assert!(!run.stdout.contains("\"turn\""), "{run}");
+}
+
+#[test]
+fn a_checkpoint_is_kept_of_what_is_healthy_and_of_nothing_else() {
+    let sandbox =
+        Sandbox::new("watch-rolling").with("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock");
+    let up = sandbox.write("up", "");
+    sandbox.write(
+        "lastgood.toml",
+        format!(
+            "[services.\"exec/bot\"]\nstatus = \"test -e {}\"\nlogs = \"echo ready\"\n[services.\"exec/well\"]\nstatus = \"true\"\nlogs = \"echo ready\"\n",
+            up.display()
+        ),
+    );
+    let mut watch = sandbox.follow(&[
+        "watch",
+        "--interval",
+        "1s",
+        "--checkpoint-every",
+        "4s",
+        "--format",
+        "json",
+    ]);
+    let is_made = |line: &str| line.contains("\"checkpoint\"");
+    watch.until("a checkpoint", LONG, is_made);
+    std::fs::remove_file(&up).unwrap();
+    watch.until("the alert", LONG, |line| {
+        line.contains("\"firing\"") && line.contains("exec/bot")
+    });
+    watch.until("one more checkpoint", LONG, is_made);
+    watch.until("and one more", LONG, is_made);
+    assert_eq!(watch.end_with(Signal::TERM), 143);
+    let all = sandbox.json(0, "checkpoints", &["checkpoint", "list"]);
+    let held: Vec<String> = list(&all["checkpoints"])
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert!(held.len() >= 3, "{all:#}");
+    assert!(
+        held[0].contains("exec/well") && !held[0].contains("exec/bot"),
+        "{all:#}"
+    );
+    assert!(held.last().unwrap().contains("exec/bot"), "{all:#}");
 }
 
 #[test]

@@ -158,6 +158,22 @@ impl Look {
         states.max().unwrap_or(HealthState::Unreachable)
     }
 
+    /// What is healthy, and of which nothing that pages fires or begins to.
+    pub(super) fn good(&self, book: &AlertBook) -> Vec<ServiceId> {
+        let is_ill = |id: &ServiceId| {
+            book.alerts.iter().any(|alert| {
+                alert.state != AlertState::Resolved
+                    && alert.severity.pages()
+                    && alert.service.as_ref() == Some(id)
+            })
+        };
+        let healthy = self.health.services.iter();
+        healthy
+            .filter(|service| service.state == HealthState::Healthy && !is_ill(&service.id))
+            .map(|service| service.id.clone())
+            .collect()
+    }
+
     /// A container that has done its work and nothing says that it should run: a migration, an init container.
     fn is_job(
         &self,

@@ -1,15 +1,15 @@
-//! Rolling checkpoints: while everything is healthy one is kept so often, so that there is a last good one when nobody
-//! thought of it.
+//! Rolling checkpoints: of what is healthy one is kept so often, so that there is a last good one when nobody thought of
+//! it. A service that is ill has no part in them, and keeps no other from having one.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Looked, WatchEvent};
-use crate::domain::checkpoint::{Checkpoint, SavedService};
+use crate::domain::checkpoint::{Checkpoint, Manifest};
 use crate::domain::health::HealthState;
 use crate::domain::service::ServiceId;
 use crate::ops::checkpoint::{self, CreateCheckpoint};
@@ -33,18 +33,18 @@ impl Rolling {
         Self { every }
     }
 
-    /// Makes one where it is due and everything is healthy. A failure is told and stops nothing.
+    /// Makes one of what is healthy where it is due. A failure is told and stops nothing.
     pub(super) async fn after(
         &mut self,
         ctx: &Context,
         looked: &Looked,
         to: &mpsc::Sender<WatchEvent>,
     ) {
-        if !looked.is_healthy() {
+        if looked.good.is_empty() {
             return;
         }
         let at = looked.at;
-        let event = match self.make(ctx, at).await {
+        let event = match self.make(ctx, looked).await {
             Ok(None) => return,
             Ok(Some((id, removed))) => WatchEvent::Checkpoint { at, id, removed },
             Err(error) => WatchEvent::Problem {
@@ -58,21 +58,24 @@ impl Rolling {
     async fn make(
         &self,
         ctx: &Context,
-        now: Timestamp,
+        looked: &Looked,
     ) -> Result<Option<(String, Vec<String>)>, OpsError> {
         let every = SignedDuration::try_from(self.every).unwrap_or(SignedDuration::from_hours(1));
+        let now = looked.at;
         let all = checkpoint::list(ctx)?;
-        let good = all.iter().filter_map(|checkpoint| {
+        // One that is not complete counts as well: a log that cannot be read is not tried again every few seconds.
+        let newest = all.iter().filter_map(|checkpoint| {
             let manifest = checkpoint.manifest.as_ref().ok()?;
-            let is_healthy = |s: &SavedService| s.health == Some(HealthState::Healthy);
-            (manifest.complete && manifest.services.iter().all(is_healthy))
-                .then_some(manifest.created_at)
+            is_rolling(manifest).then_some(manifest.created_at)
         });
-        if good.max().is_some_and(|at| now.duration_since(at) < every) {
+        if newest
+            .max()
+            .is_some_and(|at| now.duration_since(at) < every)
+        {
             return Ok(None);
         }
         let what = CreateCheckpoint {
-            services: Vec::new(),
+            services: looked.good.iter().map(ToString::to_string).collect(),
             label: Some(LABEL.to_owned()),
             since: Some(now - every.max(SHORTEST_LOG)),
         };
@@ -88,6 +91,13 @@ impl Rolling {
         }
         Ok(Some((made.0.id, removed)))
     }
+}
+
+fn is_rolling(manifest: &Manifest) -> bool {
+    manifest
+        .label
+        .as_ref()
+        .is_some_and(|label| label.as_str() == LABEL)
 }
 
 /// The rolling ones over [`KEEP`], the newest first in `all`. Never one that people made, nor the last at which some
@@ -107,7 +117,7 @@ fn to_remove(all: &[Checkpoint]) -> Vec<&Checkpoint> {
         let good: Vec<&ServiceId> = healthy.map(|s| &s.id).collect();
         let is_last_good = good.iter().any(|id| !has_good.contains(*id));
         has_good.extend(good);
-        if manifest.label.as_ref().is_some_and(|l| l.as_str() == LABEL) {
+        if is_rolling(manifest) {
             rolling += 1;
             if rolling > KEEP && !is_last_good {
                 over.push(checkpoint);
