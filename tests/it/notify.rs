@@ -200,6 +200,24 @@ fn a_trigger_is_resolved_under_its_key() {
             .contains("exec/bot"),
         "{trigger:#}"
     );
+    let taken = sandbox.json(0, "alerts", &["alerts", "--acknowledge", "exec/bot"]);
+    assert_eq!(taken["taken"], 1, "{taken:#}");
+    sandbox
+        .run(&["alerts", "--acknowledge", "exec/bot"])
+        .exits(1);
+    let acknowledged = receiver
+        .wait("the acknowledge", LONG, |r| {
+            r.body.contains("\"acknowledge\"")
+        })
+        .json();
+    assert_eq!(acknowledged["dedup_key"], trigger["dedup_key"]);
+    let open = sandbox.json(1, "alerts", &["alerts"]);
+    assert!(
+        list(&open["alerts"])
+            .iter()
+            .any(|alert| alert["state"] == "firing" && !alert["acknowledged"].is_null()),
+        "{open:#}"
+    );
     start(&sandbox);
     let resolve = receiver
         .wait("the resolve", LONG, |r| r.body.contains("\"resolve\""))

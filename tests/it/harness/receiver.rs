@@ -60,7 +60,7 @@ impl Receiver {
 
     fn start(
         answers: &[&str],
-        talk: fn(TcpStream, &Answers) -> std::io::Result<Option<Received>>,
+        talk: fn(&TcpStream, &Answers) -> std::io::Result<Option<Received>>,
     ) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -73,7 +73,7 @@ impl Receiver {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (kept, said) = (kept.clone(), said.clone());
                 std::thread::spawn(move || {
-                    if let Ok(Some(one)) = talk(stream, &said) {
+                    if let Ok(Some(one)) = talk(&stream, &said) {
                         kept.lock().unwrap().push(one);
                     }
                 });
@@ -116,7 +116,7 @@ impl Receiver {
     }
 }
 
-fn talk_http(stream: TcpStream, answers: &Answers) -> std::io::Result<Option<Received>> {
+fn talk_http(stream: &TcpStream, answers: &Answers) -> std::io::Result<Option<Received>> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut head = String::new();
@@ -150,16 +150,17 @@ fn talk_http(stream: TcpStream, answers: &Answers) -> std::io::Result<Option<Rec
         body: String::from_utf8_lossy(&body).into_owned(),
         at: Instant::now(),
     };
-    (&stream).write_all(
+    let mut writer = stream;
+    writer.write_all(
         format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes(),
     )?;
     Ok(Some(received))
 }
 
-fn talk_smtp(stream: TcpStream, _answers: &Answers) -> std::io::Result<Option<Received>> {
+fn talk_smtp(stream: &TcpStream, _answers: &Answers) -> std::io::Result<Option<Received>> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
-    let mut writer = &stream;
+    let mut writer = stream;
     let (mut head, mut body, mut is_mail) = (String::new(), String::new(), false);
     let mut whole = None;
     writer.write_all(b"220 test ESMTP\r\n")?;
