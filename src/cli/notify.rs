@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::Global;
 use super::exit::Exit;
 use super::output::{Ended, Output, Paint};
-use crate::ops::Context;
-use crate::ops::notify::{self, Tested};
+use crate::ops::notify::Tested;
+use crate::ops::{Context, notify};
 
 /// `lastgood notify`: whether people can be told.
 #[derive(Debug, Clone, Args)]

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::notify::{self, Delivery, Postman};
-use super::{Context, ErrorKind, OpsError};
+use super::notify::{Delivery, Postman};
+use super::{Context, ErrorKind, OpsError, notify};
 use crate::analysis::alerts;
 use crate::domain::alert::{Acknowledgement, AlertBook};
 use crate::domain::safe_text::SafeText;

@@ -15,8 +15,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::notify::{self, Delivery, Postman};
-use super::{Context, ErrorKind, OpsError, services};
+use super::notify::{Delivery, Postman};
+use super::{Context, ErrorKind, OpsError, notify, services};
 use crate::analysis::alerts::{self, Turn};
 use crate::domain::alert::{Alert, AlertBook, AlertSeverity, AlertState};
 use crate::domain::health::HealthState;
