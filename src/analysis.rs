@@ -1,5 +1,6 @@
 //! Pure computations over the nouns of [`crate::domain`]: no I/O, no clock, benchmarked.
 
+pub mod alerts;
 pub mod align;
 pub mod compare;
 pub mod format;
@@ -11,4 +12,5 @@ pub mod parse;
 pub mod pattern;
 pub mod preflight;
 pub mod redact;
+pub mod rules;
 pub mod scan;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub mod alerts;
 pub mod approve;
 pub mod audit;
 pub mod checkpoint;
@@ -25,6 +26,7 @@ pub mod init;
 pub mod keys;
 pub mod lease;
 pub mod logs;
+pub mod notify;
 pub mod output;
 pub mod patterns;
 pub mod preflight;
@@ -36,6 +38,7 @@ pub mod services;
 pub mod signals;
 pub mod slow;
 pub mod switch;
+pub mod watch;
 
 /// Remembers how production looked before a deploy, shows what the deploy changed, and takes you back.
 #[derive(Debug, Parser)]
@@ -214,6 +217,12 @@ pub enum Command {
     Incident(incident::IncidentArgs),
     /// The second person's yes to a plan that the policy asks two for
     Approve(approve::ApproveArgs),
+    /// Evaluate the rules and tell people, without a screen; it never acts on a service
+    Watch(watch::WatchArgs),
+    /// What fires, and taking it
+    Alerts(alerts::AlertsArgs),
+    /// Whether people can be told
+    Notify(notify::NotifyArgs),
     /// The audit log
     Audit(audit::AuditArgs),
     /// Make the state folder: this user's own, or one that the engineers of a box share

@@ -3,6 +3,7 @@
 //! No I/O, no clock, no async, no terminal. Everything above this module speaks in these types, so a word
 //! found here is the word used on screen, in JSON and in the documentation.
 
+pub mod alert;
 pub mod before_after;
 pub mod change;
 pub mod check;
@@ -25,6 +26,7 @@ pub mod service;
 pub mod settings;
 pub mod side_by_side;
 pub mod signal;
+pub mod sink;
 pub mod time;
 pub mod timeline;
 pub mod verdict;

@@ -17,6 +17,7 @@ use crate::domain::safe_text::SafeText;
 pub mod foreground;
 mod local;
 pub mod probe;
+pub mod sink;
 pub mod ssh;
 pub mod tail;
 pub mod unpack;

@@ -3,6 +3,7 @@
 //! Reading functions never change a machine. What changes one is first a [`Plan`](crate::domain::operation::Plan) from [`plan`], which both
 //! front ends print, then [`execute`], which writes the audit log before the first step.
 
+pub mod alerts;
 pub mod audit;
 pub mod checkpoint;
 mod code;
@@ -20,6 +21,7 @@ pub mod input;
 pub mod lease;
 pub mod logs;
 mod markdown;
+pub mod notify;
 pub mod operation;
 pub mod patterns;
 pub mod policy;
@@ -35,6 +37,7 @@ pub mod signals;
 pub mod slow;
 pub mod switch;
 pub mod timeline;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! The files this program owns: configuration, state folder, checkpoints, journals, log lines in memory.
 
+pub mod alerts;
 pub mod approval;
 pub mod archive;
 pub mod checkpoint;
@@ -7,6 +8,7 @@ pub mod config;
 pub mod incident;
 pub mod journal;
 pub mod lease;
+pub mod outbox;
 pub mod paths;
 pub mod ring;
 pub mod runbook;

@@ -2,7 +2,7 @@
 
 mod configs;
 pub(crate) mod logs;
-mod pin;
+pub(crate) mod pin;
 pub(crate) mod prune;
 
 use std::collections::BTreeMap;

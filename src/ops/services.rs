@@ -285,7 +285,7 @@ fn merge(parts: impl IntoIterator<Item = Inventory>) -> Inventory {
 
 /// Restart counts of the last minute, by service.
 #[derive(Debug, Default)]
-struct RestartHistory {
+pub(super) struct RestartHistory {
     seen: BTreeMap<ServiceId, Vec<(Instant, u64)>>,
 }
 
@@ -300,7 +300,7 @@ fn counted(service: &Service) -> u64 {
 }
 
 impl RestartHistory {
-    fn judge(&mut self, inventory: &mut Inventory, now: Instant) {
+    pub(super) fn judge(&mut self, inventory: &mut Inventory, now: Instant) {
         for service in &mut inventory.services {
             let restarts = counted(service);
             let seen = self.seen.entry(service.id.clone()).or_default();

@@ -15,7 +15,7 @@ mod page;
 mod settings;
 mod stats;
 
-pub use change::{restart_container, start_container, stop_container, tag_image};
+pub use change::{restart_container, start_container, stop_container, tag_image, untag_image};
 pub(super) use connect::FORWARDING;
 pub use connect::{DEFAULT_ADDRESS, Engine};
 pub use events::watch;

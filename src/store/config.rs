@@ -4,6 +4,7 @@
 //! by key. Each is read on its own first, so that an error names the file, the line and the key. What this
 //! version does not act on yet is known all the same, kept in [`Config::raw`], and checked for typing errors.
 
+mod alerts;
 mod error;
 mod load;
 mod raw;
@@ -12,9 +13,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::analysis::rules::Rule;
 use crate::domain::policy::PolicyRule;
 use crate::domain::service::ServiceId;
 use crate::domain::settings::{ServiceSettings, SwitchSettings};
+use crate::domain::sink::{Route, SecretSource, Sink};
 
 pub use error::ConfigError;
 pub use load::{Places, load};
@@ -54,6 +57,14 @@ pub struct Config {
     pub switches: BTreeMap<String, SwitchSettings>,
     /// How old the newest backup of each name may be; `None` where nothing is said.
     pub backups: BTreeMap<String, Option<Duration>>,
+    /// The user's own alert rules.
+    pub rules: Vec<Rule>,
+    /// Where people can be told, by name.
+    pub sinks: BTreeMap<String, Sink>,
+    /// Who is told of what; empty where there is no sink.
+    pub routes: Vec<Route>,
+    /// An address that is asked for after each look: who stops asking is dead.
+    pub heartbeat: Option<SecretSource>,
     /// The files it was read from, in the order in which they win.
     pub sources: Vec<PathBuf>,
     /// Everything that was said, merged: sections of later features are read from here.
@@ -89,6 +100,10 @@ impl Default for Config {
             preflight: PreflightConfig::default(),
             switches: BTreeMap::new(),
             backups: BTreeMap::new(),
+            rules: Vec::new(),
+            sinks: BTreeMap::new(),
+            routes: Vec::new(),
+            heartbeat: None,
             sources: Vec::new(),
             raw: toml::Table::new(),
         }

@@ -119,6 +119,16 @@ impl StateDir {
         self.root.join("incidents")
     }
 
+    /// What the watch remembers.
+    pub fn alerts(&self) -> PathBuf {
+        self.root.join("alerts.json")
+    }
+
+    /// Messages on their way to people.
+    pub fn outbox(&self) -> PathBuf {
+        self.root.join("outbox")
+    }
+
     /// Who is working on which service.
     pub fn leases(&self) -> PathBuf {
         self.root.join("leases")

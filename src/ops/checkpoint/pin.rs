@@ -2,12 +2,12 @@
 
 use super::may_pin;
 use crate::audit::Intent;
-use crate::domain::checkpoint::SavedService;
+use crate::domain::checkpoint::{Manifest, SavedService};
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, short_id};
 use crate::ops::hosts::may_change;
-use crate::ops::services::host_of;
+use crate::ops::services::{self, host_of};
 use crate::ops::{Context, OpsError};
 use crate::runtime::docker;
 
@@ -112,6 +112,50 @@ async fn tag_all(
     };
     audit.finish(permit, outcome)?;
     Ok(problems)
+}
+
+/// Takes the tags of a checkpoint away, recorded like everything that changes a machine.
+///
+/// # Errors
+/// Refused, the audit log cannot be written, or the engine said no to one: then the checkpoint still holds its images.
+pub(crate) async fn unpin_all(ctx: &Context, manifest: &Manifest) -> Result<(), OpsError> {
+    let pinned: Vec<(&SavedService, &str)> = manifest
+        .services
+        .iter()
+        .filter_map(|service| Some((service, service.pinned.as_deref()?)))
+        .collect();
+    if pinned.is_empty() {
+        return Ok(());
+    }
+    let intent = Intent {
+        operation: "checkpoint-prune".to_owned(),
+        host: crate::domain::host::HostName::local(),
+        services: pinned.iter().map(|(row, _)| row.id.clone()).collect(),
+        plan_hash: String::new(),
+        steps: pinned
+            .iter()
+            .map(|(_, name)| SafeText::from_text(&format!("docker image rm --no-prune {name}")))
+            .collect(),
+    };
+    let audit = ctx.audit();
+    let permit = audit.begin_intent(intent, &ctx.actor, ctx.access)?;
+    let mut failed = None;
+    for (row, name) in pinned {
+        let host = host_of(ctx, &row.id)?;
+        if let Err(error) = docker::untag_image(host, &permit, name).await {
+            failed = Some(services::failed(
+                format!("{name} still pins an image of {}", manifest.id),
+                error,
+            ));
+            break;
+        }
+    }
+    let outcome = match failed {
+        None => OutcomeKind::Verified,
+        Some(_) => OutcomeKind::FailedPartial,
+    };
+    audit.finish(permit, outcome)?;
+    failed.map_or(Ok(()), Err)
 }
 
 /// What is wrong with the image of a service in a checkpoint; `None` where it is there, or there is none.

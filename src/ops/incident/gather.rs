@@ -114,7 +114,10 @@ pub(super) async fn report(
             action.operation, action.at
         ));
     }
-    let took = incident.ended_at.unwrap_or(made_at).duration_since(incident.started_at);
+    let took = incident
+        .ended_at
+        .unwrap_or(made_at)
+        .duration_since(incident.started_at);
     let start = found.iter().find(|(moment, ..)| *moment == Moment::Start);
     let mut report = IncidentReport {
         id: incident.id.clone(),

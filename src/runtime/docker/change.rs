@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bollard::query_parameters::{
-    RestartContainerOptions, StartContainerOptions, StopContainerOptions, TagImageOptions,
+    RemoveImageOptions, RestartContainerOptions, StartContainerOptions, StopContainerOptions,
+    TagImageOptions,
 };
 
 use super::connect::{Engine, explain, quick};
@@ -35,6 +36,29 @@ pub async fn tag_image(
             .map_err(|e| explain(&format!("tag {image} as {repo}:{tag}"), e))
     })
     .await
+}
+
+/// Takes a name away from an image; the image itself goes only where that was its last name and nothing runs it. A name
+/// that is no more is fine.
+///
+/// # Errors
+/// A container still runs the image by this name alone, or the engine is unreachable.
+pub async fn untag_image(host: &Host, _permit: &Permit, name: &str) -> Result<(), RuntimeError> {
+    let engine = Engine::connect(host).await?;
+    let options = RemoveImageOptions {
+        noprune: true,
+        ..RemoveImageOptions::default()
+    };
+    let removed = quick(async {
+        match engine.docker.remove_image(name, Some(options), None).await {
+            Ok(_) => Ok(()),
+            Err(bollard::errors::Error::DockerResponseServerError {
+                status_code: 404, ..
+            }) => Ok(()),
+            Err(error) => Err(explain(&format!("take away the name {name}"), error)),
+        }
+    });
+    removed.await
 }
 
 /// Stops and starts a container as it is: never applies a new image or environment. `grace` is the time between

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::alerts;
 use super::error::ConfigError;
 use super::raw::{RawConfig, RawLogs};
 use super::{Config, Highlight, HostConfig, LogsConfig, PreflightConfig};
@@ -96,6 +97,7 @@ pub fn load(places: &Places) -> Result<Config, ConfigError> {
             error.message().trim_end(),
         )
     })?;
+    alerts::check(&raw)?;
     Ok(assemble(raw, sources, merged))
 }
 
@@ -229,6 +231,10 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
             .iter()
             .map(|(name, backup)| (name.clone(), backup.rpo()))
             .collect(),
+        rules: raw.rules.into_iter().map(|rule| rule.0).collect(),
+        routes: alerts::routes(&raw.routes, &raw.sinks),
+        sinks: alerts::sinks(raw.sinks),
+        heartbeat: raw.watch.heartbeat(),
         sources,
         raw: table,
     }

@@ -22,6 +22,7 @@ use crate::domain::settings::{
 use crate::domain::signal::{Limits, SignalName, Threshold};
 use crate::domain::time::parse_span;
 use crate::store::config::HighlightStyle;
+use crate::store::config::alerts::{RawRoute, RawWatch, RuleEntry, SinkEntry};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -34,9 +35,10 @@ pub(super) struct RawConfig {
     pub(super) logs: RawLogs,
     pub(super) checkpoint: RawCheckpoint,
     signals: BTreeMap<String, RawSignal>,
-    rules: Vec<RawRule>,
-    sinks: BTreeMap<String, RawSink>,
-    routes: Vec<RawRoute>,
+    pub(super) rules: Vec<RuleEntry>,
+    pub(super) sinks: BTreeMap<String, SinkEntry>,
+    pub(super) routes: Vec<RawRoute>,
+    pub(super) watch: RawWatch,
     pub(super) switch: BTreeMap<String, RawSwitch>,
     pub(super) backups: BTreeMap<String, RawBackup>,
     policy: RawPolicy,
@@ -139,19 +141,6 @@ macro_rules! known_keys {
 known_keys! {
     RawMigrations { current: String, head: String, downgrade: String }
     RawSignal { promql: String, command: String, regex: Pattern, service: String, unit: String, limits: LimitRow }
-    RawRule { when: String, r#for: SpanText, severity: SeverityWord }
-    RawSink {
-        kind: SinkKind, url: String, url_env: String, url_file: PathBuf, url_command: String,
-        key: String, key_env: String, key_file: PathBuf, key_command: String,
-        token: String, token_env: String, token_file: PathBuf, token_command: String,
-        password_env: String, password_file: PathBuf, password_command: String,
-        chat: toml::Value, channel: String, host: String, port: u16, user: String, from: String,
-        to: toml::Value, command: String, timeout: SpanText,
-    }
-    RawRoute {
-        severity: SeverityWord, services: Vec<String>, sinks: Vec<String>, escalate_after: SpanText,
-        escalate_to: Vec<String>,
-    }
     RawSwitch {
         blue: RawColour, green: RawColour, active: PathBuf, test: String, reload: String, verify: RawProbe,
     }
@@ -176,11 +165,6 @@ macro_rules! words {
 }
 
 words! {
-    SeverityWord { "P0" P0, "P1" P1, "P2" P2, "P3" P3 }
-    SinkKind {
-        "slack" Slack, "pagerduty" Pagerduty, "telegram" Telegram, "email" Email, "webhook" Webhook,
-        "command" Command,
-    }
     BackupKind { "postgres" Postgres, "redis" Redis, "files" Files }
     RiskWord {
         "read_only" ReadOnly, "disruptive" Disruptive, "destructive" Destructive, "data_losing" DataLosing,
@@ -280,7 +264,7 @@ impl TryFrom<u32> for Mebibytes {
 
 /// A length of time: `500ms`, `2m`, `1h30m`.
 #[derive(Debug, Clone, Copy)]
-struct SpanText(Duration);
+pub(super) struct SpanText(pub(super) Duration);
 from_text!(SpanText, |text| read_span(&text).map(Self));
 
 fn read_span(text: &str) -> Result<Duration, String> {

@@ -1,0 +1,590 @@
+//! Rules: what counts as broken, looked at in one look at the services.
+//!
+//! Some hold without being written down: a service that does not answer is P0, a limit of P1 or P0 is what it says.
+//! Others are the user's own (`[[rules]]`). What could not be measured is unknown: neither broken nor fine.
+
+use std::time::Duration;
+
+use crate::domain::alert::{AlertSeverity, Condition, KnownService, Observation};
+use crate::domain::health::{HealthState, ServiceHealth};
+use crate::domain::runbook::probe::{Comparison, Probe};
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Service, ServiceId, ServiceState, Unreachable};
+use crate::domain::signal::{Limits, Signal, SignalName};
+
+/// Saturation counts when it holds for so long: a start or a backup is no trouble.
+const SATURATION_HOLD: Duration = Duration::from_secs(120);
+/// A runtime that cannot be read is told of after so long: a daemon may be restarted.
+const UNREADABLE_HOLD: Duration = Duration::from_secs(30);
+/// A service that is slow or partly down works; that is told of when it stays so.
+const DEGRADED_HOLD: Duration = Duration::from_secs(120);
+/// One failed look may be chance.
+const LOOKS: u32 = 2;
+/// A limit that was broken at the checkpoint as well counts when the value is so many times that of then.
+const WORSE_LATENCY: f64 = 1.25;
+const WORSE: f64 = 1.5;
+
+/// A rule of the user's own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// As it was written.
+    pub when: String,
+    /// The service as a person names it; `*` for each.
+    pub service: String,
+    /// Which signal.
+    pub signal: SignalName,
+    /// How it is compared.
+    pub op: Comparison,
+    /// With what.
+    pub bound: Bound,
+    /// For how long it has to be so.
+    pub hold: Duration,
+    /// How urgent it is.
+    pub severity: AlertSeverity,
+}
+
+/// What a value is held against.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bound {
+    /// A fixed value, in the signal's unit.
+    Value(f64),
+    /// So many times the value at the newest good checkpoint.
+    Baseline(f64),
+}
+
+impl Rule {
+    /// Reads `backend error_rate > 1%`, `* latency_p95 > 2x baseline`; a service that is left out means each.
+    ///
+    /// # Errors
+    /// What is wrong with it, and the shape.
+    pub fn parse(when: &str, hold: Duration, severity: AlertSeverity) -> Result<Self, String> {
+        let shape = |why: &str| {
+            format!(
+                "{when:?} {why}; write \"backend error_rate > 1%\", \"* latency_p95 > 800ms\" or \"backend latency_p95 > 2x baseline\""
+            )
+        };
+        let mut text = when.trim().to_owned();
+        let mut factor = None;
+        if let Some(front) = text.strip_suffix("baseline").map(str::trim_end) {
+            let at = front.rfind(['<', '>', '=']).map_or(0, |at| at + 1);
+            let number = front[at..].trim().trim_end_matches(['x', '*', '×']).trim();
+            let times: f64 = match number {
+                "" => 1.0,
+                number => number
+                    .parse()
+                    .ok()
+                    .filter(|n: &f64| n.is_finite() && *n > 0.0)
+                    .ok_or_else(|| shape("does not say how many times the baseline"))?,
+            };
+            factor = Some(times);
+            // Stands for the value while the rest is read; every unit takes it.
+            text = format!("{} 0", &front[..at]);
+        }
+        let end = text.find(['<', '>', '=', '!']).unwrap_or(0);
+        let names = text[..end].to_owned();
+        if names.split_whitespace().count() == 1 {
+            text = format!("* {text}");
+        }
+        if factor.is_some() && names.contains("latency") {
+            text.push_str("ms");
+        }
+        match Probe::parse(&format!("signal {text}")) {
+            Ok(Probe::Signal {
+                service,
+                signal,
+                op,
+                value,
+            }) => Ok(Self {
+                when: when.trim().to_owned(),
+                service,
+                signal,
+                op,
+                bound: factor.map_or(Bound::Value(value), Bound::Baseline),
+                hold,
+                severity,
+            }),
+            Ok(_) => Err(shape("is no comparison of a signal")),
+            Err(error) => Err(shape(&format!("cannot be read: {}", error.message))),
+        }
+    }
+
+    fn is_for(&self, id: &ServiceId) -> bool {
+        self.service == "*" || id.matches(&self.service)
+    }
+}
+
+/// What one look saw of one service.
+#[derive(Debug, Clone, Copy)]
+pub struct Watched<'a> {
+    /// The service.
+    pub service: &'a Service,
+    /// Its probes' answers.
+    pub health: &'a ServiceHealth,
+    /// Its signals.
+    pub signals: &'a [Signal],
+    /// Its signals at the newest good checkpoint; empty without.
+    pub baseline: &'a [Signal],
+    /// Its limits.
+    pub limits: &'a Limits,
+    /// It was never meant to run for ever: that it has ended is no failure.
+    pub is_job: bool,
+}
+
+/// Holds every rule against one look. What is known and was not found is gone where its runtime could be read, and
+/// unknown where it could not.
+pub fn observe(
+    rules: &[Rule],
+    watched: &[Watched<'_>],
+    known: &[KnownService],
+    unreachable: &[Unreachable],
+) -> Vec<Observation> {
+    let mut found = Vec::new();
+    for one in watched {
+        found.push(down(one));
+        found.push(degraded(one));
+        found.extend(over_limits(one));
+        let own = rules.iter().filter(|rule| rule.is_for(&one.service.id));
+        found.extend(own.map(|rule| against(rule, one)));
+    }
+    let is_here = |id: &ServiceId| watched.iter().any(|one| one.service.id == *id);
+    for gone in known.iter().filter(|known| !is_here(&known.id)) {
+        let is_unreadable = unreachable.iter().any(|u| is_under(gone, u));
+        found.push(Observation {
+            key: format!("{} down", gone.id),
+            service: Some(gone.id.clone()),
+            severity: AlertSeverity::P0,
+            condition: match (is_unreadable, gone.has_run) {
+                (true, _) => Condition::Unknown,
+                (false, true) => Condition::Broken,
+                (false, false) => Condition::Fine,
+            },
+            hold: Duration::ZERO,
+            looks: LOOKS,
+            text: SafeText::from_text(&format!("{} is gone: it was removed or renamed", gone.id)),
+        });
+    }
+    found.extend(unreachable.iter().map(|u| {
+        let was_used = known.iter().any(|known| is_under(known, u));
+        Observation {
+            key: format!("{} on {}", u.runtime.as_str(), u.host),
+            service: None,
+            severity: AlertSeverity::P1,
+            condition: if was_used {
+                Condition::Broken
+            } else {
+                Condition::Unknown
+            },
+            hold: UNREADABLE_HOLD,
+            looks: LOOKS,
+            text: SafeText::from_text(&format!(
+                "{} on {} cannot be read, so its services are not watched: {}",
+                u.runtime.as_str(),
+                u.host,
+                u.error
+            )),
+        }
+    }));
+    found
+}
+
+/// Docker's answer covers Compose and Swarm.
+fn is_under(known: &KnownService, unreachable: &Unreachable) -> bool {
+    use crate::domain::service::Runtime::{Compose, Docker, Swarm};
+    let engine = [Compose, Docker, Swarm];
+    known.id.host == unreachable.host
+        && (known.runtime == unreachable.runtime
+            || (engine.contains(&known.runtime) && engine.contains(&unreachable.runtime)))
+}
+
+fn down(one: &Watched<'_>) -> Observation {
+    let service = one.service;
+    let is_looping = service.crash_loop == Some(true);
+    let condition = match one.health.state {
+        _ if one.is_job => Condition::Fine,
+        _ if is_looping => Condition::Broken,
+        HealthState::Unhealthy => Condition::Broken,
+        HealthState::Unreachable => Condition::Unknown,
+        // Young and restarted: whether that was the last time cannot be told yet.
+        HealthState::Healthy | HealthState::Degraded
+            if service.crash_loop.is_none() && service.restarts > 0 =>
+        {
+            Condition::Unknown
+        }
+        HealthState::Healthy | HealthState::Degraded => Condition::Fine,
+    };
+    let failing = one.health.checks.iter().filter(|check| !check.ok);
+    let why: Vec<String> = failing
+        .take(3)
+        .map(|check| match check.name.as_str() {
+            "running" => check.detail.to_string(),
+            name => format!("{name}: {}", check.detail),
+        })
+        .collect();
+    let what = match (condition, is_looping) {
+        (Condition::Broken, true) => {
+            format!("is in a crash loop: restarted {} times", service.restarts)
+        }
+        (Condition::Broken, false) => format!("is down: {}", why.join("; ")),
+        (Condition::Unknown, _) => format!("cannot be judged: {}", why.join("; ")),
+        (Condition::Fine, _) => format!("is {}", one.health.state.as_str()),
+    };
+    Observation {
+        key: format!("{} down", service.id),
+        service: Some(service.id.clone()),
+        severity: AlertSeverity::P0,
+        condition,
+        hold: Duration::ZERO,
+        looks: if is_looping { 1 } else { LOOKS },
+        text: SafeText::from_text(&format!("{} {what}", service.id)),
+    }
+}
+
+fn degraded(one: &Watched<'_>) -> Observation {
+    let condition = match one.health.state {
+        HealthState::Degraded if one.service.state != ServiceState::Starting => Condition::Broken,
+        HealthState::Unreachable => Condition::Unknown,
+        _ => Condition::Fine,
+    };
+    let why = one
+        .health
+        .checks
+        .iter()
+        .find(|check| !check.ok || check.ms.is_some_and(|ms| ms > 2_000));
+    let why = why.map_or(String::new(), |check| {
+        let took = check
+            .ms
+            .map_or(String::new(), |ms| format!(" after {ms} ms"));
+        format!(": {}: {}{took}", check.name, check.detail)
+    });
+    Observation {
+        key: format!("{} degraded", one.service.id),
+        service: Some(one.service.id.clone()),
+        severity: AlertSeverity::P2,
+        condition,
+        hold: DEGRADED_HOLD,
+        looks: LOOKS,
+        text: SafeText::from_text(&format!("{} is degraded{why}", one.service.id)),
+    }
+}
+
+fn whole<'a>(signals: &'a [Signal], name: &SignalName) -> Option<&'a Signal> {
+    signals
+        .iter()
+        .find(|signal| signal.signal == *name && signal.route.is_none())
+}
+
+/// P1 and P0 of the limits, an alert for each signal. A limit that was broken at the checkpoint as well counts only if
+/// the value got worse since: it is known, and no news.
+fn over_limits(one: &Watched<'_>) -> Vec<Observation> {
+    let mut found = Vec::new();
+    for (name, limit) in &one.limits.0 {
+        let (Some(signal), Some(p1)) = (whole(one.signals, name), limit.p1.or(limit.p0)) else {
+            continue;
+        };
+        let before = whole(one.baseline, name).and_then(|signal| signal.value);
+        let (severity, bound) = match (signal.value, limit.p0) {
+            (Some(value), Some(p0)) if value > p0 => (AlertSeverity::P0, p0),
+            _ => (AlertSeverity::P1, p1),
+        };
+        let worse = match name {
+            SignalName::LatencyP95 => WORSE_LATENCY,
+            _ => WORSE,
+        };
+        let was_broken = before.is_some_and(|before| before > bound);
+        let condition = match signal.value {
+            None => Condition::Unknown,
+            Some(value) if value <= bound => Condition::Fine,
+            Some(value) if was_broken && before.is_some_and(|b| value <= b * worse) => {
+                Condition::Fine
+            }
+            Some(_) => Condition::Broken,
+        };
+        let is_saturation = !matches!(name, SignalName::LatencyP95 | SignalName::ErrorRate);
+        let then = before.map_or(String::new(), |before| {
+            format!(", {} at the checkpoint", show(name, before))
+        });
+        let text = format!(
+            "{} {name} is {}, over {}{then} ({})",
+            one.service.id,
+            signal.value.map_or("unknown".into(), |v| show(name, v)),
+            show(name, bound),
+            signal.detail
+        );
+        found.push(Observation {
+            key: format!("{} {name}", one.service.id),
+            service: Some(one.service.id.clone()),
+            severity,
+            condition,
+            hold: if is_saturation {
+                SATURATION_HOLD
+            } else {
+                Duration::ZERO
+            },
+            looks: LOOKS,
+            text: SafeText::from_text(&text),
+        });
+    }
+    found
+}
+
+fn against(rule: &Rule, one: &Watched<'_>) -> Observation {
+    let name = &rule.signal;
+    let value = whole(one.signals, name).and_then(|signal| signal.value);
+    let before = whole(one.baseline, name).and_then(|signal| signal.value);
+    let bound = match rule.bound {
+        Bound::Value(value) => Some(value),
+        Bound::Baseline(factor) => before.map(|before| before * factor),
+    };
+    let condition = match (value, bound) {
+        (Some(value), Some(bound)) if rule.op.holds(value, bound) => Condition::Broken,
+        (Some(_), Some(_)) => Condition::Fine,
+        _ => Condition::Unknown,
+    };
+    let seen = match (value, bound) {
+        (Some(value), Some(bound)) => format!(
+            "is {} ({} {})",
+            show(name, value),
+            rule.op,
+            show(name, bound)
+        ),
+        (None, _) => "could not be measured".to_owned(),
+        (_, None) => "has no value at a checkpoint to be held against".to_owned(),
+    };
+    Observation {
+        key: format!("{} {}", one.service.id, rule.when),
+        service: Some(one.service.id.clone()),
+        severity: rule.severity,
+        condition,
+        hold: rule.hold,
+        looks: 1,
+        text: SafeText::from_text(&format!("{} {name} {seen}", one.service.id)),
+    }
+}
+
+/// A value in words: `4.2 %`, `812 ms`.
+fn show(name: &SignalName, value: f64) -> String {
+    match name.unit() {
+        "fraction" => format!("{:.1} %", value * 100.0),
+        "ms" if value >= 1_000.0 => format!("{:.2} s", value / 1_000.0),
+        "ms" => format!("{value:.0} ms"),
+        "1/s" => format!("{value:.1}/s"),
+        _ => format!("{value}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::health::HealthCheck;
+    use crate::domain::service::Runtime;
+    use crate::domain::signal::Grade;
+
+    fn rule(when: &str) -> Result<Rule, String> {
+        Rule::parse(when, Duration::ZERO, AlertSeverity::P1)
+    }
+
+    fn signal(name: SignalName, value: Option<f64>) -> Signal {
+        Signal {
+            signal: name,
+            route: None,
+            value,
+            unit: "".into(),
+            grade: Grade::Unknown,
+            age_ms: None,
+            detail: "30 requests".into(),
+        }
+    }
+
+    struct Look {
+        service: Service,
+        health: ServiceHealth,
+        signals: Vec<Signal>,
+        baseline: Vec<Signal>,
+    }
+
+    fn look(state: HealthState) -> Look {
+        let id = ServiceId::local("shop", "backend");
+        let mut service = Service::new(id.clone(), Runtime::Compose, ServiceState::Running);
+        service.crash_loop = Some(false);
+        Look {
+            service,
+            health: ServiceHealth {
+                id,
+                state,
+                checks: vec![HealthCheck {
+                    name: "http x".into(),
+                    ok: state == HealthState::Healthy,
+                    ms: None,
+                    detail: "500, expected 2xx".into(),
+                }],
+            },
+            signals: Vec::new(),
+            baseline: Vec::new(),
+        }
+    }
+
+    fn seen(look: &Look, rules: &[Rule]) -> Vec<Observation> {
+        let limits = Limits::default();
+        let watched = Watched {
+            service: &look.service,
+            health: &look.health,
+            signals: &look.signals,
+            baseline: &look.baseline,
+            limits: &limits,
+            is_job: false,
+        };
+        observe(rules, &[watched], &[], &[])
+    }
+
+    fn of<'a>(found: &'a [Observation], key: &str) -> &'a Observation {
+        let key = format!("shop/backend {key}");
+        found.iter().find(|o| o.key == key).unwrap()
+    }
+
+    #[test]
+    fn rules_are_read_in_every_shape() {
+        let read = rule("backend error_rate > 1%").unwrap();
+        assert_eq!(
+            (read.service.as_str(), read.bound),
+            ("backend", Bound::Value(0.01))
+        );
+        let read = rule("latency_p95>=800ms").unwrap();
+        assert_eq!(
+            (read.service.as_str(), read.op, read.bound),
+            ("*", Comparison::AtLeast, Bound::Value(800.0))
+        );
+        let read = rule("shop/backend latency_p95 > 2x baseline").unwrap();
+        assert_eq!(read.bound, Bound::Baseline(2.0));
+        assert_eq!(
+            rule("* error_rate > baseline").unwrap().bound,
+            Bound::Baseline(1.0)
+        );
+        for bad in [
+            "",
+            "backend",
+            "backend error_rate",
+            "a b c > 1%",
+            "backend error_rate > lots",
+            "backend error_rate > -x baseline",
+        ] {
+            let error = rule(bad).unwrap_err();
+            assert!(
+                error.contains("write \"backend error_rate > 1%\""),
+                "{bad}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_dead_service_is_broken_and_an_unreachable_one_unknown() {
+        let found = seen(&look(HealthState::Unhealthy), &[]);
+        let down = of(&found, "down");
+        assert_eq!(
+            (down.condition, down.severity),
+            (Condition::Broken, AlertSeverity::P0)
+        );
+        assert!(
+            down.text.as_str().contains("500, expected 2xx"),
+            "{}",
+            down.text
+        );
+        assert_eq!(
+            of(&seen(&look(HealthState::Unreachable), &[]), "down").condition,
+            Condition::Unknown
+        );
+        assert_eq!(
+            of(&seen(&look(HealthState::Healthy), &[]), "down").condition,
+            Condition::Fine
+        );
+        let mut masked = look(HealthState::Healthy);
+        masked.service.crash_loop = None;
+        masked.service.restarts = 3;
+        assert_eq!(
+            of(&seen(&masked, &[]), "down").condition,
+            Condition::Unknown
+        );
+        masked.service.crash_loop = Some(true);
+        let found = seen(&masked, &[]);
+        assert_eq!(
+            (of(&found, "down").condition, of(&found, "down").looks),
+            (Condition::Broken, 1)
+        );
+    }
+
+    #[test]
+    fn limits_are_alerts_by_their_worst_and_missing_values_unknown() {
+        let mut look = look(HealthState::Healthy);
+        let mut grade = |value| {
+            look.signals = vec![signal(SignalName::ErrorRate, value)];
+            let found = seen(&look, &[]);
+            let one = of(&found, "error_rate");
+            (one.condition, one.severity)
+        };
+        assert_eq!(grade(Some(0.005)).0, Condition::Fine);
+        assert_eq!(grade(Some(0.02)), (Condition::Broken, AlertSeverity::P1));
+        assert_eq!(grade(Some(0.06)), (Condition::Broken, AlertSeverity::P0));
+        assert_eq!(grade(None).0, Condition::Unknown);
+        look.baseline = vec![signal(SignalName::ErrorRate, Some(0.06))];
+        look.signals = vec![signal(SignalName::ErrorRate, Some(0.07))];
+        assert_eq!(
+            of(&seen(&look, &[]), "error_rate").condition,
+            Condition::Fine,
+            "known since the checkpoint"
+        );
+        look.signals = vec![signal(SignalName::ErrorRate, Some(0.12))];
+        assert_eq!(
+            of(&seen(&look, &[]), "error_rate").condition,
+            Condition::Broken
+        );
+    }
+
+    #[test]
+    fn own_rules_hold_against_a_value_or_the_baseline() {
+        let mut look = look(HealthState::Healthy);
+        let rules = [
+            rule("backend latency_p95 > 2x baseline").unwrap(),
+            rule("other traffic < 1").unwrap(),
+        ];
+        look.signals = vec![signal(SignalName::LatencyP95, Some(300.0))];
+        let found = seen(&look, &rules);
+        assert_eq!(
+            of(&found, "backend latency_p95 > 2x baseline").condition,
+            Condition::Unknown
+        );
+        look.baseline = vec![signal(SignalName::LatencyP95, Some(100.0))];
+        let found = seen(&look, &rules);
+        let own = of(&found, "backend latency_p95 > 2x baseline");
+        assert_eq!(own.condition, Condition::Broken);
+        assert!(
+            own.text.as_str().contains("300 ms (> 200 ms)"),
+            "{}",
+            own.text
+        );
+        assert!(!found.iter().any(|o| o.key.contains("other")));
+    }
+
+    #[test]
+    fn what_is_gone_is_broken_unless_nobody_could_look() {
+        let known = KnownService {
+            id: ServiceId::local("shop", "backend"),
+            runtime: Runtime::Compose,
+            seen_at: jiff::Timestamp::UNIX_EPOCH,
+            has_run: true,
+        };
+        let found = observe(&[], &[], std::slice::from_ref(&known), &[]);
+        assert_eq!(of(&found, "down").condition, Condition::Broken);
+        let away = Unreachable {
+            host: crate::domain::host::HostName::local(),
+            runtime: Runtime::Docker,
+            error: "connection refused".into(),
+            fix: "".into(),
+        };
+        let found = observe(&[], &[], &[known], &[away]);
+        assert_eq!(of(&found, "down").condition, Condition::Unknown);
+        let engine = found.iter().find(|o| o.service.is_none()).unwrap();
+        assert_eq!(
+            (engine.condition, engine.severity),
+            (Condition::Broken, AlertSeverity::P1)
+        );
+    }
+}

@@ -1,0 +1,252 @@
+//! One look of the watch: health and signals of every service, held against the newest good checkpoint.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use futures_util::future;
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use crate::analysis::redact::Redactor;
+use crate::analysis::rules::{self, Watched};
+use crate::domain::alert::{AlertBook, AlertState, KnownService, Notification, Observation};
+use crate::domain::health::{HealthReport, HealthState};
+use crate::domain::log::Window;
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Inventory, Runtime, Service, ServiceId, ServiceState};
+use crate::domain::settings::ServiceSettings;
+use crate::domain::signal::{ServiceSignals, Signal};
+use crate::ops::notify;
+use crate::ops::services::RestartHistory;
+use crate::ops::{Context, OpsError, checkpoint, health, secrets, signals};
+use crate::store::config::Config;
+
+/// Signals are measured over so much of the log: an outage shows within a minute, and one slow request does not.
+const SPAN: SignedDuration = SignedDuration::from_mins(5);
+/// A log that takes longer to read has no signals this time.
+const SIGNALS_LIMIT: Duration = Duration::from_secs(10);
+/// A service that was removed is told of for so long.
+const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
+
+/// What one look needs of those before.
+#[derive(Debug, Default)]
+pub(super) struct Looking {
+    restarts: RestartHistory,
+    /// Signals of the newest checkpoints, by id: they never change.
+    baselines: BTreeMap<String, Vec<ServiceSignals>>,
+}
+
+/// What one look saw.
+pub(super) struct Look {
+    pub(super) inventory: Inventory,
+    pub(super) health: HealthReport,
+    signals: Vec<ServiceSignals>,
+    baseline: BTreeMap<ServiceId, Vec<Signal>>,
+    redactor: Redactor,
+}
+
+impl Looking {
+    /// Looks at everything that was found.
+    pub(super) async fn look(
+        &mut self,
+        ctx: &Context,
+        mut inventory: Inventory,
+    ) -> Result<Look, OpsError> {
+        self.restarts.judge(&mut inventory, Instant::now());
+        let services = &inventory.services;
+        let window = Window::since(Timestamp::now() - SPAN);
+        let measure = |service| async move {
+            tokio::time::timeout(SIGNALS_LIMIT, signals::measure(ctx, service, window))
+                .await
+                .ok()
+        };
+        let (health, measured) = future::join(
+            health::check(ctx, services),
+            future::join_all(services.iter().map(measure)),
+        )
+        .await;
+        let redactor = secrets::redactor(ctx, services).await?;
+        let baseline = self.baseline(ctx, services);
+        Ok(Look {
+            health,
+            signals: measured.into_iter().flatten().collect(),
+            baseline,
+            redactor,
+            inventory,
+        })
+    }
+
+    /// The signals of each service at the newest whole checkpoint at which it was healthy; none without.
+    fn baseline(
+        &mut self,
+        ctx: &Context,
+        services: &[Service],
+    ) -> BTreeMap<ServiceId, Vec<Signal>> {
+        let Ok(checkpoints) = checkpoint::list(ctx) else {
+            return BTreeMap::new();
+        };
+        let mut found = BTreeMap::new();
+        let mut used = Vec::new();
+        for service in services {
+            let good = checkpoints.iter().find(|checkpoint| {
+                checkpoint.manifest.as_ref().is_ok_and(|manifest| {
+                    let own = manifest.services.iter().find(|s| s.id == service.id);
+                    manifest.complete && own.is_some_and(|s| s.health == Some(HealthState::Healthy))
+                })
+            });
+            let Some(good) = good else { continue };
+            let all = self.baselines.entry(good.id.clone()).or_insert_with(|| {
+                let text = fs::read(good.path.join("signals.json")).unwrap_or_default();
+                serde_json::from_slice(&text).unwrap_or_default()
+            });
+            used.push(good.id.clone());
+            // Even without signals it says that the service was healthy.
+            let own = all.iter().find(|signals| signals.id == service.id);
+            let own = own.map_or_else(Vec::new, |signals| signals.signals.clone());
+            found.insert(service.id.clone(), own);
+        }
+        self.baselines.retain(|id, _| used.contains(id));
+        found
+    }
+}
+
+impl Look {
+    /// Every rule held against it, the texts redacted.
+    pub(super) fn observe(&self, config: &Config, known: &[KnownService]) -> Vec<Observation> {
+        let settings: Vec<_> = self
+            .inventory
+            .services
+            .iter()
+            .map(|service| config.service(&service.id))
+            .collect();
+        let watched: Vec<Watched<'_>> = self
+            .inventory
+            .services
+            .iter()
+            .zip(&settings)
+            .filter_map(|(service, settings)| {
+                let health = self.health.services.iter().find(|h| h.id == service.id)?;
+                let signals = self.signals.iter().find(|s| s.id == service.id);
+                let baseline = self.baseline.get(&service.id);
+                Some(Watched {
+                    service,
+                    health,
+                    signals: signals.map_or(&[], |s| s.signals.as_slice()),
+                    baseline: baseline.map_or(&[], Vec::as_slice),
+                    limits: &settings.limits,
+                    is_job: self.is_job(service, settings, known),
+                })
+            })
+            .collect();
+        let mut found = rules::observe(&config.rules, &watched, known, &self.inventory.unreachable);
+        for one in &mut found {
+            one.text = notify::redact(&self.redactor, &one.text);
+        }
+        found
+    }
+
+    /// The worst of what is to run; with nothing that is, nothing is known.
+    pub(super) fn state(&self, config: &Config, known: &[KnownService]) -> HealthState {
+        let services = self.inventory.services.iter();
+        let wanted =
+            services.filter(|service| !self.is_job(service, &config.service(&service.id), known));
+        let states = wanted.filter_map(|service| {
+            let own = self.health.services.iter().find(|h| h.id == service.id);
+            own.map(|own| own.state)
+        });
+        states.max().unwrap_or(HealthState::Unreachable)
+    }
+
+    /// What is healthy, and of which nothing that pages fires or begins to.
+    pub(super) fn good(&self, book: &AlertBook) -> Vec<ServiceId> {
+        let is_ill = |id: &ServiceId| {
+            book.alerts.iter().any(|alert| {
+                alert.state != AlertState::Resolved
+                    && alert.severity.pages()
+                    && alert.service.as_ref() == Some(id)
+            })
+        };
+        let healthy = self.health.services.iter();
+        healthy
+            .filter(|service| service.state == HealthState::Healthy && !is_ill(&service.id))
+            .map(|service| service.id.clone())
+            .collect()
+    }
+
+    /// A container that has done its work and nothing says that it should run: a migration, an init container.
+    fn is_job(
+        &self,
+        service: &Service,
+        settings: &ServiceSettings,
+        known: &[KnownService],
+    ) -> bool {
+        let is_container = matches!(service.runtime, Runtime::Compose | Runtime::Docker);
+        let has_ended_well = service.state == ServiceState::Stopped
+            && !service.instances.is_empty()
+            && service.instances.iter().all(|i| i.exit_code == Some(0));
+        let is_wanted = known.iter().any(|k| k.id == service.id && k.has_run)
+            || self.baseline.contains_key(&service.id)
+            || settings.probe.is_some()
+            || service.limits.contains_key("restarts");
+        is_container && has_ended_well && !is_wanted
+    }
+
+    /// Keeps what was seen, so that what is gone tomorrow is known to be gone.
+    pub(super) fn remember(&self, known: &mut Vec<KnownService>, now: Timestamp) {
+        for service in &self.inventory.services {
+            let runs = matches!(service.state, ServiceState::Running | ServiceState::Partial);
+            match known.iter_mut().find(|known| known.id == service.id) {
+                Some(known) => {
+                    known.seen_at = now;
+                    known.runtime = service.runtime;
+                    known.has_run |= runs;
+                }
+                None => known.push(KnownService {
+                    id: service.id.clone(),
+                    runtime: service.runtime,
+                    seen_at: now,
+                    has_run: runs,
+                }),
+            }
+        }
+        known.retain(|known| now.duration_since(known.seen_at) < FORGOTTEN);
+    }
+
+    /// What could not be looked at, in words.
+    pub(super) fn missing(&self, book: &AlertBook) -> Vec<SafeText> {
+        let mut missing: Vec<String> = self
+            .inventory
+            .unreachable
+            .iter()
+            .map(|u| format!("{} on {}: {}", u.runtime.as_str(), u.host, u.error))
+            .collect();
+        if self.inventory.services.is_empty() && missing.is_empty() {
+            missing.push("no services found".to_owned());
+        }
+        let unknown = self
+            .health
+            .services
+            .iter()
+            .filter(|service| service.state == HealthState::Unreachable);
+        missing.extend(unknown.map(|service| format!("{}: no probe could be asked", service.id)));
+        let blind = book
+            .alerts
+            .iter()
+            .filter(|a| a.state == AlertState::Firing && a.missing_since.is_some());
+        missing.extend(blind.map(|alert| format!("{}: no data", alert.key)));
+        missing
+            .iter()
+            .map(|text| SafeText::from_text(&self.redactor.redact(text)))
+            .collect()
+    }
+
+    /// The message with its secrets replaced.
+    pub(super) fn redact(&self, message: &mut Notification) {
+        let clean = |text: &mut SafeText| *text = notify::redact(&self.redactor, text);
+        clean(&mut message.title);
+        message.alerts.iter_mut().for_each(clean);
+        message.evidence.iter_mut().for_each(clean);
+        message.verdict.iter_mut().for_each(clean);
+    }
+}
