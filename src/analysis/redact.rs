@@ -67,6 +67,28 @@ impl KnownSecrets {
         }
     }
 
+    /// Takes what looks like a variable out of any configuration file: `NAME=value`, `NAME: value`, `"NAME": "value"`,
+    /// also several on a line, as in compose files, ecosystem files and lists of PM2.
+    pub fn harvest_config(&mut self, text: &str) {
+        self.harvest_env_file(text);
+        let quotes = ['"', '\'', '`'];
+        for line in text.lines() {
+            let whole = std::iter::once(line).filter(|line| !line.contains('{'));
+            for part in whole.chain(line.split(['{', '}', ','])) {
+                let part = part.trim().trim_start_matches("- ");
+                let Some((name, value)) = part.split_once([':', '=']) else {
+                    continue;
+                };
+                let name = name.trim().trim_matches(quotes);
+                // `proxy_pass http://…` is a sentence, no variable.
+                if !name.contains(char::is_whitespace) {
+                    let value = value.trim().trim_end_matches(',').trim_matches(quotes);
+                    self.harvest(name, value);
+                }
+            }
+        }
+    }
+
     fn add(&mut self, value: &str, kind: &'static str) {
         let value = value.trim();
         let is_ordinary = ORDINARY.iter().any(|word| value.eq_ignore_ascii_case(word));
@@ -387,5 +409,24 @@ mod tests {
                 .contains("quoted")
         );
         assert_eq!(format!("{known:?}"), "KnownSecrets(2 values)");
+    }
+
+    #[test]
+    fn a_configuration_file_is_harvested() {
+        let mut known = KnownSecrets::default();
+        known.harvest_config(
+            "    environment:\n      API_TOKEN: tok-inline-1\n      - DB_PASSWORD=pass:word=2\n  env: { MODE: 'good', TOKEN: 'hunter3secret' },\n{\"SESSION_SECRET\": \"four4444\", \"DSN_URL\": \"postgres://u:five5555@h/d\"}\nproxy_pass http://backend:8000;\nimage: shop:1.5\n",
+        );
+        let found: Vec<&str> = known.values.keys().map(String::as_str).collect();
+        assert_eq!(
+            found,
+            [
+                "five5555",
+                "four4444",
+                "hunter3secret",
+                "pass:word=2",
+                "tok-inline-1"
+            ]
+        );
     }
 }

@@ -79,10 +79,11 @@ pub enum IncidentCommand {
         /// Which incident (default: the open one, else the newest)
         id: Option<String>,
     },
+    #[command(override_usage = "lastgood incident bundle [OPTIONS] [ID] <FILE>")]
     /// Pack report, logs, comparisons, configuration and facts about the machines, secrets taken out
     Bundle {
-        /// Which incident (default: the open one, else the newest), and the archive: NAME.tar.gz or NAME.tar.zst
-        #[arg(required = true, num_args = 1..=2, value_names = ["ID", "FILE"])]
+        /// Which incident (default: the open one, else the newest), then the archive: NAME.tar.gz or NAME.tar.zst
+        #[arg(required = true, num_args = 1..=2, value_name = "FILE")]
         id_and_file: Vec<String>,
     },
 }

@@ -25,6 +25,7 @@ use crate::store::incident::{IncidentError, IncidentStore, Listed};
 
 mod bundle;
 mod gather;
+mod story;
 
 pub use bundle::{Bundled, bundle};
 

@@ -237,7 +237,13 @@ fn proof(report: &IncidentReport) -> Vec<String> {
                 .map(|problem| format!("{name}: {problem}")),
         );
     }
-    if let Some(head) = &report.audit.head {
+    // An empty log has nothing that could be cut off.
+    if let Some(head) = report
+        .audit
+        .head
+        .as_ref()
+        .filter(|_| report.audit.records > 0)
+    {
         lines.push(format!(
             "lastgood audit verify --anchor {head} tells whether the log still contains it"
         ));
@@ -309,9 +315,9 @@ fn clock(at: Timestamp, zone: &TimeZone) -> String {
 fn span(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
-        ..1 => format!("{ms} ms"),
-        ..60 => format!("{seconds} s"),
-        ..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        0 => format!("{ms} ms"),
+        1..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::services::host_of;
-use super::{Context, OpsError};
+use super::{Context, OpsError, checkpoint};
 use crate::analysis::redact::{KnownSecrets, RedactionKey, Redactor};
 use crate::domain::service::Service;
 use crate::domain::settings::ServiceSettings;
@@ -48,17 +48,7 @@ pub(super) async fn redactor_with(
     saved: &[PathBuf],
 ) -> Result<Redactor, OpsError> {
     let mut known = KnownSecrets::default();
-    let mut harvest = |text: &[u8]| {
-        let text = String::from_utf8_lossy(text);
-        known.harvest_env_file(&text);
-        // `environment:` of a compose file: `NAME: value` and `- NAME=value`.
-        for line in text.lines() {
-            let line = line.trim().trim_start_matches("- ");
-            if let Some((name, value)) = line.split_once(": ").or_else(|| line.split_once('=')) {
-                known.harvest(name.trim(), value.trim().trim_matches(['"', '\'']));
-            }
-        }
-    };
+    let mut harvest = |text: &[u8]| known.harvest_config(&String::from_utf8_lossy(text));
     for path in saved {
         let is_small = fs::metadata(path).is_ok_and(|meta| meta.len() <= MAX_ENV_FILE);
         if let (true, Ok(text)) = (is_small, fs::read(path)) {
@@ -69,9 +59,10 @@ pub(super) async fn redactor_with(
         let Ok(host) = host_of(ctx, &service.id) else {
             continue;
         };
-        let mut files = env_files(service, &ctx.config.service(&service.id));
-        files.extend(service.compose.iter().flat_map(|c| c.config_files.clone()));
-        for path in files {
+        for path in checkpoint::config_files(ctx, host, service)
+            .await
+            .into_keys()
+        {
             if let Ok(text) = host.read_file(&path, MAX_ENV_FILE).await {
                 harvest(&text);
             }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{redactor, store};
+use super::{redactor, store, story};
 use crate::analysis::redact::Redactor;
 use crate::domain::comparison::{Comparison, SideSummary};
 use crate::domain::incident::report::{
@@ -10,16 +10,9 @@ use crate::domain::incident::report::{
 };
 use crate::domain::incident::{Incident, IncidentEvent, IncidentEventKind, Moment, SeenService};
 use crate::domain::outcome::{AuditPhase, AuditRecord};
-use crate::domain::runbook::ItemState;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Inventory, Release, ServiceId};
-use crate::domain::signal::Grade;
-use crate::domain::timeline::{TimelineEvent, TimelineKind};
-use crate::domain::verdict::{Decision, Verdict};
-use crate::ops::{Context, OpsError, audit, checkpoint, report as words, runbook, timeline};
-
-/// What else is known of a long incident's runbooks: only the newest runs are looked at.
-const RUNS: usize = 50;
+use crate::domain::service::{Inventory, ServiceId};
+use crate::ops::{Context, OpsError, audit, checkpoint, report as words, timeline};
 
 /// Builds the report. `now` is the comparison of an open incident as things stand.
 ///
@@ -77,13 +70,13 @@ pub(super) async fn report(
     let found = comparisons(ctx, incident, &journal.events, now, &mut unknown);
     let records = audit::list(ctx)?;
     let mut events = timeline::all(ctx)?;
-    events.extend(deploys(&releases, &journal.events));
-    events.extend(journal.events.iter().filter_map(said));
-    events.extend(found.iter().map(judged));
-    events.extend(ticks(ctx, &mut unknown));
+    events.extend(story::deploys(&releases, &journal.events));
+    events.extend(journal.events.iter().filter_map(story::said));
+    events.extend(found.iter().map(story::judged));
+    events.extend(story::ticks(ctx, &mut unknown));
     events.retain(|event| (from..=made_at).contains(&event.at));
-    events.push(opened(incident));
-    events.extend(incident.ended_at.map(|at| ended(incident, at)));
+    events.push(story::opened(incident));
+    events.extend(incident.ended_at.map(|at| story::ended(incident, at)));
     events.sort_by_key(|event| event.at);
     for event in &journal.events {
         if let IncidentEventKind::Missed { text } = &event.kind {
@@ -164,7 +157,8 @@ pub(super) async fn report(
     Ok(report)
 }
 
-type Found = (Moment, Timestamp, Comparison);
+/// A comparison, why it was made and when.
+pub(super) type Found = (Moment, Timestamp, Comparison);
 
 /// The comparisons that were kept, the newest of each moment, and the one of now.
 fn comparisons(
@@ -198,193 +192,6 @@ fn comparisons(
         }
     }
     found.extend(now.map(|now| (Moment::Now, Timestamp::now(), now.clone())));
-    found
-}
-
-/// Releases that changed between two looks, the checkpoint being the first.
-fn deploys(before: &[SeenService], events: &[IncidentEvent]) -> Vec<TimelineEvent> {
-    let mut known: Vec<SeenService> = before.to_vec();
-    let mut found = Vec::new();
-    for event in events {
-        let IncidentEventKind::Looked { services } = &event.kind else {
-            continue;
-        };
-        for now in services {
-            let Some(was) = known.iter_mut().find(|was| was.id == now.id) else {
-                continue;
-            };
-            let is_known = was.release.identity().is_some() && now.release.identity().is_some();
-            if is_known && !was.release.is_same(&now.release) {
-                let text = format!(
-                    "{} runs {} (before: {})",
-                    now.id,
-                    name_of(&now.release),
-                    name_of(&was.release)
-                );
-                found.push(TimelineEvent {
-                    at: now.created_at.unwrap_or(event.at).min(event.at),
-                    kind: TimelineKind::Deploy,
-                    service: Some(now.id.clone()),
-                    grade: Grade::Ok,
-                    text: SafeText::from_text(&text),
-                });
-            }
-            was.release = now.release.clone();
-        }
-    }
-    found
-}
-
-/// `shop-backend:1.5 (0123456789ab)`: a tag alone can move.
-fn name_of(release: &Release) -> String {
-    match (&release.image, &release.digest) {
-        (Some(_), Some(digest)) => {
-            let id = digest.strip_prefix("sha256:").unwrap_or(digest);
-            format!("{release} ({})", id.get(..12).unwrap_or(id))
-        }
-        _ => release.to_string(),
-    }
-}
-
-fn moment_of(incident: &Incident, at: Timestamp, grade: Grade, text: &str) -> TimelineEvent {
-    let severity = incident
-        .severity
-        .map_or(String::new(), |s| format!("{} ", s.as_str()));
-    TimelineEvent {
-        at,
-        kind: TimelineKind::Incident,
-        service: None,
-        grade,
-        text: SafeText::from_text(&format!("{severity}incident {text}")),
-    }
-}
-
-fn opened(incident: &Incident) -> TimelineEvent {
-    let text = format!(
-        "begins: {}; opened by {}",
-        incident.title, incident.started_by
-    );
-    moment_of(incident, incident.started_at, Grade::Critical, &text)
-}
-
-fn ended(incident: &Incident, at: Timestamp) -> TimelineEvent {
-    let by = incident.ended_by.as_ref().map_or("?", SafeText::as_str);
-    moment_of(incident, at, Grade::Ok, &format!("ended by {by}"))
-}
-
-/// What people wrote, and what a crash cost.
-fn said(event: &IncidentEvent) -> Option<TimelineEvent> {
-    let (kind, grade, text) = match &event.kind {
-        IncidentEventKind::Note { text } => {
-            let lines: Vec<&str> = text.iter().map(SafeText::as_str).collect();
-            (
-                TimelineKind::Note,
-                Grade::Ok,
-                format!("{}: {}", event.by, lines.join(" / ")),
-            )
-        }
-        IncidentEventKind::Repaired { lost } => (
-            TimelineKind::Note,
-            Grade::Warning,
-            format!("a crash tore off a line of the journal: {lost}"),
-        ),
-        _ => return None,
-    };
-    Some(TimelineEvent {
-        at: event.at,
-        kind,
-        service: None,
-        grade,
-        text: SafeText::from_text(&text),
-    })
-}
-
-fn judged((moment, at, comparison): &Found) -> TimelineEvent {
-    let verdict = &comparison.verdict;
-    let grade = match verdict.decision {
-        Decision::Keep => Grade::Ok,
-        Decision::Watch => Grade::Warning,
-        Decision::RollBack => Grade::Critical,
-        Decision::Inconclusive => Grade::Unknown,
-    };
-    TimelineEvent {
-        at: *at,
-        kind: TimelineKind::Verdict,
-        service: None,
-        grade,
-        text: SafeText::from_text(&format!("{}: {}", moment.words(), sentence(verdict))),
-    }
-}
-
-/// The verdict and its first reason.
-fn sentence(verdict: &Verdict) -> String {
-    let severity = verdict
-        .severity
-        .map_or(String::new(), |s| format!(" {}", s.as_str()));
-    let reason = verdict
-        .findings
-        .first()
-        .map_or(String::new(), |f| format!(": {}", f.text));
-    format!("{}{severity}{reason}", verdict.decision.words())
-}
-
-/// Items of runbooks that somebody, or a probe, decided.
-fn ticks(ctx: &Context, unknown: &mut Vec<String>) -> Vec<TimelineEvent> {
-    let mut found = Vec::new();
-    let runs = runbook::runs(ctx).unwrap_or_else(|error| {
-        unknown.push(format!("runbooks: {}", error.to_safe_text()));
-        Vec::new()
-    });
-    for summary in runs.iter().take(RUNS) {
-        let state = match runbook::status(ctx, Some(&summary.run)) {
-            Ok(state) => state,
-            Err(error) => {
-                unknown.push(format!("runbook {}: {}", summary.run, error.to_safe_text()));
-                continue;
-            }
-        };
-        let mut push = |at, grade, text: String| {
-            found.push(TimelineEvent {
-                at,
-                kind: TimelineKind::Runbook,
-                service: None,
-                grade,
-                text: SafeText::from_text(&text),
-            });
-        };
-        let name = &state.runbook.name;
-        push(
-            state.started_at,
-            Grade::Ok,
-            format!("{} starts runbook {name}", state.started_by),
-        );
-        for (item, run) in state.items() {
-            let place = format!("{name} {}. {}", item.number, item.text);
-            if let (Some(at), Some(by), true) = (run.at, &run.by, run.state != ItemState::Open) {
-                let evidence = run
-                    .evidence
-                    .as_ref()
-                    .map_or(String::new(), |e| format!(": {e}"));
-                let grade = match run.state {
-                    ItemState::Failed => Grade::Critical,
-                    ItemState::Skipped => Grade::Warning,
-                    _ => Grade::Ok,
-                };
-                push(
-                    at,
-                    grade,
-                    format!("{place}: {} by {by}{evidence}", run.state.as_str()),
-                );
-            }
-            for comment in &run.comments {
-                push(
-                    comment.at,
-                    Grade::Ok,
-                    format!("{place}: {}: {}", comment.by, comment.text),
-                );
-            }
-        }
-    }
     found
 }
 

@@ -69,7 +69,7 @@ fn hostile() -> IncidentReport {
             },
         }],
         actions: Vec::new(),
-        unknown: vec![text.clone()],
+        unknown: vec![text],
         audit: chain.clone(),
         journal: chain,
     };
