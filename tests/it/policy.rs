@@ -207,7 +207,7 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
         assert_eq!(run.code, expected, "{run}");
         assert_eq!(work(), before, "{run}");
     }
-    let reading: [&[&str]; 25] = [
+    let reading: [&[&str]; 27] = [
         &["services"],
         &["logs", "exec/bot"],
         &["health"],
@@ -233,6 +233,8 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
         &["incident", "list"],
         &["incident", "report"],
         &["doctor"],
+        &["watch", "--once"],
+        &["alerts"],
     ];
     for words in reading {
         let all = [&["--read-only"], words].concat();
@@ -246,6 +248,7 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
         "tui",
         "demo",
         "init",
+        "notify",
         "keys",
         "completions",
         "man",
