@@ -463,9 +463,15 @@ impl Session {
         let output = self
             .run(&Command::shell(IS_LISTENING, &[&text], FILE_TIMEOUT))
             .await?;
-        match output.is_success() {
-            true => Ok(self.link().await?.last_refusal()),
-            false => Ok(None),
+        match output.code {
+            Some(0) => Ok(self.link().await?.last_refusal()),
+            Some(1) => Ok(None),
+            // Lost on the way: nothing is known of who listens.
+            _ => Err(HostError::File {
+                what: "look who listens at",
+                path: remote.to_owned(),
+                source: std::io::Error::other(output.describe().to_string()),
+            }),
         }
     }
 }

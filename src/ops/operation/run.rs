@@ -493,14 +493,20 @@ fn is_proof(work: &StepWork) -> bool {
     matches!(work, StepWork::Verify { .. } | StepWork::Ask { .. })
 }
 
-/// The steps up to one in the order in which they are taken back: the newest first, but the last that did anything after
+/// The steps up to one in the order in which they are taken back: the newest first, but the last that ran anything after
 /// the others, since what it started must find the old files and names again, and at the end what proves that it is back.
 pub(crate) fn way_back(plan: &Plan, from: usize) -> Vec<usize> {
     let newest_first = (0..=from).rev();
     let (mut effects, looks): (Vec<usize>, Vec<usize>) =
         newest_first.partition(|at| has_effect(&plan.steps[*at].work));
-    let count = effects.len().min(1);
-    effects.rotate_left(count);
+    // A file or a name starts nothing.
+    let is_run = |at: &usize| {
+        let work = &plan.steps[*at].work;
+        !matches!(work, StepWork::TagImage { .. } | StepWork::WriteFile { .. })
+    };
+    if effects.first().is_some_and(is_run) {
+        effects.rotate_left(1);
+    }
     effects.extend(looks);
     effects
 }

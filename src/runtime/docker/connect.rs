@@ -17,6 +17,10 @@ use crate::runtime::RuntimeError;
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same over ssh, with the connection to the machine.
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(25);
+/// So often an engine is connected to through a link that is lost meanwhile …
+const TRIES: u32 = 3;
+/// … with this pause in between.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// What a server has to say for its sockets to be reached.
 pub(in crate::runtime) const FORWARDING: &str = "in /etc/ssh/sshd_config there: DisableForwarding no, AllowTcpForwarding yes, AllowStreamLocalForwarding yes; no `restrict` before the key in authorized_keys; then sudo systemctl reload ssh";
 /// Where an engine listens unless `DOCKER_HOST` says otherwise.
@@ -48,7 +52,7 @@ impl Engine {
     /// # Errors
     /// [`RuntimeError::Unreachable`] with the cause and what to do about it.
     pub async fn connect(host: &Host) -> Result<Self, RuntimeError> {
-        let connecting = async {
+        let connect = || async {
             let address = address_of(host).await?;
             let docker = match &address {
                 Address::Unix(path) => {
@@ -82,12 +86,24 @@ impl Engine {
             Ok(Self { docker, address })
         };
         match host {
-            Host::Local => within(ANSWER_TIMEOUT, connecting).await,
-            // The link to the machine is given its own time.
-            Host::Ssh(session) => match within(REMOTE_TIMEOUT, connecting).await {
-                Err(error) if is_cut(&error) => Err(explain_forwarded(session, error).await),
-                connected => connected,
-            },
+            Host::Local => within(ANSWER_TIMEOUT, connect()).await,
+            // The link to the machine is given its own time. One that is lost just now is made anew: nothing was asked
+            // of the engine yet.
+            Host::Ssh(session) => {
+                let mut tries = TRIES;
+                loop {
+                    tries -= 1;
+                    match within(REMOTE_TIMEOUT, connect()).await {
+                        Err(error) if is_cut(&error) && tries > 0 => {
+                            tokio::time::sleep(AGAIN_AFTER).await;
+                        }
+                        Err(error) if is_cut(&error) => {
+                            return Err(explain_forwarded(session, error).await);
+                        }
+                        connected => return connected,
+                    }
+                }
+            }
         }
     }
 
