@@ -99,6 +99,13 @@ pub fn remove(state: &StateDir, folder: &Path) -> Result<(), StoreError> {
         false => being_removed(folder),
     };
     if folder.exists() && folder != gone {
+        // What a removal that was cut off left of another checkpoint of this name is in the way.
+        match fs::remove_dir_all(&gone) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::at("remove", &gone)(error));
+            }
+            _ => {}
+        }
         fs::rename(folder, &gone).map_err(StoreError::at("remove", folder))?;
         super::paths::sync_parent(folder)?;
     }

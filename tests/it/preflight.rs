@@ -55,6 +55,7 @@ impl Seeded {
     /// The fixed project, running, with a checkpoint.
     fn new(name: &str) -> Seeded {
         let sandbox = Sandbox::new(name);
+        without_the_disk(&sandbox);
         let mut project = Project::new(&sandbox, name, FIXED);
         let image = format!("{}:1.0", project.name);
         project.docker.image(&image, GOOD);
@@ -114,6 +115,14 @@ impl Seeded {
         self.finds(3, faults);
         fs::write(self.file("compose.yaml"), original).unwrap();
     }
+}
+
+/// How full the disk of the machine is says nothing of a project.
+fn without_the_disk(sandbox: &Sandbox) {
+    let folder = sandbox.path("config/lastgood");
+    fs::create_dir_all(&folder).unwrap();
+    let text = "[preflight]\nskip = [\"disk\", \"inodes\"]\n";
+    fs::write(folder.join("config.toml"), text).unwrap();
 }
 
 #[test]
@@ -294,9 +303,10 @@ fn each_fault_of_files_is_found_and_fixed_by_a_plan() {
     fs::write(seeded.file("old.bak"), "x").unwrap();
     fs::create_dir(seeded.file("dist")).unwrap();
     seeded.finds(1, &[("artifacts", "critical")]);
-    seeded
-        .sandbox
-        .write("lastgood.toml", "[preflight]\nskip = [\"artifacts\"]\n");
+    seeded.sandbox.write(
+        "lastgood.toml",
+        "[preflight]\nskip = [\"artifacts\", \"disk\", \"inodes\"]\n",
+    );
     let document = seeded.finds(0, &[]);
     assert_eq!(check(&document, "artifacts")["grade"], "skipped");
     let run = seeded
@@ -360,6 +370,7 @@ fn a_crash_loop_is_critical() {
         return;
     }
     let sandbox = Sandbox::new("preloop");
+    without_the_disk(&sandbox);
     let compose = FIXED
         .replace("    env_file: [.env]\n", "")
         .replace("interval: 500ms", "interval: 60s");
