@@ -143,7 +143,6 @@ fn each_fault_of_a_container_is_found_and_only_that() {
         "secret-files",
         "drift",
         "pinned-image",
-        "disk",
     ] {
         assert_eq!(check(&document, name)["grade"], "ok", "{document:#}");
     }
