@@ -1,6 +1,6 @@
 //! Tells people: Slack, PagerDuty, Telegram, mail, a webhook, a command.
 //!
-//! A message becomes a [`Request`] first, which a dry run can show with its secrets masked, and is then sent. Secrets
+//! A message becomes a `Request` first, which a dry run can show with its secrets masked, and is then sent. Secrets
 //! are read for each message, stand in no argument of a process, and are taken out of every error.
 
 mod mail;
