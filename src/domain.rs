@@ -28,5 +28,6 @@ pub mod side_by_side;
 pub mod signal;
 pub mod sink;
 pub mod time;
+pub mod time_buckets;
 pub mod timeline;
 pub mod verdict;

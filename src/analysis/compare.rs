@@ -70,6 +70,9 @@ pub struct Facts {
     pub missing: Vec<SafeText>,
     /// Limits by service; the defaults where nothing is said.
     pub limits: BTreeMap<ServiceId, Limits>,
+    /// How much the error rate of a service varied between its earlier quiet windows, where that was measured
+    /// ([`statistics::dispersion`]).
+    pub dispersion: BTreeMap<ServiceId, f64>,
 }
 
 /// Compares the two sides and judges each service. `show` makes a raw record safe to show: it takes secrets out.
@@ -90,6 +93,7 @@ pub fn compare(
         before,
         after,
         patterns: &patterns,
+        dispersion: &facts.dispersion,
         show,
     });
     patterns.join(&renamed);
@@ -97,6 +101,7 @@ pub fn compare(
         before,
         after,
         patterns: &patterns,
+        dispersion: &facts.dispersion,
         show,
     };
     let rows = rows::build(&world);
@@ -133,7 +138,7 @@ pub fn compare(
     if judgements.is_empty() {
         missing.push(SafeText::from_text("neither side has a record"));
     }
-    missing.extend(facts.missing);
+    missing.extend(facts.missing.iter().cloned());
     let by_status = |id: &ServiceId| world.by_status(id);
     let side_by_side = side_by_side::build(&world, &rows, &services);
     Comparison {
@@ -155,6 +160,7 @@ pub(super) struct World<'a> {
     before: &'a SideLogs,
     after: &'a SideLogs,
     patterns: &'a Patterns,
+    dispersion: &'a BTreeMap<ServiceId, f64>,
     show: &'a dyn Fn(&[u8]) -> SafeText,
 }
 
@@ -182,6 +188,15 @@ impl<'a> World<'a> {
             self.before.service(id).map(|(_, s)| s),
             self.after.service(id).map(|(_, s)| s),
         )
+    }
+
+    /// How much the rates of these services vary: as much as the one that varies most.
+    fn dispersion<'s>(&self, ids: impl IntoIterator<Item = &'s ServiceId>) -> f64 {
+        let known = |id| self.dispersion.get(id).copied();
+        let each = ids
+            .into_iter()
+            .map(|id| known(id).unwrap_or(statistics::OVER_DISPERSION));
+        each.reduce(f64::max).unwrap_or(statistics::OVER_DISPERSION)
     }
 
     /// Whether the errors of a service are told by status: they are where any of its requests carries one.
@@ -237,6 +252,7 @@ impl<'a> World<'a> {
             records: pair.map(|s| s.map_or(0, |s| s.scan.records)),
             seconds: pair.map(|s| s.and_then(sides::seconds)),
             by_status: self.by_status(id),
+            dispersion: self.dispersion([id]),
             routes: routes(pair, self.show),
             patterns: tested,
             relevelled: relevelled(id, rows),

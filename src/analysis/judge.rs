@@ -107,6 +107,8 @@ pub struct Evidence<'a> {
     pub limits: &'a Limits,
     /// Its requests; `None` where a side has no log of it.
     pub total: BeforeAfter<Option<&'a Tally>>,
+    /// How much its error rate varies between quiet windows: the squared coefficient of variation.
+    pub dispersion: f64,
     /// Records of each side.
     pub records: BeforeAfter<u64>,
     /// How long each side was observed; `None` where its records have no time.

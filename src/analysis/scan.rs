@@ -16,6 +16,7 @@ use std::hash::BuildHasherDefault;
 
 use crate::domain::log::Level;
 use crate::domain::settings::RequestRules;
+use crate::domain::time_buckets::TimeBuckets;
 
 use super::latency::Histogram;
 use super::parse::frame;
@@ -128,6 +129,8 @@ pub struct ShapeCount {
     pub count: u64,
     /// When it was first and last seen, in milliseconds since 1970.
     pub seen: Option<(i64, i64)>,
+    /// How often it occurred when; `None` where records have no time.
+    pub times: Option<Box<TimeBuckets>>,
     /// In how many different seconds it occurred; every occurrence counts where records have no time.
     pub seconds: u64,
     first_second: i64,

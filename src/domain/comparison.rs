@@ -11,6 +11,7 @@ use super::safe_text::SafeText;
 use super::service::ServiceId;
 use super::side_by_side::SideBySide;
 use super::signal::{Grade, SignalName};
+use super::time_buckets::TimeBuckets;
 use super::verdict::{Decision, Verdict};
 
 /// Durations of requests, in milliseconds. Everything but the count is `None` without a sample.
@@ -166,6 +167,8 @@ pub struct PatternRow {
     pub examples: BeforeAfter<Option<SafeText>>,
     /// The 95th percentile of the durations in its records, in milliseconds.
     pub p95_ms: BeforeAfter<Option<f64>>,
+    /// When it occurred on each side; `None` where its records have no time.
+    pub times: BeforeAfter<Option<TimeBuckets>>,
 }
 
 /// A percentile that moved by this factor is another one …

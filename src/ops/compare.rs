@@ -4,8 +4,11 @@ mod changes;
 mod facts;
 #[cfg(test)]
 mod golden;
+mod history;
 mod live;
 mod request;
+
+use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -89,12 +92,23 @@ pub async fn compare(
         [] => None,
         services => Some(health::check(ctx, services).await),
     };
-    let facts = facts::gather(ctx, &old, &new, report.as_ref(), &redactor).await;
+    let mut facts = facts::gather(ctx, &old, &new, report.as_ref(), &redactor).await;
+    facts.dispersion = dispersion(ctx, &old).await;
     let _ = progress.try_send(Progress::Note(SafeText::from_text("judging")));
     let judged = tokio::task::spawn_blocking(move || judge(old, new, facts, &redactor)).await;
     judged.map_err(|error| {
         OpsError::new(ErrorKind::Failed, "the comparison broke off").because(error)
     })
+}
+
+/// How much the services of a checkpoint varied before it; nothing where the side is none.
+async fn dispersion(ctx: &Context, old: &ReadSide) -> BTreeMap<ServiceId, f64> {
+    let Some(baseline) = old.baseline.clone() else {
+        return BTreeMap::new();
+    };
+    let state = ctx.state.clone();
+    let measured = tokio::task::spawn_blocking(move || history::measure(&state, &baseline)).await;
+    measured.unwrap_or_default()
 }
 
 fn judge(old: ReadSide, new: ReadSide, facts: compare::Facts, redactor: &Redactor) -> Comparison {

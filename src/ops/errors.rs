@@ -11,7 +11,7 @@ use crate::analysis::compare::{SideLogs, summarise};
 use crate::analysis::pattern::group::{self, Pattern, Patterns};
 use crate::analysis::redact::Redactor;
 use crate::analysis::scan::ServiceScan;
-use crate::domain::comparison::{LatencySummary, LevelCounts};
+use crate::domain::comparison::{LatencySummary, LevelCounts, SideSummary};
 use crate::domain::log::Level;
 use crate::domain::safe_text::SafeText;
 
@@ -93,6 +93,15 @@ pub(super) fn patterns_of(logs: &SideLogs) -> Patterns {
     group::group(&scans)
 }
 
+/// Counts and durations of everything that was read.
+pub(super) fn summary_of(logs: &SideLogs) -> SideSummary {
+    let by_status = |id: &_| {
+        let mut services = logs.services.iter();
+        services.any(|s| &s.id == id && s.scan.total.counts.with_status > 0)
+    };
+    summarise(logs, &by_status)
+}
+
 /// One record of a pattern, safe to show.
 pub(super) fn example_of(pattern: &Pattern, redactor: &Redactor) -> SafeText {
     pattern
@@ -113,13 +122,7 @@ pub async fn errors(
     cancel: &CancellationToken,
 ) -> Result<ErrorReport, OpsError> {
     let Joined { side, redactor } = read_all(ctx, inputs, ReadOptions::default(), cancel).await?;
-    let by_status = |id: &_| {
-        side.logs
-            .services
-            .iter()
-            .any(|s| &s.id == id && s.scan.total.counts.with_status > 0)
-    };
-    let summary = summarise(&side.logs, &by_status);
+    let summary = summary_of(&side.logs);
     let instant = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
     let patterns = patterns_of(&side.logs)
         .patterns

@@ -4,7 +4,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::compare::show;
-use super::errors::{Joined, example_of, patterns_of, read_all};
+use super::errors::{Joined, example_of, patterns_of, read_all, summary_of};
 use super::input::{Input, ReadOptions};
 use super::{Context, OpsError};
 use crate::domain::log::Level;
@@ -15,6 +15,10 @@ use crate::domain::safe_text::SafeText;
 pub struct PatternReport {
     /// Records.
     pub records: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Requests that failed; records of level error and worse where none carries a status.
+    pub errors: u64,
     /// The patterns, the most frequent first.
     pub patterns: Vec<PatternCount>,
     /// What could not be read, in words.
@@ -55,6 +59,7 @@ pub async fn patterns(
     };
     let Joined { side, redactor } = read_all(ctx, inputs, options, cancel).await?;
     let found = patterns_of(&side.logs);
+    let summary = summary_of(&side.logs);
     let mut assigned = Vec::new();
     // The services of the scans stand one behind the other, as they were read.
     let mut first = 0;
@@ -68,7 +73,9 @@ pub async fn patterns(
         first += scan.service_count;
     }
     Ok(PatternReport {
-        records: side.logs.services.iter().map(|s| s.scan.records).sum(),
+        records: summary.records,
+        requests: summary.requests,
+        errors: summary.errors,
         patterns: found
             .patterns
             .iter()

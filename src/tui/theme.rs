@@ -205,6 +205,15 @@ impl Theme {
         if self.is_plain { "~" } else { "…" }
     }
 
+    /// Bars from the lowest to the highest.
+    pub fn bars(self) -> [char; 8] {
+        if self.is_plain {
+            ['_', '.', '-', '-', '=', '=', '#', '#']
+        } else {
+            ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
+        }
+    }
+
     /// A horizontal line of seams.
     pub fn rule(self) -> &'static str {
         if self.is_plain { "-" } else { "─" }

@@ -79,9 +79,10 @@ fn is_as_often(world: &World<'_>, old: &Pattern, new: &Pattern) -> bool {
         return false;
     }
     let ratio = rate.after.value() / rate.before.value();
+    let dispersion = world.dispersion(their);
     (1.0 / SAME_RATE..=SAME_RATE).contains(&ratio)
-        && higher(rate.before, rate.after) > PLAUSIBLE
-        && higher(rate.after, rate.before) > PLAUSIBLE
+        && higher(rate.before, rate.after, dispersion) > PLAUSIBLE
+        && higher(rate.after, rate.before, dispersion) > PLAUSIBLE
 }
 
 /// The share of words in common: 1 for one text at two levels, 0 where a word that differs names another failure.

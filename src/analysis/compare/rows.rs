@@ -12,6 +12,7 @@ use crate::domain::comparison::{PatternChange, PatternRow, WasPattern};
 use crate::domain::log::Level;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
+use crate::domain::time_buckets::TimeBuckets;
 
 /// A pattern that is not there any more is gone if chance leaves it out less often than this.
 const GONE: f64 = 0.01;
@@ -145,6 +146,7 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
         let sum = parts.side_mut(side);
         sum.part.count += part.count;
         sum.part.seconds += part.seconds;
+        TimeBuckets::join(&mut sum.part.times, part.times.as_deref());
         if let Some((from, _)) = part.seen {
             sum.first = Some(sum.first.map_or(from, |f| f.min(from)));
         }
@@ -173,15 +175,16 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
     let is_comparable = rate.before.exposure > 0.0 && rate.after.exposure > 0.0;
     let ratio =
         (counts.before > 0 && is_comparable).then(|| rate.after.value() / rate.before.value());
+    let dispersion = world.dispersion(services.iter().copied());
     let change = if is_comparable {
-        classify(pattern.level, rate, ratio)
+        classify(pattern.level, rate, ratio, dispersion)
     } else {
         one_sided(world, counts)
     };
     let p = match counts.before {
         // A rate of nothing does not vary, and half an event is no measure of it; what comes in bursts gets a margin.
         0 => (BURSTS * exact_higher(rate.before, rate.after)).min(1.0),
-        _ => higher(rate.before, rate.after),
+        _ => higher(rate.before, rate.after, dispersion),
     };
     let first = match change {
         PatternChange::Gone => parts.before.first,
@@ -206,6 +209,8 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
         is_significant: false,
         evidence: evidence.clone(),
     });
+    let times = BeforeAfter::new(parts.before.part.times, parts.after.part.times);
+    let times = times.map(|t| t.map(|t| *t));
     let examples = BeforeAfter::new(parts.before.example, parts.after.example);
     let row = PatternRow {
         id: pattern.id.clone(),
@@ -229,6 +234,7 @@ fn row(world: &World<'_>, pattern: &Pattern) -> (TestedRow, f64) {
         examples,
         p95_ms: BeforeAfter::new(parts.before.latency, parts.after.latency)
             .map(|l| l.and_then(|l| l.percentile(0.95))),
+        times,
     };
     (
         TestedRow {
@@ -251,7 +257,12 @@ fn new_level(level: Option<Level>) -> f64 {
 }
 
 /// How the rate moved.
-fn classify(level: Option<Level>, rate: BeforeAfter<Rate>, ratio: Option<f64>) -> PatternChange {
+fn classify(
+    level: Option<Level>,
+    rate: BeforeAfter<Rate>,
+    ratio: Option<f64>,
+    dispersion: f64,
+) -> PatternChange {
     let BeforeAfter { before, after } = rate;
     if before.events == 0 {
         return if exact_higher(before, after) <= new_level(level) {
@@ -268,9 +279,9 @@ fn classify(level: Option<Level>, rate: BeforeAfter<Rate>, ratio: Option<f64>) -
         };
     }
     let ratio = ratio.unwrap_or(1.0);
-    if ratio >= MOVED_BY && higher(before, after) <= MOVED {
+    if ratio >= MOVED_BY && higher(before, after, dispersion) <= MOVED {
         PatternChange::More
-    } else if ratio <= 1.0 / MOVED_BY && higher(after, before) <= MOVED {
+    } else if ratio <= 1.0 / MOVED_BY && higher(after, before, dispersion) <= MOVED {
         PatternChange::Less
     } else {
         PatternChange::Same

@@ -4,8 +4,17 @@
 //! and a Wald test with over-dispersion, which is right for many (real traffic varies more than dice do). Durations
 //! are tested by rank, because they have no shape that could be assumed.
 
-/// Real rates vary between two quiet windows by about a quarter: the squared coefficient of variation.
+/// Real rates vary between two quiet windows by about a quarter: the squared coefficient of variation where nothing
+/// better is known.
 pub const OVER_DISPERSION: f64 = 0.0625;
+/// However much a service varied: twice its usual rate must stay something that a test can see.
+const MOST_DISPERSION: f64 = 0.25;
+/// So many windows weigh as much as what is assumed of a service that nobody knows.
+const ASSUMED_WINDOWS: f64 = 4.0;
+/// Fewer windows than this tell nothing of how much they vary.
+const LEAST_WINDOWS: usize = 3;
+/// Fewer events a window than this vary by chance alone.
+const LEAST_EVENTS: f64 = 10.0;
 
 /// How much happened, and out of how much (requests, or seconds).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -144,10 +153,33 @@ fn log_ratio(before: Rate, after: Rate, dispersion: f64) -> Option<(f64, f64)> {
     Some((ratio.ln(), (1.0 / a + 1.0 / b + dispersion).sqrt()))
 }
 
-/// The one-sided p of "the rate is higher after": the weaker of the exact and the over-dispersed test.
-pub fn higher(before: Rate, after: Rate) -> f64 {
-    let wald = log_ratio(before, after, OVER_DISPERSION)
-        .map_or(1.0, |(log, error)| normal_tail(log / error));
+/// The squared coefficient of variation of a rate between quiet windows, beyond what chance explains (method of
+/// moments), drawn towards [`OVER_DISPERSION`] the fewer windows there are. `None` where fewer than three windows, or
+/// fewer than ten events a window, tell nothing.
+pub fn dispersion(windows: &[Rate]) -> Option<f64> {
+    let windows: Vec<&Rate> = windows.iter().filter(|w| w.exposure > 0.0).collect();
+    let events: u64 = windows.iter().map(|w| w.events).sum();
+    let n = windows.len() as f64;
+    if windows.len() < LEAST_WINDOWS || (events as f64) < LEAST_EVENTS * n {
+        return None;
+    }
+    let exposure: f64 = windows.iter().map(|w| w.exposure).sum();
+    let mean = events as f64 / exposure;
+    let excess: f64 = windows
+        .iter()
+        .map(|w| (w.value() - mean).powi(2) - mean / w.exposure)
+        .sum();
+    let measured = (excess / (n - 1.0) / mean.powi(2)).clamp(0.0, 1.0);
+    let free = n - 1.0;
+    let drawn = (ASSUMED_WINDOWS * OVER_DISPERSION + free * measured) / (ASSUMED_WINDOWS + free);
+    Some(drawn.min(MOST_DISPERSION))
+}
+
+/// The one-sided p of "the rate is higher after": the weaker of the exact and the over-dispersed test. `dispersion` is
+/// how much the rate varies between quiet windows: [`OVER_DISPERSION`] where that was not measured.
+pub fn higher(before: Rate, after: Rate, dispersion: f64) -> f64 {
+    let wald =
+        log_ratio(before, after, dispersion).map_or(1.0, |(log, error)| normal_tail(log / error));
     exact_higher(before, after).max(wald)
 }
 
@@ -266,6 +298,7 @@ mod tests {
 
     #[test]
     fn a_longer_window_alone_changes_nothing() {
+        let higher = |before, after| super::higher(before, after, OVER_DISPERSION);
         assert!(higher(rate(10, 100.0), rate(100, 1000.0)) > 0.3);
         assert!(higher(rate(5, 1000.0), rate(50, 200.0)) < 1e-6);
         assert!(higher(rate(100_000, 1e6), rate(110_000, 1e6)) > 0.1);
@@ -297,5 +330,29 @@ mod tests {
             [true, false, false, false]
         );
         assert_eq!(discoveries(&[], 0.01), Vec::<bool>::new());
+    }
+
+    #[test]
+    fn how_much_a_service_varies_is_learned_from_its_quiet_windows() {
+        let windows =
+            |events: &[u64]| -> Vec<Rate> { events.iter().map(|e| rate(*e, 10_000.0)).collect() };
+        // Too few windows, too few events.
+        assert_eq!(dispersion(&windows(&[100, 100])), None);
+        assert_eq!(dispersion(&windows(&[3, 0, 1, 2])), None);
+        assert_eq!(dispersion(&[rate(50, 0.0); 5]), None);
+        // One that is steadier than assumed, the more so the longer it is known.
+        let calm = dispersion(&windows(&[100, 104, 97, 101])).unwrap();
+        assert!(calm < OVER_DISPERSION && calm > 0.02, "{calm}");
+        let known = dispersion(&windows(&[100, 104, 97, 101].repeat(6))).unwrap();
+        assert!(known < calm / 2.0, "{known}");
+        // One that doubles at noon every day is no alarm when it doubles.
+        let noon = dispersion(&windows(&[60, 210, 70, 190, 65, 205])).unwrap();
+        assert!(noon > 2.0 * OVER_DISPERSION, "{noon}");
+        let doubled = (rate(90, 10_000.0), rate(200, 10_000.0));
+        assert!(higher(doubled.0, doubled.1, noon) > higher(doubled.0, doubled.1, calm) * 10.0);
+        // And yet nothing hides a rate that is ten times as high.
+        let wild = dispersion(&windows(&[1, 400, 2, 900, 1, 3])).unwrap();
+        assert_eq!(wild, MOST_DISPERSION);
+        assert!(higher(rate(100, 10_000.0), rate(1_000, 10_000.0), wild) < 1e-4);
     }
 }

@@ -43,6 +43,62 @@ fn requests(count: usize, status: u16) -> String {
 }
 
 #[test]
+fn when_a_pattern_occurred_is_kept() {
+    let failed = |second: u32| {
+        format!(
+            "2025-12-27T14:{:02}:{:02}Z ERROR pool is exhausted\n",
+            second / 60,
+            second % 60
+        )
+    };
+    let after: String = [5, 5, 5, 100].map(failed).concat();
+    let found = run(&requests(100, 200), &(requests(100, 200) + &after));
+    let row = found.patterns.iter().find(|p| p.after == 4).unwrap();
+    assert!(row.times.before.is_none(), "{row:?}");
+    let times = row.times.after.as_ref().unwrap();
+    assert_eq!(times.width(), 4);
+    let counts = times.counts();
+    assert_eq!(
+        (counts[0], counts.iter().sum::<u64>(), counts.last()),
+        (3, 4, Some(&1))
+    );
+}
+
+#[test]
+fn a_service_that_is_known_to_vary_is_no_alarm_when_it_does() {
+    let failing = |requests_: usize, every: usize| -> String {
+        let line = |i: usize| {
+            let status = if i.is_multiple_of(every) { 500 } else { 200 };
+            format!(
+                "2025-12-27T14:{:02}:{:02}Z INFO GET /orders/{i} completed in 0.05s status={status}\n",
+                i / 60 % 60,
+                i % 60
+            )
+        };
+        (0..requests_).map(line).collect()
+    };
+    let (before, after) = (failing(3_000, 100), failing(3_000, 40));
+    let judged = |dispersion: Option<f64>| {
+        let (before, after) = (side("before.log", &before), side("after.log", &after));
+        let id = before.services[0].id.clone();
+        let facts = Facts {
+            dispersion: dispersion.map(|d| (id, d)).into_iter().collect(),
+            ..Facts::default()
+        };
+        compare(&before, &after, facts, &|bytes| SafeText::from_bytes(bytes)).verdict
+    };
+    let has = |verdict: &crate::domain::verdict::Verdict| {
+        verdict
+            .findings
+            .iter()
+            .any(|f| f.rule.as_str() == "error-rate")
+    };
+    let (assumed, varies) = (judged(None), judged(Some(0.25)));
+    assert!(has(&assumed), "{assumed:?}");
+    assert!(!has(&varies), "{varies:?}");
+}
+
+#[test]
 fn a_longer_window_alone_changes_nothing() {
     let before = requests(100, 200);
     let after = requests(1000, 200);

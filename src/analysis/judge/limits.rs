@@ -79,7 +79,7 @@ pub(super) fn error_rate(evidence: &Evidence<'_>, after: &Tally, is_worse: bool)
         match rate.before.events {
             // Without an error before there is no rate that could vary.
             0 => exact_higher(rate.before, rate.after),
-            _ => higher(rate.before, rate.after),
+            _ => higher(rate.before, rate.after, evidence.dispersion),
         }
     });
     let chance = chance.max(least);

@@ -6,7 +6,9 @@ use super::{
     TestedPattern, limits,
 };
 use crate::analysis::compare::Drift;
-use crate::analysis::compare::statistics::{Rate, higher, longer, ratio_interval, share_interval};
+use crate::analysis::compare::statistics::{
+    OVER_DISPERSION, Rate, higher, longer, ratio_interval, share_interval,
+};
 use crate::analysis::scan::Counts;
 use crate::domain::before_after::{BeforeAfter, Side};
 use crate::domain::log::Level;
@@ -235,7 +237,10 @@ fn silence(evidence: &Evidence<'_>) -> Option<Ruling> {
     let (before, after) = (rate(Side::Before)?, rate(Side::After)?);
     let expected = before.value() * after.exposure;
     let is_loud = before.events >= RATED_REQUESTS && expected >= EXPECTED_REQUESTS;
-    if !is_loud || after.events as f64 > expected / 10.0 || higher(after, before) > SURE {
+    if !is_loud
+        || after.events as f64 > expected / 10.0
+        || higher(after, before, OVER_DISPERSION) > SURE
+    {
         return None;
     }
     let text = format!(
@@ -303,7 +308,7 @@ fn error_rate(
         return None;
     }
     let rate = rates(evidence, BeforeAfter::new(before, after));
-    let p = higher(rate.before, rate.after) * looks as f64;
+    let p = higher(rate.before, rate.after, evidence.dispersion) * looks as f64;
     // What is shown is what was counted, the warm-up included; only the test leaves it out.
     let shown = rates(
         evidence,

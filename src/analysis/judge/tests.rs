@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::analysis::compare::statistics::OVER_DISPERSION;
 use crate::domain::verdict::Severity;
 
 fn tally(requests: u64, failed: u64, ms: impl Fn(u64) -> f64) -> Tally {
@@ -42,6 +43,7 @@ impl Case {
             records: BeforeAfter::new(records(&self.before), records(&self.after)),
             seconds: BeforeAfter::new(Some(3600.0), Some(600.0)),
             by_status: true,
+            dispersion: OVER_DISPERSION,
             routes: Vec::new(),
             patterns: Vec::new(),
             relevelled: Vec::new(),

@@ -7,6 +7,7 @@ use super::{shown, stable_id};
 use crate::analysis::latency::Histogram;
 use crate::analysis::scan::{Example, Numbers, ServiceScan, ShapeCount};
 use crate::domain::log::Level;
+use crate::domain::time_buckets::TimeBuckets;
 
 /// What one source contributed to a pattern.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,8 @@ pub struct Part {
     pub count: u64,
     /// First and last instant, in milliseconds since 1970.
     pub seen: Option<(i64, i64)>,
+    /// How often it occurred when.
+    pub times: Option<Box<TimeBuckets>>,
     /// In how many different seconds it occurred, at least.
     pub seconds: u64,
     /// The first records of it.
@@ -36,6 +39,7 @@ impl Part {
             (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
             (a, b) => a.or(b),
         };
+        TimeBuckets::join(&mut self.times, shape.times.as_deref());
         self.seconds = match self.seen {
             // Shapes of one pattern may share a second, but not more seconds than there are.
             Some((from, to)) => (self.seconds + shape.seconds)

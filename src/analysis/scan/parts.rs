@@ -7,6 +7,7 @@ use super::{
 use crate::analysis::parse::{frame, header};
 use crate::analysis::pattern::structured;
 use crate::domain::comparison::LevelCounts;
+use crate::domain::time_buckets::TimeBuckets;
 
 /// So many lines behind the place must show that no record goes on across it.
 const LOOK_AHEAD: usize = 400;
@@ -192,6 +193,7 @@ fn add_shape(shape: &mut ShapeCount, other: ShapeCount) {
     let is_shared = other.seen.is_some() && other.first_second == shape.last_second;
     shape.count += other.count;
     shape.seen = join(shape.seen, other.seen);
+    TimeBuckets::join(&mut shape.times, other.times.as_deref());
     shape.seconds += other.seconds - u64::from(is_shared);
     if other.seen.is_some() {
         shape.last_second = other.last_second;

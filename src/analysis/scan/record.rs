@@ -17,6 +17,7 @@ use crate::analysis::parse::request::RequestFields;
 use crate::analysis::parse::{frame, level, route};
 use crate::analysis::pattern::{hash, mask, structured, trace};
 use crate::domain::log::Level;
+use crate::domain::time_buckets::TimeBuckets;
 
 /// So many different shapes of one service are kept.
 pub(super) const MAX_SHAPES: usize = 65_536;
@@ -500,6 +501,7 @@ impl ShapeCount {
             level,
             count: 0,
             seen: None,
+            times: None,
             seconds: 0,
             first_second: i64::MIN,
             last_second: i64::MIN,
@@ -544,6 +546,10 @@ fn count_shape(
             let (from, to) = shape.seen.unwrap_or((at, at));
             shape.seen = Some((from.min(at), to.max(at)));
             let second = at.div_euclid(1000);
+            let times = shape
+                .times
+                .get_or_insert_with(|| Box::new(TimeBuckets::starting(second)));
+            times.add(second, 1);
             if shape.last_second == i64::MIN {
                 shape.first_second = second;
             }

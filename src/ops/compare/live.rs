@@ -1,15 +1,17 @@
 //! A comparison of a checkpoint with now that goes on: the checkpoint is read once, what the services write is scanned as
 //! it comes, and the verdict follows within a second. Services and probes are asked less often: that costs the machine.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{facts, show};
+use super::{dispersion, facts, show};
 use crate::analysis::compare;
 use crate::domain::comparison::Comparison;
 use crate::domain::health::HealthReport;
+use crate::domain::service::ServiceId;
 use crate::ops::input::{self, Followed, Input, ReadOptions, ReadSide};
 use crate::ops::{Context, ErrorKind, OpsError, health, secrets, services};
 
@@ -26,6 +28,7 @@ pub struct Live {
     ctx: Arc<Context>,
     checkpoint: String,
     before: Arc<ReadSide>,
+    dispersion: BTreeMap<ServiceId, f64>,
     after: Followed,
     health: Option<HealthReport>,
     looked_at: Option<Instant>,
@@ -50,11 +53,13 @@ impl Live {
         let cancel = CancellationToken::new();
         let before = input::read(&ctx, &input, None, None, options, &cancel).await?;
         let baseline = Arc::new(input::open_checkpoint(&ctx, checkpoint)?);
+        let dispersion = dispersion(&ctx, &before).await;
         Ok(Self {
             after: Followed::new(Arc::clone(&ctx), baseline, options),
             ctx,
             checkpoint: checkpoint.to_owned(),
             before: Arc::new(before),
+            dispersion,
             health: None,
             looked_at: None,
             compared_at: None,
@@ -104,7 +109,8 @@ impl Live {
         let began = Instant::now();
         let redactor = secrets::redactor(&self.ctx, &after.live).await?;
         let report = self.health.as_ref();
-        let facts = facts::gather(&self.ctx, &self.before, &after, report, &redactor).await;
+        let mut facts = facts::gather(&self.ctx, &self.before, &after, report, &redactor).await;
+        facts.dispersion = self.dispersion.clone();
         let before = Arc::clone(&self.before);
         let judged = tokio::task::spawn_blocking(move || {
             compare::compare(&before.logs, &after.logs, facts, &|text| {

@@ -32,6 +32,31 @@ fn told(app: &App, pattern: &PatternRow, side: Side) -> String {
     }
 }
 
+/// `before 14:00:00 ▁▂▁▁█ 2 min a bar`: whether it came at once or goes on. A bar of nothing is a blank.
+fn when(app: &App, pattern: &PatternRow, side: Side) -> Option<Line<'static>> {
+    let theme = app.setup.theme;
+    let times = pattern.times.side(side).as_ref()?;
+    let from = jiff::Timestamp::from_second(times.from()).ok()?;
+    let bars = theme.bars();
+    let most = times.counts().iter().copied().max().unwrap_or(0).max(1);
+    let bar = |count: &u64| match count {
+        0 => ' ',
+        count => bars[(count * 7).div_ceil(most) as usize],
+    };
+    let drawn: String = times.counts().iter().map(bar).collect();
+    let word = match side {
+        Side::Before => "before",
+        Side::After => "after ",
+    };
+    let width = format::span(times.width().unsigned_abs() * 1000);
+    Some(Line::from(vec![
+        Span::styled(format!("{word} "), theme.side(side)),
+        Span::styled(format!("{} ", app.time(from)), theme.style(Role::Dim)),
+        Span::styled(drawn, theme.side(side)),
+        Span::styled(format!(" {width} a bar"), theme.style(Role::Dim)),
+    ]))
+}
+
 /// Draws the overlay.
 pub fn draw(app: &App, first: usize, frame: &mut Frame<'_>) {
     let theme = app.setup.theme;
@@ -64,6 +89,11 @@ pub fn draw(app: &App, first: usize, frame: &mut Frame<'_>) {
             .into_iter()
             .map(|text| Line::styled(text, theme.style(Role::Dim))),
     );
+    // On a wall of ten lines the records themselves need the room.
+    if frame.area().height >= 16 {
+        let sides = [Side::Before, Side::After].into_iter();
+        lines.extend(sides.filter_map(|side| when(app, row, side)));
+    }
     lines.push(Line::default());
     let side = |side: Side| told(app, row, side);
     if inner_width >= 100 {

@@ -261,13 +261,7 @@ fn second_row(app: &App, signal: &Signal, width: usize) -> Line<'static> {
 
 /// The last samples as small bars between 0 and the largest of them; a gap where nothing was measured.
 fn spark(app: &App, signal: &Signal, width: usize) -> String {
-    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    const PLAIN: [char; 8] = ['_', '.', '-', '-', '=', '=', '#', '#'];
-    let bars = if app.setup.theme.is_plain() {
-        PLAIN
-    } else {
-        BARS
-    };
+    let bars = app.setup.theme.bars();
     let key = (
         signal.signal.clone(),
         signal.route.as_ref().map(|r| r.as_str().to_owned()),
