@@ -22,8 +22,8 @@ use super::{TailError, on_blocking_thread};
 use crate::analysis::line_pattern::LinePattern;
 use crate::domain::log::{FileHits, Window};
 
-/// How much is read and searched at once.
-pub(super) const SEARCH_BYTES: usize = 512 * 1024;
+/// How much is read and searched at once: of the sizes that fit into a cache the one whose copy costs least.
+pub(super) const SEARCH_BYTES: usize = 1024 * 1024;
 /// A message holds at most so many hits.
 const MAX_HITS: usize = 65_536;
 
