@@ -16,6 +16,7 @@ use capture::capture;
 use jiff::Timestamp;
 use lastgood::analysis::compare::{Facts, SideLogs, SideService, compare};
 use lastgood::analysis::parse::time::TimeReader;
+use lastgood::analysis::redact::{KnownSecrets, RedactionKey, Redactor};
 use lastgood::analysis::scan::{ScanOptions, Scanner};
 use lastgood::domain::comparison::Comparison;
 use lastgood::domain::safe_text::SafeText;
@@ -77,6 +78,10 @@ fn console(comparison: Comparison) -> App {
         log_bytes: 1 << 20,
         log_fields: Vec::new(),
         highlights: Vec::new(),
+        redactor: std::sync::Arc::new(Redactor::new(
+            &KnownSecrets::default(),
+            RedactionKey([0; 32]),
+        )),
     };
     let now = Timestamp::from_second(1_766_850_000).expect("a day of 2025");
     let mut app = App::new(setup, Size::new(200, 60), now);

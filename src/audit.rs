@@ -221,7 +221,10 @@ impl Audit {
             match record.phase {
                 AuditPhase::Intent => open = Some(record),
                 AuditPhase::Outcome => open = None,
-                AuditPhase::Denied | AuditPhase::Resumed | AuditPhase::Approved => {}
+                AuditPhase::Denied
+                | AuditPhase::Resumed
+                | AuditPhase::Approved
+                | AuditPhase::Revealed => {}
             }
         }
         let record = open.ok_or_else(|| AuditError::NotOpen(run.to_owned()))?;
@@ -250,14 +253,19 @@ impl Audit {
         .map(drop)
     }
 
-    /// Records that a second person said yes to a plan.
+    /// Records something that changes no machine: that a second person said yes to a plan, that secrets were shown.
     ///
     /// # Errors
     /// The log cannot be written.
-    pub fn note_approval(&self, intent: &Intent, actor: &Actor) -> Result<(), AuditError> {
+    pub fn note(
+        &self,
+        phase: AuditPhase,
+        intent: &Intent,
+        actor: &Actor,
+    ) -> Result<(), AuditError> {
         let now = Timestamp::now();
         self.append(|seq, prev| AuditRecord {
-            phase: AuditPhase::Approved,
+            phase,
             run: None,
             ..record(seq, prev, now, intent, actor, "")
         })

@@ -40,7 +40,7 @@ use tokio::time::Instant;
 use crate::analysis::format;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
-use crate::ops::{Access, Context, ErrorKind, OpsError};
+use crate::ops::{self, Access, Context, ErrorKind, OpsError};
 
 use app::{App, Setup};
 use effect::{Effect, Effects};
@@ -95,6 +95,9 @@ pub enum ConsoleError {
     /// The user's keymap is wrong; the text shows the line and the caret.
     #[error("{0}")]
     Keymap(String),
+    /// What hides secrets in logs could not be made.
+    #[error(transparent)]
+    Secrets(OpsError),
     /// The terminal could not be read or written.
     #[error("the terminal could not be used: {0}")]
     Terminal(#[from] std::io::Error),
@@ -120,6 +123,9 @@ pub async fn run(ctx: Arc<Context>, options: ConsoleOptions) -> Result<u8, Conso
     let keymap = Keymap::load(keymap::user_file().as_deref()).map_err(ConsoleError::Keymap)?;
     let has_color = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
         && std::env::var("TERM").is_ok_and(|term| term != "dumb");
+    let redactor = ops::secrets::redactor(&ctx, &[])
+        .await
+        .map_err(ConsoleError::Secrets)?;
     let setup = Setup {
         zone: TimeZone::system(),
         theme: Theme::new(has_color, options.plain),
@@ -132,6 +138,7 @@ pub async fn run(ctx: Arc<Context>, options: ConsoleOptions) -> Result<u8, Conso
         log_bytes: ctx.config.logs.memory_bytes,
         log_fields: ctx.config.logs.fields.clone(),
         highlights: ctx.config.logs.highlights.clone(),
+        redactor: Arc::new(redactor),
     };
     let signals = interrupts()?;
     let guard = terminal::Guard::take(ctx.config.mouse)?;

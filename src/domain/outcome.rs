@@ -137,6 +137,8 @@ pub enum AuditPhase {
     Resumed,
     /// A second person said yes to a plan.
     Approved,
+    /// Somebody had the secrets in logs shown.
+    Revealed,
 }
 
 impl AuditPhase {
@@ -148,6 +150,7 @@ impl AuditPhase {
             Self::Denied => "denied",
             Self::Resumed => "resumed",
             Self::Approved => "approved",
+            Self::Revealed => "revealed",
         }
     }
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{Context, ErrorKind, OpsError};
 use crate::audit::Intent;
 use crate::domain::operation::{Operation, Plan};
+use crate::domain::outcome::AuditPhase;
 use crate::domain::policy::{Ruling, rule};
 use crate::store::approval::{self, Waiting};
 
@@ -141,7 +142,10 @@ pub fn approve(ctx: &Context, waiting: &Waiting) -> Result<(), OpsError> {
         ));
     }
     // In the log first: a yes of which it knows nothing must not count.
-    ctx.audit()
-        .note_approval(&Intent::from(&waiting.plan), &ctx.actor)?;
+    ctx.audit().note(
+        AuditPhase::Approved,
+        &Intent::from(&waiting.plan),
+        &ctx.actor,
+    )?;
     Ok(approval::approve(&ctx.state, &waiting.plan.hash)?)
 }

@@ -91,6 +91,7 @@ fn acted(record: &AuditRecord) -> TimelineEvent {
         AuditPhase::Intent => (Grade::Ok, format!("{user} begins {}", what.trim_end())),
         AuditPhase::Resumed => (Grade::Ok, format!("{user} takes up {}", what.trim_end())),
         AuditPhase::Approved => (Grade::Ok, format!("{user} approves {}", what.trim_end())),
+        AuditPhase::Revealed => (Grade::Warning, format!("{user} sees {}", what.trim_end())),
         AuditPhase::Outcome => {
             let grade = match end {
                 "verified" => Grade::Ok,

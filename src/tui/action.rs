@@ -264,6 +264,8 @@ actions! {
     ToggleSelect = "logs.toggle-select", "select", ReadOnly, [LOGS];
     /// Copy the selected lines, or the line under the cursor
     CopyLine = "logs.copy-line", "copy", ReadOnly, [LOGS, RECORD];
+    /// Show the secrets in lines for a minute, which the audit log keeps, or hide them again
+    RevealSecrets = "logs.reveal-secrets", "secrets", ReadOnly, [LOGS, RECORD];
     /// Save the selected lines, or everything that is shown, to a file
     ExportLines = "logs.export-lines", "save…", ReadOnly, [LOGS];
     /// Open the selected lines, or everything that is shown, in $PAGER

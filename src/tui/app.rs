@@ -1,12 +1,14 @@
 //! The state of the console: plain data. No sender, no lock, no task lives here, so a test can build any screen.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::layout::Size;
 
+use crate::analysis::redact::Redactor;
 use crate::domain::checkpoint::{Checkpoint, Manifest};
 use crate::domain::reading::Reading;
 use crate::domain::safe_text::SafeText;
@@ -21,7 +23,7 @@ use super::layout::{Focus, Pane, Places, split};
 use super::overlays::Overlay;
 use super::overlays::confirm::Operating;
 use super::panes::compare::ComparePane;
-use super::panes::logs::LogsPane;
+use super::panes::logs::{LogsPane, Secrets};
 use super::panes::runbook::RunbookPane;
 use super::panes::services::ServicesPane;
 use super::panes::signals::SignalsPane;
@@ -96,6 +98,8 @@ pub struct Setup {
     pub log_fields: Vec<String>,
     /// What is highlighted in logs.
     pub highlights: Vec<Highlight>,
+    /// What hides secrets in logs until more is known of them.
+    pub redactor: Arc<Redactor>,
 }
 
 /// The whole state.
@@ -174,7 +178,7 @@ impl App {
             saving: None,
             operating: None,
             services: ServicesPane::default(),
-            logs: LogsPane::new(setup.log_bytes),
+            logs: LogsPane::new(setup.log_bytes, Secrets::new(Arc::clone(&setup.redactor))),
             compare: ComparePane::default(),
             signals: SignalsPane::default(),
             runbook: RunbookPane::default(),
@@ -261,6 +265,7 @@ impl App {
     pub fn next_tick(&self) -> Duration {
         let is_ticking = self.logs.is_busy(self.now)
             || self.saving.is_some()
+            || self.logs.secrets.shown_until.is_some()
             || self.operating.as_ref().is_some_and(Operating::is_running)
             || self.services.has_young_service(self.now)
             || matches!(self.lock, Lock::Armed { until } if format::elapsed_ms(self.now, until) < 60_000)

@@ -6,6 +6,8 @@
 
 mod compare;
 mod logs;
+mod runbook;
+mod secrets;
 mod watch;
 
 use std::collections::HashMap;
@@ -33,7 +35,6 @@ use crate::store::ring::OpenedFile;
 use super::msg::{Msg, Problem};
 use super::outlet::{Piece, Tool, Writing, joined, not_copied, said};
 use super::panes::logs::WantedPage;
-use super::panes::runbook::{Entry, Runbooks};
 use super::panes::timeline;
 use super::terminal;
 
@@ -81,6 +82,10 @@ pub enum TaskKey {
     Search,
     /// Copying to the clipboard.
     Copy,
+    /// Looking for secrets to hide.
+    Secrets,
+    /// Recording that secrets are shown.
+    Reveal,
 }
 
 /// What `update` asks for.
@@ -115,6 +120,10 @@ pub enum Effect {
         /// When.
         after: Duration,
     },
+    /// Look for the secrets of these services, to hide them.
+    LearnSecrets(Vec<Service>),
+    /// Record that the secrets in the logs of these services are shown, then show them.
+    RevealSecrets(Vec<ServiceId>),
     /// Read the list of checkpoints.
     ReadCheckpoints,
     /// Read the timeline.
@@ -284,6 +293,12 @@ impl Effects {
             Effect::Sample { service, after } => {
                 self.start(TaskKey::Sample, watch::sample(ctx, service, after));
             }
+            Effect::LearnSecrets(services) => {
+                self.start(TaskKey::Secrets, secrets::learn(ctx, services));
+            }
+            Effect::RevealSecrets(services) => {
+                self.start(TaskKey::Reveal, secrets::reveal(ctx, services));
+            }
             Effect::ReadCheckpoints => self.start(TaskKey::Checkpoints, async move {
                 let list = blocking(move || ops::checkpoint::list(&ctx)).await?;
                 Ok(Some(Msg::Checkpoints(list)))
@@ -311,7 +326,7 @@ impl Effects {
                 self.start(TaskKey::CreateCheckpoint, create_checkpoint(ctx, inbox));
             }
             Effect::ReadRunbooks => self.start(TaskKey::Runbooks, async move {
-                let msg = blocking(move || read_runbooks(&ctx)).await?;
+                let msg = blocking(move || runbook::read_runbooks(&ctx)).await?;
                 Ok(Some(msg))
             }),
             Effect::StartRunbook(name) => self.start(TaskKey::RunbookItem, async move {
@@ -336,7 +351,7 @@ impl Effects {
                 after,
             } => self.start(
                 TaskKey::RunbookProbes,
-                ask_probes(ctx, run, inventory, after),
+                runbook::ask_probes(ctx, run, inventory, after),
             ),
             Effect::Plan(operation) => self.start(TaskKey::Plan, async move {
                 let plan = ops::plan(&ctx, &operation).await?;
@@ -506,49 +521,6 @@ async fn blocking<T: Send + 'static>(
             is_broken: true,
         }),
     }
-}
-
-/// The list, and the newest run if it still has something to do. That there is no run at all is no failure.
-fn read_runbooks(ctx: &Context) -> Result<Msg, ops::OpsError> {
-    let listing = ops::runbook::list(ctx)?;
-    let list = Runbooks {
-        entries: listing
-            .runbooks
-            .iter()
-            .map(|source| Entry {
-                name: source.runbook.name.clone(),
-                title: source.runbook.title.clone(),
-                items: source.runbook.items().count(),
-                automatic: source.runbook.automatic_count(),
-            })
-            .collect(),
-        problems: listing
-            .problems
-            .iter()
-            .map(|problem| SafeText::from_error(problem))
-            .collect(),
-    };
-    let run = if ops::runbook::runs(ctx)?.is_empty() {
-        None
-    } else {
-        Some(ops::runbook::status(ctx, None)?).filter(|run| !run.is_complete())
-    };
-    Ok(Msg::Runbooks {
-        list,
-        run: run.map(Box::new),
-    })
-}
-
-/// Asks what is due and writes down what came of it.
-async fn ask_probes(
-    ctx: Arc<Context>,
-    run: Box<RunState>,
-    inventory: Box<Inventory>,
-    after: Duration,
-) -> Ended {
-    tokio::time::sleep(after).await;
-    let state = ops::runbook::ask_due(&ctx, *run, &inventory).await?;
-    Ok(Some(Msg::Probed(Box::new(state))))
 }
 
 /// Hands the progress of an operation to the loop until the operation ends.

@@ -5,12 +5,14 @@ mod render;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::layout::Size;
 
+use crate::analysis::redact::{KnownSecrets, RedactionKey, Redactor};
 use crate::domain::checkpoint::{Checkpoint, MANIFEST_SCHEMA, Manifest};
 use crate::domain::health::HealthState;
 use crate::domain::host::HostName;
@@ -44,6 +46,15 @@ pub(crate) fn safe(text: &str) -> SafeText {
     SafeText::from_text(text)
 }
 
+/// What hides these values and whatever has the shape of a secret.
+pub(crate) fn redactor(known: &[&str]) -> Arc<Redactor> {
+    let mut secrets = KnownSecrets::default();
+    for value in known {
+        secrets.harvest("PASSWORD", value);
+    }
+    Arc::new(Redactor::new(&secrets, RedactionKey([7; 32])))
+}
+
 pub(crate) fn setup() -> Setup {
     Setup {
         zone: TimeZone::fixed(jiff::tz::offset(3)),
@@ -57,6 +68,7 @@ pub(crate) fn setup() -> Setup {
         log_bytes: 1 << 20,
         log_fields: Vec::new(),
         highlights: Vec::new(),
+        redactor: redactor(&[]),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::ops::{ErrorKind, OpsError};
 use crate::store::ring::{OpenedFile, PreparedBlock, PreparedNote, PreparedPage, Sifted};
 
 use super::effect::TaskKey;
-use super::panes::logs::WantedPage;
+use super::panes::logs::{Secrets, WantedPage};
 use super::panes::runbook::Runbooks;
 
 /// A signal of the operating system.
@@ -130,6 +130,10 @@ pub enum Msg {
     },
     /// The signals of a service.
     Sampled(ServiceSignals),
+    /// The secrets of the services are known.
+    SecretsKnown(Secrets),
+    /// It is recorded that secrets are shown: they may be.
+    SecretsRevealed,
     /// The checkpoints, the newest first.
     Checkpoints(Vec<Checkpoint>),
     /// What happened lately, the oldest first.

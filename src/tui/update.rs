@@ -12,6 +12,8 @@ mod operate;
 mod paging;
 mod runbook;
 
+use std::time::Duration;
+
 use crate::domain::signal::Grade;
 
 use super::app::App;
@@ -23,6 +25,9 @@ use super::panes::runbook::PROBE_EVERY;
 use super::panes::signals::STALE_AFTER;
 
 pub use act::is_possible;
+
+/// For so long secrets in logs are shown.
+const REVEAL_FOR: Duration = Duration::from_secs(60);
 
 /// What is asked for when the console opens.
 pub fn begin() -> Vec<Effect> {
@@ -69,6 +74,16 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.signals.is_sampling = false;
             app.signals.set(signals, now);
             app.signals.next_at = Some(now + app.signals.pause());
+            Vec::new()
+        }
+        Msg::SecretsKnown(known) => {
+            app.logs.secrets.learn(&known);
+            Vec::new()
+        }
+        Msg::SecretsRevealed => {
+            app.logs.secrets.shown_until = Some(app.now + REVEAL_FOR);
+            let text = "Secrets in logs are shown for a minute; the audit log says to whom.";
+            app.tell(Grade::Warning, text, None);
             Vec::new()
         }
         Msg::Checkpoints(list) => news::checkpoints(app, list),
@@ -155,6 +170,15 @@ fn age(app: &mut App) {
     let now = app.now;
     if app.flash_left().is_some_and(|left| left.is_zero()) {
         app.flash = None;
+    }
+    if app
+        .logs
+        .secrets
+        .shown_until
+        .is_some_and(|until| now >= until)
+    {
+        app.logs.secrets.shown_until = None;
+        app.tell(Grade::Unknown, "Secrets in logs are hidden again.", None);
     }
     let reading = std::mem::take(&mut app.signals.reading);
     app.signals.reading = reading.age(now, STALE_AFTER);

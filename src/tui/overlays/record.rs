@@ -50,7 +50,7 @@ fn lines(app: &App, key: Key, width: usize) -> Vec<Line<'static>> {
             rows.push(Line::raw(format!("{} {}", note.kind.as_str(), note.detail)));
             continue;
         }
-        let text = SafeText::from_bytes(line.bytes);
+        let text = app.logs.secrets.safe(line.bytes);
         rows.extend(pieces(text.as_str(), width).map(|part| Line::raw(part.to_owned())));
         if line.cut_bytes > 0 {
             rows.push(Line::styled(
@@ -71,6 +71,9 @@ fn lines(app: &App, key: Key, width: usize) -> Vec<Line<'static>> {
         }
     }
     let bytes = first.bytes.get(first.text_from..).unwrap_or_default();
+    let hidden = app.logs.secrets.hidden(bytes);
+    let bytes = hidden.as_deref().map_or(bytes, str::as_bytes);
+    let safe = |text: &str| app.logs.secrets.safe(text.as_bytes());
     if let Some(fields) = fields::read(bytes) {
         rows.push(Line::default());
         let name_width = fields
@@ -81,12 +84,12 @@ fn lines(app: &App, key: Key, width: usize) -> Vec<Line<'static>> {
             .unwrap_or(0)
             .min(24);
         rows.push(Line::styled(
-            SafeText::from_text(&fields.message).to_string(),
+            safe(&fields.message).to_string(),
             theme.style(Role::Strong),
         ));
         for (key, value) in &fields.others {
             let name = format::left(SafeText::from_text(key).as_str(), name_width);
-            let value = SafeText::from_text(value);
+            let value = safe(value);
             let room = width.saturating_sub(name_width + 2).max(8);
             for (n, part) in wrap(value.as_str(), room).into_iter().enumerate() {
                 let name = if n == 0 {

@@ -23,6 +23,7 @@ mod look;
 mod marks;
 mod paging;
 mod search;
+mod secrets;
 mod seek;
 mod truth;
 
@@ -42,6 +43,7 @@ pub use export::Export;
 pub use look::{Look, Stamps};
 pub use marks::{Mark, Marks};
 pub use search::{FileFinds, Search, pattern};
+pub use secrets::Secrets;
 pub use seek::{Goal, MOST_PAGES, Seek, Wanted};
 pub use truth::{State, Truth};
 
@@ -104,6 +106,8 @@ pub struct WantedPage {
 pub struct LogsPane {
     /// The lines.
     pub rings: Rings,
+    /// What hides the secrets in them.
+    pub secrets: Secrets,
     /// Whose lines they are.
     pub sources: Vec<Followed>,
     next_slot: u32,
@@ -138,9 +142,10 @@ pub struct LogsPane {
 
 impl LogsPane {
     /// An empty pane that keeps at most `bytes` of lines.
-    pub fn new(bytes: usize) -> Self {
+    pub fn new(bytes: usize, secrets: Secrets) -> Self {
         Self {
             rings: Rings::new(bytes),
+            secrets,
             sources: Vec::new(),
             next_slot: 0,
             is_following: true,
@@ -490,9 +495,7 @@ impl LogsPane {
     /// The text of a line; `None` for a seam.
     pub fn text(&self, key: Key) -> Option<SafeText> {
         let line = self.rings.line(key)?;
-        line.note
-            .is_none()
-            .then(|| SafeText::from_bytes(line.bytes))
+        line.note.is_none().then(|| self.secrets.safe(line.bytes))
     }
 
     /// The selected lines from first to last; the line under the cursor where none are selected.

@@ -38,6 +38,7 @@ pub fn is_possible(app: &App, action: Action) -> bool {
         | Action::NextWarning
         | Action::PreviousWarning
         | Action::CopyLine
+        | Action::RevealSecrets
         | Action::ToggleWrap
         | Action::FilterIn
         | Action::FilterOut
@@ -207,6 +208,7 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         | Action::PreviousMark
         | Action::ToggleSelect
         | Action::CopyLine
+        | Action::RevealSecrets
         | Action::ExportLines
         | Action::OpenPager
         | Action::OpenEditor => return logs::perform(app, action),

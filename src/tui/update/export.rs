@@ -126,7 +126,12 @@ pub(super) fn written(app: &mut App, result: Result<SafeText, Problem>) -> Vec<E
     };
     match export.to {
         Outlet::File(_) => {
-            let text = format!("Saved {} to {path}", lines(export.lines));
+            let hidden = if export.has_hidden {
+                ", secrets hidden"
+            } else {
+                ""
+            };
+            let text = format!("Saved {} to {path}{hidden}", lines(export.lines));
             if export.is_torn {
                 let text = format!("{text}; others were dropped from memory before");
                 app.tell(Grade::Warning, text, None);

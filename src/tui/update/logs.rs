@@ -150,11 +150,27 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
             };
         }
         Action::CopyLine => return copy(app),
+        Action::RevealSecrets => return reveal(app),
         Action::OpenPager => return export::to_tool(app, Tool::Pager),
         Action::OpenEditor => return export::to_tool(app, Tool::Editor),
         _ => {}
     }
     Vec::new()
+}
+
+/// Shows secrets once that is recorded, or hides them at once. Not on a wall: whoever passes reads it.
+fn reveal(app: &mut App) -> Vec<Effect> {
+    if app.logs.secrets.shown_until.take().is_some() {
+        app.tell(Grade::Unknown, "Secrets in logs are hidden again.", None);
+        return Vec::new();
+    }
+    if app.focus.is_wall {
+        let text = "Secrets are not shown on a wall.";
+        app.tell(Grade::Warning, text, None);
+        return Vec::new();
+    }
+    let services = app.logs.sources.iter().map(|f| f.id().clone());
+    vec![Effect::RevealSecrets(services.collect())]
 }
 
 fn ask(app: &mut App, purpose: Purpose, text: &str) {
@@ -480,7 +496,7 @@ fn copy(app: &mut App) -> Vec<Effect> {
         .logs
         .lines_between(from, to)
         .take(MOST_COPIED + 1)
-        .map(|(_, bytes)| SafeText::from_bytes(bytes))
+        .map(|(_, bytes)| app.logs.secrets.safe(bytes))
         .collect();
     if lines.len() > MOST_COPIED {
         app.tell(

@@ -37,6 +37,11 @@ pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
         .map(|before| deploys(before, &inventory))
         .unwrap_or_default();
     let ended = ended_logs(app);
+    let ids = |all: &[Service]| all.iter().map(|s| s.id.clone()).collect::<Vec<_>>();
+    let known = app.services.reading.value().map(|all| ids(&all.services));
+    // Another release may have other passwords.
+    let learn = (!deployed.is_empty() || known.as_ref() != Some(&ids(&inventory.services)))
+        .then(|| Effect::LearnSecrets(inventory.services.clone()));
     app.services.set(inventory, app.now);
     // The files that were named on the command line are opened once they are found.
     if !app.setup.open.is_empty() {
@@ -44,7 +49,8 @@ pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
         app.services.open(open);
         app.focus.set(Pane::Logs);
     }
-    let mut effects = select(app);
+    let mut effects: Vec<Effect> = learn.into_iter().collect();
+    effects.extend(select(app));
     for (before, after) in &deployed {
         if app.signals.service.as_ref() == Some(&after.id) {
             app.signals.restart();
@@ -395,6 +401,8 @@ pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effec
         | TaskKey::Search
         | TaskKey::SearchFile(_)
         | TaskKey::CountLines(_)
+        | TaskKey::Secrets
+        | TaskKey::Reveal
         | TaskKey::Copy => {}
     }
     let grade = match problem.kind {

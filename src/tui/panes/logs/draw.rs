@@ -126,6 +126,11 @@ fn title(app: &App, width: usize) -> Vec<Span<'static>> {
     ];
     let (word, role) = mode(pane);
     spans.push(Span::styled(format!(" {word} "), theme.style(role)));
+    if let Some(until) = pane.secrets.shown_until {
+        let left = format::span(format::elapsed_ms(app.now, until));
+        let text = format!("secrets shown {left} ");
+        spans.push(Span::styled(text, theme.style(Role::Warning)));
+    }
     if pane.sources.iter().all(|f| f.truth.state == State::Waiting) {
         return spans;
     }

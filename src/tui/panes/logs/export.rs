@@ -5,7 +5,7 @@ use crate::store::ring::Key;
 use crate::tui::outlet::{Outlet, Piece};
 
 /// Bytes of one piece: a few milliseconds.
-const PIECE: usize = 2 * 1024 * 1024;
+const PIECE: usize = 1024 * 1024;
 
 /// What is shown, as far as it decides which lines are taken.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct Export {
     pub cursor_line: u64,
     /// Whether the last piece was taken.
     pub is_over: bool,
+    /// Whether secrets were left out.
+    pub has_hidden: bool,
     /// Whether lines that were to be taken were dropped from memory before.
     pub is_torn: bool,
     /// Whether lines have to be looked at by the filter first.
@@ -77,6 +79,7 @@ impl Export {
             lines: 0,
             cursor_line: 0,
             is_over: false,
+            has_hidden: false,
             is_torn: false,
             is_waiting: false,
         }
@@ -104,7 +107,9 @@ impl Export {
                 if let Some((_, name)) = self.names.iter().find(|(slot, _)| *slot == key.source) {
                     bytes.extend_from_slice(name.as_bytes());
                 }
-                bytes.extend_from_slice(line.bytes);
+                let hidden = pane.secrets.hidden(line.bytes);
+                self.has_hidden |= hidden.is_some();
+                bytes.extend_from_slice(hidden.as_deref().map_or(line.bytes, str::as_bytes));
                 bytes.push(b'\n');
                 self.lines += 1;
                 if self.cursor.is_some_and(|cursor| key <= cursor) {

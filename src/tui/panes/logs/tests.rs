@@ -1,6 +1,6 @@
 use crate::domain::log::{LogBlock, Stream};
 use crate::store::ring::{LineReader, Sieve};
-use crate::tui::fixtures::{id, service};
+use crate::tui::fixtures::{id, redactor, service};
 
 use super::*;
 
@@ -26,7 +26,7 @@ impl Source {
 }
 
 fn pane_of(bytes: usize, names: &[&str]) -> (LogsPane, Vec<Source>) {
-    let mut pane = LogsPane::new(bytes);
+    let mut pane = LogsPane::new(bytes, Secrets::new(redactor(&[])));
     let services: Vec<_> = names
         .iter()
         .map(|name| service("shop", name, "1", 0))

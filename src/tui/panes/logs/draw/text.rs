@@ -42,6 +42,8 @@ impl Text {
         text.append_fold(app, line);
         let from = if has_head { line.text_from } else { 0 };
         let bytes = line.bytes.get(from..).unwrap_or_default();
+        let hidden = pane.secrets.hidden(bytes);
+        let bytes = hidden.as_deref().map_or(bytes, str::as_bytes);
         let fields = if pane.look.is_pretty {
             fields::read(bytes)
         } else {
@@ -141,12 +143,14 @@ impl Text {
     fn append_fields(&mut self, app: &App, fields: &Fields) {
         let theme = app.setup.theme;
         let chosen = &app.setup.log_fields;
-        let message = SafeText::from_text(&fields.message);
+        // What stood escaped in the line may be a secret only now.
+        let safe = |text: &str| app.logs.secrets.safe(text.as_bytes());
+        let message = safe(&fields.message);
         self.append(message.as_str(), Style::new());
         let is_chosen = |key: &str| chosen.is_empty() || chosen.iter().any(|wanted| wanted == key);
         for (key, value) in fields.others.iter().filter(|(key, _)| is_chosen(key)) {
             let key = SafeText::from_text(key);
-            let value = SafeText::from_text(value);
+            let value = safe(value);
             self.append(&format!("  {key}="), theme.style(Role::Dim));
             self.append(value.as_str(), Style::new());
         }
