@@ -78,10 +78,7 @@ fn console(comparison: Comparison) -> App {
         log_bytes: 1 << 20,
         log_fields: Vec::new(),
         highlights: Vec::new(),
-        redactor: std::sync::Arc::new(Redactor::new(
-            &KnownSecrets::default(),
-            RedactionKey([0; 32]),
-        )),
+        redactor: Redactor::new(&KnownSecrets::default(), RedactionKey([0; 32])),
     };
     let now = Timestamp::from_second(1_766_850_000).expect("a day of 2025");
     let mut app = App::new(setup, Size::new(200, 60), now);

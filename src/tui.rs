@@ -138,7 +138,7 @@ pub async fn run(ctx: Arc<Context>, options: ConsoleOptions) -> Result<u8, Conso
         log_bytes: ctx.config.logs.memory_bytes,
         log_fields: ctx.config.logs.fields.clone(),
         highlights: ctx.config.logs.highlights.clone(),
-        redactor: Arc::new(redactor),
+        redactor,
     };
     let signals = interrupts()?;
     let guard = terminal::Guard::take(ctx.config.mouse)?;

@@ -1,7 +1,6 @@
 //! The state of the console: plain data. No sender, no lock, no task lives here, so a test can build any screen.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -99,7 +98,7 @@ pub struct Setup {
     /// What is highlighted in logs.
     pub highlights: Vec<Highlight>,
     /// What hides secrets in logs until more is known of them.
-    pub redactor: Arc<Redactor>,
+    pub redactor: Redactor,
 }
 
 /// The whole state.
@@ -178,7 +177,7 @@ impl App {
             saving: None,
             operating: None,
             services: ServicesPane::default(),
-            logs: LogsPane::new(setup.log_bytes, Secrets::new(Arc::clone(&setup.redactor))),
+            logs: LogsPane::new(setup.log_bytes, Secrets::new(setup.redactor.clone())),
             compare: ComparePane::default(),
             signals: SignalsPane::default(),
             runbook: RunbookPane::default(),

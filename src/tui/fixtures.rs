@@ -5,7 +5,6 @@ mod render;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -47,12 +46,12 @@ pub(crate) fn safe(text: &str) -> SafeText {
 }
 
 /// What hides these values and whatever has the shape of a secret.
-pub(crate) fn redactor(known: &[&str]) -> Arc<Redactor> {
+pub(crate) fn redactor(known: &[&str]) -> Redactor {
     let mut secrets = KnownSecrets::default();
     for value in known {
         secrets.harvest("PASSWORD", value);
     }
-    Arc::new(Redactor::new(&secrets, RedactionKey([7; 32])))
+    Redactor::new(&secrets, RedactionKey([7; 32]))
 }
 
 pub(crate) fn setup() -> Setup {

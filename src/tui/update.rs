@@ -77,7 +77,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::SecretsKnown(known) => {
-            app.logs.secrets.learn(&known);
+            app.logs.secrets.learn(known);
             Vec::new()
         }
         Msg::SecretsRevealed => {

@@ -10,7 +10,7 @@ use crate::tui::panes::logs::Secrets;
 
 pub(super) async fn learn(ctx: Arc<Context>, services: Vec<Service>) -> Ended {
     let redactor = ops::secrets::redactor(&ctx, &services).await?;
-    Ok(Some(Msg::SecretsKnown(Secrets::new(Arc::new(redactor)))))
+    Ok(Some(Msg::SecretsKnown(Secrets::new(redactor))))
 }
 
 pub(super) async fn reveal(ctx: Arc<Context>, services: Vec<ServiceId>) -> Ended {

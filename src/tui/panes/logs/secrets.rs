@@ -1,8 +1,6 @@
 //! Secrets in lines: hidden wherever lines are drawn or taken out, until somebody asks to see them. A wall monitor, a
 //! shared screen and a pasted line are read by more people than the log.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
 use crate::analysis::redact::Redactor;
@@ -11,21 +9,21 @@ use crate::domain::safe_text::SafeText;
 /// How lines are shown: without their secrets, or for a while with them.
 #[derive(Debug, Clone)]
 pub struct Secrets {
-    redactor: Arc<Redactor>,
+    redactor: Redactor,
     /// Until when they are shown; `None` while they are hidden.
     pub shown_until: Option<Timestamp>,
 }
 
-/// Two are the same if they are one: what is known is not compared.
+/// What is known is not compared.
 impl PartialEq for Secrets {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.redactor, &other.redactor) && self.shown_until == other.shown_until
+        self.shown_until == other.shown_until
     }
 }
 
 impl Secrets {
     /// Hidden, as far as this redactor knows them.
-    pub fn new(redactor: Arc<Redactor>) -> Self {
+    pub fn new(redactor: Redactor) -> Self {
         Self {
             redactor,
             shown_until: None,
@@ -33,8 +31,8 @@ impl Secrets {
     }
 
     /// More, or others, are known.
-    pub fn learn(&mut self, known: &Self) {
-        self.redactor = Arc::clone(&known.redactor);
+    pub fn learn(&mut self, known: Self) {
+        self.redactor = known.redactor;
     }
 
     /// A part of a line without its secrets; `None` where it holds none, and while they are shown.
