@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::audit::Permit;
 use crate::domain::host::HostName;
@@ -263,6 +263,14 @@ impl HostError {
 }
 
 impl Host {
+    /// How far its clock is ahead of ours; `None` of this machine, and of one that cannot be reached.
+    pub async fn ahead(&self) -> Option<SignedDuration> {
+        match self {
+            Self::Local => None,
+            Self::Ssh(session) => session.ahead().await.ok(),
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> HostName {
         match self {

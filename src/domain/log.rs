@@ -224,6 +224,8 @@ pub enum LogNoteKind {
     Rotated,
     /// The source ended; the detail says how (`exit 137`).
     Ended,
+    /// The machine's clock is not ours: `to` is what it shows at our `from`.
+    Clock,
 }
 
 impl LogNoteKind {
@@ -238,6 +240,7 @@ impl LogNoteKind {
             Self::Reconnected => "reconnected",
             Self::Rotated => "rotated",
             Self::Ended => "ended",
+            Self::Clock => "clock",
         }
     }
 }

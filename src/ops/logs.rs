@@ -1,6 +1,6 @@
 //! Reads the logs of a service.
 
-use jiff::{Timestamp, Zoned};
+use jiff::{SignedDuration, Timestamp, Zoned};
 use regex::bytes::Regex;
 use tokio::sync::mpsc;
 
@@ -9,9 +9,12 @@ use super::{Context, OpsError};
 use crate::analysis::parse;
 use crate::analysis::parse::time::TimeReader;
 use crate::domain::log::{
-    FileHits, LogEvent, LogPage, LogPosition, LogRequest, PageRequest, Passage,
+    FileHits, LogEvent, LogNote, LogNoteKind, LogPage, LogPosition, LogRequest, PageRequest,
+    Passage,
 };
+use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId};
+use crate::host::Host;
 use crate::runtime;
 
 pub use crate::host::tail::FileSearch;
@@ -29,10 +32,42 @@ pub async fn read(
     to: mpsc::Sender<LogEvent>,
 ) -> Result<(), OpsError> {
     let host = host_of(ctx, &service.id)?;
+    if let Some(note) = clock_note(host, &service.id).await
+        && to.send(LogEvent::Note(note)).await.is_err()
+    {
+        return Ok(());
+    }
     let settings = ctx.config.service(&service.id);
     runtime::read_logs(host, service, &settings, request, to)
         .await
         .map_err(|e| failed(format!("cannot read the log of {}", service.id), e))
+}
+
+/// A clock that is wrong by less is not told: nobody misreads it.
+const TOLD_FROM: SignedDuration = SignedDuration::from_secs(1);
+
+/// What is to be said of the clock of another machine: lines of two machines stand in the order of their times.
+async fn clock_note(host: &Host, service: &ServiceId) -> Option<LogNote> {
+    let ahead = host.ahead().await?;
+    if ahead.abs() < TOLD_FROM {
+        return None;
+    }
+    let now = Timestamp::now();
+    let word = if ahead.is_negative() {
+        "behind"
+    } else {
+        "ahead of"
+    };
+    let seconds = ahead.unsigned_abs().as_secs_f64();
+    let detail = format!("the clock of {} is {seconds:.1} s {word} ours", host.name());
+    Some(LogNote {
+        kind: LogNoteKind::Clock,
+        service: service.clone(),
+        from: Some(now),
+        to: now.checked_add(ahead).ok(),
+        lines: None,
+        detail: SafeText::from_text(&detail),
+    })
 }
 
 /// Reads a closed log whose lines are only wanted where they match. What comes may hold others too, such as the lines

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::RATE_WINDOW;
 use crate::domain::log::{LogNote, LogNoteKind};
@@ -51,6 +51,8 @@ pub struct Truth {
     pub heard_at: Option<Timestamp>,
     /// How late the last lines came.
     lag_ms: u64,
+    /// How far the clock that their times are of is ahead of ours.
+    ahead: SignedDuration,
     /// When lines may be missing, and when that was told.
     gap: Option<(Option<Timestamp>, Option<Timestamp>, Timestamp)>,
     arrivals: VecDeque<(Timestamp, u64)>,
@@ -83,6 +85,7 @@ impl Truth {
             self.heard_at = Some(now);
             self.lag_ms = block
                 .newest_at()
+                .and_then(|newest| newest.checked_sub(self.ahead).ok())
                 .map_or(0, |newest| format::elapsed_ms(newest, now));
             block.lines()
         } else {
@@ -113,6 +116,11 @@ impl Truth {
                 self.state = State::Live;
             }
             LogNoteKind::Rotated => {}
+            LogNoteKind::Clock => {
+                if let (Some(here), Some(there)) = (note.from, note.to) {
+                    self.ahead = there.duration_since(here);
+                }
+            }
         }
     }
 
@@ -149,8 +157,22 @@ impl Truth {
             State::Reconnecting(detail) => (reconnecting(detail), Grade::Warning),
             State::Stopped(detail) => (format!("ended ({detail})"), Grade::Warning),
             State::Ended => ("ended".to_owned(), Grade::Warning),
-            State::Live => self.live_words(app, now),
+            State::Live => {
+                let (words, grade) = self.live_words(app, now);
+                (words + &self.clock_words(), grade)
+            }
         }
+    }
+
+    /// `, clock +5.0 s`: its times are not those of the lines of another machine.
+    fn clock_words(&self) -> String {
+        let sign = match self.ahead.signum() {
+            0 => return String::new(),
+            1.. => '+',
+            _ => '-',
+        };
+        let ahead = self.ahead.unsigned_abs().as_secs_f64();
+        format!(", clock {sign}{ahead:.1} s")
     }
 
     fn live_words(&self, app: &App, now: Timestamp) -> (String, Grade) {
@@ -181,4 +203,27 @@ impl Truth {
 fn reconnecting(detail: &str) -> String {
     let detail = detail.strip_prefix("reconnecting ").unwrap_or(detail);
     format!("reconnecting {detail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::fixtures::{at, broken, id};
+
+    #[test]
+    fn another_clock_is_shown_and_is_no_lag() {
+        let app = broken(120, 40);
+        let mut truth = Truth::default();
+        truth.begin(app.now);
+        let note = LogNote {
+            kind: LogNoteKind::Clock,
+            service: id("backend"),
+            from: Some(at("15:00:00.000")),
+            to: Some(at("14:59:52.500")),
+            lines: None,
+            detail: "the clock of prod-1 is 7.5 s behind ours".into(),
+        };
+        truth.note(&note, app.now);
+        assert_eq!(truth.words(&app).0, "live 0/s, clock -7.5 s");
+    }
 }
