@@ -282,7 +282,7 @@ async fn keep(
     let (turns, mut messages) = {
         let lock = BookLock::take(&ctx.state)?;
         let mut book = lock.read()?;
-        let observations = seen.observe(&ctx.config, &book.known);
+        let observations = seen.observe(ctx, &book.known);
         let turns = alerts::advance(&mut book, &observations, now);
         seen.remember(&mut book.known, now);
         let host = notify::host_name();
