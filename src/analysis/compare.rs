@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::before_after::{BeforeAfter, Side};
 use crate::domain::change::Change;
-use crate::domain::comparison::{Comparison, HealthChange, ServiceVerdict};
+use crate::domain::comparison::{Comparison, HealthChange, ServiceVerdict, SignalChange};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::domain::signal::Limits;
@@ -70,6 +70,8 @@ pub struct Facts {
     pub missing: Vec<SafeText>,
     /// Limits by service; the defaults where nothing is said.
     pub limits: BTreeMap<ServiceId, Limits>,
+    /// Signals that stand in no log, on both sides.
+    pub signals: Vec<SignalChange>,
 }
 
 /// Compares the two sides and judges each service. `show` makes a raw record safe to show: it takes secrets out.
@@ -134,6 +136,7 @@ pub fn compare(
         missing.push(SafeText::from_text("neither side has a record"));
     }
     missing.extend(facts.missing);
+    signals.extend(facts.signals);
     let by_status = |id: &ServiceId| world.by_status(id);
     let side_by_side = side_by_side::build(&world, &rows, &services);
     Comparison {

@@ -115,10 +115,12 @@ struct Row {
 impl Row {
     /// Whether it holds what people or services write, and can fill up.
     fn is_real(&self) -> bool {
-        let is_below = |folder: &str| {
-            self.mount == folder || self.mount.starts_with(&format!("{folder}/"))
-        };
-        if self.used + self.free == 0 || ["/proc", "/sys", "/dev", "/snap"].iter().any(|f| is_below(f))
+        let is_below =
+            |folder: &str| self.mount == folder || self.mount.starts_with(&format!("{folder}/"));
+        if self.used + self.free == 0
+            || ["/proc", "/sys", "/dev", "/snap"]
+                .iter()
+                .any(|f| is_below(f))
         {
             return false;
         }
@@ -252,6 +254,9 @@ full avg10=0.00 avg60=1.00 avg300=0.00 total=1
         assert_eq!(found.memory, Some((8_192_000_000, 2_048_000_000)));
         assert_eq!(found.pressure, [("memory".to_owned(), 0.01)]);
         assert_eq!(read(""), MachineUse::default());
-        assert_eq!(read("== cpu\ncpu  1 2 3 4\n== memory\n\n== load\n"), MachineUse::default());
+        assert_eq!(
+            read("== cpu\ncpu  1 2 3 4\n== memory\n\n== load\n"),
+            MachineUse::default()
+        );
     }
 }

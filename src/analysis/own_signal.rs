@@ -83,7 +83,8 @@ impl Captured {
         };
         let text = String::from_utf8_lossy(group.as_bytes());
         let Some(number) = read_number(&text) else {
-            self.odd.get_or_insert_with(|| text.chars().take(40).collect());
+            self.odd
+                .get_or_insert_with(|| text.chars().take(40).collect());
             return;
         };
         self.last = Some((number, at));
@@ -218,7 +219,11 @@ pub fn read_redis(text: &str) -> Result<InUse, String> {
         field("connected_clients"),
         field("maxclients").or_else(asked),
     ) {
-        (Some(used), Some(max)) if max > 0.0 => Ok(InUse { used, max }),
+        // Who asks is one of them.
+        (Some(used), Some(max)) if max > 0.0 => Ok(InUse {
+            used: (used - 1.0).max(0.0),
+            max,
+        }),
         _ => Err(refused().trim().to_owned()),
     }
 }
@@ -299,18 +304,16 @@ mod tests {
     #[test]
     fn redis_says_it_in_info_or_when_asked() {
         let new = "# Clients\r\nconnected_clients:9\r\nmaxclients:10\r\nblocked_clients:0\r\n";
-        assert_eq!(read_redis(new).unwrap().share(), 0.9);
+        assert_eq!(read_redis(new).unwrap().share(), 0.8);
         let old = "# Clients\r\nconnected_clients:9\r\nblocked_clients:0\r\n\r\nmaxclients\n10\n";
-        assert_eq!(read_redis(old).unwrap().share(), 0.9);
+        assert_eq!(read_redis(old).unwrap().share(), 0.8);
         let locked = "NOAUTH Authentication required.\nNOAUTH Authentication required.\n";
         assert_eq!(
             read_redis(locked).unwrap_err(),
             "NOAUTH Authentication required."
         );
         assert!(is_turned_away("ERR max number of clients reached"));
-        assert!(is_turned_away(
-            "FATAL:  sorry, too many clients already"
-        ));
+        assert!(is_turned_away("FATAL:  sorry, too many clients already"));
         assert!(!is_turned_away("FATAL:  role \"x\" does not exist"));
     }
 }

@@ -306,7 +306,9 @@ fn over_limits(one: &Measured<'_>, own: &[OwnSignal]) -> Vec<Observation> {
             };
             own.name == *name && is_here
         });
-        let limit = own.and_then(|own| own.limits.as_ref()).or(one.limits.of(name));
+        let limit = own
+            .and_then(|own| own.limits.as_ref())
+            .or(one.limits.of(name));
         let Some(limit) = limit else { continue };
         let (mild, bad) = match (limit.p1, limit.p0) {
             (None, None) => (
@@ -336,8 +338,8 @@ fn over_limits(one: &Measured<'_>, own: &[OwnSignal]) -> Vec<Observation> {
             }
             Some(_) => Condition::Broken,
         };
-        let is_saturation = own.is_none()
-            && !matches!(name, SignalName::LatencyP95 | SignalName::ErrorRate);
+        let is_saturation =
+            own.is_none() && !matches!(name, SignalName::LatencyP95 | SignalName::ErrorRate);
         let then = before.map_or(String::new(), |before| {
             format!(", {} at the checkpoint", show(signal, before))
         });

@@ -138,7 +138,9 @@ impl Connections {
             // What only talks to a database has a longer name: postgres-exporter, redis-commander.
             "postgres" | "postgresql" | "postgis" | "pgvector" | "timescaledb"
             | "timescaledb-ha" | "supabase-postgres" => Some(Self::Postgres),
-            "redis" | "valkey" | "keydb" | "redis-stack" | "redis-stack-server" => Some(Self::Redis),
+            "redis" | "valkey" | "keydb" | "redis-stack" | "redis-stack-server" => {
+                Some(Self::Redis)
+            }
             _ => None,
         }
     }

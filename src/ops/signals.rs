@@ -5,6 +5,7 @@ mod connections;
 mod machine;
 mod own;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future;
@@ -55,6 +56,26 @@ pub async fn measure(ctx: &Context, service: &Service, window: Window) -> Servic
     ServiceSignals {
         id: service.id.clone(),
         signals,
+    }
+}
+
+/// The signals of a service that could not be measured in time: each there, none with a value.
+pub(crate) fn unmeasured(ctx: &Context, service: &Service, limit: Duration) -> ServiceSignals {
+    let limits = ctx.config.service(&service.id).limits;
+    let own = own::of(ctx, Some(&service.id));
+    let names: BTreeSet<SignalName> = limits
+        .0
+        .into_keys()
+        .chain([SignalName::Traffic])
+        .chain(own.into_iter().map(|own| own.name.clone()))
+        .collect();
+    let why = SafeText::from_text(&format!("not measured within {} s", limit.as_secs()));
+    ServiceSignals {
+        id: service.id.clone(),
+        signals: names
+            .into_iter()
+            .map(|name| unknown(name, why.clone()))
+            .collect(),
     }
 }
 

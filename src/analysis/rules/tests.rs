@@ -235,7 +235,10 @@ fn a_machine_and_own_signals_are_held_against_their_limits_and_rules() {
     };
     let rules = [rule("cost_today > 80").unwrap()];
     let seen = |cost: Option<f64>, disk: Option<f64>| {
-        let mut signals = vec![signal(own.name.clone(), cost), signal(SignalName::Disk, disk)];
+        let mut signals = vec![
+            signal(own.name.clone(), cost),
+            signal(SignalName::Disk, disk),
+        ];
         signals[0].unit = own.unit.clone();
         let measured = Measured {
             id: &id,
@@ -243,7 +246,14 @@ fn a_machine_and_own_signals_are_held_against_their_limits_and_rules() {
             baseline: &[],
             limits: &limits,
         };
-        observe(&rules, std::slice::from_ref(&own), &[], &[measured], &[], &[])
+        observe(
+            &rules,
+            std::slice::from_ref(&own),
+            &[],
+            &[measured],
+            &[],
+            &[],
+        )
     };
     let graded = |found: &[Observation], key: &str| {
         let one = found.iter().find(|o| o.key == key).unwrap();
@@ -252,13 +262,25 @@ fn a_machine_and_own_signals_are_held_against_their_limits_and_rules() {
     let now = Duration::ZERO;
     let cost = |value| graded(&seen(value, None), "host/machine cost_today");
     assert_eq!(cost(Some(50.0)), (Condition::Fine, AlertSeverity::P2, now));
-    assert_eq!(cost(Some(51.0)), (Condition::Broken, AlertSeverity::P2, now));
-    assert_eq!(cost(Some(81.0)), (Condition::Broken, AlertSeverity::P1, now));
+    assert_eq!(
+        cost(Some(51.0)),
+        (Condition::Broken, AlertSeverity::P2, now)
+    );
+    assert_eq!(
+        cost(Some(81.0)),
+        (Condition::Broken, AlertSeverity::P1, now)
+    );
     assert_eq!(cost(None).0, Condition::Unknown);
     let disk = |value| graded(&seen(None, value), "host/machine disk");
     let held = SATURATION_HOLD;
-    assert_eq!(disk(Some(0.86)), (Condition::Broken, AlertSeverity::P2, held));
-    assert_eq!(disk(Some(0.96)), (Condition::Broken, AlertSeverity::P1, held));
+    assert_eq!(
+        disk(Some(0.86)),
+        (Condition::Broken, AlertSeverity::P2, held)
+    );
+    assert_eq!(
+        disk(Some(0.96)),
+        (Condition::Broken, AlertSeverity::P1, held)
+    );
     let found = seen(Some(81.0), None);
     let own_rule = found.iter().find(|o| o.key.ends_with("> 80")).unwrap();
     assert_eq!(own_rule.condition, Condition::Broken);
@@ -269,5 +291,9 @@ fn a_machine_and_own_signals_are_held_against_their_limits_and_rules() {
     );
     // A rule for all is none for a service that has no such signal: it would be blind for ever.
     let look = look(HealthState::Healthy);
-    assert!(!self::seen(&look, &rules).iter().any(|o| o.key.contains("cost_today")));
+    assert!(
+        !self::seen(&look, &rules)
+            .iter()
+            .any(|o| o.key.contains("cost_today"))
+    );
 }

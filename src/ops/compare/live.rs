@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{facts, show};
+use super::{facts, measured, show};
 use crate::analysis::compare;
 use crate::domain::comparison::Comparison;
 use crate::domain::health::HealthReport;
+use crate::domain::signal::ServiceSignals;
 use crate::ops::input::{self, Followed, Input, ReadOptions, ReadSide};
 use crate::ops::{Context, ErrorKind, OpsError, health, secrets, services};
 
@@ -28,6 +30,10 @@ pub struct Live {
     before: Arc<ReadSide>,
     after: Followed,
     health: Option<HealthReport>,
+    saved: Vec<ServiceSignals>,
+    /// What was measured last; a look that is under way takes a second, and the verdict does not wait for it.
+    measured: Vec<ServiceSignals>,
+    measuring: JoinSet<Vec<ServiceSignals>>,
     looked_at: Option<Instant>,
     compared_at: Option<Instant>,
     took: Duration,
@@ -51,6 +57,9 @@ impl Live {
         let before = input::read(&ctx, &input, None, None, options, &cancel).await?;
         let baseline = Arc::new(input::open_checkpoint(&ctx, checkpoint)?);
         Ok(Self {
+            saved: measured::saved(&baseline),
+            measured: Vec::new(),
+            measuring: JoinSet::new(),
             after: Followed::new(Arc::clone(&ctx), baseline, options),
             ctx,
             checkpoint: checkpoint.to_owned(),
@@ -99,12 +108,21 @@ impl Live {
             self.after.look(&inventory)?;
             self.health = Some(health::check(&self.ctx, self.after.live()).await);
             self.looked_at = Some(Instant::now());
+            if self.measuring.is_empty() {
+                let (ctx, live) = (Arc::clone(&self.ctx), self.after.live().to_vec());
+                self.measuring
+                    .spawn(async move { measured::now(&ctx, &live, true).await });
+            }
+        }
+        if let Some(Ok(found)) = self.measuring.try_join_next() {
+            self.measured = found;
         }
         let after = self.after.side().await;
         let began = Instant::now();
         let redactor = secrets::redactor(&self.ctx, &after.live).await?;
         let report = self.health.as_ref();
-        let facts = facts::gather(&self.ctx, &self.before, &after, report, &redactor).await;
+        let mut facts = facts::gather(&self.ctx, &self.before, &after, report, &redactor).await;
+        measured::add(&self.saved, &self.measured, &mut facts);
         let before = Arc::clone(&self.before);
         let judged = tokio::task::spawn_blocking(move || {
             compare::compare(&before.logs, &after.logs, facts, &|text| {

@@ -15,10 +15,10 @@ use crate::runtime::docker;
 
 const LIMIT: Duration = Duration::from_secs(8);
 
-/// Beside the server, as the user that its image made: no password is asked for on its own socket. Connections that are
-/// kept for superusers count as well: when only they are left, the application is turned away.
+/// Beside the server, as the user that its image made: no password is asked for on its own socket. Who asks
+/// does not count.
 const POSTGRES: &str = r#"export PGCONNECT_TIMEOUT=5
-exec psql -w -X -q -A -t -U "${POSTGRES_USER:-postgres}" -d postgres -c "select (select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()) || ' ' || (current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int)""#;
+exec psql -w -X -q -A -t -U "${POSTGRES_USER:-postgres}" -d postgres -c "select (select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()) || ' ' || current_setting('max_connections')""#;
 
 /// Servers before 7 do not say their maximum in INFO.
 const REDIS: &str = r#"export REDISCLI_AUTH="${REDISCLI_AUTH:-$REDIS_PASSWORD}"

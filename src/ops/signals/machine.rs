@@ -89,7 +89,9 @@ fn from_use(used: &Result<MachineUse, SafeText>, limits: &Limits) -> Vec<Signal>
             None,
             memory.as_ref().map(|m| m.0),
             limits,
-            memory.as_ref().map_or("/proc/meminfo says nothing", |m| &m.1),
+            memory
+                .as_ref()
+                .map_or("/proc/meminfo says nothing", |m| &m.1),
         ),
     ];
     match used.disks.first() {
@@ -101,7 +103,8 @@ fn from_use(used: &Result<MachineUse, SafeText>, limits: &Limits) -> Vec<Signal>
             "df lists no file system",
         )),
         Some(fullest) => {
-            let bytes = |disk: &Filesystem| format!("{} free on {}", size(disk.free), place(disk, used));
+            let bytes =
+                |disk: &Filesystem| format!("{} free on {}", size(disk.free), place(disk, used));
             signals.push(share(
                 SignalName::Disk,
                 None,

@@ -76,7 +76,11 @@ pub(super) async fn ask(
             OwnSource::Command(line) => Some(run(host, own, line, limits).await),
         }
     });
-    future::join_all(asked).await.into_iter().flatten().collect()
+    future::join_all(asked)
+        .await
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 async fn query(ctx: &Context, own: &OwnSignal, promql: &str, limits: &Limits) -> Signal {
@@ -251,6 +255,9 @@ mod tests {
         );
         let away = SafeText::from_text("the engine is away");
         let none = from_capture(&own, Err(&away), &limits, now);
-        assert_eq!((none.grade, none.detail.as_str()), (Grade::Unknown, away.as_str()));
+        assert_eq!(
+            (none.grade, none.detail.as_str()),
+            (Grade::Unknown, away.as_str())
+        );
     }
 }

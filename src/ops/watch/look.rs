@@ -60,7 +60,8 @@ impl Looking {
         let measure = |service| async move {
             tokio::time::timeout(SIGNALS_LIMIT, signals::measure(ctx, service, window))
                 .await
-                .ok()
+                // Without a value, and not without a signal: what fires goes on firing, and says that nobody could look.
+                .unwrap_or_else(|_| signals::unmeasured(ctx, service, SIGNALS_LIMIT))
         };
         let (health, measured, machines) = future::join3(
             health::check(ctx, services),
@@ -73,7 +74,7 @@ impl Looking {
         Ok(Look {
             health,
             machines,
-            signals: measured.into_iter().flatten().collect(),
+            signals: measured,
             baseline,
             redactor,
             inventory,

@@ -7,17 +7,17 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
-use serde::Deserialize;
 
 use crate::analysis::preflight;
 use crate::domain::host::HostName;
 use crate::domain::nearest::nearest;
 use crate::domain::service::ServiceId;
 use crate::domain::settings::{
-    Connections, ExecCommands, MigrationCommands, Probe, ProbeKind, RequestRules, ServiceSettings, SideSettings,
-    SwitchSettings,
+    Connections, ExecCommands, MigrationCommands, Probe, ProbeKind, RequestRules, ServiceSettings,
+    SideSettings, SwitchSettings,
 };
 use crate::domain::signal::{Limits, SignalName, Threshold};
 use crate::domain::time::parse_span;
@@ -388,7 +388,11 @@ impl LimitRow {
     /// The limits in the unit of a signal of the user's own.
     pub(super) fn in_unit(self, unit: &str) -> Self {
         let values = self.0.into_iter();
-        Self(values.map(|v| LimitValue(v.1.in_unit(v.0, unit), v.1)).collect())
+        Self(
+            values
+                .map(|v| LimitValue(v.1.in_unit(v.0, unit), v.1))
+                .collect(),
+        )
     }
 
     /// P1 and P0 keep the place that they have among the default limits: a slow service whose critical limit was

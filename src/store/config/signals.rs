@@ -13,9 +13,7 @@ use super::alerts::source;
 use super::error::ConfigError;
 use super::raw::{LimitRow, Pattern, RawConfig, SignalKey, SpanText, Written};
 use crate::analysis::rules::{Bound, Rule};
-use crate::domain::own_signal::{
-    MetricSettings, OwnSignal, OwnSource, Pick, PrometheusSettings,
-};
+use crate::domain::own_signal::{MetricSettings, OwnSignal, OwnSource, Pick, PrometheusSettings};
 use crate::domain::safe_text::SafeText;
 use crate::domain::signal::{Limits, SignalName};
 use crate::domain::sink::SecretSource;
@@ -156,7 +154,9 @@ impl From<RawMetrics> for MetricSettings {
         Self {
             histogram: raw.histogram.map(|name| name.0),
             matchers: raw.r#match.unwrap_or_default(),
-            status: raw.status.map_or_else(|| "status".to_owned(), |name| name.0),
+            status: raw
+                .status
+                .map_or_else(|| "status".to_owned(), |name| name.0),
             queries: raw
                 .queries
                 .into_iter()
