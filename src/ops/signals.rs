@@ -204,11 +204,17 @@ async fn scan(
     let (to, mut from) = mpsc::channel(WAITING);
     let scanning = tokio::task::spawn_blocking(move || {
         let mut scanner = Scanner::new(options);
+        let mut clock = logs::Clock::default();
         while let Some(event) = from.blocking_recv() {
             if let LogEvent::Block(block) = event {
                 for (line, text) in block.iter() {
                     let at = line.at.map(Timestamp::as_millisecond);
                     scanner.feed_line(at, text);
+                    if captures.is_empty() {
+                        continue;
+                    }
+                    // A file's lines have the time that they say.
+                    let at = clock.read(line.at, text).map(Timestamp::as_millisecond);
                     for (_, captured) in &mut captures {
                         captured.feed(at, text);
                     }
