@@ -20,13 +20,14 @@ use crate::analysis::scan::{Scan, ScanOptions, Scanner, Tally};
 use crate::domain::log::{LogEvent, LogRequest, Window};
 use crate::domain::own_signal::OwnSignal;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::Service;
+use crate::domain::service::{Service, ServiceId};
 use crate::domain::settings::{RequestRules, ServiceSettings};
 use crate::domain::signal::{Limits, Saturation, ServiceSignals, Signal, SignalName};
 use crate::host::Host;
 use crate::runtime;
+use crate::store::signals::{self as store, Point};
 
-pub use machine::{machine_limits, machines};
+pub use machine::{machine_limits, machines, machines_of};
 
 /// How far back a measurement looks by default.
 const SPAN: Duration = Duration::from_secs(15 * 60);
@@ -169,6 +170,27 @@ fn replace(signals: &mut Vec<Signal>, by: Vec<Signal>) {
         signals.retain(|old| old.signal != new.signal || old.route != new.route);
         signals.push(new);
     }
+}
+
+/// Keeps what was measured for a day, a point a minute of each.
+///
+/// # Errors
+/// The state folder cannot be written.
+pub fn keep(ctx: &Context, measured: &[ServiceSignals]) -> Result<(), OpsError> {
+    let now = Timestamp::now();
+    for one in measured {
+        store::append(&ctx.state, one, now)?;
+    }
+    Ok(())
+}
+
+/// What was kept of a service in the last day, the oldest first; nothing where that cannot be read: it is no part of what is
+/// so now.
+pub fn kept(ctx: &Context, id: &ServiceId) -> Vec<Point> {
+    let since = Timestamp::now()
+        .checked_sub(store::KEPT)
+        .unwrap_or(Timestamp::MIN);
+    store::read(&ctx.state, id, since).unwrap_or_default()
 }
 
 /// An open start becomes 15 minutes ago, or the creation of the oldest instance where that is later: a rate over

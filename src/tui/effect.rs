@@ -57,6 +57,8 @@ pub enum TaskKey {
     CountLines(u32),
     /// Measuring the signals of the selected service.
     Sample,
+    /// Taking an alert.
+    Acknowledge,
     /// Reading the list of checkpoints.
     Checkpoints,
     /// Reading the timeline.
@@ -114,7 +116,11 @@ pub enum Effect {
         service: Box<Service>,
         /// When.
         after: Duration,
+        /// Whether what was kept of it is wanted too.
+        is_first: bool,
     },
+    /// Take the alert of that key.
+    Acknowledge(String),
     /// Read the list of checkpoints.
     ReadCheckpoints,
     /// Read the timeline.
@@ -281,8 +287,16 @@ impl Effects {
                 TaskKey::Page(wanted.slot),
                 logs::read_page(ctx, wanted, service, border, file),
             ),
-            Effect::Sample { service, after } => {
-                self.start(TaskKey::Sample, watch::sample(ctx, service, after));
+            Effect::Sample {
+                service,
+                after,
+                is_first,
+            } => self.start(
+                TaskKey::Sample,
+                watch::sample(ctx, service, after, is_first, inbox),
+            ),
+            Effect::Acknowledge(key) => {
+                self.start(TaskKey::Acknowledge, watch::acknowledge(ctx, key));
             }
             Effect::ReadCheckpoints => self.start(TaskKey::Checkpoints, async move {
                 let list = blocking(move || ops::checkpoint::list(&ctx)).await?;

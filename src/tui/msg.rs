@@ -3,6 +3,7 @@
 use crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::layout::Size;
 
+use crate::domain::alert::Alert;
 use crate::domain::checkpoint::{Checkpoint, Manifest};
 use crate::domain::comparison::Comparison;
 use crate::domain::log::FileHits;
@@ -20,6 +21,7 @@ use crate::store::ring::{OpenedFile, PreparedBlock, PreparedNote, PreparedPage, 
 use super::effect::TaskKey;
 use super::panes::logs::WantedPage;
 use super::panes::runbook::Runbooks;
+use super::panes::signals::Around;
 
 /// A signal of the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +132,15 @@ pub enum Msg {
     },
     /// The signals of a service.
     Sampled(ServiceSignals),
+    /// What stands around them.
+    Around(Box<Around>),
+    /// Alerts were taken.
+    Acknowledged {
+        /// How many, and who was told.
+        text: SafeText,
+        /// All alerts as they are now.
+        alerts: Vec<Alert>,
+    },
     /// The checkpoints, the newest first.
     Checkpoints(Vec<Checkpoint>),
     /// What happened lately, the oldest first.

@@ -71,6 +71,15 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.signals.next_at = Some(now + app.signals.pause());
             Vec::new()
         }
+        Msg::Around(around) => {
+            app.signals.surround(*around);
+            Vec::new()
+        }
+        Msg::Acknowledged { text, alerts } => {
+            app.signals.around.alerts = alerts;
+            app.tell(Grade::Ok, text, None);
+            Vec::new()
+        }
         Msg::Checkpoints(list) => news::checkpoints(app, list),
         Msg::Timeline(events) => {
             app.timeline.reading = crate::domain::reading::Reading::fresh(events, app.now);
@@ -181,6 +190,7 @@ fn keep_sampling(app: &mut App) -> Option<Effect> {
     Some(Effect::Sample {
         service: Box::new(service),
         after,
+        is_first: app.signals.is_new(),
     })
 }
 

@@ -9,6 +9,7 @@ use futures_util::future;
 
 use super::own;
 use crate::analysis::machine::{self, Filesystem, MachineUse};
+use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::domain::signal::{Limits, ServiceSignals, Signal, SignalName};
@@ -27,6 +28,15 @@ pub async fn machines(ctx: &Context) -> Vec<ServiceSignals> {
         return Vec::new();
     }
     future::join_all(ctx.hosts.iter().map(|host| one(ctx, host))).await
+}
+
+/// Measures the machine of that name, as [`machines`] does.
+pub async fn machines_of(ctx: &Context, name: &HostName) -> Vec<ServiceSignals> {
+    if ctx.only.is_some() {
+        return Vec::new();
+    }
+    let hosts = ctx.hosts.iter().filter(|host| host.name() == *name);
+    future::join_all(hosts.map(|host| one(ctx, host))).await
 }
 
 /// The limits that hold for a machine.

@@ -182,6 +182,12 @@ impl Look {
         found
     }
 
+    /// Keeps what was measured for those who look at it later.
+    pub(super) fn keep_signals(&self, ctx: &Context) -> Result<(), OpsError> {
+        signals::keep(ctx, &self.signals)?;
+        signals::keep(ctx, &self.machines)
+    }
+
     /// The worst of what is to run; with nothing that is, nothing is known.
     pub(super) fn state(&self, config: &Config, known: &[KnownService]) -> HealthState {
         let services = self.inventory.services.iter();
