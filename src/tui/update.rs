@@ -167,6 +167,8 @@ fn age(app: &mut App) {
     }
     let reading = std::mem::take(&mut app.signals.reading);
     app.signals.reading = reading.age(now, STALE_AFTER);
+    let reading = std::mem::take(&mut app.services.reading);
+    app.services.reading = reading.age(now, super::panes::services::STALE_AFTER);
     if let super::app::Lock::Armed { until } = app.lock
         && now >= until
     {

@@ -23,7 +23,7 @@ pub(crate) use postgres::Database;
 pub(crate) use private_docker::PrivateDocker;
 pub(crate) use project::Project;
 pub(crate) use prometheus::Prometheus;
-pub(crate) use receiver::Receiver;
+pub(crate) use receiver::{Received, Receiver};
 pub(crate) use run::Run;
 pub(crate) use sandbox::Sandbox;
 pub(crate) use skip::{is_root, missing};

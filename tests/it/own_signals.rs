@@ -2,7 +2,9 @@
 //! disk. Each crosses warning and critical and comes back, and its alert follows.
 
 use crate::compose_story::list;
-use crate::harness::{Database, Prometheus, Sandbox, missing, wait_for};
+use crate::harness::{
+    Database, Prometheus, Received, Receiver, Sandbox, Terminal, missing, wait_for,
+};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -357,4 +359,134 @@ impl Drop for Tmpfs {
     fn drop(&mut self) {
         let _ = std::process::Command::new("umount").arg(&self.0).status();
     }
+}
+
+/// A P1 and a P0 that the test switches, a receiver that is told of both.
+fn two_alerts(name: &str) -> (Sandbox, Receiver) {
+    let sandbox = Sandbox::new(name).with(NO_ENGINE.0, NO_ENGINE.1);
+    let receiver = Receiver::http();
+    sandbox.write("cost", "40\n");
+    sandbox.write("up", "");
+    let at = sandbox.work().display().to_string();
+    sandbox.write(
+        "lastgood.toml",
+        format!(
+            "[services.\"exec/bot\"]\nstatus = \"test -e {at}/up\"\nlogs = \"echo ready\"\n\
+             [signals.cost_today]\nservice = \"bot\"\ncommand = \"cat {at}/cost\"\nunit = \"USD\"\nlimits = [50, 80]\n\
+             [sinks.hook]\nkind = \"webhook\"\nurl = \"{}\"\n[[routes]]\nservices = [\"exec/bot\"]\nsinks = [\"hook\"]\n",
+            receiver.url("/hook")
+        ),
+    );
+    (sandbox, receiver)
+}
+
+#[test]
+fn a_silence_keeps_a_p1_back_until_it_ends_and_never_a_p0() {
+    let (sandbox, receiver) = two_alerts("silence");
+    sandbox
+        .run(&["alerts", "--silence", "exec/bot", "--for", "1h"])
+        .exits(2)
+        .says(&["reason"]);
+    let silence = [
+        "alerts",
+        "--silence",
+        "exec/bot",
+        "--for",
+        "1h",
+        "--reason",
+        "upgrade",
+    ];
+    sandbox.run(&silence).exits(0);
+    std::fs::write(sandbox.work().join("cost"), "81\n").unwrap();
+    let mut watch = sandbox.follow(&["watch", "--interval", "1s", "--format", "json"]);
+    watch.until("the alert", LONG, |line| {
+        line.contains("\"firing\"") && line.contains("cost_today")
+    });
+    let shown = sandbox.run(&["alerts"]).stdout;
+    assert!(
+        shown.contains("silenced") && shown.contains("upgrade"),
+        "{shown}"
+    );
+    std::fs::remove_file(sandbox.work().join("up")).unwrap();
+    let page = receiver.wait("the P0", LONG, |_| true).json();
+    assert_eq!(page["severity"], "P0", "{page:#}");
+    let p1 = |r: &Received| r.json()["severity"] == "P1";
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!receiver.received().iter().any(p1));
+    sandbox
+        .run(&["alerts", "--end-silence", "exec/bot"])
+        .exits(0);
+    let page = receiver.wait("the P1", LONG, p1).json();
+    assert!(
+        page["title"].as_str().unwrap().contains("81 USD"),
+        "{page:#}"
+    );
+    sandbox
+        .run(&["alerts", "--end-silence", "exec/bot"])
+        .exits(1);
+}
+
+#[test]
+fn a_guarded_deploy_has_its_window() {
+    let (sandbox, _receiver) = two_alerts("window");
+    let book = sandbox.state().join("alerts.json").display().to_string();
+    let during = sandbox.work().join("during.json");
+    sandbox.run(&[
+        "guard",
+        "--watch",
+        "2s",
+        "--skip-preflight",
+        "exec/bot",
+        "--",
+        "cp",
+        &book,
+        during.to_str().unwrap(),
+    ]);
+    let read = |path: &std::path::Path| -> Value {
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    let windows = read(&during);
+    let window = &list(&windows["silences"])[0];
+    assert_eq!(window["services"], json!(["exec/bot"]), "{window:#}");
+    assert!(list(&read(std::path::Path::new(&book))["silences"]).is_empty());
+}
+
+#[test]
+fn the_console_takes_an_alert_and_draws_what_was_before_it() {
+    let (sandbox, receiver) = two_alerts("take-alert");
+    std::fs::write(sandbox.work().join("cost"), "81\n").unwrap();
+    let watch = sandbox.follow(&["watch", "--interval", "1s", "--format", "json"]);
+    receiver.wait("the page", LONG, |_| true);
+    let kept = sandbox.state().join("signals/exec%2fbot.jsonl");
+    let point = wait_for("a kept point", LONG, || std::fs::read_to_string(&kept).ok());
+    assert!(point.contains("\"cost_today\":81"), "{point}");
+    // An hour of the day before this console: it rose from 0.
+    let now = jiff::Timestamp::now();
+    let past: String = (1..=40)
+        .rev()
+        .map(|minute| {
+            let at = now - jiff::SignedDuration::from_mins(minute);
+            format!(
+                "{{\"at\":\"{at}\",\"values\":{{\"cost_today\":{}}}}}\n",
+                80 - 2 * minute
+            )
+        })
+        .collect();
+    std::fs::write(&kept, past + &point).unwrap();
+    let terminal = Terminal::start(&sandbox, &["tui"], (120, 40));
+    terminal.wait_for("services");
+    terminal.keys("4z");
+    terminal.wait_for("nobody has taken it");
+    let screen = terminal.wait_for("81 USD");
+    assert!(screen.contains("▁▁▁") && screen.contains("▄▄▄"), "{screen}");
+    terminal.keys("i");
+    terminal.wait_for("taken by");
+    receiver.wait("who has it", LONG, |r| r.json()["event"] == "acknowledge");
+    let alerts = sandbox.json(1, "alerts", &["alerts"]);
+    let of = list(&alerts["alerts"])
+        .iter()
+        .find(|alert| alert["key"] == "exec/bot cost_today")
+        .unwrap();
+    assert!(of["acknowledged"]["by"].is_string(), "{of:#}");
+    assert_eq!(watch.end_with(Signal::TERM), 143);
 }

@@ -38,8 +38,8 @@ use crate::tui::theme::Role;
 pub const SAMPLE_EVERY: Duration = Duration::from_secs(15);
 /// How long after the first measurements of a service the next ones follow.
 const FIRST_PAUSES: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(6)];
-/// A sample that is older is stale.
-pub const STALE_AFTER: Duration = Duration::from_secs(45);
+/// A sample that is older is stale: twice the pause between two.
+pub const STALE_AFTER: Duration = Duration::from_secs(30);
 /// How many samples the small history keeps: 20 minutes.
 const HISTORY: usize = 80;
 /// Kept points that lie further apart have a gap between them, a bar a minute.
