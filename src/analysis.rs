@@ -8,6 +8,8 @@ pub mod judge;
 pub mod kept;
 pub mod latency;
 pub mod line_pattern;
+pub mod machine;
+pub mod own_signal;
 pub mod parse;
 pub mod pattern;
 pub mod preflight;

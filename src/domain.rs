@@ -17,6 +17,7 @@ pub mod log;
 pub mod nearest;
 pub mod operation;
 pub mod outcome;
+pub mod own_signal;
 pub mod pm2;
 pub mod policy;
 pub mod reading;

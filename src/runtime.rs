@@ -23,6 +23,7 @@ pub mod exec;
 pub mod file;
 pub mod pm2;
 mod process;
+pub mod prometheus;
 
 /// Why a runtime could not do what was asked.
 #[derive(Debug, thiserror::Error)]

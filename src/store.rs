@@ -12,5 +12,6 @@ pub mod outbox;
 pub mod paths;
 pub mod ring;
 pub mod runbook;
+pub mod signals;
 
 pub use paths::StoreError;

@@ -19,6 +19,7 @@ mod held;
 mod open;
 mod reader;
 mod search;
+mod watch;
 
 /// What may be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,6 +38,8 @@ pub(crate) enum RowName {
     F,
     /// What following costs the engine
     G,
+    /// What watching 20 containers costs
+    H,
 }
 
 impl RowName {
@@ -49,6 +52,7 @@ impl RowName {
             RowName::E => 'e',
             RowName::F => 'f',
             RowName::G => 'g',
+            RowName::H => 'h',
         }
     }
 
@@ -61,6 +65,7 @@ impl RowName {
             RowName::E => held::measure(bench),
             RowName::F => reader::measure(bench),
             RowName::G => engine::measure(bench),
+            RowName::H => watch::measure(bench),
         }
     }
 }
@@ -144,7 +149,14 @@ pub(crate) fn measure(work: &Work, options: &Options) -> Fallible<()> {
         } else {
             Err(not_asked())
         },
-        engine: if has(&[RowName::C, RowName::D, RowName::E, RowName::F, RowName::G]) {
+        engine: if has(&[
+            RowName::C,
+            RowName::D,
+            RowName::E,
+            RowName::F,
+            RowName::G,
+            RowName::H,
+        ]) {
             Engine::find(work).map_err(|error| error.to_string())
         } else {
             Err(not_asked())

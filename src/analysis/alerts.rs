@@ -3,6 +3,8 @@
 //! One look's observations go in, changes and messages come out; the clock is a parameter. Missing data changes
 //! nothing. Many alerts at once are one message.
 
+pub mod silence;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -135,6 +137,7 @@ fn begin(seen: &Observation, now: Timestamp) -> Alert {
         is_flapping: false,
         page: None,
         acknowledged: None,
+        is_silenced: false,
     }
 }
 
@@ -243,7 +246,12 @@ pub fn page(
             _ => {}
         }
     }
+    silence::sift(book, &mut fired, now);
     fired.retain(|at| !sinks_of(routes, &book.alerts[*at]).is_empty());
+    raised.retain(|key| {
+        book.of_page(key)
+            .any(|alert| alert.state == AlertState::Firing && is_loud(book, alert, now))
+    });
     let storm = book
         .pages
         .iter()
@@ -403,6 +411,10 @@ fn sinks_of(routes: &[Route], alert: &Alert) -> BTreeSet<String> {
         .collect()
 }
 
+fn is_loud(book: &AlertBook, alert: &Alert, now: Timestamp) -> bool {
+    !silence::is_silenced(&book.silences, alert, now)
+}
+
 fn event_of(
     book: &AlertBook,
     index: usize,
@@ -422,7 +434,9 @@ fn event_of(
         return Some(NotificationEvent::Resolve);
     }
     // Neither what someone has taken nor what is fine right now and only waits for its calm to be long enough.
-    let is_quiet = |alert: &&Alert| alert.acknowledged.is_some() || alert.fine_since.is_some();
+    let is_quiet = |alert: &&Alert| {
+        alert.acknowledged.is_some() || alert.fine_since.is_some() || !is_loud(book, alert, now)
+    };
     if firing.iter().all(is_quiet) {
         return None;
     }

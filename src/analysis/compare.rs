@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::before_after::{BeforeAfter, Side};
 use crate::domain::change::Change;
-use crate::domain::comparison::{Comparison, HealthChange, ServiceVerdict};
+use crate::domain::comparison::{Comparison, HealthChange, ServiceVerdict, SignalChange};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::domain::signal::Limits;
@@ -73,6 +73,8 @@ pub struct Facts {
     /// How much the error rate of a service varied between its earlier quiet windows, where that was measured
     /// ([`statistics::dispersion`]).
     pub dispersion: BTreeMap<ServiceId, f64>,
+    /// Signals that stand in no log, on both sides.
+    pub signals: Vec<SignalChange>,
 }
 
 /// Compares the two sides and judges each service. `show` makes a raw record safe to show: it takes secrets out.
@@ -139,6 +141,7 @@ pub fn compare(
         missing.push(SafeText::from_text("neither side has a record"));
     }
     missing.extend(facts.missing.iter().cloned());
+    signals.extend(facts.signals);
     let by_status = |id: &ServiceId| world.by_status(id);
     let side_by_side = side_by_side::build(&world, &rows, &services);
     Comparison {

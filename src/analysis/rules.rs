@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crate::domain::alert::{AlertSeverity, Condition, KnownService, Observation};
 use crate::domain::health::{HealthState, ServiceHealth};
+use crate::domain::host::HostName;
+use crate::domain::own_signal::OwnSignal;
 use crate::domain::runbook::probe::{Comparison, Probe};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId, ServiceState, Unreachable};
@@ -108,9 +110,26 @@ impl Rule {
         }
     }
 
-    fn is_for(&self, id: &ServiceId) -> bool {
-        self.service == "*" || id.matches(&self.service)
+    /// A rule for all is one for those that have such a signal, measured or not.
+    fn is_for(&self, one: &Measured<'_>) -> bool {
+        match self.service.as_str() {
+            "*" => whole(one.signals, &self.signal).is_some(),
+            name => one.id.matches(name),
+        }
     }
+}
+
+/// What one look measured of one service, or of a machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured<'a> {
+    /// Whose signals they are.
+    pub id: &'a ServiceId,
+    /// The signals.
+    pub signals: &'a [Signal],
+    /// The signals at the newest good checkpoint; empty without.
+    pub baseline: &'a [Signal],
+    /// The limits.
+    pub limits: &'a Limits,
 }
 
 /// What one look saw of one service.
@@ -121,11 +140,7 @@ pub struct Watched<'a> {
     /// Its probes' answers.
     pub health: &'a ServiceHealth,
     /// Its signals.
-    pub signals: &'a [Signal],
-    /// Its signals at the newest good checkpoint; empty without.
-    pub baseline: &'a [Signal],
-    /// Its limits.
-    pub limits: &'a Limits,
+    pub measured: Measured<'a>,
     /// It was never meant to run for ever: that it has ended is no failure.
     pub is_job: bool,
 }
@@ -134,7 +149,9 @@ pub struct Watched<'a> {
 /// unknown where it could not.
 pub fn observe(
     rules: &[Rule],
+    own: &[OwnSignal],
     watched: &[Watched<'_>],
+    machines: &[Measured<'_>],
     known: &[KnownService],
     unreachable: &[Unreachable],
 ) -> Vec<Observation> {
@@ -142,9 +159,11 @@ pub fn observe(
     for one in watched {
         found.push(down(one));
         found.push(degraded(one));
-        found.extend(over_limits(one));
-        let own = rules.iter().filter(|rule| rule.is_for(&one.service.id));
-        found.extend(own.map(|rule| against(rule, one)));
+    }
+    for one in watched.iter().map(|one| &one.measured).chain(machines) {
+        found.extend(over_limits(one, own));
+        let meant = rules.iter().filter(|rule| rule.is_for(one));
+        found.extend(meant.map(|rule| against(rule, one)));
     }
     let is_here = |id: &ServiceId| watched.iter().any(|one| one.service.id == *id);
     for gone in known.iter().filter(|known| !is_here(&known.id)) {
@@ -273,18 +292,38 @@ fn whole<'a>(signals: &'a [Signal], name: &SignalName) -> Option<&'a Signal> {
         .find(|signal| signal.signal == *name && signal.route.is_none())
 }
 
-/// P1 and P0 of the limits, an alert for each signal. A limit that was broken at the checkpoint as well counts only if
-/// the value got worse since: it is known, and no news.
-fn over_limits(one: &Watched<'_>) -> Vec<Observation> {
+/// P1 and P0 of the limits, an alert for each signal; where a limit has neither, P1 over the critical one and P2 over that
+/// of the warning. A limit that was broken at the checkpoint as well counts only if the value got worse since: it is
+/// known, and no news.
+fn over_limits(one: &Measured<'_>, own: &[OwnSignal]) -> Vec<Observation> {
     let mut found = Vec::new();
-    for (name, limit) in &one.limits.0 {
-        let (Some(signal), Some(p1)) = (whole(one.signals, name), limit.p1.or(limit.p0)) else {
-            continue;
+    for signal in one.signals.iter().filter(|signal| signal.route.is_none()) {
+        let name = &signal.signal;
+        let own = own.iter().find(|own| {
+            let is_here = match &own.service {
+                Some(service) => one.id.matches(service),
+                None => *one.id == ServiceId::machine(HostName::local()),
+            };
+            own.name == *name && is_here
+        });
+        let limit = own
+            .and_then(|own| own.limits.as_ref())
+            .or(one.limits.of(name));
+        let Some(limit) = limit else { continue };
+        let (mild, bad) = match (limit.p1, limit.p0) {
+            (None, None) => (
+                (AlertSeverity::P2, limit.warning),
+                (AlertSeverity::P1, limit.critical),
+            ),
+            (p1, p0) => (
+                (AlertSeverity::P1, p1.or(p0).unwrap_or(limit.critical)),
+                (AlertSeverity::P0, p0.unwrap_or(f64::INFINITY)),
+            ),
         };
         let before = whole(one.baseline, name).and_then(|signal| signal.value);
-        let (severity, bound) = match (signal.value, limit.p0) {
-            (Some(value), Some(p0)) if value > p0 => (AlertSeverity::P0, p0),
-            _ => (AlertSeverity::P1, p1),
+        let (severity, bound) = match signal.value {
+            Some(value) if value > bad.1 => bad,
+            _ => mild,
         };
         let worse = match name {
             SignalName::LatencyP95 => WORSE_LATENCY,
@@ -299,20 +338,21 @@ fn over_limits(one: &Watched<'_>) -> Vec<Observation> {
             }
             Some(_) => Condition::Broken,
         };
-        let is_saturation = !matches!(name, SignalName::LatencyP95 | SignalName::ErrorRate);
+        let is_saturation =
+            own.is_none() && !matches!(name, SignalName::LatencyP95 | SignalName::ErrorRate);
         let then = before.map_or(String::new(), |before| {
-            format!(", {} at the checkpoint", show(name, before))
+            format!(", {} at the checkpoint", show(signal, before))
         });
         let text = format!(
             "{} {name} is {}, over {}{then} ({})",
-            one.service.id,
-            signal.value.map_or("unknown".into(), |v| show(name, v)),
-            show(name, bound),
+            one.id,
+            signal.value.map_or("unknown".into(), |v| show(signal, v)),
+            show(signal, bound),
             signal.detail
         );
         found.push(Observation {
-            key: format!("{} {name}", one.service.id),
-            service: Some(one.service.id.clone()),
+            key: format!("{} {name}", one.id),
+            service: Some(one.id.clone()),
             severity,
             condition,
             hold: if is_saturation {
@@ -327,9 +367,10 @@ fn over_limits(one: &Watched<'_>) -> Vec<Observation> {
     found
 }
 
-fn against(rule: &Rule, one: &Watched<'_>) -> Observation {
+fn against(rule: &Rule, one: &Measured<'_>) -> Observation {
     let name = &rule.signal;
-    let value = whole(one.signals, name).and_then(|signal| signal.value);
+    let signal = whole(one.signals, name);
+    let value = signal.and_then(|signal| signal.value);
     let before = whole(one.baseline, name).and_then(|signal| signal.value);
     let bound = match rule.bound {
         Bound::Value(value) => Some(value),
@@ -340,251 +381,38 @@ fn against(rule: &Rule, one: &Watched<'_>) -> Observation {
         (Some(_), Some(_)) => Condition::Fine,
         _ => Condition::Unknown,
     };
-    let seen = match (value, bound) {
-        (Some(value), Some(bound)) => format!(
+    let seen = match (signal, value, bound) {
+        (Some(signal), Some(value), Some(bound)) => format!(
             "is {} ({} {})",
-            show(name, value),
+            show(signal, value),
             rule.op,
-            show(name, bound)
+            show(signal, bound)
         ),
-        (None, _) => "could not be measured".to_owned(),
-        (_, None) => "has no value at a checkpoint to be held against".to_owned(),
+        (None, ..) => "is no signal of it".to_owned(),
+        (Some(signal), None, _) => format!("could not be measured: {}", signal.detail),
+        (_, _, None) => "has no value at a checkpoint to be held against".to_owned(),
     };
     Observation {
-        key: format!("{} {}", one.service.id, rule.when),
-        service: Some(one.service.id.clone()),
+        key: format!("{} {}", one.id, rule.when),
+        service: Some(one.id.clone()),
         severity: rule.severity,
         condition,
         hold: rule.hold,
         looks: 1,
-        text: SafeText::from_text(&format!("{} {name} {seen}", one.service.id)),
+        text: SafeText::from_text(&format!("{} {name} {seen}", one.id)),
     }
 }
 
-/// A value in words: `4.2 %`, `812 ms`.
-fn show(name: &SignalName, value: f64) -> String {
-    match name.unit() {
+/// A value in words: `4.2 %`, `812 ms`, `85 USD`.
+fn show(signal: &Signal, value: f64) -> String {
+    match signal.unit.as_str() {
         "fraction" => format!("{:.1} %", value * 100.0),
         "ms" if value >= 1_000.0 => format!("{:.2} s", value / 1_000.0),
         "ms" => format!("{value:.0} ms"),
         "1/s" => format!("{value:.1}/s"),
-        _ => format!("{value}"),
+        unit => format!("{value} {unit}").trim_end().to_owned(),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::health::HealthCheck;
-    use crate::domain::service::Runtime;
-    use crate::domain::signal::Grade;
-
-    fn rule(when: &str) -> Result<Rule, String> {
-        Rule::parse(when, Duration::ZERO, AlertSeverity::P1)
-    }
-
-    fn signal(name: SignalName, value: Option<f64>) -> Signal {
-        Signal {
-            signal: name,
-            route: None,
-            value,
-            unit: "".into(),
-            grade: Grade::Unknown,
-            age_ms: None,
-            detail: "30 requests".into(),
-        }
-    }
-
-    struct Look {
-        service: Service,
-        health: ServiceHealth,
-        signals: Vec<Signal>,
-        baseline: Vec<Signal>,
-    }
-
-    fn look(state: HealthState) -> Look {
-        let id = ServiceId::local("shop", "backend");
-        let mut service = Service::new(id.clone(), Runtime::Compose, ServiceState::Running);
-        service.crash_loop = Some(false);
-        Look {
-            service,
-            health: ServiceHealth {
-                id,
-                state,
-                checks: vec![HealthCheck {
-                    name: "http x".into(),
-                    ok: state == HealthState::Healthy,
-                    ms: None,
-                    detail: "500, expected 2xx".into(),
-                }],
-            },
-            signals: Vec::new(),
-            baseline: Vec::new(),
-        }
-    }
-
-    fn seen(look: &Look, rules: &[Rule]) -> Vec<Observation> {
-        let limits = Limits::default();
-        let watched = Watched {
-            service: &look.service,
-            health: &look.health,
-            signals: &look.signals,
-            baseline: &look.baseline,
-            limits: &limits,
-            is_job: false,
-        };
-        observe(rules, &[watched], &[], &[])
-    }
-
-    fn of<'a>(found: &'a [Observation], key: &str) -> &'a Observation {
-        let key = format!("shop/backend {key}");
-        found.iter().find(|o| o.key == key).unwrap()
-    }
-
-    #[test]
-    fn rules_are_read_in_every_shape() {
-        let read = rule("backend error_rate > 1%").unwrap();
-        assert_eq!(
-            (read.service.as_str(), read.bound),
-            ("backend", Bound::Value(0.01))
-        );
-        let read = rule("latency_p95>=800ms").unwrap();
-        assert_eq!(
-            (read.service.as_str(), read.op, read.bound),
-            ("*", Comparison::AtLeast, Bound::Value(800.0))
-        );
-        let read = rule("shop/backend latency_p95 > 2x baseline").unwrap();
-        assert_eq!(read.bound, Bound::Baseline(2.0));
-        assert_eq!(
-            rule("* error_rate > baseline").unwrap().bound,
-            Bound::Baseline(1.0)
-        );
-        for bad in [
-            "",
-            "backend",
-            "backend error_rate",
-            "a b c > 1%",
-            "backend error_rate > lots",
-            "backend error_rate > -x baseline",
-        ] {
-            let error = rule(bad).unwrap_err();
-            assert!(
-                error.contains("write \"backend error_rate > 1%\""),
-                "{bad}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_dead_service_is_broken_and_an_unreachable_one_unknown() {
-        let found = seen(&look(HealthState::Unhealthy), &[]);
-        let down = of(&found, "down");
-        assert_eq!(
-            (down.condition, down.severity),
-            (Condition::Broken, AlertSeverity::P0)
-        );
-        assert!(
-            down.text.as_str().contains("500, expected 2xx"),
-            "{}",
-            down.text
-        );
-        assert_eq!(
-            of(&seen(&look(HealthState::Unreachable), &[]), "down").condition,
-            Condition::Unknown
-        );
-        assert_eq!(
-            of(&seen(&look(HealthState::Healthy), &[]), "down").condition,
-            Condition::Fine
-        );
-        let mut masked = look(HealthState::Healthy);
-        masked.service.crash_loop = None;
-        masked.service.restarts = 3;
-        assert_eq!(
-            of(&seen(&masked, &[]), "down").condition,
-            Condition::Unknown
-        );
-        masked.service.crash_loop = Some(true);
-        let found = seen(&masked, &[]);
-        assert_eq!(
-            (of(&found, "down").condition, of(&found, "down").looks),
-            (Condition::Broken, 1)
-        );
-    }
-
-    #[test]
-    fn limits_are_alerts_by_their_worst_and_missing_values_unknown() {
-        let mut look = look(HealthState::Healthy);
-        let mut grade = |value| {
-            look.signals = vec![signal(SignalName::ErrorRate, value)];
-            let found = seen(&look, &[]);
-            let one = of(&found, "error_rate");
-            (one.condition, one.severity)
-        };
-        assert_eq!(grade(Some(0.005)).0, Condition::Fine);
-        assert_eq!(grade(Some(0.02)), (Condition::Broken, AlertSeverity::P1));
-        assert_eq!(grade(Some(0.06)), (Condition::Broken, AlertSeverity::P0));
-        assert_eq!(grade(None).0, Condition::Unknown);
-        look.baseline = vec![signal(SignalName::ErrorRate, Some(0.06))];
-        look.signals = vec![signal(SignalName::ErrorRate, Some(0.07))];
-        assert_eq!(
-            of(&seen(&look, &[]), "error_rate").condition,
-            Condition::Fine,
-            "known since the checkpoint"
-        );
-        look.signals = vec![signal(SignalName::ErrorRate, Some(0.12))];
-        assert_eq!(
-            of(&seen(&look, &[]), "error_rate").condition,
-            Condition::Broken
-        );
-    }
-
-    #[test]
-    fn own_rules_hold_against_a_value_or_the_baseline() {
-        let mut look = look(HealthState::Healthy);
-        let rules = [
-            rule("backend latency_p95 > 2x baseline").unwrap(),
-            rule("other traffic < 1").unwrap(),
-        ];
-        look.signals = vec![signal(SignalName::LatencyP95, Some(300.0))];
-        let found = seen(&look, &rules);
-        assert_eq!(
-            of(&found, "backend latency_p95 > 2x baseline").condition,
-            Condition::Unknown
-        );
-        look.baseline = vec![signal(SignalName::LatencyP95, Some(100.0))];
-        let found = seen(&look, &rules);
-        let own = of(&found, "backend latency_p95 > 2x baseline");
-        assert_eq!(own.condition, Condition::Broken);
-        assert!(
-            own.text.as_str().contains("300 ms (> 200 ms)"),
-            "{}",
-            own.text
-        );
-        assert!(!found.iter().any(|o| o.key.contains("other")));
-    }
-
-    #[test]
-    fn what_is_gone_is_broken_unless_nobody_could_look() {
-        let known = KnownService {
-            id: ServiceId::local("shop", "backend"),
-            runtime: Runtime::Compose,
-            seen_at: jiff::Timestamp::UNIX_EPOCH,
-            has_run: true,
-        };
-        let found = observe(&[], &[], std::slice::from_ref(&known), &[]);
-        assert_eq!(of(&found, "down").condition, Condition::Broken);
-        let away = Unreachable {
-            host: crate::domain::host::HostName::local(),
-            runtime: Runtime::Docker,
-            error: "connection refused".into(),
-            fix: "".into(),
-        };
-        let found = observe(&[], &[], &[known], &[away]);
-        assert_eq!(of(&found, "down").condition, Condition::Unknown);
-        let engine = found.iter().find(|o| o.service.is_none()).unwrap();
-        assert_eq!(
-            (engine.condition, engine.severity),
-            (Condition::Broken, AlertSeverity::P1)
-        );
-    }
-}
+mod tests;

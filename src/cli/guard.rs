@@ -39,7 +39,7 @@ use crate::domain::time::parse_span;
 use crate::domain::verdict::Confidence;
 use crate::ops::checkpoint::{self, CreateCheckpoint};
 use crate::ops::guard::{self, Deployed, Look, Passed, PassedSignal, Watch, Watched};
-use crate::ops::{self, Context, OpsError, preflight};
+use crate::ops::{self, Context, OpsError, alerts, preflight};
 use report::{End, Report, SavedAs, end_of, say_next};
 use signals::Signals;
 use take_back::decide;
@@ -103,6 +103,8 @@ pub async fn run(args: &GuardArgs, global: &Global, ctx: &Arc<Context>, out: &mu
     let services = ops::services::choose(&ops::services::discover(ctx).await, &args.services)?;
     let ids: Vec<ServiceId> = services.iter().map(|service| service.id.clone()).collect();
     let permit = guard::begin(ctx, &ids, &args.command).await?;
+    // Whoever deploys looks at it: others are told of a P0 only, and of the rest if it outlasts the deploy.
+    let window = alerts::open_window(ctx, &ids, args.watch);
     let (exit, kind) = match steps(args, global, ctx, &permit, &mut signals, &mut report, out).await
     {
         Ok(ended) => ended,
@@ -112,6 +114,9 @@ pub async fn run(args: &GuardArgs, global: &Global, ctx: &Arc<Context>, out: &mu
             (Exit::from(error.kind), OutcomeKind::FailedUnchanged)
         }
     };
+    if let Err(error) = window.and_then(|name| alerts::close_window(ctx, &name)) {
+        talk_error(&error);
+    }
     if let Err(error) = guard::finish(ctx, permit, kind) {
         // The deploy is over either way: its end is told, and that the log does not have it.
         talk_error(&error);

@@ -11,7 +11,8 @@ use super::exit::Exit;
 use super::output::{Ended, Output, Paint, Stop};
 use super::services::{columns, print_unreachable};
 use crate::domain::log::Window;
-use crate::domain::signal::{Grade, ServiceSignals, Signal, SignalName};
+use crate::domain::service::Inventory;
+use crate::domain::signal::{Grade, ServiceSignals, Signal};
 use crate::domain::time;
 use crate::ops::{Context, ErrorKind, OpsError, services, signals};
 
@@ -20,7 +21,7 @@ const AT_ONCE: usize = 4;
 /// `lastgood signals`: the golden signals with their grades.
 #[derive(Debug, Clone, Args)]
 pub struct SignalsArgs {
-    /// Names of services; all without any
+    /// Names of services, or host/machine; all without any
     pub services: Vec<String>,
     /// Measure from this time on: 30m (ago), 15:00, "2025-12-27 14:50", or RFC 3339
     #[arg(long, value_name = "T")]
@@ -42,14 +43,29 @@ pub async fn run(args: &SignalsArgs, ctx: &Arc<Context>, out: &mut Output) -> En
         .as_deref()
         .map(|t| time::parse(t, &Zoned::now()).map_err(|e| OpsError::new(ErrorKind::Usage, e)))
         .transpose()?;
-    let inventory = services::discover_for(ctx, &args.services).await;
-    let chosen = services::choose(&inventory, &args.services)?;
-    let window = Window { since, until: None };
-    let measured: Vec<ServiceSignals> = stream::iter(&chosen)
-        .map(|service| signals::measure(ctx, service, window))
-        .buffered(AT_ONCE)
-        .collect()
-        .await;
+    let is_machine = |name: &&String| name.rsplit(':').next() == Some("host/machine");
+    let (of_machines, of_services): (Vec<&String>, Vec<&String>) =
+        args.services.iter().partition(is_machine);
+    let of_services: Vec<String> = of_services.into_iter().cloned().collect();
+    let all = args.services.is_empty();
+    let mut inventory = Inventory::default();
+    let mut measured: Vec<ServiceSignals> = Vec::new();
+    if all || !of_services.is_empty() {
+        inventory = services::discover_for(ctx, &of_services).await;
+        let chosen = services::choose(&inventory, &of_services)?;
+        let window = Window { since, until: None };
+        measured = stream::iter(&chosen)
+            .map(|service| signals::measure(ctx, service, window))
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
+    }
+    let nothing_read = all && measured.is_empty() && !inventory.unreachable.is_empty();
+    if all || !of_machines.is_empty() {
+        let mut machines = signals::machines(ctx).await;
+        machines.retain(|m| all || of_machines.iter().any(|name| m.id.matches(name)));
+        measured.extend(machines);
+    }
     if out.is_json() {
         out.json(
             "signals",
@@ -63,7 +79,6 @@ pub async fn run(args: &SignalsArgs, ctx: &Arc<Context>, out: &mut Output) -> En
             print_unreachable(&inventory.unreachable, out)?;
         }
     }
-    let nothing_read = measured.is_empty() && !inventory.unreachable.is_empty();
     Ok(if nothing_read {
         Exit::Failed
     } else {
@@ -117,14 +132,10 @@ fn value(signal: &Signal) -> String {
     let Some(value) = signal.value else {
         return "-".to_owned();
     };
-    match signal.signal {
-        SignalName::LatencyP95 => format!("{value:.0} ms"),
-        SignalName::Traffic => format!("{value:.1} /s"),
-        SignalName::ErrorRate
-        | SignalName::Cpu
-        | SignalName::Memory
-        | SignalName::Disk
-        | SignalName::Connections => format!("{:.1} %", value * 100.0),
-        SignalName::Own(_) => format!("{value} {}", signal.unit),
+    match signal.unit.as_str() {
+        "ms" => format!("{value:.0} ms"),
+        "1/s" => format!("{value:.1} /s"),
+        "fraction" => format!("{:.1} %", value * 100.0),
+        unit => format!("{value} {unit}").trim_end().to_owned(),
     }
 }

@@ -112,6 +112,23 @@ pub struct Acknowledgement {
     pub at: Timestamp,
 }
 
+/// For a while people are not told of what is expected: maintenance, a deploy. A P0 is told all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silence {
+    /// What ends it: the services as they were given, or `deploy` and a number.
+    pub name: String,
+    /// The services as people name them; all where empty.
+    pub services: Vec<String>,
+    /// From then on.
+    pub since: Timestamp,
+    /// Until then.
+    pub until: Timestamp,
+    /// Why.
+    pub reason: SafeText,
+    /// Who said so.
+    pub by: SafeText,
+}
+
 /// One rule at one service over time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
@@ -145,6 +162,9 @@ pub struct Alert {
     pub page: Option<String>,
     /// Who has taken it.
     pub acknowledged: Option<Acknowledgement>,
+    /// It fires and people were not told, because of a silence.
+    #[serde(default)]
+    pub is_silenced: bool,
 }
 
 /// What people were told under one key: one alert, or a storm of them.
@@ -194,6 +214,9 @@ pub struct AlertBook {
     pub pages: Vec<Page>,
     /// Services that were seen.
     pub known: Vec<KnownService>,
+    /// What people are not told of for a while.
+    #[serde(default)]
+    pub silences: Vec<Silence>,
     /// Decided together with the alerts, not yet in the outbox: a crash in between loses none.
     pub unsent: Vec<Notification>,
 }
@@ -206,6 +229,7 @@ impl Default for AlertBook {
             alerts: Vec::new(),
             pages: Vec::new(),
             known: Vec::new(),
+            silences: Vec::new(),
             unsent: Vec::new(),
         }
     }

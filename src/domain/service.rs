@@ -64,6 +64,16 @@ impl ServiceId {
         }
     }
 
+    /// What stands for a machine itself where its signals and alerts are kept beside those of services: `host/machine`,
+    /// `prod-1:host/machine`. Its limits are configured under this name.
+    pub fn machine(host: HostName) -> Self {
+        Self {
+            host,
+            group: "host".into(),
+            name: "machine".into(),
+        }
+    }
+
     /// Reads the full form `[host:]group/name`; `None` where the group is missing. A file's name may have folders in
     /// front (`file/logs/app.log`); what would lead out of the folder of a checkpoint is no name.
     pub fn parse(text: &str) -> Option<Self> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::own_signal::MetricSettings;
 use super::signal::Limits;
 
 /// How to ask a service whether it is well.
@@ -104,6 +105,47 @@ pub struct MigrationCommands {
     pub head: Option<String>,
 }
 
+/// How the connections of a database are counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connections {
+    /// It is a PostgreSQL server.
+    Postgres,
+    /// It is a Redis server, or one that speaks like it.
+    Redis,
+    /// It is no database.
+    None,
+    /// A command prints how many are in use and how many there may be, run by `sh -c` on the service's machine.
+    Command(String),
+}
+
+impl Connections {
+    /// What `connections = "…"` says: a kind of database, `none`, or a command.
+    pub fn of(text: &str) -> Self {
+        match text {
+            "postgres" => Self::Postgres,
+            "redis" => Self::Redis,
+            "none" => Self::None,
+            command => Self::Command(command.to_owned()),
+        }
+    }
+
+    /// What an image's name says of what runs in it: `postgres:16`, `bitnami/redis`; `None` where it says nothing.
+    pub fn of_image(image: &str) -> Option<Self> {
+        let repository = image.split('@').next().unwrap_or(image);
+        let name = repository.rsplit('/').next().unwrap_or(repository);
+        let name = name.split(':').next().unwrap_or(name);
+        match name {
+            // What only talks to a database has a longer name: postgres-exporter, redis-commander.
+            "postgres" | "postgresql" | "postgis" | "pgvector" | "timescaledb"
+            | "timescaledb-ha" | "supabase-postgres" => Some(Self::Postgres),
+            "redis" | "valkey" | "keydb" | "redis-stack" | "redis-stack-server" => {
+                Some(Self::Redis)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Everything a user may say of one service.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceSettings {
@@ -119,6 +161,10 @@ pub struct ServiceSettings {
     pub requests: RequestRules,
     /// Limits; the defaults where nothing is said.
     pub limits: Limits,
+    /// How a Prometheus server is asked for its golden signals; nothing where its log is read.
+    pub metrics: MetricSettings,
+    /// How its database connections are counted; by what its image says where nothing is said.
+    pub connections: Option<Connections>,
     /// The git checkout of its code.
     pub git: Option<PathBuf>,
     /// What brings its dependencies in line with its code, run by `sh -c` in the checkout: `npm ci`.

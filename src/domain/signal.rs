@@ -190,9 +190,40 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What holds for a machine: the same for disks, 85 and 95 % for inodes; a busy CPU and a full memory are told of, but
+    /// are no incident by themselves. Pressure is the share of a minute in which nothing could go on for want of memory or
+    /// of a disk: 20 and 60 %.
+    pub fn of_machine() -> Self {
+        let limits = |warning, critical| Threshold {
+            warning,
+            critical,
+            p1: None,
+            p0: None,
+        };
+        Self(BTreeMap::from([
+            (SignalName::Cpu, limits(0.70, 0.90)),
+            (SignalName::Memory, limits(0.80, 0.95)),
+            (SignalName::Disk, limits(0.85, 0.95)),
+            (SignalName::Own("inodes".into()), limits(0.85, 0.95)),
+            (SignalName::Own("pressure".into()), limits(0.20, 0.60)),
+        ]))
+    }
+
     /// The limits of one signal, if it has any.
     pub fn of(&self, signal: &SignalName) -> Option<&Threshold> {
         self.0.get(signal)
+    }
+
+    /// These limits where they were changed, those of a machine elsewhere.
+    #[must_use]
+    pub fn over_machine(&self) -> Self {
+        let (usual, mut found) = (Self::default(), Self::of_machine());
+        for (name, limit) in &self.0 {
+            if usual.of(name) != Some(limit) {
+                found.0.insert(name.clone(), *limit);
+            }
+        }
+        found
     }
 
     /// Grades a value; without a limit it is unknown, except traffic, which has no limit of its own and is ok

@@ -281,7 +281,13 @@ async fn measure(ctx: &Context, services: &[Service]) -> Vec<ServiceSignals> {
     let each = services
         .iter()
         .map(|service| super::signals::measure(ctx, service, window));
-    futures_util::future::join_all(each).await
+    let (mut measured, machines) = futures_util::future::join(
+        futures_util::future::join_all(each),
+        super::signals::machines(ctx),
+    )
+    .await;
+    measured.extend(machines);
+    measured
 }
 
 fn row(

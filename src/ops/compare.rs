@@ -6,6 +6,7 @@ mod facts;
 mod golden;
 mod history;
 mod live;
+mod measured;
 mod request;
 
 use std::collections::BTreeMap;
@@ -88,12 +89,25 @@ pub async fn compare(
         input::read(ctx, after, baseline.as_ref(), only, options, &cancel),
     )?;
     let redactor = secrets::redactor(ctx, &new.live).await?;
-    let report = match new.live.as_slice() {
-        [] => None,
-        services => Some(health::check(ctx, services).await),
+    let with_machines = after == &Input::Now && only.is_none();
+    let (report, measured) = match (new.live.as_slice(), &new.baseline) {
+        ([], None) => (None, Vec::new()),
+        ([], Some(after)) => (None, measured::saved(after)),
+        (services, _) if old.baseline.is_none() => {
+            (Some(health::check(ctx, services).await), Vec::new())
+        }
+        (services, _) => {
+            let health = health::check(ctx, services);
+            let measuring = measured::now(ctx, services, with_machines);
+            let (health, measured) = tokio::join!(health, measuring);
+            (Some(health), measured)
+        }
     };
     let mut facts = facts::gather(ctx, &old, &new, report.as_ref(), &redactor).await;
     facts.dispersion = dispersion(ctx, &old).await;
+    if let Some(baseline) = &old.baseline {
+        measured::add(&measured::saved(baseline), &measured, &mut facts);
+    }
     let _ = progress.try_send(Progress::Note(SafeText::from_text("judging")));
     let judged = tokio::task::spawn_blocking(move || judge(old, new, facts, &redactor)).await;
     judged.map_err(|error| {

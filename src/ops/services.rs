@@ -25,7 +25,7 @@ const HOST_TIMEOUT: Duration = Duration::from_secs(30);
 /// After a first change, so long is waited for more: a deploy is a burst of events.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// Looked again without any event: uptimes and problems grow old.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+pub const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Between the two looks that tell a crash loop from a start.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
 /// What started within so many milliseconds is looked at twice.

@@ -1,5 +1,11 @@
-//! The golden signals of a service: latency, traffic and errors from its logs, saturation from its runtime.
+//! The golden signals of a service: latency, traffic and errors from its logs or a Prometheus server, saturation from its
+//! runtime, connections from the database itself; signals of the user's own; and those of the machines.
 
+mod connections;
+mod machine;
+mod own;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future;
@@ -8,19 +14,27 @@ use tokio::sync::mpsc;
 
 use super::services::host_of;
 use super::{Context, ErrorKind, OpsError, logs};
+use crate::analysis::own_signal::Captured;
 use crate::analysis::parse::time::TimeReader;
 use crate::analysis::scan::{Scan, ScanOptions, Scanner, Tally};
 use crate::domain::log::{LogEvent, LogRequest, Window};
+use crate::domain::own_signal::OwnSignal;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::Service;
+use crate::domain::service::{Service, ServiceId};
 use crate::domain::settings::{RequestRules, ServiceSettings};
 use crate::domain::signal::{Limits, Saturation, ServiceSignals, Signal, SignalName};
+use crate::host::Host;
 use crate::runtime;
+use crate::store::signals::{self as store, Point};
+
+pub use machine::{machine_limits, machines, machines_of};
 
 /// How far back a measurement looks by default.
 const SPAN: Duration = Duration::from_secs(15 * 60);
 /// Rates and percentiles of fewer requests say nothing.
 const ENOUGH: u64 = 20;
+/// A rate over less than two scrapes of a minute has no value.
+const SHORTEST_RATE: u64 = 120;
 /// Routes that are shown besides the whole.
 const ROUTES: usize = 5;
 const WAITING: usize = 8;
@@ -28,20 +42,155 @@ const WAITING: usize = 8;
 /// Measures every signal of a service over a window of its logs (default: the last 15 minutes, at most since
 /// its creation). What cannot be measured is there with `value: None` and the reason.
 pub async fn measure(ctx: &Context, service: &Service, window: Window) -> ServiceSignals {
-    let settings = ctx.config.service(&service.id);
     let now = Timestamp::now();
     let window = fit(service, window, now);
-    let (scan, used) = future::join(
-        scan(ctx, service, &settings.requests, window),
-        saturation(ctx, service),
+    let settings = ctx.config.service(&service.id);
+    let own = own::of(ctx, Some(&service.id));
+    let is_log_wanted = !own::has_all_of_the_log(&settings);
+    let (read, others) = future::join(
+        log_signals(ctx, service, window, &own, is_log_wanted),
+        beside_the_log(ctx, service, window, &own),
     )
     .await;
-    let mut signals = from_log(&scan, &settings, window, now);
-    signals.extend(from_runtime(&used, &settings.limits));
+    let mut signals = read;
+    replace(&mut signals, others);
     ServiceSignals {
         id: service.id.clone(),
         signals,
     }
+}
+
+/// The signals of a service that could not be measured in time: each there, none with a value.
+pub(crate) fn unmeasured(ctx: &Context, service: &Service, limit: Duration) -> ServiceSignals {
+    let limits = ctx.config.service(&service.id).limits;
+    let own = own::of(ctx, Some(&service.id));
+    let names: BTreeSet<SignalName> = limits
+        .0
+        .into_keys()
+        .chain([SignalName::Traffic])
+        .chain(own.into_iter().map(|own| own.name.clone()))
+        .collect();
+    let why = SafeText::from_text(&format!("not measured within {} s", limit.as_secs()));
+    ServiceSignals {
+        id: service.id.clone(),
+        signals: names
+            .into_iter()
+            .map(|name| unknown(name, why.clone()))
+            .collect(),
+    }
+}
+
+/// Measures what a comparison cannot take from the logs that it has read anyway: saturation, connections, what Prometheus
+/// is asked for, and own signals.
+pub(crate) async fn measure_beside_logs(ctx: &Context, service: &Service) -> ServiceSignals {
+    let window = fit(service, Window::ALL, Timestamp::now());
+    let own = own::of(ctx, Some(&service.id));
+    let (mut signals, others) = future::join(
+        log_signals(ctx, service, window, &own, false),
+        beside_the_log(ctx, service, window, &own),
+    )
+    .await;
+    replace(&mut signals, others);
+    ServiceSignals {
+        id: service.id.clone(),
+        signals,
+    }
+}
+
+/// What stands in a service's log: the golden signals where they are wanted, and numbers that own signals capture. A log
+/// that nobody wants is not read.
+async fn log_signals(
+    ctx: &Context,
+    service: &Service,
+    window: Window,
+    own: &[&OwnSignal],
+    are_golden_wanted: bool,
+) -> Vec<Signal> {
+    let settings = ctx.config.service(&service.id);
+    let captures = own::captures(own);
+    if !are_golden_wanted && captures.is_empty() {
+        return Vec::new();
+    }
+    let now = Timestamp::now();
+    let wanted: Vec<OwnSignal> = captures.iter().map(|(own, _)| own.clone()).collect();
+    let read = scan(ctx, service, &settings.requests, window, captures).await;
+    let (scan, captured) = match read {
+        Ok((scan, captured)) => (Ok(scan), Ok(captured)),
+        Err(error) => {
+            let why = error.to_safe_text();
+            (Err(why.clone()), Err(why))
+        }
+    };
+    let mut signals = match are_golden_wanted {
+        true => from_log(&scan, &settings, window, now),
+        false => Vec::new(),
+    };
+    let limits = &settings.limits;
+    let found = wanted.iter().enumerate().map(|(at, own)| match &captured {
+        Ok(captured) => own::from_capture(own, Ok(&captured[at].1), limits, now),
+        Err(why) => own::from_capture(own, Err(why), limits, now),
+    });
+    replace(&mut signals, found.collect());
+    signals
+}
+
+/// What stands in no log: saturation, connections, queries and commands.
+async fn beside_the_log(
+    ctx: &Context,
+    service: &Service,
+    window: Window,
+    own: &[&OwnSignal],
+) -> Vec<Signal> {
+    let settings = ctx.config.service(&service.id);
+    let limits = &settings.limits;
+    let host = match host_of(ctx, &service.id) {
+        Ok(host) => host,
+        Err(error) => {
+            let why = error.to_safe_text();
+            return from_runtime(&Err(why), limits);
+        }
+    };
+    let seconds = (seconds_of(window) as u64).clamp(SHORTEST_RATE, SPAN.as_secs());
+    let (used, connections, metrics, asked) = tokio::join!(
+        saturation(host, service),
+        connections::measure(host, service, &settings),
+        own::metrics(ctx, &settings, seconds),
+        own::ask(ctx, host, own, limits),
+    );
+    let mut signals = from_runtime(&used, limits);
+    signals.extend(connections);
+    replace(&mut signals, metrics);
+    replace(&mut signals, asked);
+    signals
+}
+
+/// Puts what was asked for by name in the place of what was found by itself.
+fn replace(signals: &mut Vec<Signal>, by: Vec<Signal>) {
+    for new in by {
+        signals.retain(|old| old.signal != new.signal || old.route != new.route);
+        signals.push(new);
+    }
+}
+
+/// Keeps what was measured for a day, a point a minute of each.
+///
+/// # Errors
+/// The state folder cannot be written.
+pub fn keep(ctx: &Context, measured: &[ServiceSignals]) -> Result<(), OpsError> {
+    let now = Timestamp::now();
+    for one in measured {
+        store::append(&ctx.state, one, now)?;
+    }
+    Ok(())
+}
+
+/// What was kept of a service in the last day, the oldest first; nothing where that cannot be read: it is no part of what is
+/// so now.
+pub fn kept(ctx: &Context, id: &ServiceId) -> Vec<Point> {
+    let since = Timestamp::now()
+        .checked_sub(store::KEPT)
+        .unwrap_or(Timestamp::MIN);
+    store::read(&ctx.state, id, since).unwrap_or_default()
 }
 
 /// An open start becomes 15 minutes ago, or the creation of the oldest instance where that is later: a rate over
@@ -66,7 +215,8 @@ async fn scan(
     service: &Service,
     rules: &RequestRules,
     window: Window,
-) -> Result<Scan, OpsError> {
+    mut captures: Vec<(OwnSignal, Captured)>,
+) -> Result<(Scan, Vec<(OwnSignal, Captured)>), OpsError> {
     let options = ScanOptions::new(rules, TimeReader::new(&Zoned::now())).map_err(|e| {
         OpsError::new(
             ErrorKind::Usage,
@@ -76,14 +226,24 @@ async fn scan(
     let (to, mut from) = mpsc::channel(WAITING);
     let scanning = tokio::task::spawn_blocking(move || {
         let mut scanner = Scanner::new(options);
+        let mut clock = logs::Clock::default();
         while let Some(event) = from.blocking_recv() {
             if let LogEvent::Block(block) = event {
                 for (line, text) in block.iter() {
-                    scanner.feed_line(line.at.map(Timestamp::as_millisecond), text);
+                    let at = line.at.map(Timestamp::as_millisecond);
+                    scanner.feed_line(at, text);
+                    if captures.is_empty() {
+                        continue;
+                    }
+                    // A file's lines have the time that they say.
+                    let at = clock.read(line.at, text).map(Timestamp::as_millisecond);
+                    for (_, captured) in &mut captures {
+                        captured.feed(at, text);
+                    }
                 }
             }
         }
-        scanner.finish()
+        (scanner.finish(), captures)
     });
     let request = LogRequest {
         window,
@@ -99,15 +259,14 @@ async fn scan(
     })
 }
 
-async fn saturation(ctx: &Context, service: &Service) -> Result<Saturation, SafeText> {
-    let host = host_of(ctx, &service.id).map_err(|e| e.to_safe_text())?;
+async fn saturation(host: &Host, service: &Service) -> Result<Saturation, SafeText> {
     runtime::saturation(host, service)
         .await
         .map_err(|e| SafeText::from_error(&e))
 }
 
 fn from_log(
-    scan: &Result<Scan, OpsError>,
+    scan: &Result<Scan, SafeText>,
     settings: &ServiceSettings,
     window: Window,
     now: Timestamp,
@@ -115,8 +274,7 @@ fn from_log(
     let limits = &settings.limits;
     let scan = match scan {
         Ok(scan) => scan,
-        Err(error) => {
-            let why = error.to_safe_text();
+        Err(why) => {
             return [
                 SignalName::LatencyP95,
                 SignalName::Traffic,
@@ -356,7 +514,7 @@ mod tests {
     #[test]
     fn a_failure_to_read_is_the_reason_of_every_signal() {
         let window = Window::ALL;
-        let error = Err(OpsError::new(ErrorKind::Failed, "the engine is away"));
+        let error = Err(SafeText::from_text("the engine is away"));
         let signals = from_log(&error, &ServiceSettings::default(), window, at(0));
         assert_eq!(signals.len(), 3);
         assert!(

@@ -251,6 +251,9 @@ async fn look_and_keep(
     let seen = looking.look(ctx, inventory).await?;
     let now = Timestamp::now();
     let (turns, book) = keep(ctx, &seen, now).await?;
+    if let Err(error) = seen.keep_signals(ctx) {
+        problem(to, error.to_safe_text()).await;
+    }
     for (key, turn) in &turns {
         if let Some(alert) = book.alerts.iter().find(|alert| alert.key == *key) {
             let event = WatchEvent::Alert {
@@ -282,7 +285,7 @@ async fn keep(
     let (turns, mut messages) = {
         let lock = BookLock::take(&ctx.state)?;
         let mut book = lock.read()?;
-        let observations = seen.observe(&ctx.config, &book.known);
+        let observations = seen.observe(ctx, &book.known);
         let turns = alerts::advance(&mut book, &observations, now);
         seen.remember(&mut book.known, now);
         let host = notify::host_name();

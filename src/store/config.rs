@@ -8,12 +8,14 @@ mod alerts;
 mod error;
 mod load;
 mod raw;
+mod signals;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::analysis::rules::Rule;
+use crate::domain::own_signal::{OwnSignal, PrometheusSettings};
 use crate::domain::policy::PolicyRule;
 use crate::domain::service::ServiceId;
 use crate::domain::settings::{ServiceSettings, SwitchSettings};
@@ -57,6 +59,10 @@ pub struct Config {
     pub switches: BTreeMap<String, SwitchSettings>,
     /// How old the newest backup of each name may be; `None` where nothing is said.
     pub backups: BTreeMap<String, Option<Duration>>,
+    /// The user's own signals, by name.
+    pub signals: Vec<OwnSignal>,
+    /// The Prometheus server.
+    pub prometheus: PrometheusSettings,
     /// The user's own alert rules.
     pub rules: Vec<Rule>,
     /// Where people can be told, by name.
@@ -100,6 +106,8 @@ impl Default for Config {
             preflight: PreflightConfig::default(),
             switches: BTreeMap::new(),
             backups: BTreeMap::new(),
+            signals: Vec::new(),
+            prometheus: signals::default_server(),
             rules: Vec::new(),
             sinks: BTreeMap::new(),
             routes: Vec::new(),

@@ -288,6 +288,9 @@ actions! {
     /// Show the patterns that did not change, or hide them
     ToggleUnchanged = "compare.toggle-unchanged", "unchanged", ReadOnly, [COMPARE];
 
+    /// Take the most urgent alert that nobody has: reminders end, and everyone who was told hears of it
+    AcknowledgeAlert = "signals.acknowledge-alert", "take alert", ReadOnly, [SIGNALS];
+
     /// Start the selected runbook
     StartRunbook = "runbook.start-selected", "start", ReadOnly, [RUNBOOK];
     /// Between the run and the list of runbooks

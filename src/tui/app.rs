@@ -24,8 +24,8 @@ use super::overlays::confirm::Operating;
 use super::panes::compare::ComparePane;
 use super::panes::logs::{LogsPane, Secrets};
 use super::panes::runbook::RunbookPane;
-use super::panes::services::ServicesPane;
-use super::panes::signals::SignalsPane;
+use super::panes::services::{self, ServicesPane};
+use super::panes::signals::{self, SignalsPane};
 use super::panes::timeline::TimelinePane;
 use super::theme::Theme;
 
@@ -277,7 +277,27 @@ impl App {
         }
         let into_minute = self.now.as_millisecond().rem_euclid(60_000) as u64;
         let minute = Duration::from_millis(60_000 - into_minute);
-        self.flash_left().map_or(minute, |left| left.min(minute))
+        let next = self.flash_left().map_or(minute, |left| left.min(minute));
+        self.going_stale().fold(next, Duration::min)
+    }
+
+    /// In what time what is shown as fresh is too old to be: while answers come in time that is never reached.
+    fn going_stale(&self) -> impl Iterator<Item = Duration> {
+        let fresh = |at: Option<Timestamp>, limit: Duration| {
+            let age = Duration::from_millis(format::elapsed_ms(at?, self.now));
+            // A moment later, when it is over.
+            Some(limit.checked_sub(age)? + Duration::from_millis(20))
+        };
+        let services = &self.services.reading;
+        let services = services.at().filter(|_| services.is_fresh());
+        let signals = &self.signals.reading;
+        let signals = signals.at().filter(|_| signals.is_fresh());
+        [
+            fresh(services, services::STALE_AFTER),
+            fresh(signals, signals::STALE_AFTER),
+        ]
+        .into_iter()
+        .flatten()
     }
 
     /// How long the message in the footer stays; `None` where there is none, or one that a key must take away

@@ -58,6 +58,8 @@ pub enum TaskKey {
     CountLines(u32),
     /// Measuring the signals of the selected service.
     Sample,
+    /// Taking an alert.
+    Acknowledge,
     /// Reading the list of checkpoints.
     Checkpoints,
     /// Reading the timeline.
@@ -119,11 +121,15 @@ pub enum Effect {
         service: Box<Service>,
         /// When.
         after: Duration,
+        /// Whether what was kept of it is wanted too.
+        is_first: bool,
     },
     /// Look for the secrets of these services, to hide them.
     LearnSecrets(Vec<Service>),
     /// Record that the secrets in the logs of these services are shown, then show them.
     RevealSecrets(Vec<ServiceId>),
+    /// Take the alert of that key.
+    Acknowledge(String),
     /// Read the list of checkpoints.
     ReadCheckpoints,
     /// Read the timeline.
@@ -290,8 +296,16 @@ impl Effects {
                 TaskKey::Page(wanted.slot),
                 logs::read_page(ctx, wanted, service, border, file),
             ),
-            Effect::Sample { service, after } => {
-                self.start(TaskKey::Sample, watch::sample(ctx, service, after));
+            Effect::Sample {
+                service,
+                after,
+                is_first,
+            } => self.start(
+                TaskKey::Sample,
+                watch::sample(ctx, service, after, is_first, inbox),
+            ),
+            Effect::Acknowledge(key) => {
+                self.start(TaskKey::Acknowledge, watch::acknowledge(ctx, key));
             }
             Effect::LearnSecrets(services) => {
                 self.start(TaskKey::Secrets, secrets::learn(ctx, services));

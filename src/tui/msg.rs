@@ -3,6 +3,7 @@
 use crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::layout::Size;
 
+use crate::domain::alert::Alert;
 use crate::domain::checkpoint::{Checkpoint, Manifest};
 use crate::domain::comparison::Comparison;
 use crate::domain::log::FileHits;
@@ -20,6 +21,7 @@ use crate::store::ring::{OpenedFile, PreparedBlock, PreparedNote, PreparedPage, 
 use super::effect::TaskKey;
 use super::panes::logs::{Secrets, WantedPage};
 use super::panes::runbook::Runbooks;
+use super::panes::signals::Around;
 
 /// A signal of the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +136,15 @@ pub enum Msg {
     SecretsKnown(Secrets),
     /// It is recorded that secrets are shown: they may be.
     SecretsRevealed,
+    /// What stands around them.
+    Around(Box<Around>),
+    /// Alerts were taken.
+    Acknowledged {
+        /// How many, and who was told.
+        text: SafeText,
+        /// All alerts as they are now.
+        alerts: Vec<Alert>,
+    },
     /// The checkpoints, the newest first.
     Checkpoints(Vec<Checkpoint>),
     /// What happened lately, the oldest first.

@@ -86,6 +86,15 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.tell(Grade::Warning, text, None);
             Vec::new()
         }
+        Msg::Around(around) => {
+            app.signals.surround(*around);
+            Vec::new()
+        }
+        Msg::Acknowledged { text, alerts } => {
+            app.signals.around.alerts = alerts;
+            app.tell(Grade::Ok, text, None);
+            Vec::new()
+        }
         Msg::Checkpoints(list) => news::checkpoints(app, list),
         Msg::Timeline(events) => {
             app.timeline.reading = crate::domain::reading::Reading::fresh(events, app.now);
@@ -182,6 +191,8 @@ fn age(app: &mut App) {
     }
     let reading = std::mem::take(&mut app.signals.reading);
     app.signals.reading = reading.age(now, STALE_AFTER);
+    let reading = std::mem::take(&mut app.services.reading);
+    app.services.reading = reading.age(now, super::panes::services::STALE_AFTER);
     if let super::app::Lock::Armed { until } = app.lock
         && now >= until
     {
@@ -205,6 +216,7 @@ fn keep_sampling(app: &mut App) -> Option<Effect> {
     Some(Effect::Sample {
         service: Box::new(service),
         after,
+        is_first: app.signals.is_new(),
     })
 }
 

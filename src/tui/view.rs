@@ -294,6 +294,17 @@ fn footer_actions(place: Place) -> &'static [Action] {
             Action::ShowHelp,
             Action::Quit,
         ],
+        Place::Pane(Pane::Signals) => &[
+            Action::AcknowledgeAlert,
+            Action::OpenMenu,
+            Action::CompareNow,
+            Action::Refresh,
+            Action::ToggleZoom,
+            Action::ToggleLock,
+            Action::RunCommand,
+            Action::ShowHelp,
+            Action::Quit,
+        ],
         Place::Pane(_) | Place::Global => &[
             Action::OpenMenu,
             Action::CompareNow,

@@ -27,6 +27,7 @@ mod log_files;
 mod log_pane;
 mod logs;
 mod notify;
+mod own_signals;
 mod pages;
 mod pm2;
 mod pm2_roll_back;

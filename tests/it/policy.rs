@@ -207,7 +207,7 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
         assert_eq!(run.code, expected, "{run}");
         assert_eq!(work(), before, "{run}");
     }
-    let reading: [&[&str]; 27] = [
+    let reading: [&[&str]; 28] = [
         &["services"],
         &["logs", "exec/bot"],
         &["health"],
@@ -235,6 +235,7 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
         &["doctor"],
         &["watch", "--once"],
         &["alerts"],
+        &["alerts", "--silence", "all", "--reason", "a test"],
     ];
     for words in reading {
         let all = [&["--read-only"], words].concat();

@@ -264,3 +264,74 @@ fn whoever_takes_an_alert_stops_its_reminders_and_everyone_hears_of_it() {
         "{later:#?}"
     );
 }
+
+fn silence(from: i64, until: i64) -> crate::domain::alert::Silence {
+    crate::domain::alert::Silence {
+        name: "deploy".into(),
+        services: vec!["api".into()],
+        since: at(from),
+        until: at(until),
+        reason: "deploy of 1.5".into(),
+        by: "anna".into(),
+    }
+}
+
+#[test]
+fn a_silence_holds_back_until_it_ends_and_never_a_p0() {
+    let mut book = AlertBook::default();
+    silence::open(&mut book, silence(0, 100));
+    let all = |severity, condition| {
+        [
+            seen("api", severity, condition),
+            seen("web", AlertSeverity::P1, Fine),
+        ]
+    };
+    let p1 = AlertSeverity::P1;
+    look(&mut book, 0, &all(p1, Broken));
+    assert!(look(&mut book, 15, &all(p1, Broken)).is_empty());
+    assert_eq!(book.alerts[0].state, AlertState::Firing);
+    assert!(book.alerts[0].is_silenced);
+    let after = look(&mut book, 100, &all(p1, Broken));
+    assert_eq!(events(&after), ["trigger"], "told when the silence ends");
+    assert!(book.silences.is_empty() && !book.alerts[0].is_silenced);
+    assert!(look(&mut book, 115, &all(p1, Broken)).is_empty());
+
+    let mut book = AlertBook::default();
+    silence::open(&mut book, silence(0, 1_000));
+    look(&mut book, 0, &all(p1, Broken));
+    look(&mut book, 15, &all(p1, Broken));
+    let worse = look(&mut book, 30, &all(P0, Broken));
+    assert_eq!(events(&worse), ["trigger"], "a P0 is told");
+    // What was over before the silence ended is told to nobody.
+    let mut book = AlertBook::default();
+    silence::open(&mut book, silence(0, 60));
+    for (second, condition) in [
+        (0, Broken),
+        (15, Broken),
+        (30, Fine),
+        (45, Fine),
+        (60, Fine),
+    ] {
+        assert!(look(&mut book, second, &all(p1, condition)).is_empty());
+    }
+}
+
+#[test]
+fn a_silence_keeps_reminders_back_and_other_services_are_heard() {
+    let mut book = AlertBook::default();
+    let p1 = AlertSeverity::P1;
+    let one = |name| [seen(name, p1, Broken)];
+    look(&mut book, 0, &one("api"));
+    assert_eq!(events(&look(&mut book, 15, &one("api"))), ["trigger"]);
+    silence::open(&mut book, silence(20, 8_000));
+    assert!(
+        look(&mut book, 5_000, &one("api")).is_empty(),
+        "no reminder"
+    );
+    assert!(silence::close(&mut book, "deploy") && !silence::close(&mut book, "deploy"));
+    assert!(!look(&mut book, 5_015, &one("api")).is_empty());
+    let mut book = AlertBook::default();
+    silence::open(&mut book, silence(0, 8_000));
+    look(&mut book, 0, &one("web"));
+    assert_eq!(events(&look(&mut book, 15, &one("web"))), ["trigger"]);
+}

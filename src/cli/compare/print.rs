@@ -3,8 +3,9 @@
 use super::super::errors::{level_word, print_missing};
 use super::super::output::{Output, Paint, Stop};
 use super::super::slow::duration;
+use crate::analysis::format::signal_value;
 use crate::analysis::judge::percent;
-use crate::domain::comparison::{Comparison, PatternChange, PatternRow, SideSummary};
+use crate::domain::comparison::{Comparison, PatternChange, PatternRow, SideSummary, SignalChange};
 use crate::domain::log::Level;
 use crate::domain::safe_text::SafeText;
 use crate::domain::signal::{Grade, SignalName};
@@ -147,18 +148,23 @@ fn print_numbers(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
     out.line(row("p99", &|s| duration(s.latency_ms.p99)))?;
     out.line(row("from", &|s| clock(s.from)))?;
     out.line(row("to", &|s| clock(s.to)))?;
-    let routes: Vec<_> = found.signals.iter().filter(|s| s.route.is_some()).collect();
-    for signal in routes {
-        let value = |v: Option<f64>| match signal.signal {
-            SignalName::ErrorRate => v.map_or_else(|| "-".to_owned(), percent),
-            _ => duration(v),
+    for signal in found.signals.iter().filter(|signal| is_worth_a_row(signal)) {
+        let value = |v: Option<f64>| match (&signal.signal, v) {
+            (_, None) => "-".to_owned(),
+            (SignalName::ErrorRate, Some(v)) => percent(v),
+            (SignalName::LatencyP95, v) => duration(v),
+            (name, v) => signal_value(name, v, signal.unit.as_str()),
         };
         let glyph = match signal.grade {
             Grade::Critical => out.paint(Paint::Bad, signal.grade.glyph()),
             Grade::Warning => out.paint(Paint::Warning, signal.grade.glyph()),
             grade => grade.glyph().to_owned(),
         };
-        let route = signal.route.as_ref().map_or("", SafeText::as_str);
+        let service = signal.service.to_string();
+        let route = signal
+            .route
+            .as_ref()
+            .map_or(service.as_str(), SafeText::as_str);
         out.line(format_args!(
             "  {glyph} {} {route}: {} → {}",
             signal.signal,
@@ -167,6 +173,18 @@ fn print_numbers(found: &Comparison, out: &mut Output) -> Result<(), Stop> {
         ))?;
     }
     Ok(())
+}
+
+/// Routes that moved; and of what stands in no log that which is not well, or which the user defined.
+fn is_worth_a_row(signal: &SignalChange) -> bool {
+    match signal.signal {
+        SignalName::LatencyP95 | SignalName::ErrorRate | SignalName::Traffic => {
+            signal.route.is_some()
+        }
+        _ if signal.route.is_some() => false,
+        SignalName::Own(_) if signal.unit.as_str() != "fraction" => true,
+        _ => signal.grade != Grade::Ok,
+    }
 }
 
 fn clock(at: Option<jiff::Timestamp>) -> String {

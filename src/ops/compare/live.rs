@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{dispersion, facts, show};
+use super::{dispersion, facts, measured, show};
 use crate::analysis::compare;
 use crate::domain::comparison::Comparison;
 use crate::domain::health::HealthReport;
 use crate::domain::service::ServiceId;
+use crate::domain::signal::ServiceSignals;
 use crate::ops::input::{self, Followed, Input, ReadOptions, ReadSide};
 use crate::ops::{Context, ErrorKind, OpsError, health, secrets, services};
 
@@ -31,6 +33,10 @@ pub struct Live {
     dispersion: BTreeMap<ServiceId, f64>,
     after: Followed,
     health: Option<HealthReport>,
+    saved: Vec<ServiceSignals>,
+    /// What was measured last; a look that is under way takes a second, and the verdict does not wait for it.
+    measured: Vec<ServiceSignals>,
+    measuring: JoinSet<Vec<ServiceSignals>>,
     looked_at: Option<Instant>,
     compared_at: Option<Instant>,
     took: Duration,
@@ -55,6 +61,9 @@ impl Live {
         let baseline = Arc::new(input::open_checkpoint(&ctx, checkpoint)?);
         let dispersion = dispersion(&ctx, &before).await;
         Ok(Self {
+            saved: measured::saved(&baseline),
+            measured: Vec::new(),
+            measuring: JoinSet::new(),
             after: Followed::new(Arc::clone(&ctx), baseline, options),
             ctx,
             checkpoint: checkpoint.to_owned(),
@@ -104,6 +113,14 @@ impl Live {
             self.after.look(&inventory)?;
             self.health = Some(health::check(&self.ctx, self.after.live()).await);
             self.looked_at = Some(Instant::now());
+            if self.measuring.is_empty() {
+                let (ctx, live) = (Arc::clone(&self.ctx), self.after.live().to_vec());
+                self.measuring
+                    .spawn(async move { measured::now(&ctx, &live, true).await });
+            }
+        }
+        if let Some(Ok(found)) = self.measuring.try_join_next() {
+            self.measured = found;
         }
         let after = self.after.side().await;
         let began = Instant::now();
@@ -111,6 +128,7 @@ impl Live {
         let report = self.health.as_ref();
         let mut facts = facts::gather(&self.ctx, &self.before, &after, report, &redactor).await;
         facts.dispersion = self.dispersion.clone();
+        measured::add(&self.saved, &self.measured, &mut facts);
         let before = Arc::clone(&self.before);
         let judged = tokio::task::spawn_blocking(move || {
             compare::compare(&before.logs, &after.logs, facts, &|text| {

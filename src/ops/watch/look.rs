@@ -9,14 +9,14 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::analysis::redact::Redactor;
-use crate::analysis::rules::{self, Watched};
+use crate::analysis::rules::{self, Measured, Watched};
 use crate::domain::alert::{AlertBook, AlertState, KnownService, Notification, Observation};
 use crate::domain::health::{HealthReport, HealthState};
 use crate::domain::log::Window;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, ServiceState};
 use crate::domain::settings::ServiceSettings;
-use crate::domain::signal::{ServiceSignals, Signal};
+use crate::domain::signal::{Limits, ServiceSignals, Signal};
 use crate::ops::notify;
 use crate::ops::services::RestartHistory;
 use crate::ops::{Context, OpsError, checkpoint, health, secrets, signals};
@@ -42,6 +42,7 @@ pub(super) struct Look {
     pub(super) inventory: Inventory,
     pub(super) health: HealthReport,
     signals: Vec<ServiceSignals>,
+    machines: Vec<ServiceSignals>,
     baseline: BTreeMap<ServiceId, Vec<Signal>>,
     redactor: Redactor,
 }
@@ -59,18 +60,21 @@ impl Looking {
         let measure = |service| async move {
             tokio::time::timeout(SIGNALS_LIMIT, signals::measure(ctx, service, window))
                 .await
-                .ok()
+                // Without a value, and not without a signal: what fires goes on firing, and says that nobody could look.
+                .unwrap_or_else(|_| signals::unmeasured(ctx, service, SIGNALS_LIMIT))
         };
-        let (health, measured) = future::join(
+        let (health, measured, machines) = future::join3(
             health::check(ctx, services),
             future::join_all(services.iter().map(measure)),
+            signals::machines(ctx),
         )
         .await;
         let redactor = secrets::redactor(ctx, services).await?;
-        let baseline = self.baseline(ctx, services);
+        let baseline = self.baseline(ctx, services, &machines);
         Ok(Look {
             health,
-            signals: measured.into_iter().flatten().collect(),
+            machines,
+            signals: measured,
             baseline,
             redactor,
             inventory,
@@ -82,17 +86,22 @@ impl Looking {
         &mut self,
         ctx: &Context,
         services: &[Service],
+        machines: &[ServiceSignals],
     ) -> BTreeMap<ServiceId, Vec<Signal>> {
         let Ok(checkpoints) = checkpoint::list(ctx) else {
             return BTreeMap::new();
         };
         let mut found = BTreeMap::new();
         let mut used = Vec::new();
-        for service in services {
+        let ids = services.iter().map(|service| &service.id);
+        for id in ids.chain(machines.iter().map(|machine| &machine.id)) {
+            // A machine has no health of its own: any whole checkpoint will do.
+            let is_machine = machines.iter().any(|machine| machine.id == *id);
             let good = checkpoints.iter().find(|checkpoint| {
                 checkpoint.manifest.as_ref().is_ok_and(|manifest| {
-                    let own = manifest.services.iter().find(|s| s.id == service.id);
-                    manifest.complete && own.is_some_and(|s| s.health == Some(HealthState::Healthy))
+                    let own = manifest.services.iter().find(|s| s.id == *id);
+                    let is_well = own.is_some_and(|s| s.health == Some(HealthState::Healthy));
+                    manifest.complete && (is_machine || is_well)
                 })
             });
             let Some(good) = good else { continue };
@@ -102,9 +111,9 @@ impl Looking {
             });
             used.push(good.id.clone());
             // Even without signals it says that the service was healthy.
-            let own = all.iter().find(|signals| signals.id == service.id);
+            let own = all.iter().find(|signals| signals.id == *id);
             let own = own.map_or_else(Vec::new, |signals| signals.signals.clone());
-            found.insert(service.id.clone(), own);
+            found.insert(id.clone(), own);
         }
         self.baselines.retain(|id, _| used.contains(id));
         found
@@ -113,7 +122,8 @@ impl Looking {
 
 impl Look {
     /// Every rule held against it, the texts redacted.
-    pub(super) fn observe(&self, config: &Config, known: &[KnownService]) -> Vec<Observation> {
+    pub(super) fn observe(&self, ctx: &Context, known: &[KnownService]) -> Vec<Observation> {
+        let config = &ctx.config;
         let settings: Vec<_> = self
             .inventory
             .services
@@ -132,18 +142,50 @@ impl Look {
                 Some(Watched {
                     service,
                     health,
-                    signals: signals.map_or(&[], |s| s.signals.as_slice()),
-                    baseline: baseline.map_or(&[], Vec::as_slice),
-                    limits: &settings.limits,
+                    measured: Measured {
+                        id: &service.id,
+                        signals: signals.map_or(&[], |s| s.signals.as_slice()),
+                        baseline: baseline.map_or(&[], Vec::as_slice),
+                        limits: &settings.limits,
+                    },
                     is_job: self.is_job(service, settings, known),
                 })
             })
             .collect();
-        let mut found = rules::observe(&config.rules, &watched, known, &self.inventory.unreachable);
+        let limits: Vec<Limits> = self
+            .machines
+            .iter()
+            .map(|machine| signals::machine_limits(ctx, &machine.id))
+            .collect();
+        let machines: Vec<Measured<'_>> = self
+            .machines
+            .iter()
+            .zip(&limits)
+            .map(|(machine, limits)| Measured {
+                id: &machine.id,
+                signals: &machine.signals,
+                baseline: self.baseline.get(&machine.id).map_or(&[], Vec::as_slice),
+                limits,
+            })
+            .collect();
+        let mut found = rules::observe(
+            &config.rules,
+            &config.signals,
+            &watched,
+            &machines,
+            known,
+            &self.inventory.unreachable,
+        );
         for one in &mut found {
             one.text = notify::redact(&self.redactor, &one.text);
         }
         found
+    }
+
+    /// Keeps what was measured for those who look at it later.
+    pub(super) fn keep_signals(&self, ctx: &Context) -> Result<(), OpsError> {
+        signals::keep(ctx, &self.signals)?;
+        signals::keep(ctx, &self.machines)
     }
 
     /// The worst of what is to run; with nothing that is, nothing is known.

@@ -153,7 +153,8 @@ impl<'de> Deserialize<'de> for SinkEntry {
     }
 }
 
-fn source(found: [Option<SecretSource>; 4]) -> Option<SecretSource> {
+/// The first of the places that was named.
+pub(super) fn source(found: [Option<SecretSource>; 4]) -> Option<SecretSource> {
     found.into_iter().flatten().next()
 }
 

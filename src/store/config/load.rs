@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::alerts;
 use super::error::ConfigError;
 use super::raw::{RawConfig, RawLogs};
+use super::signals;
 use super::{Config, Highlight, HostConfig, LogsConfig, PreflightConfig};
 use crate::domain::settings::{ServiceSettings, SwitchSettings};
 use crate::store::paths;
@@ -98,6 +99,7 @@ pub fn load(places: &Places) -> Result<Config, ConfigError> {
         )
     })?;
     alerts::check(&raw)?;
+    signals::check(&raw)?;
     Ok(assemble(raw, sources, merged))
 }
 
@@ -199,6 +201,9 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
         .into_iter()
         .map(|(id, service)| (id.to_string(), ServiceSettings::from(service)))
         .collect();
+    let own_signals = signals::own(raw.signals);
+    let mut rules: Vec<_> = raw.rules.into_iter().map(|rule| rule.0).collect();
+    signals::fit_rules(&mut rules, &own_signals);
     Config {
         hosts,
         ssh_config: raw.ssh.config,
@@ -231,7 +236,9 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
             .iter()
             .map(|(name, backup)| (name.clone(), backup.rpo()))
             .collect(),
-        rules: raw.rules.into_iter().map(|rule| rule.0).collect(),
+        signals: own_signals,
+        prometheus: raw.prometheus.into(),
+        rules,
         routes: alerts::routes(&raw.routes, &raw.sinks),
         sinks: alerts::sinks(raw.sinks),
         heartbeat: raw.watch.heartbeat(),

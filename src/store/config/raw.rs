@@ -7,22 +7,23 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
 
 use crate::analysis::preflight;
 use crate::domain::host::HostName;
 use crate::domain::nearest::nearest;
 use crate::domain::service::ServiceId;
 use crate::domain::settings::{
-    ExecCommands, MigrationCommands, Probe, ProbeKind, RequestRules, ServiceSettings, SideSettings,
-    SwitchSettings,
+    Connections, ExecCommands, MigrationCommands, Probe, ProbeKind, RequestRules, ServiceSettings,
+    SideSettings, SwitchSettings,
 };
 use crate::domain::signal::{Limits, SignalName, Threshold};
 use crate::domain::time::parse_span;
 use crate::store::config::HighlightStyle;
 use crate::store::config::alerts::{RawRoute, RawWatch, RuleEntry, SinkEntry};
+use crate::store::config::signals::{RawMetrics, RawPrometheus, SignalEntry};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -34,7 +35,8 @@ pub(super) struct RawConfig {
     pub(super) input: RawInput,
     pub(super) logs: RawLogs,
     pub(super) checkpoint: RawCheckpoint,
-    signals: BTreeMap<String, RawSignal>,
+    pub(super) signals: BTreeMap<SignalName, SignalEntry>,
+    pub(super) prometheus: RawPrometheus,
     pub(super) rules: Vec<RuleEntry>,
     pub(super) sinks: BTreeMap<String, SinkEntry>,
     pub(super) routes: Vec<RawRoute>,
@@ -111,6 +113,8 @@ pub(super) struct RawService {
     ignore_routes: Vec<String>,
     limits: BTreeMap<SignalKey, LimitRow>,
     release: RawRelease,
+    metrics: RawMetrics,
+    connections: Option<String>,
     migrations: RawMigrations,
     status: Option<String>,
     start: Option<String>,
@@ -140,7 +144,6 @@ macro_rules! known_keys {
 
 known_keys! {
     RawMigrations { current: String, head: String, downgrade: String }
-    RawSignal { promql: String, command: String, regex: Pattern, service: String, unit: String, limits: LimitRow }
     RawSwitch {
         blue: RawColour, green: RawColour, active: PathBuf, test: String, reload: String, verify: RawProbe,
     }
@@ -275,7 +278,7 @@ fn read_span(text: &str) -> Result<Duration, String> {
 
 /// A signal's name; one that is nearly a known one is a typing error.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct SignalKey(SignalName);
+pub(super) struct SignalKey(pub(super) SignalName);
 from_text!(SignalKey, |text| {
     const KNOWN: &[&str] = &[
         "latency_p95",
@@ -285,6 +288,8 @@ from_text!(SignalKey, |text| {
         "memory",
         "disk",
         "connections",
+        "inodes",
+        "pressure",
     ];
     match (
         SignalName::parse(&text),
@@ -298,8 +303,28 @@ from_text!(SignalKey, |text| {
 });
 
 /// One limit: a number in the signal's unit, a length of time (milliseconds), or a percentage (a fraction).
-#[derive(Debug, Clone, Copy, Serialize)]
-struct LimitValue(f64);
+#[derive(Debug, Clone, Copy)]
+struct LimitValue(f64, Written);
+
+/// How a number was written, and so what it is now: a length of time became milliseconds, a percentage a fraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    Plain,
+    Span,
+    Percent,
+}
+
+impl Written {
+    /// The number in the unit of a signal of the user's own: `"5s"` is 5 where the unit is `s`.
+    pub(super) fn in_unit(self, value: f64, unit: &str) -> f64 {
+        match (self, unit) {
+            (Self::Span, "s" | "sec" | "seconds") => value / 1_000.0,
+            (Self::Span, "min" | "minutes") => value / 60_000.0,
+            (Self::Percent, "%" | "percent") => value * 100.0,
+            _ => value,
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for LimitValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -310,11 +335,7 @@ impl<'de> Deserialize<'de> for LimitValue {
                 f.write_str("a number, a length of time (\"500ms\") or a percentage (\"5%\")")
             }
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<LimitValue, E> {
-                if value.is_finite() && value >= 0.0 {
-                    Ok(LimitValue(value))
-                } else {
-                    Err(E::custom(format!("{value} cannot be a limit")))
-                }
+                limit(value, Written::Plain).map_err(E::custom)
             }
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<LimitValue, E> {
                 self.visit_f64(value as f64)
@@ -325,10 +346,17 @@ impl<'de> Deserialize<'de> for LimitValue {
                         .trim()
                         .parse()
                         .map_err(|_| E::custom(format!("not a percentage: {text:?}")))?;
-                    return self.visit_f64(percent / 100.0);
+                    return limit(percent / 100.0, Written::Percent).map_err(E::custom);
                 }
                 let span = read_span(text).map_err(E::custom)?;
-                self.visit_f64(span.as_secs_f64() * 1000.0)
+                limit(span.as_secs_f64() * 1000.0, Written::Span).map_err(E::custom)
+            }
+        }
+        fn limit(value: f64, written: Written) -> Result<LimitValue, String> {
+            if value.is_finite() && value >= 0.0 {
+                Ok(LimitValue(value, written))
+            } else {
+                Err(format!("{value} cannot be a limit"))
             }
         }
         deserializer.deserialize_any(Value)
@@ -337,7 +365,7 @@ impl<'de> Deserialize<'de> for LimitValue {
 
 /// `[warning, critical]`, and the limits of P1 and P0 where they differ from what follows from those.
 #[derive(Debug)]
-struct LimitRow(Vec<LimitValue>);
+pub(super) struct LimitRow(Vec<LimitValue>);
 
 impl<'de> Deserialize<'de> for LimitRow {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -357,9 +385,19 @@ impl<'de> Deserialize<'de> for LimitRow {
 }
 
 impl LimitRow {
+    /// The limits in the unit of a signal of the user's own.
+    pub(super) fn in_unit(self, unit: &str) -> Self {
+        let values = self.0.into_iter();
+        Self(
+            values
+                .map(|v| LimitValue(v.1.in_unit(v.0, unit), v.1))
+                .collect(),
+        )
+    }
+
     /// P1 and P0 keep the place that they have among the default limits: a slow service whose critical limit was
     /// doubled must not be rolled back by the default P0.
-    fn threshold(&self, default: Option<&Threshold>) -> Threshold {
+    pub(super) fn threshold(&self, default: Option<&Threshold>) -> Threshold {
         let (warning, critical) = (self.0[0].0, self.0[1].0);
         let moved = |value: Option<f64>| {
             let (default, value) = (default?, value?);
@@ -497,6 +535,8 @@ impl From<RawService> for ServiceSettings {
                 ignore_routes: raw.ignore_routes,
             },
             limits,
+            metrics: raw.metrics.into(),
+            connections: raw.connections.map(|text| Connections::of(&text)),
             git: raw.release.git,
             install: raw.release.install,
             install_if: raw.release.install_if,

@@ -357,3 +357,78 @@ fn what_preflight_looks_for_is_read_and_typing_errors_are_told() {
         assert!(error.contains(said), "{error}");
     }
 }
+
+#[test]
+fn own_signals_are_read_in_each_shape_with_limits_in_their_unit() {
+    let config = read(
+        "[prometheus]\nurl = \"http://metrics:9090/\"\ntoken_env = \"TOKEN\"\n\
+         [signals.cost]\npromql = \"sum(cost)\"\nunit = \"USD\"\nlimits = [50, 80]\n\
+         [signals.took]\nregex = 'took=([\\d.]+)'\nvalue = \"p95\"\nservice = \"backend\"\nunit = \"s\"\nlimits = [\"5s\", \"10s\"]\n\
+         [signals.full]\ncommand = \"echo 5\"\nunit = \"%\"\nlimits = [\"80%\", \"95%\"]\n\
+         [[rules]]\nwhen = \"took > 7s\"\n[[rules]]\nwhen = \"full > 90%\"\n[[rules]]\nwhen = \"cost > 80\"\n",
+    )
+    .unwrap();
+    assert_eq!(config.prometheus.url, "http://metrics:9090");
+    let of = |name: &str| {
+        let mut all = config.signals.iter();
+        all.find(|own| own.name.as_str() == name).unwrap()
+    };
+    let limits = |name: &str| {
+        let limits = of(name).limits.unwrap();
+        (limits.warning, limits.critical)
+    };
+    assert_eq!(limits("cost"), (50.0, 80.0));
+    assert_eq!(limits("took"), (5.0, 10.0));
+    assert_eq!(limits("full"), (80.0, 95.0));
+    assert_eq!(of("took").service.as_deref(), Some("backend"));
+    let bounds: Vec<_> = config.rules.iter().map(|rule| rule.bound).collect();
+    let value = crate::analysis::rules::Bound::Value;
+    assert_eq!(bounds, [value(7.0), value(90.0), value(80.0)]);
+    assert_eq!(Config::default().prometheus.url, "http://localhost:9090");
+}
+
+#[test]
+fn own_signals_that_cannot_be_measured_are_refused() {
+    for (text, why) in [
+        (
+            "promql = \"a\"\ncommand = \"b\"",
+            "one of regex, promql and command",
+        ),
+        ("unit = \"USD\"", "has no regex, promql or command"),
+        ("regex = 'a(b)'", "no service"),
+        ("service = \"a\"\nregex = 'ab'", "captures nothing"),
+        ("command = \"a\"\nvalue = \"sum\"", "there is no regex"),
+        ("command = \"a\"\nlimits = [80, 50]", "warning limit"),
+        ("command = \"a\"\npromq = \"b\"", "promql"),
+    ] {
+        let error = read(&format!("[signals.x]\n{text}\n"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(why), "{text}: {error}");
+    }
+    let error = read("[signals.latency_p95]\npromql = \"a\"\n").unwrap_err();
+    assert!(error.to_string().contains("names no service"), "{error}");
+    let error = read("[prometheus]\nurl = \"localhost\"\n").unwrap_err();
+    assert!(
+        error.to_string().contains("http://localhost:9090"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_service_says_how_prometheus_and_its_database_are_asked() {
+    let config = read(
+        "[services.\"shop/api\"]\nmetrics = { histogram = \"http_request_duration_seconds\", match = 'job=\"shop\"' }\n\
+         [services.\"shop/db\"]\nconnections = \"postgres\"\n",
+    )
+    .unwrap();
+    let api = config.service(&ServiceId::local("shop", "api"));
+    assert_eq!(api.metrics.queries(300).len(), 3);
+    let db = config.service(&ServiceId::local("shop", "db"));
+    assert_eq!(
+        db.connections,
+        Some(crate::domain::settings::Connections::Postgres)
+    );
+    let error = read("[services.\"shop/api\"]\nmetrics = { queries = { latency_p59 = \"x\" } }\n");
+    assert!(error.unwrap_err().to_string().contains("latency_p95"));
+}

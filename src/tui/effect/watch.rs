@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::Ended;
+use super::{Ended, blocking};
 use crate::domain::log::Window;
+use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
+use crate::domain::signal::ServiceSignals;
 use crate::ops::{self, Context};
 use crate::tui::msg::Msg;
+use crate::tui::panes::signals::Around;
 
 pub(super) async fn services(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> Ended {
     let (to, mut from) = mpsc::channel(4);
@@ -24,8 +27,67 @@ pub(super) async fn services(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> End
     Ok(None)
 }
 
-pub(super) async fn sample(ctx: Arc<Context>, service: Box<Service>, after: Duration) -> Ended {
+/// Measures a service and its machine, and reads what fires; at the first look also what was kept of it.
+pub(super) async fn sample(
+    ctx: Arc<Context>,
+    service: Box<Service>,
+    after: Duration,
+    is_first: bool,
+    inbox: mpsc::Sender<Msg>,
+) -> Ended {
     tokio::time::sleep(after).await;
-    let signals = ops::signals::measure(&ctx, &service, Window::ALL).await;
+    let id = service.id.clone();
+    let (signals, machines) = tokio::join!(
+        ops::signals::measure(&ctx, &service, Window::ALL),
+        ops::signals::machines_of(&ctx, &id.host),
+    );
+    let measured: Vec<ServiceSignals> = machines
+        .iter()
+        .chain(std::iter::once(&signals))
+        .cloned()
+        .collect();
+    let around = blocking(move || {
+        let kept = match is_first {
+            true => ops::signals::kept(&ctx, &id),
+            false => Vec::new(),
+        };
+        // A history that cannot be written is missed after a restart, and nothing is wrong now.
+        let _ = ops::signals::keep(&ctx, &measured);
+        let (alerts, unread) = match ops::alerts::read(&ctx) {
+            Ok(book) => (book.alerts, None),
+            Err(error) => (Vec::new(), Some(error.to_safe_text())),
+        };
+        Ok(Around {
+            service: Some(id),
+            machine: None,
+            alerts,
+            unread,
+            kept,
+        })
+    })
+    .await?;
+    let around = Around {
+        machine: machines.into_iter().next(),
+        ..around
+    };
+    if inbox.send(Msg::Around(Box::new(around))).await.is_err() {
+        return Ok(None);
+    }
     Ok(Some(Msg::Sampled(signals)))
+}
+
+/// Takes an alert for the user of this console.
+pub(super) async fn acknowledge(ctx: Arc<Context>, key: String) -> Ended {
+    let (taken, deliveries) = ops::alerts::acknowledge(&ctx, &key).await?;
+    let failed = deliveries.iter().filter(|d| d.error.is_some()).count();
+    let book = blocking(move || ops::alerts::read(&ctx)).await?;
+    let told = match (deliveries.len(), failed) {
+        (0, _) => String::new(),
+        (all, 0) => format!(", {all} sinks were told"),
+        (all, failed) => format!(", {failed} of {all} sinks could not be told yet"),
+    };
+    Ok(Some(Msg::Acknowledged {
+        text: SafeText::from_text(&format!("{taken} taken: {key}{told}")),
+        alerts: book.alerts,
+    }))
 }

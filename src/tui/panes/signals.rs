@@ -8,20 +8,27 @@
 //! │   no exporter              │
 //! └────────────────────────────┘
 //! ```
-//! A signal that could not be measured stands there with its reason. It is never left out, and never green.
+//! A signal that could not be measured stands there with its reason. It is never left out, and never green. Alerts that fire
+//! stand above, what the machine is short of below. Before the console was started a bar of the history is a minute,
+//! afterwards a look.
 
-use std::collections::{BTreeMap, VecDeque};
+mod around;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
+use crate::domain::alert::Alert;
 use crate::domain::reading::Reading;
+use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::domain::signal::{Grade, ServiceSignals, Signal, SignalName};
+use crate::store::signals::Point;
 use crate::tui::app::App;
 use crate::tui::format;
 use crate::tui::layout::Pane;
@@ -31,10 +38,12 @@ use crate::tui::theme::Role;
 pub const SAMPLE_EVERY: Duration = Duration::from_secs(15);
 /// How long after the first measurements of a service the next ones follow.
 const FIRST_PAUSES: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(6)];
-/// A sample that is older is stale.
-pub const STALE_AFTER: Duration = Duration::from_secs(45);
+/// A sample that is older is stale: twice the pause between two.
+pub const STALE_AFTER: Duration = Duration::from_secs(30);
 /// How many samples the small history keeps: 20 minutes.
 const HISTORY: usize = 80;
+/// Kept points that lie further apart have a gap between them, a bar a minute.
+const GAP: Duration = Duration::from_secs(150);
 
 /// The signals of the selected service.
 #[derive(Debug, Default)]
@@ -49,17 +58,92 @@ pub struct SignalsPane {
     pub next_at: Option<Timestamp>,
     /// The first row that is shown.
     pub first: usize,
+    /// Alerts and the machine.
+    pub around: Around,
     taken: usize,
     history: BTreeMap<(SignalName, Option<String>), VecDeque<Option<f64>>>,
 }
 
+/// What is measured and known beside the selected service.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Around {
+    /// Whose history it is.
+    pub service: Option<ServiceId>,
+    /// The signals of its machine; `None` where that is not looked at.
+    pub machine: Option<ServiceSignals>,
+    /// What the watch knows.
+    pub alerts: Vec<Alert>,
+    /// Why the alerts could not be read.
+    pub unread: Option<SafeText>,
+    /// What was kept of the service; only with the first look at it.
+    pub kept: Vec<Point>,
+}
+
 impl SignalsPane {
-    /// Begins with another service.
+    /// Begins with another service. Alerts are of all services.
     pub fn begin(&mut self, service: Option<ServiceId>) {
+        let around = Around {
+            alerts: std::mem::take(&mut self.around.alerts),
+            unread: self.around.unread.take(),
+            ..Around::default()
+        };
         *self = Self {
             service,
+            around,
             ..Self::default()
         };
+    }
+
+    /// Whether nothing of the selected service was measured yet.
+    pub fn is_new(&self) -> bool {
+        self.taken == 0
+    }
+
+    /// Takes over what stands around the selected service; what was kept of it goes in front of what was measured.
+    pub fn surround(&mut self, mut around: Around) {
+        let kept = std::mem::take(&mut around.kept);
+        if around.service == self.service {
+            self.recall(&kept);
+        } else {
+            around.machine = None;
+        }
+        self.around = around;
+    }
+
+    fn recall(&mut self, kept: &[Point]) {
+        let mut past: BTreeMap<(SignalName, Option<String>), VecDeque<Option<f64>>> =
+            BTreeMap::new();
+        let names: BTreeSet<&SignalName> = kept.iter().flat_map(|p| p.values.keys()).collect();
+        for name in names {
+            let bars = past.entry((name.clone(), None)).or_default();
+            let mut last: Option<Timestamp> = None;
+            for point in kept {
+                let apart = last.map(|last| point.at.duration_since(last));
+                let apart = apart.and_then(|apart| Duration::try_from(apart).ok());
+                if let Some(apart) = apart.filter(|apart| *apart > GAP) {
+                    let minutes = usize::try_from(apart.as_secs() / 60).unwrap_or(HISTORY);
+                    bars.extend(std::iter::repeat_n(None, minutes.min(HISTORY)));
+                }
+                bars.push_back(point.values.get(name).copied());
+                last = Some(point.at);
+            }
+        }
+        for (key, mut bars) in past {
+            let measured = self.history.entry(key).or_default();
+            bars.append(measured);
+            while bars.len() > HISTORY {
+                bars.pop_front();
+            }
+            *measured = bars;
+        }
+    }
+
+    /// The alert that is taken next: the most urgent one that fires and that nobody has.
+    pub fn untaken(&self) -> Option<&Alert> {
+        let firing = around::firing(&self.around.alerts);
+        firing
+            .into_iter()
+            .find(|alert| alert.acknowledged.is_none())
     }
 
     /// How long to wait for the next measurement. The first ones come sooner: a window that has just begun holds too
@@ -153,7 +237,17 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         ));
     }
     title.extend(super::age_note(app, &pane.reading));
-    let inner = super::frame(app, Pane::Signals, title, frame, area);
+    let mut inner = super::frame(app, Pane::Signals, title, frame, area);
+    // Whatever else could not be had: what fires is told.
+    let mut alerts = around::alert_rows(app, inner.width as usize);
+    alerts.truncate((inner.height as usize).saturating_sub(3));
+    let [above, below] = Layout::vertical([
+        Constraint::Length(u16::try_from(alerts.len()).unwrap_or(0)),
+        Constraint::Min(0),
+    ])
+    .areas(inner);
+    frame.render_widget(Paragraph::new(alerts), above);
+    inner = below;
     let signals = match &pane.reading {
         Reading::Fresh { value, .. } | Reading::Stale { value, .. } => value,
         Reading::Failed { cause, .. } => {
@@ -190,7 +284,8 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     // The first signals get a second row, with their history or the reason why there is no value, as far as the
     // room goes; they are the ones that say most.
     let whole = signals.signals.iter().filter(|s| s.route.is_none()).count();
-    let seconds = (inner.height as usize).saturating_sub(whole);
+    let machine = around::machine_rows(app, width, is_stale).len();
+    let seconds = (inner.height as usize).saturating_sub(whole + machine);
     let mut lines = Vec::new();
     for (i, signal) in signals.signals.iter().enumerate() {
         lines.push(value_row(app, signal, width, is_stale));
@@ -198,6 +293,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
             lines.push(second_row(app, signal, width));
         }
     }
+    lines.extend(around::machine_rows(app, width, is_stale));
     let height = inner.height as usize;
     let first = pane.first.min(lines.len().saturating_sub(height));
     let hidden = lines.len().saturating_sub(first + height);
@@ -277,6 +373,7 @@ fn spark(app: &App, signal: &Signal, width: usize) -> String {
         SignalName::Cpu | SignalName::Memory | SignalName::Disk | SignalName::Connections => {
             peak.max(1.0)
         }
+        SignalName::Own(_) if signal.unit.as_str() == "fraction" => peak.max(1.0),
         SignalName::Traffic | SignalName::Own(_) => peak * 1.5,
     };
     history
@@ -289,3 +386,7 @@ fn spark(app: &App, signal: &Signal, width: usize) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;

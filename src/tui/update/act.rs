@@ -88,6 +88,7 @@ pub fn is_possible(app: &App, action: Action) -> bool {
             .operating
             .as_ref()
             .is_some_and(|o| matches!(o.stage, Stage::Asking(_))),
+        Action::AcknowledgeAlert => app.signals.untaken().is_some(),
         Action::TakeBack => other_way(app).is_some(),
         Action::CopyPlan => command_line(app).is_some(),
         Action::RunItem => app
@@ -234,6 +235,10 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
             return plan(app, action);
         }
         Action::RunItem => return plan_item(app),
+        Action::AcknowledgeAlert => {
+            let key = app.signals.untaken().map(|alert| alert.key.clone());
+            return key.map(Effect::Acknowledge).into_iter().collect();
+        }
         Action::StartRunbook => return start_runbook(app),
         Action::ToggleList => app.runbook.toggle_list(),
         Action::TickItem => return act_on_item(app, ItemAction::Tick { evidence: None }),

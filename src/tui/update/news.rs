@@ -398,6 +398,7 @@ pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effec
             app.runbook.next_at = Some(now + crate::tui::panes::runbook::PROBE_EVERY);
         }
         TaskKey::RunbookItem
+        | TaskKey::Acknowledge
         | TaskKey::Search
         | TaskKey::SearchFile(_)
         | TaskKey::CountLines(_)

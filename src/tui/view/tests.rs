@@ -1,18 +1,22 @@
 //! What every pane looks like in each of its states and sizes.
 
+use std::time::Duration;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
 use crate::domain::service::{Inventory, Release};
 use crate::domain::side_by_side::Row;
+use crate::domain::signal::Grade;
 use crate::ops::ErrorKind;
 use crate::tui::app::App;
 use crate::tui::fixtures::{
-    ansi, bad_comparison, broken, checkpoints, empty, failed, forbidden_docker, hostile, plan,
-    safe, screen, setup, stale, styled,
+    ansi, bad_comparison, broken, checkpoints, empty, failed, forbidden_docker, hostile, id, later,
+    plan, safe, screen, service, setup, signals as sampled, stale, styled,
 };
 use crate::tui::layout::Pane;
 use crate::tui::msg::{Msg, Problem};
+use crate::tui::panes::{services, signals};
 use crate::tui::theme::Theme;
 use crate::tui::update::update;
 
@@ -367,4 +371,52 @@ fn a_read_only_session_says_so() {
     );
     update(&mut app, Msg::Checkpoints(checkpoints()));
     assert!(screen(&app).contains("READ-ONLY"));
+}
+
+/// Whatever is well stands in green, so a screen without green promises nothing. The console's own timer has to bring that
+/// about: nothing else happens where nobody answers any more.
+#[test]
+fn nothing_is_green_on_data_older_than_twice_its_interval() {
+    for (width, height) in [(40, 10), (60, 20), (120, 40), (200, 60)] {
+        let mut app = empty(width, height);
+        let inventory = Inventory {
+            services: vec![
+                service("shop", "db", "17", 300),
+                service("shop", "api", "1.5", 300),
+            ],
+            unreachable: Vec::new(),
+        };
+        app.services.selected = Some(id("db"));
+        update(&mut app, Msg::Inventory(inventory.clone()));
+        let mut measured = sampled();
+        measured.id = id("db");
+        measured.signals.truncate(4);
+        for signal in &mut measured.signals {
+            signal.grade = Grade::Ok;
+        }
+        update(&mut app, Msg::Sampled(measured));
+        let shown = styled(&app);
+        assert!(shown.contains("green"), "{width}x{height}:\n{shown}");
+        let begun = app.now;
+        let limit = services::STALE_AFTER.max(signals::STALE_AFTER);
+        while app.now.duration_since(begun).unsigned_abs() <= limit {
+            let tick = app.next_tick();
+            later(&mut app, tick);
+            assert!(
+                app.now.duration_since(begun).unsigned_abs() <= limit + Duration::from_secs(1),
+                "nobody would have looked"
+            );
+        }
+        // That a log is followed is no grade.
+        let shown = styled(&app).replace("«green»FOLLOW", "");
+        assert!(!shown.contains("green"), "{width}x{height}:\n{shown}");
+        let plain = screen(&app);
+        assert!(
+            plain.contains("stale") || plain.contains("unknown"),
+            "{plain}"
+        );
+        // An answer makes it green again.
+        update(&mut app, Msg::Inventory(inventory));
+        assert!(styled(&app).contains("green"));
+    }
 }

@@ -144,10 +144,12 @@ fn worst_signal(app: &App, width: usize) -> Option<Line<'static>> {
         signals::name(&signal.signal),
         format::signal_value(&signal.signal, signal.value, signal.unit.as_str())
     );
-    Some(Line::styled(
-        format::cut(&text, width),
-        app.setup.theme.grade(signal.grade),
-    ))
+    let theme = app.setup.theme;
+    let style = match app.signals.reading.is_fresh() {
+        true => theme.grade(signal.grade),
+        false => theme.style(Role::Stale),
+    };
+    Some(Line::styled(format::cut(&text, width), style))
 }
 
 /// First the services with a trouble, one a line; then the others, as many a line as fit.

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Whether one of `components` (docker, compose, busybox, tmux, zstd, pm2, sshd, nginx, fish, root) cannot be had. Use as
+/// Whether one of `components` (docker, compose, busybox, tmux, zstd, pm2, sshd, nginx, prometheus,
+/// postgres, redis, fish, root) cannot be had. Use as
 /// `if missing(&["docker"]) { return; }`: the reason has been said by then.
 pub(crate) fn missing(components: &[&str]) -> bool {
     components.iter().any(|component| {
@@ -47,6 +48,10 @@ fn reason_missing(component: &str) -> Option<String> {
                 .any(|folder| std::path::Path::new(folder).join(daemon).is_file());
             (!is_there).then(|| format!("no {daemon}"))
         }
+        "postgres" => super::postgres::program("postgres")
+            .is_none()
+            .then(|| "no /usr/lib/postgresql/*/bin/postgres".into()),
+        "redis" => reason_missing("redis-server"),
         "root" => {
             (!is_root()).then(|| "this test mounts or starts a daemon, which needs root".into())
         }
