@@ -12,5 +12,6 @@ pub mod parse;
 pub mod pattern;
 pub mod preflight;
 pub mod redact;
+pub mod retention;
 pub mod rules;
 pub mod scan;

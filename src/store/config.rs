@@ -5,15 +5,16 @@
 //! version does not act on yet is known all the same, kept in [`Config::raw`], and checked for typing errors.
 
 mod alerts;
+mod backups;
 mod error;
 mod load;
 mod raw;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::analysis::rules::Rule;
+use crate::domain::backup::BackupSettings;
 use crate::domain::policy::PolicyRule;
 use crate::domain::service::ServiceId;
 use crate::domain::settings::{ServiceSettings, SwitchSettings};
@@ -55,8 +56,8 @@ pub struct Config {
     pub preflight: PreflightConfig,
     /// Applications that run twice behind a proxy, by name.
     pub switches: BTreeMap<String, SwitchSettings>,
-    /// How old the newest backup of each name may be; `None` where nothing is said.
-    pub backups: BTreeMap<String, Option<Duration>>,
+    /// Data backups, by name.
+    pub backups: BTreeMap<String, BackupSettings>,
     /// The user's own alert rules.
     pub rules: Vec<Rule>,
     /// Where people can be told, by name.

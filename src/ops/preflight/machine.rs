@@ -103,9 +103,9 @@ pub(super) fn existing(path: &Path) -> PathBuf {
 pub(super) fn backups(ctx: &Context) -> Vec<BackupFacts> {
     let configured = ctx.config.backups.iter();
     configured
-        .map(|(name, rpo)| BackupFacts {
+        .map(|(name, backup)| BackupFacts {
             name: name.clone(),
-            rpo_s: rpo.map(|rpo| rpo.as_secs()),
+            rpo_s: backup.rpo.map(|rpo| rpo.as_secs()),
             age_s: newest(&ctx.state.root.join("backups").join(name)),
         })
         .collect()

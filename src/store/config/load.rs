@@ -11,6 +11,7 @@ use super::alerts;
 use super::error::ConfigError;
 use super::raw::{RawConfig, RawLogs};
 use super::{Config, Highlight, HostConfig, LogsConfig, PreflightConfig};
+use crate::domain::backup::BackupSettings;
 use crate::domain::settings::{ServiceSettings, SwitchSettings};
 use crate::store::paths;
 
@@ -228,8 +229,8 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
             .collect(),
         backups: raw
             .backups
-            .iter()
-            .map(|(name, backup)| (name.clone(), backup.rpo()))
+            .into_iter()
+            .map(|(name, backup)| (name.to_string(), BackupSettings::from(backup)))
             .collect(),
         rules: raw.rules.into_iter().map(|rule| rule.0).collect(),
         routes: alerts::routes(&raw.routes, &raw.sinks),
