@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod backup;
 mod checkpoint;
 mod compose_story;
 mod console;

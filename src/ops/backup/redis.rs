@@ -55,6 +55,7 @@ dir $d
 dbfilename dump.rdb
 save ""
 appendonly no
+repl-diskless-sync no
 TEXT
 auth=$(live config get masterauth | sed -n 2p)
 [ -z "$auth" ] || printf 'requirepass "%s"\n' "$auth" >> "$d/conf"

@@ -47,6 +47,9 @@ fn reason_missing(component: &str) -> Option<String> {
                 .any(|folder| std::path::Path::new(folder).join(daemon).is_file());
             (!is_there).then(|| format!("no {daemon}"))
         }
+        "postgres" => super::data::postgres_programs()
+            .is_none()
+            .then(|| "no PostgreSQL server".into()),
         "root" => {
             (!is_root()).then(|| "this test mounts or starts a daemon, which needs root".into())
         }
