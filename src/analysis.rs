@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod align;
 pub mod compare;
 pub mod format;
+pub mod freshness;
 pub mod judge;
 pub mod kept;
 pub mod latency;

@@ -230,12 +230,9 @@ pub(super) fn is_done(
     Ok(match act {
         BackupAct::Dump => Some(is_listed()?),
         BackupAct::Remove => Some(!is_listed()?),
-        // Each of them begins anew, or finds what is done already.
-        BackupAct::DumpBefore | BackupAct::Stage | BackupAct::Unstage | BackupAct::SwapBack => {
-            Some(false)
-        }
-        BackupAct::Swap => None,
+        BackupAct::DumpBefore => Some(false),
         act if act.is_proof() => Some(false),
+        // Each begins anew, or finds by itself what is done already; and what it may have begun is taken back.
         _ => None,
     })
 }

@@ -58,6 +58,29 @@ fn entries(dir: &Path) -> Result<Vec<String>, StoreError> {
 /// # Errors
 /// The folder is there and cannot be read.
 pub fn list(state: &StateDir, name: &str) -> Result<Vec<Listed>, StoreError> {
+    list_by(state, name, Depth::Changed)
+}
+
+/// The same by the sizes of their files alone: for whoever looks every few seconds.
+///
+/// # Errors
+/// As [`list`].
+pub fn list_by_size(state: &StateDir, name: &str) -> Result<Vec<Listed>, StoreError> {
+    list_by(state, name, Depth::Size)
+}
+
+/// Which files are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// None.
+    Size,
+    /// Those that changed since their checksum was last right.
+    Changed,
+    /// All.
+    All,
+}
+
+fn list_by(state: &StateDir, name: &str, depth: Depth) -> Result<Vec<Listed>, StoreError> {
     let dir = folder(state, name);
     let all = entries(&dir)?;
     let mut found = Vec::new();
@@ -77,7 +100,7 @@ pub fn list(state: &StateDir, name: &str) -> Result<Vec<Listed>, StoreError> {
             }
         }
         let problem = match &backup {
-            Ok(backup) => problem(&dir, backup),
+            Ok(backup) => problem(&dir, backup, depth),
             Err(why) => Some(why.clone()),
         };
         found.push(Listed {
@@ -112,8 +135,8 @@ fn read(path: &Path, name: &str, id: &str) -> Result<Backup, SafeText> {
     Ok(backup)
 }
 
-fn problem(dir: &Path, backup: &Backup) -> Option<SafeText> {
-    let looked = look(dir, backup, false);
+fn problem(dir: &Path, backup: &Backup, depth: Depth) -> Option<SafeText> {
+    let looked = look(dir, backup, depth);
     let damage = looked.err().or_else(|| backup.damage.clone());
     damage.or_else(|| {
         let test = backup.restore_test.as_ref().filter(|test| !test.ok)?;
@@ -125,7 +148,7 @@ fn problem(dir: &Path, backup: &Backup) -> Option<SafeText> {
 }
 
 /// Holds each file against what was written. Returns their stamps.
-fn look(dir: &Path, backup: &Backup, is_thorough: bool) -> Result<Vec<(u64, i64)>, SafeText> {
+fn look(dir: &Path, backup: &Backup, depth: Depth) -> Result<Vec<(u64, i64)>, SafeText> {
     let mut stamps = Vec::new();
     for (place, part) in backup.parts.iter().enumerate() {
         let path = dir.join(&part.file);
@@ -139,7 +162,8 @@ fn look(dir: &Path, backup: &Backup, is_thorough: bool) -> Result<Vec<(u64, i64)
             )));
         }
         let stamp = (meta.len(), meta.mtime() * 1_000_000_000 + meta.mtime_nsec());
-        if is_thorough || backup.checked.get(place) != Some(&stamp) {
+        let has_changed = backup.checked.get(place) != Some(&stamp);
+        if depth == Depth::All || depth == Depth::Changed && has_changed {
             let sum =
                 super::checkpoint::sha256_file(&path).map_err(|error| say(error.to_string()))?;
             if sum != part.sha256 {
@@ -159,7 +183,7 @@ fn look(dir: &Path, backup: &Backup, is_thorough: bool) -> Result<Vec<(u64, i64)
 /// What was found cannot be written down.
 pub fn check(state: &StateDir, backup: &mut Backup) -> Result<(), StoreError> {
     let dir = folder(state, &backup.name);
-    match look(&dir, backup, true) {
+    match look(&dir, backup, Depth::All) {
         Ok(stamps) => {
             backup.damage = None;
             backup.checked = stamps;

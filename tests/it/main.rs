@@ -13,6 +13,8 @@
 mod harness;
 
 mod backup;
+mod backup_files;
+mod backup_places;
 mod checkpoint;
 mod compose_story;
 mod console;

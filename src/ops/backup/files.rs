@@ -25,8 +25,11 @@ const TRIES: u32 = 3;
 /// Where a restore test unpacks, beside the data; removed whatever happens.
 const SCRATCH: &str = ".scratch-";
 
-/// `$1` the path, `$2` the folder that gets it for now.
-const MAKE_STAGE: &str = r#"rm -rf -- "$2" && mkdir -m 700 -- "$2""#;
+/// `$1` the path, `$2` the folder that gets it for now, `$3` the name for what is there: whoever goes back would take
+/// something else for it.
+const MAKE_STAGE: &str = r#"
+if [ -e "$3" ] || [ -L "$3" ]; then echo "$3 is in the way" >&2; exit 1; fi
+rm -rf -- "$2" && mkdir -m 700 -- "$2""#;
 const UNSTAGE: &str = r#"rm -rf -- "$2""#;
 /// `$3` where the path is in that folder, `$4` the name for what is there. Nothing is removed.
 const SWAP: &str = r#"
@@ -222,8 +225,8 @@ impl Job<'_> {
         let sums = self.sums(backup).await?;
         for path in self.paths()? {
             let around = self.around(path);
-            self.shell(MAKE_STAGE, &[&around.path, &around.stage])
-                .await?;
+            let words = [around.path.as_str(), &around.stage, &around.before];
+            self.shell(MAKE_STAGE, &words).await?;
             let part = self.only_part(backup)?;
             let Unpacked { chunks, ended } =
                 pack::unpack(self.ctx, self.settings, backup, part, self.limit)?;

@@ -146,10 +146,17 @@ pub(super) fn succeeded(
     kind: ErrorKind,
     ended: CommandOutput,
 ) -> Result<CommandOutput, OpsError> {
-    match ended.is_success() {
-        true => Ok(ended),
-        false => Err(OpsError::new(kind, format!("{what}: {}", ended.describe()))),
+    if ended.is_success() {
+        return Ok(ended);
     }
+    // The cause stands first, what follows from it or might help comes after.
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let cause = said.lines().find(|line| line.contains("error: "));
+    let text = match (cause, ended.code) {
+        (Some(cause), Some(code)) => format!("{what}: exit {code}: {}", cause.trim()),
+        _ => format!("{what}: {}", ended.describe()),
+    };
+    Err(OpsError::new(kind, text))
 }
 
 /// A line for a shell on this machine, as the configuration has it.

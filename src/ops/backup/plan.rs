@@ -257,6 +257,11 @@ pub(in crate::ops) async fn plan_run(
     Ok(plan.seal())
 }
 
+/// Part of the names of what a restore makes and keeps: no two have the same.
+fn stamp() -> String {
+    Zoned::now().strftime("%Y%m%d-%H%M%S-%3f").to_string()
+}
+
 /// As it will be: the new one is the newest, and good.
 fn with_new(kept: Vec<Listed>, target: &Target<'_>, id: &str) -> Vec<Listed> {
     let new = Backup {
@@ -299,7 +304,7 @@ pub(in crate::ops) async fn plan_verify(
 ) -> Result<Plan, OpsError> {
     let target = Target::find(ctx, backup).await?;
     let mut plan = target.plan(operation, Risk::ReadOnly);
-    let stamp = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let stamp = stamp();
     let into = match target.kind {
         BackupKind::Postgres => format!(
             "restore it into a database of its own {}, count its rows, drop it",
@@ -380,7 +385,7 @@ pub(in crate::ops) async fn plan_restore(
             backup.name
         )));
     }
-    let stamp = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let stamp = stamp();
     let check = target.step(
         BackupAct::Check,
         id,

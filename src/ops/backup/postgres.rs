@@ -300,6 +300,14 @@ impl Job<'_> {
 
     /// Restores it beside the database that is there.
     pub(super) async fn postgres_stage(&self, backup: &Backup) -> Result<Counts, OpsError> {
+        let names = self.names()?;
+        // Whoever goes back would take something else for what was there.
+        if self.is_database(&names.before).await? {
+            return Err(OpsError::new(
+                ErrorKind::Failed,
+                format!("the database {} is in the way", names.before),
+            ));
+        }
         self.postgres_unstage().await?;
         self.restore_into(backup, &self.names()?.staged).await
     }

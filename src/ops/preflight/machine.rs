@@ -13,7 +13,9 @@ use crate::domain::service::Service;
 use crate::host::{Command, Host};
 use crate::ops::Context;
 use crate::ops::secrets::base_folder;
-use crate::store::backup;
+use crate::store::config::Config;
+use crate::store::paths::StateDir;
+use crate::store::{StoreError, backup};
 
 /// Where the engine keeps images, containers and their logs unless it was told otherwise.
 const DOCKER_ROOT: &str = "/var/lib/docker";
@@ -107,11 +109,24 @@ pub(super) fn existing(path: &Path) -> PathBuf {
 pub(super) fn backups(ctx: &Context) -> Vec<BackupFacts> {
     let configured = ctx.config.backups.iter();
     configured
-        .map(|(name, backup)| facts(ctx, name, backup.rpo))
+        .map(|(name, settings)| facts(name, settings.rpo, &ctx.state, backup::list))
         .collect()
 }
 
-fn facts(ctx: &Context, name: &str, rpo: Option<Duration>) -> BackupFacts {
+/// The same by the sizes of the files alone, without reading any: for whoever looks every few seconds.
+pub(in crate::ops) fn backups_by_size(config: &Config, state: &StateDir) -> Vec<BackupFacts> {
+    let configured = config.backups.iter();
+    configured
+        .map(|(name, settings)| facts(name, settings.rpo, state, backup::list_by_size))
+        .collect()
+}
+
+fn facts(
+    name: &str,
+    rpo: Option<Duration>,
+    state: &StateDir,
+    list: fn(&StateDir, &str) -> Result<Vec<Listed>, StoreError>,
+) -> BackupFacts {
     let mut facts = BackupFacts {
         name: name.to_owned(),
         rpo_s: rpo.map(|rpo| rpo.as_secs()),
@@ -121,7 +136,7 @@ fn facts(ctx: &Context, name: &str, rpo: Option<Duration>) -> BackupFacts {
         is_provable: false,
         copy_failed: None,
     };
-    let all = match backup::list(&ctx.state, name) {
+    let all = match list(state, name) {
         Ok(all) => all,
         Err(error) => {
             facts.age_s = Err(SafeText::from_error(&error));
@@ -136,7 +151,7 @@ fn facts(ctx: &Context, name: &str, rpo: Option<Duration>) -> BackupFacts {
     facts.age_s = match newest {
         Some(backup) => Ok(Some(age_s(backup.created_at))),
         // What other tools put there counts by its time.
-        None => newest_foreign(&backup::folder(&ctx.state, name), &all),
+        None => newest_foreign(&backup::folder(state, name), &all),
     };
     facts.is_provable = !all.is_empty();
     facts.damage = all.first().and_then(|one| one.problem.clone());

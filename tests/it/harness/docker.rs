@@ -171,13 +171,18 @@ fn bare_file_system() -> Vec<u8> {
             .append_data(&mut header, format!("{folder}/"), std::io::empty())
             .unwrap();
     }
-    for link in ["bin", "sbin", "lib", "lib64"] {
+    let links = [
+        ("bin", "usr/bin"),
+        ("sbin", "usr/sbin"),
+        ("lib", "usr/lib"),
+        ("lib64", "usr/lib64"),
+        ("var/run", "/run"),
+    ];
+    for (link, target) in links {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);
-        archive
-            .append_link(&mut header, link, format!("usr/{link}"))
-            .unwrap();
+        archive.append_link(&mut header, link, target).unwrap();
     }
     archive.into_inner().unwrap()
 }
