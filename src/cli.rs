@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub mod alerts;
 pub mod approve;
 pub mod audit;
+pub mod backup;
 pub mod checkpoint;
 pub mod compare;
 pub mod completions;
@@ -209,6 +210,8 @@ pub enum Command {
     RollBack(roll_back::RollBackArgs),
     /// Blue-green: send the requests of an application that runs twice to its other side
     Switch(switch::SwitchArgs),
+    /// Data backups: made, listed, proved by a restore, restored
+    Backup(backup::BackupArgs),
     /// Go on with an operation whose process died, or take it back
     Resume(resume::ResumeArgs),
     /// Checklists that know their clock, their owners and what they can look up themselves

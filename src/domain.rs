@@ -4,6 +4,7 @@
 //! found here is the word used on screen, in JSON and in the documentation.
 
 pub mod alert;
+pub mod backup;
 pub mod before_after;
 pub mod change;
 pub mod check;

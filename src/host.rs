@@ -19,6 +19,7 @@ mod local;
 pub mod probe;
 pub mod sink;
 pub mod ssh;
+pub mod stream;
 pub mod tail;
 pub mod unpack;
 
@@ -40,8 +41,10 @@ pub struct Command {
     pub argv: Vec<String>,
     /// Where to run it; the session's own folder where nothing is said.
     pub cwd: Option<PathBuf>,
-    /// Variables to set.
+    /// Variables to set. Over ssh they are arguments, for everyone there to read.
     pub env: Vec<(String, String)>,
+    /// A variable that nobody may read. Only commands between streams have one.
+    pub secret: Option<(String, String)>,
     /// Start from `HOME`, `PATH`, `USER` and the locale only, so that our own shell's variables do not leak into
     /// what is started.
     pub has_clean_env: bool,
@@ -58,6 +61,7 @@ impl Command {
             argv: argv.into_iter().map(Into::into).collect(),
             cwd: None,
             env: Vec::new(),
+            secret: None,
             has_clean_env: false,
             timeout,
             max_output: 1024 * 1024,
@@ -313,6 +317,34 @@ impl Host {
             Self::Local => local::run(command).await,
             Self::Ssh(session) => Box::pin(session.run_detached(permit.run(), command)).await,
         }
+    }
+
+    /// Runs a command that changes nothing between two streams. Ending with another code than 0 is an answer.
+    ///
+    /// # Errors
+    /// It could not be started, took too long, or the link was lost.
+    pub async fn query_streamed(
+        &self,
+        command: &Command,
+        streams: stream::Streams,
+    ) -> Result<CommandOutput, HostError> {
+        match self {
+            Self::Local => stream::run(command, streams).await,
+            Self::Ssh(session) => Box::pin(session.run_streamed(command, streams)).await,
+        }
+    }
+
+    /// Runs a command that changes the machine between two streams. Where the link is lost it ends too.
+    ///
+    /// # Errors
+    /// As [`Host::query_streamed`]; what it did is then unknown.
+    pub async fn change_streamed(
+        &self,
+        _permit: &Permit,
+        command: &Command,
+        streams: stream::Streams,
+    ) -> Result<CommandOutput, HostError> {
+        self.query_streamed(command, streams).await
     }
 
     /// Reads a whole file of at most `max` bytes.

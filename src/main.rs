@@ -210,6 +210,7 @@ async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended 
         Command::Start(args) => cli::restart::start(&args, global, &ctx, out).await,
         Command::RollBack(args) => cli::roll_back::run(&args, global, &ctx, out).await,
         Command::Switch(args) => cli::switch::run(&args, global, &ctx, out).await,
+        Command::Backup(args) => cli::backup::run(&args, global, &ctx, out).await,
         Command::Resume(args) => cli::resume::run(&args, global, &ctx, out).await,
         Command::Runbook(args) => cli::runbook::run(&args, global, &ctx, out).await,
         Command::Incident(args) => cli::incident::run(&args, &ctx, out).await,

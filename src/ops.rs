@@ -5,6 +5,7 @@
 
 pub mod alerts;
 pub mod audit;
+pub mod backup;
 pub mod checkpoint;
 mod code;
 pub mod compare;

@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod approval;
 pub mod archive;
+pub mod backup;
 pub mod checkpoint;
 pub mod config;
 pub mod incident;

@@ -218,8 +218,16 @@ pub struct BackupFacts {
     pub name: String,
     /// How old it may be, in seconds; `None` where nothing is said.
     pub rpo_s: Option<u64>,
-    /// How old the newest is, in seconds; `None` where there is none.
+    /// How old the newest is that is whole, in seconds; `None` where there is none.
     pub age_s: Looked<Option<u64>>,
+    /// Whether a newer one is damaged, and what is wrong with it.
+    pub damage: Option<SafeText>,
+    /// The newest restore test: how long ago in seconds, whether everything came back, and what was counted.
+    pub restore_test: Option<(u64, bool, SafeText)>,
+    /// Whether there is one that `backup verify` can restore.
+    pub is_provable: bool,
+    /// What became of the newest one's copy elsewhere, where that failed.
+    pub copy_failed: Option<SafeText>,
 }
 
 /// Judges every fact, in the order of [`CHECKS`].

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::Global;
 use super::exit::Exit;
 use super::output::{Ended, Output, Paint, Stop, talk};
-use crate::domain::operation::{Operation, Plan, StepWork};
+use crate::domain::operation::{Operation, Plan, Risk, StepWork};
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
@@ -123,7 +123,8 @@ pub(super) fn confirm(plan: &Plan, global: &Global) -> Result<Confirmation, OpsE
         plan_hash: plan.hash.clone(),
         typed,
     };
-    if global.yes {
+    // What changes nothing needs no yes.
+    if global.yes || plan.risk == Risk::ReadOnly {
         return Ok(confirmation(global.confirm.clone()));
     }
     let not_confirmed = || {
@@ -323,7 +324,7 @@ mod tests {
 
     use super::*;
     use crate::domain::host::HostName;
-    use crate::domain::operation::{ContainerAction, Risk, Step};
+    use crate::domain::operation::{ContainerAction, Step};
 
     fn plan(risk: Risk) -> Plan {
         let service = ServiceId::local("shop", "backend");

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::backup::BackupAct;
 use super::digest;
 use super::host::HostName;
 use super::pm2::Pm2App;
@@ -70,6 +71,27 @@ pub enum Operation {
         #[serde(default)]
         since: Option<jiff::Timestamp>,
     },
+    /// Make a backup of data.
+    BackupRun {
+        /// Its name in the configuration, as a service: `backup/main`.
+        backup: ServiceId,
+        /// The id it gets.
+        id: String,
+    },
+    /// Restore a backup into something that is thrown away, to prove it.
+    BackupVerify {
+        /// Its name, as a service.
+        backup: ServiceId,
+        /// Its id.
+        id: String,
+    },
+    /// Put the data of a backup in the place of what is there.
+    BackupRestore {
+        /// Its name, as a service.
+        backup: ServiceId,
+        /// Its id.
+        id: String,
+    },
     /// Send the requests of an application that runs twice to its other side.
     Switch {
         /// Its name in the configuration, as a service: `switch/api`.
@@ -123,6 +145,20 @@ impl Operation {
         }
     }
 
+    /// Whether it is about the data of a service: no runtime shows what it did.
+    pub fn is_of_data(&self) -> bool {
+        match self {
+            Self::BackupRun { .. } | Self::BackupVerify { .. } | Self::BackupRestore { .. } => true,
+            Self::Resume { of, .. } => of.is_of_data(),
+            _ => false,
+        }
+    }
+
+    /// Whether nothing of it can be half done: each of its steps proves something.
+    pub fn is_proof(&self) -> bool {
+        matches!(self, Self::BackupVerify { .. })
+    }
+
     /// The verb, as in the command line.
     pub fn verb(&self) -> &'static str {
         match self {
@@ -133,6 +169,9 @@ impl Operation {
             Self::RestoreConfigs { .. } => "restore-configs",
             Self::Fix { .. } => "fix",
             Self::Prune { .. } => "prune",
+            Self::BackupRun { .. } => "backup-run",
+            Self::BackupVerify { .. } => "backup-verify",
+            Self::BackupRestore { .. } => "backup-restore",
             Self::Switch { .. } => "switch",
             Self::BreakLease { .. } => "break-lease",
             // The same intent: the audit log has one outcome for both.
@@ -247,6 +286,21 @@ pub enum StepWork {
     RemoveCheckpoint {
         /// The folder, absolute.
         folder: PathBuf,
+    },
+    /// Work on a backup: see [`BackupAct`].
+    Backup {
+        /// What is done.
+        act: BackupAct,
+        /// Its name in the configuration.
+        name: String,
+        /// Its id.
+        id: String,
+        /// The time of this work: part of the names of what it makes.
+        stamp: String,
+        /// The service whose data it is.
+        service: Option<ServiceId>,
+        /// The container in which the programs run; they run on the machine itself without one.
+        container: Option<String>,
     },
     /// Put another file in the place of a lease, with a higher fencing counter.
     BreakLease {

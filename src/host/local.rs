@@ -17,12 +17,12 @@ use super::{Command, CommandOutput, FileStat, HostError};
 /// Between asking a command to end and killing it.
 const GRACE: Duration = Duration::from_secs(2);
 /// A program in the background may hold the pipes of a command that has ended: it is not waited for.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(200);
 /// What a clean environment keeps.
 const KEPT_VARIABLES: &[&str] = &["HOME", "PATH", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ"];
 
-/// Runs a command to its end or to its time limit.
-pub(super) async fn run(command: &Command) -> Result<CommandOutput, HostError> {
+/// The process of a command, not started yet: it reads nothing, and both its outputs are pipes.
+pub(super) fn process(command: &Command) -> Result<tokio::process::Command, HostError> {
     let [program, arguments @ ..] = command.argv.as_slice() else {
         return Err(HostError::Start {
             program: String::new(),
@@ -45,16 +45,24 @@ pub(super) async fn run(command: &Command) -> Result<CommandOutput, HostError> {
             }
         }
     }
-    process.envs(command.env.iter().map(|(n, v)| (n, v)));
+    let variables = command.env.iter().chain(&command.secret);
+    process.envs(variables.map(|(n, v)| (n, v)));
     if let Some(cwd) = &command.cwd {
         process.current_dir(cwd);
     }
+    Ok(process)
+}
+
+/// Runs a command to its end or to its time limit.
+pub(super) async fn run(command: &Command) -> Result<CommandOutput, HostError> {
+    let mut process = process(command)?;
+    let program = command.argv.first().cloned().unwrap_or_default();
     let started = Instant::now();
     let mut child = process.spawn().map_err(|source| HostError::Start {
         program: program.clone(),
         source,
     })?;
-    let group = Group(child.id());
+    let group = Group::of(&child);
     let mut stdout = Kept::new(command.max_output, Keep::First);
     let mut stderr = Kept::new(command.max_output, Keep::Last);
     let (out, err) = (child.stdout.take(), child.stderr.take());
@@ -91,20 +99,40 @@ pub(super) async fn run(command: &Command) -> Result<CommandOutput, HostError> {
         program: program.clone(),
         source,
     })?;
-    Ok(CommandOutput {
+    Ok(output_of(status, stdout, stderr, started))
+}
+
+/// What a process that has ended said.
+pub(super) fn output_of(
+    status: std::process::ExitStatus,
+    stdout: Kept,
+    stderr: Kept,
+    started: Instant,
+) -> CommandOutput {
+    CommandOutput {
         code: status.code(),
         signal: status.signal(),
+        cut_bytes: stdout.cut + stderr.cut,
         stdout: stdout.bytes,
         stderr: stderr.bytes,
-        cut_bytes: stdout.cut + stderr.cut,
         took: started.elapsed(),
-    })
+    }
 }
 
 /// A process group that is killed when the task that runs it is dropped.
-struct Group(Option<u32>);
+pub(super) struct Group(Option<u32>);
 
 impl Group {
+    /// The group that a process leads.
+    pub(super) fn of(child: &Child) -> Self {
+        Self(child.id())
+    }
+
+    /// Ends all of it at once.
+    pub(super) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
     fn pid(&self) -> Option<Pid> {
         Pid::from_raw(i32::try_from(self.0?).ok()?)
     }
@@ -116,7 +144,7 @@ impl Group {
         }
     }
 
-    async fn end(self, child: &mut Child) {
+    pub(super) async fn end(self, child: &mut Child) {
         self.signal(Signal::TERM);
         let _ = tokio::time::timeout(GRACE, child.wait()).await;
         self.signal(Signal::KILL);
@@ -124,7 +152,7 @@ impl Group {
         self.release();
     }
 
-    fn release(mut self) {
+    pub(super) fn release(mut self) {
         self.0 = None;
     }
 }

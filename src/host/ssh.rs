@@ -23,6 +23,7 @@ mod detached;
 mod folder;
 mod link;
 mod reader;
+mod streamed;
 mod trouble;
 
 use link::{Failure, Link};

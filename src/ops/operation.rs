@@ -9,7 +9,9 @@ mod verify;
 
 use tokio::sync::mpsc;
 
-use super::{Context, ErrorKind, OpsError, policy, preflight, restart, resume, roll_back, switch};
+use super::{
+    Context, ErrorKind, OpsError, backup, policy, preflight, restart, resume, roll_back, switch,
+};
 use crate::audit::Intent;
 use crate::domain::host::HostName;
 use crate::domain::operation::{Operation, Plan, Risk, Step, StepWork};
@@ -18,7 +20,9 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
 use crate::store::lease::Lease;
 
-pub(crate) use fingerprint::{ABSENT, check as check_fingerprint, instances, look_at};
+pub(crate) use fingerprint::{
+    ABSENT, check as check_fingerprint, host_by_name, instances, look_at,
+};
 pub(crate) use run::{describe, has_effect, undo_limit_ms, way_back};
 pub(crate) use step::{DOCKER_VARIABLES, container_limit_ms, split_reference};
 pub(crate) use verify::{identity, shown};
@@ -94,6 +98,13 @@ async fn plan_anew(ctx: &Context, operation: &Operation) -> Result<Plan, OpsErro
         }
         Operation::Prune { keep_last, since } => {
             super::checkpoint::prune::plan(ctx, operation, *keep_last, *since).await
+        }
+        Operation::BackupRun { backup, id } => backup::plan_run(ctx, operation, backup, id).await,
+        Operation::BackupVerify { backup, id } => {
+            backup::plan_verify(ctx, operation, backup, id).await
+        }
+        Operation::BackupRestore { backup, id } => {
+            backup::plan_restore(ctx, operation, backup, id).await
         }
         Operation::Switch { service, to } => switch::plan(ctx, operation, service, *to).await,
         Operation::BreakLease { service, fence } => {

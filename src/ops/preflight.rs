@@ -31,6 +31,7 @@ use crate::host::{Command, Host};
 use crate::runtime::{docker, pm2};
 
 pub(super) use fix::plan as plan_fix;
+pub(super) use machine::backups_by_size;
 
 /// A migration tool asks the database; one that takes longer hangs.
 const MIGRATIONS_LIMIT: Duration = Duration::from_secs(20);

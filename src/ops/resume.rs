@@ -229,6 +229,8 @@ fn is_same(new: &Operation, old: &Operation) -> bool {
         }
         // The text of a runbook may mean something else by now; its runs are taken up by name.
         (Operation::Resume { .. } | Operation::RunCommand { .. }, _) => false,
+        // What it restored may be half there; a restore begins anew and leaves that behind.
+        (Operation::BackupVerify { .. } | Operation::BackupRestore { .. }, _) => false,
         // The rest of what an earlier one was removing.
         (Operation::Prune { .. }, Operation::Prune { .. }) => true,
         (new, old) => new == old,

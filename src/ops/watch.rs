@@ -16,8 +16,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::notify::{Delivery, Postman};
-use super::{Context, ErrorKind, OpsError, notify, services};
+use super::{Context, ErrorKind, OpsError, notify, preflight, services};
 use crate::analysis::alerts::{self, Turn};
+use crate::analysis::freshness;
 use crate::domain::alert::{Alert, AlertBook, AlertSeverity, AlertState};
 use crate::domain::health::HealthState;
 use crate::domain::safe_text::SafeText;
@@ -285,7 +286,9 @@ async fn keep(
     let (turns, mut messages) = {
         let lock = BookLock::take(&ctx.state)?;
         let mut book = lock.read()?;
-        let observations = seen.observe(ctx, &book.known);
+        let mut observations = seen.observe(ctx, &book.known);
+        let backups = preflight::backups_by_size(&ctx.config, &ctx.state);
+        observations.extend(freshness::observe(&backups));
         let turns = alerts::advance(&mut book, &observations, now);
         seen.remember(&mut book.known, now);
         let host = notify::host_name();

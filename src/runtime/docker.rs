@@ -8,6 +8,7 @@ mod change;
 mod connect;
 pub mod decode;
 mod events;
+mod exec;
 mod follow;
 mod inside;
 mod inspect;
@@ -20,6 +21,7 @@ pub use change::{restart_container, start_container, stop_container, tag_image, 
 pub(super) use connect::FORWARDING;
 pub use connect::{DEFAULT_ADDRESS, Engine};
 pub use events::watch;
+pub use exec::{change_in_container, query_in_container};
 pub use inside::ask_inside;
 pub use inspect::{discover, image_id, inspect_container};
 pub use logs::read_logs;

@@ -5,6 +5,7 @@
 //! version does not act on yet is known all the same, kept in [`Config::raw`], and checked for typing errors.
 
 mod alerts;
+mod backups;
 mod error;
 mod load;
 mod raw;
@@ -12,9 +13,9 @@ mod signals;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::analysis::rules::Rule;
+use crate::domain::backup::BackupSettings;
 use crate::domain::own_signal::{OwnSignal, PrometheusSettings};
 use crate::domain::policy::PolicyRule;
 use crate::domain::service::ServiceId;
@@ -57,12 +58,12 @@ pub struct Config {
     pub preflight: PreflightConfig,
     /// Applications that run twice behind a proxy, by name.
     pub switches: BTreeMap<String, SwitchSettings>,
-    /// How old the newest backup of each name may be; `None` where nothing is said.
-    pub backups: BTreeMap<String, Option<Duration>>,
     /// The user's own signals, by name.
     pub signals: Vec<OwnSignal>,
     /// The Prometheus server.
     pub prometheus: PrometheusSettings,
+    /// Data backups, by name.
+    pub backups: BTreeMap<String, BackupSettings>,
     /// The user's own alert rules.
     pub rules: Vec<Rule>,
     /// Where people can be told, by name.

@@ -1,6 +1,7 @@
 //! What the tests share: the binary in a sandbox, images without a registry, projects that are always taken down,
 //! a second Docker daemon that may be killed, terminals.
 
+mod data;
 mod docker;
 mod nginx;
 mod pm2;
@@ -16,6 +17,7 @@ mod sshd;
 mod terminal;
 mod tmux;
 
+pub(crate) use data::{PASSWORD, Postgres, Redis};
 pub(crate) use docker::Docker;
 pub(crate) use nginx::BlueGreen;
 pub(crate) use pm2::Pm2;

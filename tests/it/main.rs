@@ -12,6 +12,9 @@
 
 mod harness;
 
+mod backup;
+mod backup_files;
+mod backup_places;
 mod checkpoint;
 mod compose_story;
 mod console;

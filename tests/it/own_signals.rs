@@ -268,7 +268,7 @@ fn a_postgres_at_its_connection_limit_is_critical_and_comes_back() {
 
 #[test]
 fn a_redis_at_its_client_limit_is_critical_and_comes_back() {
-    if missing(&["docker", "busybox", "redis"]) {
+    if missing(&["docker", "busybox", "redis-server"]) {
         return;
     }
     let sandbox = Sandbox::new("redis-limit");

@@ -158,13 +158,14 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
     configure(
         &sandbox,
         &format!(
-            "[switch.bot]\n{}{}active = \"{at}/active.conf\"\ntest = \"true\"\nreload = \"touch {at}/reloaded\"\nverify = {{ command = \"true\" }}\n",
+            "[backups.bot]\nkind = \"files\"\nfiles = [\"{at}/bot.conf\"]\n[switch.bot]\n{}{}active = \"{at}/active.conf\"\ntest = \"true\"\nreload = \"touch {at}/reloaded\"\nverify = {{ command = \"true\" }}\n",
             side("blue"),
             side("green")
         ),
     );
     let created = sandbox.json(0, "checkpoint", &["checkpoint", "create", "exec/bot"]);
     let id = created["id"].as_str().unwrap();
+    sandbox.run(&["backup", "run", "bot"]).exits(0);
     sandbox.write("release", "1.6\n");
     sandbox.write("bot.conf", "pool = 100\n");
     let work = || -> Vec<(String, Vec<u8>, std::time::SystemTime)> {
@@ -182,13 +183,16 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
     };
     let before = work();
     let confirmed = ["--yes", "--confirm", "bot"];
-    let changing: [&[&str]; 11] = [
+    let changing: [&[&str]; 14] = [
         &["restart", "exec/bot"],
         &["stop", "exec/bot"],
         &["start", "exec/bot"],
         &["roll-back", "exec/bot", "--to", id],
         &["roll-back", "exec/bot", "--to", id, "--configs-only"],
         &["switch", "bot", "green"],
+        &["backup", "run", "bot"],
+        &["backup", "verify", "bot"],
+        &["backup", "restore", "bot"],
         &["checkpoint", "restore", id],
         &["checkpoint", "prune", "--keep-last", "0"],
         &["lease", "break", "exec/bot"],
@@ -207,7 +211,7 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
         assert_eq!(run.code, expected, "{run}");
         assert_eq!(work(), before, "{run}");
     }
-    let reading: [&[&str]; 28] = [
+    let reading: [&[&str]; 29] = [
         &["services"],
         &["logs", "exec/bot"],
         &["health"],
@@ -225,6 +229,7 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
         &["config", "show"],
         &["config", "check"],
         &["lease", "status"],
+        &["backup", "list"],
         &["runbook", "list"],
         &["preflight", "exec/bot"],
         &["incident", "start", "slow"],

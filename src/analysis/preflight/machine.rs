@@ -1,7 +1,7 @@
 //! Checks of the machine: daemons that answer, room on the disks, backups that are fresh.
 
 use super::{BackupFacts, Looked, critical, not_seen, ok, skipped, warning};
-use crate::domain::check::Check;
+use crate::domain::check::{Check, CheckGrade};
 use crate::domain::safe_text::SafeText;
 
 /// The share of a disk or of its inodes that is too much for comfort, and too much for a deploy.
@@ -121,16 +121,66 @@ pub(super) fn backups(backups: &[BackupFacts]) -> Vec<Check> {
         let name = &backup.name;
         checks.push(match &backup.age_s {
             Err(why) => not_seen("backup", &format!("the backups {name}"), why),
-            Ok(None) => critical("backup", format!("{name}: there is no backup"))
-                .fix("make one before the deploy"),
-            Ok(Some(age)) => freshness(name, *age, backup.rpo_s),
+            Ok(None) => critical(
+                "backup",
+                format!("{name}: there is no backup{}", damage(backup)),
+            )
+            .fix(format!("before the deploy: lastgood backup run {name}")),
+            Ok(Some(age)) => {
+                let fresh = freshness(name, *age, backup.rpo_s);
+                match &backup.copy_failed {
+                    Some(why) if fresh.grade < CheckGrade::Warning => {
+                        warning("backup", format!("{name}: its copy elsewhere: {why}"))
+                            .fix(format!("lastgood backup run {name} copies the next one"))
+                    }
+                    _ => fresh,
+                }
+            }
         });
-        checks.push(skipped(
-            "restore-test",
-            format!("{name}: no restore test is recorded in the state folder"),
-        ));
+        checks.push(restore_test(backup));
     }
     checks
+}
+
+fn damage(backup: &BackupFacts) -> String {
+    let damage = backup.damage.as_ref();
+    damage.map_or_else(String::new, |why| format!(" that is whole: {why}"))
+}
+
+/// A restore test that is older than this says little of the backups of today.
+const PROVED_FOR_S: u64 = 31 * 24 * 3600;
+
+fn restore_test(backup: &BackupFacts) -> Check {
+    let name = &backup.name;
+    let fix = format!(
+        "lastgood backup verify {name} restores the newest into something that is thrown away, and counts"
+    );
+    let check = match &backup.restore_test {
+        None if !backup.is_provable => {
+            let text =
+                format!("{name}: there is no backup that `lastgood backup verify` could restore");
+            return skipped("restore-test", text);
+        }
+        None => warning(
+            "restore-test",
+            format!("{name}: no backup was ever restored to prove it"),
+        ),
+        Some((_, false, why)) => critical(
+            "restore-test",
+            format!("{name}: the last restore test failed: {why}"),
+        ),
+        Some((age, true, _)) if *age > PROVED_FOR_S => warning(
+            "restore-test",
+            format!("{name}: the last restore test was {} ago", hours(*age)),
+        ),
+        Some((age, true, what)) => {
+            return ok(
+                "restore-test",
+                format!("{name}: {what} came back {} ago", hours(*age)),
+            );
+        }
+    };
+    check.fix(fix)
 }
 
 fn freshness(name: &str, age_s: u64, rpo_s: Option<u64>) -> Check {
@@ -163,7 +213,6 @@ fn hours(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::check::CheckGrade;
 
     const KILOBYTES: &str = "\
 Filesystem     1024-blocks      Used Available Capacity Mounted on
@@ -219,12 +268,39 @@ Filesystem      Inodes  IUsed   IFree IUse% Mounted on
             CheckGrade::Ok
         );
         assert_eq!(freshness("main", 3600, None).grade, CheckGrade::Skipped);
-        let none = BackupFacts {
+        let mut facts = BackupFacts {
             name: "main".into(),
             rpo_s: None,
             age_s: Ok(None),
+            damage: Some(SafeText::from_text("cut")),
+            restore_test: None,
+            is_provable: false,
+            copy_failed: None,
         };
-        assert_eq!(backups(&[none])[0].grade, CheckGrade::Critical);
+        let said = backups(std::slice::from_ref(&facts));
+        assert_eq!(said[0].grade, CheckGrade::Critical);
+        assert!(
+            said[0].detail.as_str().contains("cut"),
+            "{}",
+            said[0].detail
+        );
+        assert_eq!(said[1].grade, CheckGrade::Skipped);
+        facts.is_provable = true;
+        assert_eq!(
+            backups(std::slice::from_ref(&facts))[1].grade,
+            CheckGrade::Warning
+        );
+        facts.age_s = Ok(Some(60));
+        facts.copy_failed = Some(SafeText::from_text("failed: no route"));
+        let test = |age, ok| Some((age, ok, SafeText::from_text("3 keys")));
+        let mut grade = |found| {
+            facts.restore_test = found;
+            backups(std::slice::from_ref(&facts))[1].grade
+        };
+        assert_eq!(grade(test(60, true)), CheckGrade::Ok);
+        assert_eq!(grade(test(60, false)), CheckGrade::Critical);
+        assert_eq!(grade(test(PROVED_FOR_S + 1, true)), CheckGrade::Warning);
+        assert_eq!(backups(&[facts])[0].grade, CheckGrade::Warning);
         assert!(backups(&[]).iter().all(|c| c.grade == CheckGrade::Skipped));
     }
 }

@@ -69,6 +69,10 @@ fn facts(service: ServiceFacts) -> Facts {
             name: "main".into(),
             rpo_s: Some(3600),
             age_s: Ok(Some(60)),
+            damage: None,
+            restore_test: Some((60, true, SafeText::from_text("3 keys"))),
+            is_provable: true,
+            copy_failed: None,
         }],
         skipped: Vec::new(),
     }

@@ -350,7 +350,7 @@ impl Link {
 }
 
 /// The words after which a command's output begins; unknown to whoever writes a banner.
-fn mark() -> String {
+pub(super) fn mark() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let seed = format!(
         "{} {} {}",
@@ -362,7 +362,10 @@ fn mark() -> String {
 }
 
 /// Reads until after the line of the mark; what came behind it with the same read. Without it, what came instead.
-async fn after_mark(out: &mut (impl AsyncRead + Unpin), mark: &str) -> Result<Vec<u8>, Vec<u8>> {
+pub(super) async fn after_mark(
+    out: &mut (impl AsyncRead + Unpin),
+    mark: &str,
+) -> Result<Vec<u8>, Vec<u8>> {
     let line = format!("{mark}\n");
     let mut seen = Vec::new();
     let mut buffer = vec![0; 16 * 1024];
@@ -378,7 +381,7 @@ async fn after_mark(out: &mut (impl AsyncRead + Unpin), mark: &str) -> Result<Ve
     Err(seen)
 }
 
-fn no_shell(said: &[u8], code: Option<i32>) -> Trouble {
+pub(super) fn no_shell(said: &[u8], code: Option<i32>) -> Trouble {
     let said = String::from_utf8_lossy(said);
     let said = said.lines().map(str::trim).rfind(|line| !line.is_empty());
     let code = code.map_or_else(String::new, |code| format!(" (exit {code})"));
@@ -392,12 +395,12 @@ fn no_shell(said: &[u8], code: Option<i32>) -> Trouble {
 }
 
 /// `MaxSessions` of the server: other channels are open already.
-fn is_full(text: &str) -> bool {
+pub(super) fn is_full(text: &str) -> bool {
     text.contains("Session open refused") || text.contains("session request failed")
 }
 
 /// `timeout …` and the command, with its folder and its variables.
-fn limited(command: &Command) -> Vec<String> {
+pub(super) fn limited(command: &Command) -> Vec<String> {
     // Whole seconds: not every `timeout` takes parts of them.
     let seconds = command.timeout.as_secs_f64().ceil().max(1.0);
     let mut argv = ["timeout", "-k", "2"].map(str::to_owned).to_vec();

@@ -7,6 +7,7 @@ use crate::domain::host::HostName;
 use crate::domain::operation::{Fingerprint, FingerprintSubject};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service, ServiceId, short_id};
+use crate::host::Host;
 use crate::ops::services::{discover_on, host_of};
 use crate::ops::{Context, ErrorKind, OpsError, code};
 use crate::runtime::{docker, pm2};
@@ -55,6 +56,14 @@ pub(crate) async fn look_at(
             Ok(found.unwrap_or_else(|| ABSENT.to_owned()))
         }
     }
+}
+
+/// A machine by its name.
+///
+/// # Errors
+/// The session does not know it.
+pub(crate) fn host_by_name<'a>(ctx: &'a Context, name: &HostName) -> Result<&'a Host, OpsError> {
+    host_of(ctx, &on(name))
 }
 
 /// An id that stands for a host alone.

@@ -15,7 +15,7 @@ use crate::domain::operation::{
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId, ServiceState, short_id};
 use crate::ops::services::discover_on;
-use crate::ops::{Context, OpsError};
+use crate::ops::{Context, OpsError, backup};
 use crate::runtime::pm2;
 use crate::store;
 
@@ -192,6 +192,11 @@ pub(crate) async fn probe(
                 done("its folder is gone")
             })
         }
+        StepWork::Backup { act, name, id, .. } => Ok(match backup::is_done(ctx, *act, name, id)? {
+            Some(true) => done("it is done"),
+            Some(false) => Found::NotDone,
+            None => Found::Unknown,
+        }),
         StepWork::BreakLease { service, fence } => {
             let all = store::lease::list(&ctx.state)?;
             let is_held = all

@@ -14,6 +14,7 @@ use super::probe::seen_before;
 use super::seen::{is_in_place, look};
 use super::step::Machine;
 use crate::audit::Permit;
+use crate::domain::backup::BackupAct;
 use crate::domain::operation::{Operation, Plan, Step, StepWork};
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
 use crate::domain::safe_text::SafeText;
@@ -411,7 +412,7 @@ impl<'a> Runner<'a> {
     /// not: the others are still to come.
     fn is_proof_only(&self, from: usize) -> bool {
         let rest = self.plan.steps.get(from..).unwrap_or_default();
-        from > 0
+        (from > 0 || self.plan.operation.is_proof())
             && rest
                 .iter()
                 .all(|step| step.may_fail || is_proof(&step.work))
@@ -490,7 +491,11 @@ pub(crate) fn has_effect(work: &StepWork) -> bool {
 
 /// Whether such a step only looks.
 fn is_proof(work: &StepWork) -> bool {
-    matches!(work, StepWork::Verify { .. } | StepWork::Ask { .. })
+    match work {
+        StepWork::Verify { .. } | StepWork::Ask { .. } => true,
+        StepWork::Backup { act, .. } => act.is_proof(),
+        _ => false,
+    }
 }
 
 /// The steps up to one in the order in which they are taken back: the newest first, but the last that ran anything after
@@ -499,10 +504,13 @@ pub(crate) fn way_back(plan: &Plan, from: usize) -> Vec<usize> {
     let newest_first = (0..=from).rev();
     let (mut effects, looks): (Vec<usize>, Vec<usize>) =
         newest_first.partition(|at| has_effect(&plan.steps[*at].work));
-    // A file or a name starts nothing.
+    // A file, a name or data starts nothing.
     let is_run = |at: &usize| {
         let work = &plan.steps[*at].work;
-        !matches!(work, StepWork::TagImage { .. } | StepWork::WriteFile { .. })
+        !matches!(
+            work,
+            StepWork::TagImage { .. } | StepWork::WriteFile { .. } | StepWork::Backup { .. }
+        )
     };
     if effects.first().is_some_and(is_run) {
         effects.rotate_left(1);
@@ -537,6 +545,16 @@ pub(crate) fn describe(work: &StepWork) -> String {
         StepWork::RemoveCheckpoint { folder } => {
             shell_words::join(["rm", "-r", "--", &folder.display().to_string()])
         }
+        StepWork::Backup { act, name, id, .. } => match act {
+            BackupAct::Room | BackupAct::Dump | BackupAct::DumpBefore | BackupAct::Copy => {
+                format!("lastgood backup run {name}")
+            }
+            BackupAct::Check | BackupAct::Test => {
+                format!("lastgood backup verify {name} --at {id}")
+            }
+            BackupAct::Remove => format!("lastgood backup list {name}"),
+            _ => format!("lastgood backup restore {name} --at {id}"),
+        },
         StepWork::BreakLease { service, .. } => format!("lastgood lease break {service}"),
         StepWork::Verify { service, .. } => format!("lastgood health {service}"),
         StepWork::Ask { probe, .. } => match &probe.kind {

@@ -14,7 +14,7 @@ pub(super) async fn look(
     plan: &Plan,
     before: Option<&Vec<Service>>,
 ) -> Option<Vec<Service>> {
-    if plan.services.is_empty() || plan.operation.is_of_proxy() {
+    if plan.services.is_empty() || plan.operation.is_of_proxy() || plan.operation.is_of_data() {
         return Some(Vec::new());
     }
     let inventory = discover_on(ctx, &plan.host).await;

@@ -18,12 +18,14 @@ use crate::host::{Command, Host};
 use crate::ops::checkpoint::logs::save_with_budget;
 use crate::ops::operation::find_service;
 use crate::ops::services::{discover_on, host_of};
-use crate::ops::{Context, ErrorKind, OpsError};
+use crate::ops::{Context, ErrorKind, OpsError, backup};
 use crate::runtime::docker;
 use crate::store;
 
 /// Files that a plan puts back are small.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
+/// Work on a backup keeps its time by itself; this is for what it takes away again afterwards.
+const CLEAN_UP: Duration = Duration::from_secs(60);
 /// What the engine needs besides the time that the container gets to end.
 const ENGINE_MARGIN: Duration = Duration::from_secs(20);
 /// Variables that tell the Docker client where the engine is.
@@ -92,6 +94,10 @@ impl Machine<'_> {
             StepWork::RemoveCheckpoint { folder } => {
                 store::checkpoint::remove(&self.ctx.state, folder)?;
                 Ok(SafeText::from_text("its folder is gone"))
+            }
+            StepWork::Backup { .. } => {
+                let work = backup::act(self.ctx, self.permit, self.name, work, limit);
+                Box::pin(timed(limit + CLEAN_UP, work)).await
             }
             StepWork::BreakLease { service, fence } => {
                 let now = store::lease::break_lease(&self.ctx.state, service, *fence)?;

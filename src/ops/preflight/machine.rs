@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
+
 use crate::analysis::preflight::{BackupFacts, DiskUse, Looked, read_df};
+use crate::domain::backup::Listed;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
 use crate::host::{Command, Host};
 use crate::ops::Context;
 use crate::ops::secrets::base_folder;
+use crate::store::config::Config;
+use crate::store::paths::StateDir;
+use crate::store::{StoreError, backup};
 
 /// Where the engine keeps images, containers and their logs unless it was told otherwise.
 const DOCKER_ROOT: &str = "/var/lib/docker";
@@ -99,20 +105,72 @@ pub(super) fn existing(path: &Path) -> PathBuf {
     at.to_owned()
 }
 
-/// The configured backups: how old the newest file of each is.
+/// The configured backups: how old the newest of each is, and whether one was restored to prove it.
 pub(super) fn backups(ctx: &Context) -> Vec<BackupFacts> {
     let configured = ctx.config.backups.iter();
     configured
-        .map(|(name, rpo)| BackupFacts {
-            name: name.clone(),
-            rpo_s: rpo.map(|rpo| rpo.as_secs()),
-            age_s: newest(&ctx.state.root.join("backups").join(name)),
-        })
+        .map(|(name, settings)| facts(name, settings.rpo, &ctx.state, backup::list))
         .collect()
 }
 
-/// The age of the newest file of a folder, in seconds. One that is still being written is none yet.
-fn newest(folder: &Path) -> Looked<Option<u64>> {
+/// The same by the sizes of the files alone, without reading any: for whoever looks every few seconds.
+pub(in crate::ops) fn backups_by_size(config: &Config, state: &StateDir) -> Vec<BackupFacts> {
+    let configured = config.backups.iter();
+    configured
+        .map(|(name, settings)| facts(name, settings.rpo, state, backup::list_by_size))
+        .collect()
+}
+
+fn facts(
+    name: &str,
+    rpo: Option<Duration>,
+    state: &StateDir,
+    list: fn(&StateDir, &str) -> Result<Vec<Listed>, StoreError>,
+) -> BackupFacts {
+    let mut facts = BackupFacts {
+        name: name.to_owned(),
+        rpo_s: rpo.map(|rpo| rpo.as_secs()),
+        age_s: Ok(None),
+        damage: None,
+        restore_test: None,
+        is_provable: false,
+        copy_failed: None,
+    };
+    let all = match list(state, name) {
+        Ok(all) => all,
+        Err(error) => {
+            facts.age_s = Err(SafeText::from_error(&error));
+            return facts;
+        }
+    };
+    let good = |one: &&Listed| one.is_ok() && one.backup.as_ref().is_ok_and(|b| !b.before_restore);
+    let newest = all
+        .iter()
+        .find(good)
+        .and_then(|one| one.backup.as_ref().ok());
+    facts.age_s = match newest {
+        Some(backup) => Ok(Some(age_s(backup.created_at))),
+        // What other tools put there counts by its time.
+        None => newest_foreign(&backup::folder(state, name), &all),
+    };
+    facts.is_provable = !all.is_empty();
+    facts.damage = all.first().and_then(|one| one.problem.clone());
+    let copy = newest.and_then(|backup| backup.copy.clone());
+    facts.copy_failed = copy.filter(|copy| copy.as_str().starts_with("failed"));
+    let tests = all.iter().filter_map(|one| {
+        let test = one.backup.as_ref().ok()?.restore_test.clone()?;
+        Some((age_s(test.at), test.ok, test.detail))
+    });
+    facts.restore_test = tests.min_by_key(|(age, ..)| *age);
+    facts
+}
+
+fn age_s(at: Timestamp) -> u64 {
+    u64::try_from(Timestamp::now().duration_since(at).as_secs()).unwrap_or(0)
+}
+
+/// The age of the newest file that belongs to none of these, in seconds. One that is still being written is none yet.
+fn newest_foreign(folder: &Path, all: &[Listed]) -> Looked<Option<u64>> {
     let unread = |error: std::io::Error| {
         SafeText::from_text(&format!("cannot read {}: {error}", folder.display()))
     };
@@ -124,7 +182,10 @@ fn newest(folder: &Path) -> Looked<Option<u64>> {
     let mut newest: Option<SystemTime> = None;
     for entry in entries {
         let entry = entry.map_err(unread)?;
-        if entry.file_name().to_string_lossy().starts_with('.') {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_own = |one: &Listed| name.starts_with(&format!("{}.", one.id));
+        if name.starts_with('.') || all.iter().any(is_own) {
             continue;
         }
         let meta = entry.metadata().map_err(unread)?;
@@ -141,6 +202,7 @@ mod tests {
     #[test]
     fn the_newest_file_counts_and_one_under_way_does_not() {
         let dir = tempfile::tempdir().unwrap();
+        let newest = |folder: &Path| newest_foreign(folder, &[]);
         assert_eq!(newest(&dir.path().join("none")), Ok(None));
         assert_eq!(newest(dir.path()), Ok(None));
         std::fs::write(dir.path().join(".partial"), "x").unwrap();

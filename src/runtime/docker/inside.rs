@@ -5,15 +5,12 @@
 
 use std::time::Duration;
 
-use bollard::container::LogOutput;
-use bollard::exec::{StartExecOptions, StartExecResults};
-use bollard::models::ExecConfig;
-use futures_util::StreamExt;
-
-use super::connect::{Engine, explain};
+use super::connect::Engine;
+use super::exec::query_in_container;
 use super::inspect::containers_of;
 use crate::domain::service::Service;
-use crate::host::{CommandOutput, Host};
+use crate::host::stream::Streams;
+use crate::host::{Command, CommandOutput, Host};
 use crate::runtime::RuntimeError;
 
 /// So much of each of its outputs is kept.
@@ -42,7 +39,11 @@ pub async fn ask_inside(
                 std::io::Error::other("no container of it runs"),
             )
         })?;
-        run(&engine, service, &id, script).await
+        let command = Command {
+            max_output: MAX_OUTPUT,
+            ..Command::shell(script, &[], limit)
+        };
+        query_in_container(host, &id, &command, Streams::default()).await
     };
     tokio::time::timeout(limit, asking).await.map_err(|_| {
         RuntimeError::failed(
@@ -50,54 +51,4 @@ pub async fn ask_inside(
             std::io::Error::other(format!("no answer within {} s", limit.as_secs_f32())),
         )
     })?
-}
-
-async fn run(
-    engine: &Engine,
-    service: &Service,
-    container: &str,
-    script: &str,
-) -> Result<CommandOutput, RuntimeError> {
-    let what = format!("ask inside {}", service.id);
-    let config = ExecConfig {
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        cmd: Some(vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()]),
-        ..ExecConfig::default()
-    };
-    let created = engine
-        .docker
-        .create_exec(container, config)
-        .await
-        .map_err(|e| explain(&what, e))?;
-    let started = engine
-        .docker
-        .start_exec(&created.id, None::<StartExecOptions>)
-        .await
-        .map_err(|e| explain(&what, e))?;
-    let mut output = CommandOutput::default();
-    if let StartExecResults::Attached {
-        output: mut pieces, ..
-    } = started
-    {
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|e| explain(&what, e))?;
-            let (kept, bytes) = match &piece {
-                LogOutput::StdErr { message } => (&mut output.stderr, message),
-                LogOutput::StdOut { message }
-                | LogOutput::StdIn { message }
-                | LogOutput::Console { message } => (&mut output.stdout, message),
-            };
-            let room = MAX_OUTPUT - kept.len();
-            kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
-            output.cut_bytes += bytes.len().saturating_sub(room) as u64;
-        }
-    }
-    let ended = engine
-        .docker
-        .inspect_exec(&created.id)
-        .await
-        .map_err(|e| explain(&what, e))?;
-    output.code = ended.exit_code.and_then(|code| i32::try_from(code).ok());
-    Ok(output)
 }

@@ -12,6 +12,7 @@ use super::error::ConfigError;
 use super::raw::{RawConfig, RawLogs};
 use super::signals;
 use super::{Config, Highlight, HostConfig, LogsConfig, PreflightConfig};
+use crate::domain::backup::BackupSettings;
 use crate::domain::settings::{ServiceSettings, SwitchSettings};
 use crate::store::paths;
 
@@ -233,8 +234,8 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
             .collect(),
         backups: raw
             .backups
-            .iter()
-            .map(|(name, backup)| (name.clone(), backup.rpo()))
+            .into_iter()
+            .map(|(name, backup)| (name.to_string(), BackupSettings::from(backup)))
             .collect(),
         signals: own_signals,
         prometheus: raw.prometheus.into(),

@@ -23,6 +23,7 @@ use crate::domain::signal::{Limits, SignalName, Threshold};
 use crate::domain::time::parse_span;
 use crate::store::config::HighlightStyle;
 use crate::store::config::alerts::{RawRoute, RawWatch, RuleEntry, SinkEntry};
+use crate::store::config::backups::{BackupName, RawBackup};
 use crate::store::config::signals::{RawMetrics, RawPrometheus, SignalEntry};
 
 /// The whole file.
@@ -42,7 +43,7 @@ pub(super) struct RawConfig {
     pub(super) routes: Vec<RawRoute>,
     pub(super) watch: RawWatch,
     pub(super) switch: BTreeMap<String, RawSwitch>,
-    pub(super) backups: BTreeMap<String, RawBackup>,
+    pub(super) backups: BTreeMap<BackupName, RawBackup>,
     policy: RawPolicy,
     pub(super) preflight: RawPreflight,
 }
@@ -148,11 +149,6 @@ known_keys! {
         blue: RawColour, green: RawColour, active: PathBuf, test: String, reload: String, verify: RawProbe,
     }
     RawColour { file: PathBuf, probe: RawProbe, verify: RawProbe }
-    RawBackup {
-        kind: BackupKind, service: ServiceKey, database: String, files: Vec<PathBuf>, keep: RawKeep,
-        rpo: SpanText, encrypt: String, copy: String, every: SpanText,
-    }
-    RawKeep { last: u32, daily: u32, weekly: u32, monthly: u32 }
     RawPolicy { rules: Vec<RawPolicyRule> }
     RawPolicyRule {
         user: String, host: String, service: String, operations: Vec<String>,
@@ -168,7 +164,6 @@ macro_rules! words {
 }
 
 words! {
-    BackupKind { "postgres" Postgres, "redis" Redis, "files" Files }
     RiskWord {
         "read_only" ReadOnly, "disruptive" Disruptive, "destructive" Destructive, "data_losing" DataLosing,
     }
@@ -499,13 +494,6 @@ fn tcp(address: &str) -> Result<ProbeKind, String> {
             })
         }
         _ => Err(format!("not an address: {address:?}; write host:port")),
-    }
-}
-
-impl RawBackup {
-    /// How old its newest backup may be.
-    pub(super) fn rpo(&self) -> Option<Duration> {
-        self.rpo.map(|span| span.0)
     }
 }
 

@@ -339,7 +339,7 @@ fn what_preflight_looks_for_is_read_and_typing_errors_are_told() {
     let artifacts = config.preflight.artifacts.clone().unwrap();
     assert_eq!(artifacts, ["dist", "*.tgz"]);
     assert_eq!(config.preflight.skip, ["monitoring"]);
-    assert_eq!(config.backups["main"].unwrap().as_secs(), 6 * 3600);
+    assert_eq!(config.backups["main"].rpo.unwrap().as_secs(), 6 * 3600);
     let backend = config.service(&ServiceId::local("shop", "backend"));
     assert_eq!(backend.migrations.head.as_deref(), Some("b"));
     for (text, said) in [

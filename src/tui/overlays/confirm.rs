@@ -197,6 +197,9 @@ pub fn name(operation: &Operation) -> String {
         Operation::Switch { service, to } => {
             format!("Switch {} to {}", service.name, to.as_str())
         }
+        Operation::BackupRun { backup, .. } => format!("Back up {}", backup.name),
+        Operation::BackupVerify { backup, id } => format!("Prove {} of {}", id, backup.name),
+        Operation::BackupRestore { backup, id } => format!("Restore {} of {}", id, backup.name),
         Operation::BreakLease { service, .. } => format!("Break the lease of {}", service.name),
         Operation::Resume { undo, of, .. } => {
             let verb = if *undo { "Take back" } else { "Resume" };
@@ -284,6 +287,19 @@ pub fn command_line(app: &App) -> Option<String> {
             }
             words.extend(["switch", &service.name, to.as_str()].map(str::to_owned));
             words
+        }
+        Operation::BackupRun { backup, .. } => ["lastgood", "backup", "run", &backup.name]
+            .map(str::to_owned)
+            .to_vec(),
+        Operation::BackupVerify { backup, id } => {
+            ["lastgood", "backup", "verify", &backup.name, "--at", id]
+                .map(str::to_owned)
+                .to_vec()
+        }
+        Operation::BackupRestore { backup, id } => {
+            ["lastgood", "backup", "restore", &backup.name, "--at", id]
+                .map(str::to_owned)
+                .to_vec()
         }
         Operation::BreakLease { service, .. } => {
             let words = ["lastgood", "lease", "break"].map(str::to_owned);

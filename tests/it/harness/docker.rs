@@ -70,6 +70,15 @@ impl Docker {
     /// An image whose command is `script`, made without a registry: a static busybox, its links and the script, imported.
     /// Gives the image id. `name` is `repository:tag`, where the repository comes from [`unique`].
     pub(crate) fn image(&mut self, name: &str, script: &str) -> String {
+        self.import(name, &root_file_system(script))
+    }
+
+    /// An image of empty folders and the usual links, for containers that have `/usr` and `/etc` of this machine.
+    pub(crate) fn bare_image(&mut self, name: &str) -> String {
+        self.import(name, &bare_file_system())
+    }
+
+    fn import(&mut self, name: &str, archive: &[u8]) -> String {
         let repository = name.split(':').next().unwrap_or(name);
         let label = format!("LABEL lastgood-test={repository}");
         let run = "CMD [\"/bin/sh\",\"/run.sh\"]";
@@ -80,12 +89,7 @@ impl Docker {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(&root_file_system(script))
-            .unwrap();
+        child.stdin.take().unwrap().write_all(archive).unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(
             output.status.success(),
@@ -154,6 +158,33 @@ impl Drop for Docker {
 
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_string()
+}
+
+fn bare_file_system() -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for folder in ["usr", "etc", "proc", "dev", "tmp", "var", "run", "data"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(0o1777);
+        header.set_size(0);
+        archive
+            .append_data(&mut header, format!("{folder}/"), std::io::empty())
+            .unwrap();
+    }
+    let links = [
+        ("bin", "usr/bin"),
+        ("sbin", "usr/sbin"),
+        ("lib", "usr/lib"),
+        ("lib64", "usr/lib64"),
+        ("var/run", "/run"),
+    ];
+    for (link, target) in links {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        archive.append_link(&mut header, link, target).unwrap();
+    }
+    archive.into_inner().unwrap()
 }
 
 fn root_file_system(script: &str) -> Vec<u8> {

@@ -40,6 +40,12 @@ impl Project {
         self.docker.image(&name, script)
     }
 
+    /// Makes the image `{project}:latest` of empty folders and the usual links: with `/usr` and `/etc` of this machine
+    /// in it, its programs run inside.
+    pub(crate) fn bare_image(&mut self) {
+        self.docker.bare_image(&format!("{}:latest", self.name));
+    }
+
     /// `docker compose …` in the project's folder; fails with what it said.
     pub(crate) fn compose(&self, arguments: &[&str]) -> String {
         let output = self

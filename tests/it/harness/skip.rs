@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Whether one of `components` (docker, compose, busybox, tmux, zstd, pm2, sshd, nginx, prometheus,
-/// postgres, redis, fish, root) cannot be had. Use as
+/// postgres, redis-server, fish, root) cannot be had. Use as
 /// `if missing(&["docker"]) { return; }`: the reason has been said by then.
 pub(crate) fn missing(components: &[&str]) -> bool {
     components.iter().any(|component| {
@@ -48,10 +48,9 @@ fn reason_missing(component: &str) -> Option<String> {
                 .any(|folder| std::path::Path::new(folder).join(daemon).is_file());
             (!is_there).then(|| format!("no {daemon}"))
         }
-        "postgres" => super::postgres::program("postgres")
+        "postgres" => super::data::postgres_programs()
             .is_none()
-            .then(|| "no /usr/lib/postgresql/*/bin/postgres".into()),
-        "redis" => reason_missing("redis-server"),
+            .then(|| "no PostgreSQL server".into()),
         "root" => {
             (!is_root()).then(|| "this test mounts or starts a daemon, which needs root".into())
         }

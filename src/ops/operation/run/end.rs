@@ -103,6 +103,7 @@ impl Runner<'_> {
             Some(
                 StepWork::Verify { .. }
                 | StepWork::Ask { .. }
+                | StepWork::Backup { .. }
                 | StepWork::WriteFile { .. }
                 | StepWork::RemoveCheckpoint { .. }
                 | StepWork::BreakLease { .. },
