@@ -27,6 +27,7 @@ pub mod settings;
 pub mod side_by_side;
 pub mod signal;
 pub mod sink;
+pub mod swarm;
 pub mod time;
 pub mod timeline;
 pub mod verdict;

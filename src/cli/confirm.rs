@@ -297,6 +297,10 @@ fn api(work: &StepWork) -> Option<Value> {
             "call": format!("POST /containers/{container}/{}", action.as_str()),
             "grace_s": grace_s,
         })),
+        StepWork::UpdateService { name, change } => Some(json!({
+            "call": format!("POST /services/{name}/update"),
+            "change": change,
+        })),
         StepWork::Ask {
             probe,
             times,

@@ -10,6 +10,7 @@ use super::log::LogPosition;
 use super::pm2::SavedPm2;
 use super::safe_text::SafeText;
 use super::service::{ComposeOrigin, Release, Runtime, RuntimeLimits, ServiceId};
+use super::swarm::SavedSwarm;
 
 /// The schema of `MANIFEST.json`.
 pub const MANIFEST_SCHEMA: &str = "lastgood.checkpoint/1";
@@ -73,6 +74,9 @@ pub struct SavedService {
     /// How PM2 ran it and which code, if PM2 did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pm2: Option<SavedPm2>,
+    /// How its swarm made it, if a manager was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swarm: Option<SavedSwarm>,
     /// Restarts counted by the supervisor.
     #[serde(default)]
     pub restarts: u64,

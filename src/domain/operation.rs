@@ -14,6 +14,7 @@ use super::pm2::Pm2App;
 use super::safe_text::SafeText;
 use super::service::ServiceId;
 use super::settings::{Colour, Probe};
+use super::swarm::SwarmChange;
 
 /// What the engineer wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -264,6 +265,13 @@ pub enum StepWork {
         /// Seconds until it is killed.
         grace_s: u32,
     },
+    /// Change a service of a swarm (`POST /services/{id}/update`), and wait until swarm has done it.
+    UpdateService {
+        /// Its full name in the swarm.
+        name: String,
+        /// What is done to it.
+        change: SwarmChange,
+    },
     /// Look again until the service is what it should be, or the time is over.
     Verify {
         /// The service.
@@ -359,7 +367,8 @@ pub struct Fingerprint {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "of", rename_all = "snake_case")]
 pub enum FingerprintSubject {
-    /// The instances of a service: ids and images, sorted.
+    /// The instances of a service: ids and images, sorted. Of a swarm, which replaces its tasks by itself: how the
+    /// service is to be.
     Instances {
         /// The service.
         service: ServiceId,

@@ -4,6 +4,7 @@ mod configs;
 pub(crate) mod logs;
 pub(crate) mod pin;
 pub(crate) mod prune;
+mod swarm;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -241,7 +242,11 @@ async fn save_all(
             }),
             None => None,
         };
-        rows.push(row(service, &health, log, files, pm2));
+        let (swarm, missing) = swarm::save(ctx, service, staging).await?;
+        problems.extend(missing);
+        let mut row = row(service, &health, log, files);
+        (row.pm2, row.swarm) = (pm2, swarm);
+        rows.push(row);
     }
     add_json(staging, "health.json", &health)?;
     add_json(staging, "signals.json", &signals)?;
@@ -289,7 +294,6 @@ fn row(
     health: &HealthReport,
     log: Option<SavedLog>,
     files: Vec<SavedFile>,
-    pm2: Option<SavedPm2>,
 ) -> SavedService {
     let own = health.services.iter().find(|h| h.id == service.id);
     SavedService {
@@ -304,7 +308,8 @@ fn row(
             .map(|h| h.checks.iter().map(|check| check.name.clone()).collect())
             .unwrap_or_default(),
         compose: service.compose.clone(),
-        pm2,
+        pm2: None,
+        swarm: None,
         restarts: service.restarts,
         limits: Some(service.limits.clone()),
     }

@@ -6,6 +6,7 @@ mod facts;
 mod golden;
 mod live;
 mod request;
+mod swarm;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

@@ -5,6 +5,7 @@ pub(crate) mod probe;
 mod run;
 mod seen;
 mod step;
+mod swarm;
 mod verify;
 
 use tokio::sync::mpsc;
@@ -21,6 +22,7 @@ use crate::store::lease::Lease;
 pub(crate) use fingerprint::{ABSENT, check as check_fingerprint, instances, look_at};
 pub(crate) use run::{describe, has_effect, undo_limit_ms, way_back};
 pub(crate) use step::{DOCKER_VARIABLES, container_limit_ms, split_reference};
+pub(crate) use swarm::read as read_spec;
 pub(crate) use verify::{identity, shown};
 
 /// How long a runbook's command may take.
@@ -274,10 +276,7 @@ pub(crate) fn find_service<'a>(
 /// The refusal of an operation that a runtime does not have yet.
 pub(crate) fn unsupported(service: &Service, verb: &str) -> OpsError {
     let (why, fix) = match service.runtime {
-        Runtime::Swarm => (
-            "swarm replaces the tasks by itself",
-            format!("docker service rollback {}", service.id.name),
-        ),
+        Runtime::Swarm => swarm::why_not(service, verb),
         Runtime::Docker => (
             "a lone container has no file that says how it is made",
             format!("docker inspect {}", service.id.name),

@@ -1,6 +1,7 @@
 //! Restart, stop and start of services, as plans.
 
 pub(crate) mod pm2;
+mod swarm;
 
 use std::collections::BTreeMap;
 
@@ -83,6 +84,9 @@ pub(crate) async fn plan(
                 steps.push(exec_step(service, &commands, &change)?);
             }
             Runtime::Pm2 => steps.extend(pm2::steps(service, action, reload)?),
+            Runtime::Swarm if action == ContainerAction::Restart => {
+                steps.push(swarm::step(ctx, service).await?);
+            }
             Runtime::Swarm | Runtime::File => {
                 return Err(unsupported(service, action.as_str()));
             }

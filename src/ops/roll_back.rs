@@ -6,6 +6,7 @@
 pub(crate) mod compose;
 mod files;
 mod pm2;
+pub(crate) mod swarm;
 pub(crate) mod target;
 
 use std::path::PathBuf;
@@ -46,6 +47,10 @@ struct Target {
     text: SafeText,
     /// What to know before saying yes.
     notes: Vec<SafeText>,
+    /// The name of the image, where one was named.
+    reference: Option<String>,
+    /// Whether the image is not on this machine and is fetched from where it came.
+    is_elsewhere: bool,
 }
 
 /// The service to roll back that a name means: one that was found, or an application that a checkpoint holds and PM2 does
@@ -94,7 +99,7 @@ pub(super) async fn plan(
     };
     if !matches!(
         service.runtime,
-        Runtime::Compose | Runtime::Exec | Runtime::Pm2
+        Runtime::Compose | Runtime::Exec | Runtime::Pm2 | Runtime::Swarm
     ) {
         return Err(unsupported(service, "roll-back"));
     }
@@ -126,11 +131,22 @@ pub(super) async fn plan(
             None => files::PutBack::default(),
         };
         notes.extend(put_back.notes.clone());
-        if service.runtime == Runtime::Compose {
-            steps.extend(compose::steps(ctx, service, &target, put_back, &mut notes).await?);
-        } else {
-            steps.extend(put_back.steps);
-            steps.push(run_roll_back(ctx, service, &target)?);
+        match service.runtime {
+            Runtime::Compose => {
+                steps.extend(compose::steps(ctx, service, &target, put_back, &mut notes).await?);
+            }
+            Runtime::Swarm => {
+                let parts = swarm::parts(ctx, service, &target).await?;
+                steps.extend(put_back.steps);
+                steps.extend(parts.steps);
+                notes.extend(parts.notes);
+                extra_ms = parts.extra_ms;
+                on_failure = "the service gets the specification back that it has now".to_owned();
+            }
+            _ => {
+                steps.extend(put_back.steps);
+                steps.push(run_roll_back(ctx, service, &target)?);
+            }
         }
     }
     let wanted = Some(target.identity.clone());

@@ -14,6 +14,7 @@ mod logs;
 mod page;
 mod settings;
 mod stats;
+pub(in crate::runtime) mod swarm;
 
 pub use change::{restart_container, start_container, stop_container, tag_image, untag_image};
 pub(super) use connect::FORWARDING;

@@ -42,6 +42,7 @@ mod shop;
 mod signals;
 mod ssh;
 mod ssh_story;
+mod swarm;
 mod switch;
 mod take_out;
 mod watch;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::fingerprint::{ABSENT, instances, look_at};
 use super::seen::{is_in_place, look};
+use super::swarm;
 use crate::domain::operation::{
     ContainerAction, FingerprintSubject, Operation, Plan, Step, StepWork,
 };
@@ -206,6 +207,9 @@ pub(crate) async fn probe(
         StepWork::Container {
             container, action, ..
         } => container_is(ctx, plan, container, *action, begun).await,
+        StepWork::UpdateService { name, change } => {
+            swarm::probe(ctx, plan, index, name, change).await
+        }
         StepWork::Command { argv, .. } => command(ctx, plan, index, argv, begun, before).await,
     }
 }
@@ -452,6 +456,9 @@ pub(crate) async fn probe_undo(
                 _ => ABSENT,
             };
             Ok(undone(&now, image, back, reference))
+        }
+        (StepWork::UpdateService { name, .. }, StepWork::UpdateService { change, .. }) => {
+            swarm::probe_undo(ctx, plan, name, change).await
         }
         _ => {
             if let Some(code) = step

@@ -13,6 +13,7 @@ use super::fingerprint;
 use super::probe::seen_before;
 use super::seen::{is_in_place, look};
 use super::step::Machine;
+use super::swarm;
 use crate::audit::Permit;
 use crate::domain::operation::{Operation, Plan, Step, StepWork};
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
@@ -534,6 +535,7 @@ pub(crate) fn describe(work: &StepWork) -> String {
         StepWork::Container {
             container, action, ..
         } => format!("docker {} {container}", action.as_str()),
+        StepWork::UpdateService { name, change } => swarm::describe(name, change),
         StepWork::RemoveCheckpoint { folder } => {
             shell_words::join(["rm", "-r", "--", &folder.display().to_string()])
         }

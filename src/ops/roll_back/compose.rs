@@ -339,7 +339,7 @@ fn restored_files(
 }
 
 /// The failing image keeps a name, so that it can be looked at and is not pruned.
-fn tag_failing(host: &Host, service: &Service, running: &str, reference: &str) -> Step {
+pub(super) fn tag_failing(host: &Host, service: &Service, running: &str, reference: &str) -> Step {
     let (repository, _) = split_reference(reference);
     let stamp = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     let name = format!("{repository}:failed-{stamp}");
@@ -364,7 +364,7 @@ fn tag_failing(host: &Host, service: &Service, running: &str, reference: &str) -
 }
 
 /// Moves the name that compose uses to the image of the target, if it stands for another now.
-async fn tag_target(
+pub(super) async fn tag_target(
     ctx: &Context,
     host: &Host,
     service: &Service,
