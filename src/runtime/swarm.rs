@@ -32,6 +32,8 @@ const TOLD_FOR: SignedDuration = SignedDuration::from_mins(15);
 const PAUSE: Duration = Duration::from_millis(300);
 /// Swarm takes an update up at once, unless there is nothing to replace: then it says nothing.
 const TAKEN_UP: Duration = Duration::from_secs(5);
+/// A task that does not run by then is for the proof to judge.
+const COMES_UP: Duration = Duration::from_secs(10);
 
 /// Every service of the swarm that this host manages; `None` where it manages none.
 ///
@@ -115,46 +117,69 @@ pub async fn update(
     api::update(&engine, permit, seen, spec, is_rollback).await
 }
 
-/// Waits until swarm has ended an update, however long it takes. Gives what it says of it.
+/// Waits until swarm has ended an update, however long it takes, and its tasks run. Gives what it says of it.
 ///
 /// # Errors
 /// It paused, it was rolled back and nobody asked for that, or the engine is away.
 pub async fn settle(host: &Host, name: &str, is_rollback: bool) -> Result<SafeText, RuntimeError> {
     let started = Instant::now();
     loop {
-        let service = inspect(host, name).await?;
-        let failed = |what: &str, message: &str| RuntimeError::Failed {
-            what: format!("swarm {what}: {}", SafeText::from_text(message)),
-            source: None,
-        };
-        match &service.update {
-            Some(update) => {
-                let said = &update.message;
-                match update.state {
-                    UpdateState::Completed => {
-                        return Ok(SafeText::from_text(&format!("swarm says: {said}")));
-                    }
-                    UpdateState::RollbackCompleted if is_rollback => {
-                        return Ok(SafeText::from_text(&format!("swarm says: {said}")));
-                    }
-                    UpdateState::RollbackCompleted => {
-                        return Err(failed("took the update back by itself", said));
-                    }
-                    UpdateState::Paused => return Err(failed("paused the update", said)),
-                    UpdateState::RollbackPaused => return Err(failed("paused a rollback", said)),
-                    UpdateState::Updating | UpdateState::RollbackStarted => {}
-                    UpdateState::Unknown if started.elapsed() > TAKEN_UP => {
-                        return Err(failed("says a word that is not known", said));
-                    }
-                    UpdateState::Unknown => {}
-                }
+        let engine = Engine::connect(host).await?;
+        let service = api::service(&engine, name).await?;
+        if let Some(end) = end_of(&service, is_rollback, started.elapsed()) {
+            if !matches!(end, End::Paused(_)) {
+                runs(&engine, &service.id).await;
             }
-            None if started.elapsed() > TAKEN_UP => {
-                return Ok(SafeText::from_text("swarm had no task to replace"));
-            }
-            None => {}
+            return match end {
+                End::Well(said) => Ok(said),
+                End::Paused(said) | End::TakenBack(said) => Err(RuntimeError::Failed {
+                    what: said.to_string(),
+                    source: None,
+                }),
+            };
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// How an update ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Well(SafeText),
+    TakenBack(SafeText),
+    Paused(SafeText),
+}
+
+/// The end of an update, once it is there.
+fn end_of(service: &SwarmService, is_rollback: bool, since: Duration) -> Option<End> {
+    let Some(update) = &service.update else {
+        let text = SafeText::from_text("swarm had no task to replace");
+        return (since > TAKEN_UP).then_some(End::Well(text));
+    };
+    let said = |what: &str| SafeText::from_text(&format!("swarm {what}: {}", update.message));
+    match update.state {
+        UpdateState::Completed => Some(End::Well(said("says"))),
+        UpdateState::RollbackCompleted if is_rollback => Some(End::Well(said("says"))),
+        UpdateState::RollbackCompleted => {
+            Some(End::TakenBack(said("took the update back by itself")))
+        }
+        UpdateState::Paused => Some(End::Paused(said("paused the update"))),
+        UpdateState::RollbackPaused => Some(End::Paused(said("paused the rollback"))),
+        UpdateState::Updating | UpdateState::RollbackStarted => None,
+        UpdateState::Unknown => {
+            (since > TAKEN_UP).then(|| End::Paused(said("says a word that is not known")))
+        }
+    }
+}
+
+/// Waits a little until the tasks run that swarm wants: its rollback ends before the last of them is up.
+async fn runs(engine: &Engine, id: &str) {
+    let started = Instant::now();
+    while started.elapsed() < COMES_UP {
+        match api::counts(engine, id).await {
+            Ok(Some((running, wanted))) if running < wanted => tokio::time::sleep(PAUSE).await,
+            _ => return,
+        }
     }
 }
 
@@ -460,3 +485,6 @@ fn is_of(task: &Task, spec: &SwarmSpec) -> bool {
         .iter()
         .all(|name| task.spec.get(*name) == own(name))
 }
+
+#[cfg(test)]
+mod tests;

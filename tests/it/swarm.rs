@@ -11,7 +11,13 @@ const GOOD: &str = "while true; do echo good $COLOUR; sleep 1; done";
 const BAD: &str = "while true; do echo bad $COLOUR; sleep 1; done";
 const CRASH: &str = "echo dying; sleep 1; exit 3";
 const SERVICE: &str = "shop_web";
-const STACK: [&str; 2] = ["--label", "com.docker.stack.namespace=shop"];
+/// As `docker stack deploy` labels them.
+const STACK: [&str; 4] = [
+    "--label",
+    "com.docker.stack.namespace=shop",
+    "--container-label",
+    "com.docker.stack.namespace=shop",
+];
 
 struct Story {
     sandbox: Sandbox,
@@ -109,7 +115,7 @@ fn a_bad_release_goes_and_the_checkpoints_image_and_specification_come_back() {
     let folder = Path::new(made["path"].as_str().unwrap());
     let spec = fs::read_to_string(folder.join("specs/shop/web.json")).unwrap();
     assert!(spec.contains("COLOUR=blue"), "{spec}");
-    assert!(made["services"][0]["pinned"].is_string(), "{made:#}");
+    assert_eq!(made["services"][0]["pinned"], true, "{made:#}");
     assert!(
         made["services"][0]["log"]["lines"].as_u64() > Some(0),
         "{made:#}"

@@ -45,6 +45,19 @@ struct UpdateAnswer {
     message: String,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Counted {
+    service_status: Option<Counts>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Counts {
+    running_tasks: u64,
+    desired_tasks: u64,
+}
+
 /// A task: one run of one replica, also one that is over.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -150,6 +163,24 @@ fn read(answer: ServiceAnswer) -> SwarmService {
             })
         }),
     }
+}
+
+/// How many tasks of a service run, and how many are wanted; `None` where the engine is too old to count.
+///
+/// # Errors
+/// The engine is away or manages no swarm.
+pub(in crate::runtime) async fn counts(
+    engine: &Engine,
+    id: &str,
+) -> Result<Option<(u64, u64)>, RuntimeError> {
+    // `{"id":["…"]}`; an id is letters and digits.
+    let path = format!("/services?status=true&filters=%7B%22id%22%3A%5B%22{id}%22%5D%7D");
+    let found: Vec<Counted> = engine.get_json(&path).await?;
+    let status = found
+        .into_iter()
+        .next()
+        .and_then(|found| found.service_status);
+    Ok(status.map(|counts| (counts.running_tasks, counts.desired_tasks)))
 }
 
 /// Every task that the manager remembers, of every service.
