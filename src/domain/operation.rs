@@ -27,6 +27,9 @@ pub enum Operation {
         /// One instance after the other, so that the service goes on answering. Only PM2 can.
         #[serde(default)]
         reload: bool,
+        /// One instance after the other, each proved before the next: the first that does not prove itself ends it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        rolling: bool,
     },
     /// Stop the service.
     Stop {
@@ -476,6 +479,7 @@ pub(crate) mod tests {
             operation: Operation::Restart {
                 services: vec![ServiceId::local("shop", "backend")],
                 reload: false,
+                rolling: false,
             },
             host: HostName::local(),
             risk: Risk::Disruptive,

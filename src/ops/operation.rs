@@ -1,5 +1,6 @@
 //! Plans and their execution: the one way by which a machine is changed.
 
+mod clock;
 mod fingerprint;
 pub(crate) mod probe;
 mod run;
@@ -19,6 +20,7 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
 use crate::store::lease::Lease;
 
+pub(crate) use clock::{SERVICE_MS as BUDGET_MS, budget_ms};
 pub(crate) use fingerprint::{ABSENT, check as check_fingerprint, instances, look_at};
 pub(crate) use run::{describe, has_effect, undo_limit_ms, way_back};
 pub(crate) use step::{DOCKER_VARIABLES, container_limit_ms, split_reference};

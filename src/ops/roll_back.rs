@@ -13,10 +13,8 @@ use std::path::PathBuf;
 
 use jiff::Zoned;
 
-use super::operation::{find_service, unsupported};
-use super::restart::{
-    BUDGET_MS, Change, STABLE_MS, exec_step, from_line, is_as_planned, verify_step,
-};
+use super::operation::{budget_ms, find_service, unsupported};
+use super::restart::{Change, STABLE_MS, exec_step, from_line, is_as_planned, verify_step};
 use super::services::{discover, discover_for, discover_on};
 use super::{Context, ErrorKind, OpsError};
 use crate::domain::checkpoint::{Checkpoint, SavedService};
@@ -117,13 +115,13 @@ pub(super) async fn plan(
     let mut on_failure =
         format!("what was done is taken back, the newest first, and {failing} is started again");
     let mut not_rolled_back = vec!["database schema and data", "volumes", "other services"];
-    let (mut stable_ms, mut extra_ms, mut after) = (STABLE_MS, 0, None);
+    let (mut stable_ms, mut after) = (STABLE_MS, None);
     if service.runtime == Runtime::Pm2 {
         let parts = pm2::parts(ctx, &inventory, service, &target, wish).await?;
         notes.splice(0..0, parts.notes);
         steps.extend(parts.steps);
         not_rolled_back[1] = "files that the application writes";
-        (stable_ms, extra_ms, after) = (parts.stable_ms, parts.extra_ms, parts.after);
+        (stable_ms, after) = (parts.stable_ms, parts.after);
         on_failure = parts.on_failure;
     } else {
         let put_back = match &target.saved {
@@ -140,7 +138,6 @@ pub(super) async fn plan(
                 steps.extend(put_back.steps);
                 steps.extend(parts.steps);
                 notes.extend(parts.notes);
-                extra_ms = parts.extra_ms;
                 on_failure = "the service gets the specification back that it has now".to_owned();
             }
             _ => {
@@ -174,7 +171,7 @@ pub(super) async fn plan(
             Runtime::Pm2 => Some(5_000),
             _ => None,
         },
-        budget_ms: BUDGET_MS + extra_ms,
+        budget_ms: budget_ms([service]),
         hash: String::new(),
     }
     .seal())
@@ -322,7 +319,7 @@ async fn restore(
             "the files that were replaced are put back",
         )),
         downtime_ms: Some(0),
-        budget_ms: BUDGET_MS,
+        budget_ms: budget_ms(services.iter().copied()),
         hash: String::new(),
     }
     .seal())

@@ -37,6 +37,7 @@ mod races;
 mod refusals;
 mod resume;
 mod roll_back;
+mod rolling;
 mod runbook;
 mod shop;
 mod signals;

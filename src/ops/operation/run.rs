@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::fingerprint;
 use super::probe::seen_before;
 use super::seen::{is_in_place, look};
 use super::step::Machine;
 use super::swarm;
+use super::{clock, fingerprint};
 use crate::audit::Permit;
 use crate::domain::operation::{Operation, Plan, Step, StepWork};
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
@@ -131,9 +131,8 @@ pub(super) async fn run(
     let _patience = host_of(ctx, &fingerprint::on(&plan.host)).map(Host::patience);
     let runner = Runner::new(ctx, plan, &permit, leases, progress, journal);
     let todo: Vec<usize> = (0..plan.steps.len()).collect();
-    let ended = runner
-        .drive(&todo, None, &mut interrupts, before.as_ref())
-        .await;
+    let work = runner.drive(&todo, None, &mut interrupts, before.as_ref());
+    let ended = clock::timed(plan.budget_ms, progress, work).await;
     finish(ctx, plan, permit, before.as_ref(), ended).await
 }
 
@@ -166,8 +165,12 @@ pub(super) async fn resume(
     runner.results.clone_from(&course.results);
     runner.executed = course.results.len();
     runner.is_unproved = course.is_unknown;
+    let budget_ms = course.original.budget_ms;
     let ended = match &course.way {
-        Way::Forward { todo } => runner.drive(todo, None, &mut interrupts, before).await,
+        Way::Forward { todo } => {
+            let work = runner.drive(todo, None, &mut interrupts, before);
+            clock::timed(budget_ms, progress, work).await
+        }
         Way::Back {
             from,
             is_begun,
@@ -178,7 +181,8 @@ pub(super) async fn resume(
             runner.skip.clone_from(skip);
             runner.foreign.clone_from(foreign);
             let end = Some(End::TakeBack(*from));
-            runner.drive(&[], end, &mut interrupts, before).await
+            let work = runner.drive(&[], end, &mut interrupts, before);
+            clock::timed(budget_ms, progress, work).await
         }
     };
     finish(ctx, &course.original, permit, before, ended).await
@@ -214,6 +218,7 @@ async fn finish(
         manual: ended.manual,
         release: release.unwrap_or_else(Release::default),
         duration_ms: millis(ended.took),
+        budget_ms: Some(plan.budget_ms),
     };
     if ended.is_left_open {
         return Ok(outcome);

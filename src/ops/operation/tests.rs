@@ -103,6 +103,7 @@ impl Shop {
             operation: Operation::Restart {
                 services: self.services(),
                 reload: false,
+                rolling: false,
             },
             host: HostName::local(),
             risk: Risk::Disruptive,
@@ -594,6 +595,7 @@ async fn an_unknown_service_has_no_plan() {
     let operation = Operation::Restart {
         services: vec![ServiceId::local("exec", "lastgood-no-such")],
         reload: false,
+        rolling: false,
     };
     assert!(plan(&shop.ctx, &operation).await.is_err());
     assert_eq!(ContainerAction::Restart.as_str(), "restart");

@@ -21,11 +21,10 @@ const START_MS: u64 = 60_000;
 /// The same for each further task.
 const TASK_MS: u64 = 10_000;
 
-/// The steps between saving the logs and the proof, and how much longer than another service's they may take.
+/// The steps between saving the logs and the proof.
 pub(super) struct Parts {
     pub(super) steps: Vec<Step>,
     pub(super) notes: Vec<SafeText>,
-    pub(super) extra_ms: u64,
 }
 
 /// The service as its manager has it.
@@ -131,11 +130,7 @@ pub(super) async fn parts(
         timeout_ms: limit,
         may_fail: false,
     });
-    Ok(Parts {
-        steps,
-        notes,
-        extra_ms: limit.saturating_sub(START_MS),
-    })
+    Ok(Parts { steps, notes })
 }
 
 /// How many tasks are replaced: those that are wanted then, or run now.

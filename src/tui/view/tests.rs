@@ -149,6 +149,7 @@ fn ended(w: u16, h: u16, kind: OutcomeKind) -> App {
                 ..Release::default()
             },
             duration_ms: 41_000,
+            budget_ms: None,
         })),
     );
     app

@@ -94,6 +94,8 @@ impl Swarm {
         let mut words = vec!["service", "create", "--detach", "--name", name];
         words.extend(["--network", "host", "--replicas", &count]);
         words.extend(["--stop-grace-period", "0s", "--update-monitor", "2s"]);
+        // All at once: every start first asks for a registry that is not there.
+        words.extend(["--update-parallelism", "0", "--rollback-parallelism", "0"]);
         words.extend(["--rollback-monitor", "2s", "--restart-delay", "1s"]);
         words.extend(options);
         words.push(image);
