@@ -300,6 +300,11 @@ fn api(work: &StepWork) -> Option<Value> {
             "call": format!("POST /images/{image}/tag"),
             "reference": reference,
         })),
+        StepWork::LoadImage { source, image } => Some(json!({
+            "call": "POST /images/load",
+            "source": source,
+            "image": image,
+        })),
         StepWork::Container {
             container,
             action,

@@ -63,6 +63,9 @@ pub struct SavedService {
     pub release: Release,
     /// The tag that keeps the image from being pruned; `None` where nothing was pinned.
     pub pinned: Option<String>,
+    /// The copy of the image, below the checkpoint's folder; `None` where none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_copy: Option<PathBuf>,
     /// Its health when the checkpoint was made.
     pub health: Option<HealthState>,
     /// The names of the probes it had: a verdict needs each of them again.

@@ -233,6 +233,13 @@ pub enum StepWork {
         /// The new name with its tag.
         reference: String,
     },
+    /// Give the engine an image that it has lost (`POST /images/load`).
+    LoadImage {
+        /// The copy, absolute: a compressed `docker save`.
+        source: PathBuf,
+        /// The image id that is there afterwards.
+        image: String,
+    },
     /// Put a file's content in place: written beside it, flushed, renamed (in place where it is a mount).
     WriteFile {
         /// The file, absolute.

@@ -1,6 +1,7 @@
 //! Checkpoints: create, list, find, verify, export.
 
 mod configs;
+mod images;
 pub(crate) mod logs;
 pub(crate) mod pin;
 pub(crate) mod prune;
@@ -113,6 +114,14 @@ pub async fn create(
 
     note(&progress, "pinning images");
     problems.extend(pin::pin_all(ctx, staging.id(), &mut rows).await);
+    if ctx.config.save_images {
+        let copies = images::save_all(ctx, &staging, &mut rows, &progress);
+        problems.extend(tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(cancelled()),
+            lost = copies => lost?,
+        });
+    }
     if cancel.is_cancelled() {
         return Err(cancelled());
     }
@@ -310,6 +319,7 @@ fn row(
         compose: service.compose.clone(),
         pm2: None,
         swarm: None,
+        image_copy: None,
         restarts: service.restarts,
         limits: Some(service.limits.clone()),
     }
@@ -403,18 +413,23 @@ pub(super) async fn config_files(
     configs::wanted(ctx, host, service).await
 }
 
-/// Writes the checkpoint as one `.tar.gz` or `.tar.zst`, exact, secrets included. Returns its size.
+/// Writes the checkpoint as one `.tar.gz` or `.tar.zst`, exact, secrets included; encrypted where a command for that is
+/// configured. Returns its size.
 ///
 /// # Errors
 /// Unknown ending, file exists, disk full (nothing is left behind).
-pub fn export(_ctx: &Context, checkpoint: &Checkpoint, to: &Path) -> Result<u64, OpsError> {
+pub fn export(ctx: &Context, checkpoint: &Checkpoint, to: &Path) -> Result<u64, OpsError> {
     if let Err(cause) = &checkpoint.manifest {
         return Err(OpsError::new(
             ErrorKind::No,
             format!("checkpoint {} is not exported: {cause}", checkpoint.id),
         ));
     }
-    Ok(store::export(checkpoint, to)?)
+    Ok(store::export(
+        checkpoint,
+        to,
+        ctx.config.encrypt.as_deref(),
+    )?)
 }
 
 /// Whether this session may put tags on images.

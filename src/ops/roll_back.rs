@@ -9,11 +9,11 @@ mod pm2;
 pub(crate) mod swarm;
 pub(crate) mod target;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
 
-use super::operation::{budget_ms, find_service, unsupported};
+use super::operation::{budget_ms, describe, find_service, unsupported};
 use super::restart::{Change, STABLE_MS, exec_step, from_line, is_as_planned, verify_step};
 use super::services::{discover, discover_for, discover_on};
 use super::{Context, ErrorKind, OpsError};
@@ -24,6 +24,8 @@ use crate::domain::service::{Runtime, Service, ServiceId, short_id};
 
 /// Time for saving the logs of the failing release.
 const SAVE_BUDGET_MS: u64 = 15_000;
+/// An image of some gigabytes on a slow disk.
+const LOAD_LIMIT_MS: u64 = 600_000;
 
 /// What was asked for.
 pub(super) struct Wish<'a> {
@@ -49,6 +51,8 @@ struct Target {
     reference: Option<String>,
     /// Whether the image is not on this machine and is fetched from where it came.
     is_elsewhere: bool,
+    /// The copy of the image, absolute, where the image itself is gone.
+    copy: Option<PathBuf>,
 }
 
 /// The service to roll back that a name means: one that was found, or an application that a checkpoint holds and PM2 does
@@ -129,6 +133,12 @@ pub(super) async fn plan(
             None => files::PutBack::default(),
         };
         notes.extend(put_back.notes.clone());
+        steps.extend(
+            target
+                .copy
+                .as_deref()
+                .map(|copy| load(copy, &target.identity)),
+        );
         match service.runtime {
             Runtime::Compose => {
                 steps.extend(compose::steps(ctx, service, &target, put_back, &mut notes).await?);
@@ -196,6 +206,24 @@ fn save_logs(ctx: &Context, service: &Service) -> Step {
         fingerprints: vec![is_as_planned(service)],
         timeout_ms: SAVE_BUDGET_MS + 5_000,
         may_fail: true,
+    }
+}
+
+/// An image that was pruned comes back from its copy in the checkpoint, before anything needs it.
+fn load(copy: &Path, image: &str) -> Step {
+    let work = StepWork::LoadImage {
+        source: copy.to_owned(),
+        image: image.to_owned(),
+    };
+    let text = format!("docker load {} from the checkpoint's copy", short_id(image));
+    Step {
+        text: SafeText::from_text(&text),
+        manual: Some(SafeText::from_text(&describe(&work))),
+        work,
+        undo: None,
+        fingerprints: Vec::new(),
+        timeout_ms: LOAD_LIMIT_MS,
+        may_fail: false,
     }
 }
 

@@ -9,6 +9,7 @@ mod connect;
 pub mod decode;
 mod events;
 mod follow;
+mod images;
 mod inspect;
 mod logs;
 mod page;
@@ -20,6 +21,7 @@ pub use change::{restart_container, start_container, stop_container, tag_image, 
 pub(super) use connect::FORWARDING;
 pub use connect::{DEFAULT_ADDRESS, Engine};
 pub use events::watch;
+pub use images::{load_image, save_image};
 pub use inspect::{discover, image_id, inspect_container};
 pub use logs::read_logs;
 pub use page::read_page;

@@ -15,6 +15,7 @@ mod harness;
 mod checkpoint;
 mod compose_story;
 mod console;
+mod copies;
 mod crash;
 mod demo;
 mod files;

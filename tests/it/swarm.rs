@@ -238,9 +238,14 @@ fn what_swarm_takes_back_by_itself_is_told_as_that() {
     assert_eq!(story.images(), [&*story.good]);
 
     // Where nobody told swarm to, it stops half-way; the plan takes it back.
-    story
-        .swarm
-        .update(SERVICE, &["--update-failure-action", "pause"]);
+    let words = [
+        "service",
+        "update",
+        "--detach",
+        "--update-failure-action",
+        "pause",
+    ];
+    story.swarm.manager.must(&[&words[..], &[SERVICE]].concat());
     let outcome = story.roll_back(4, &["--to", &target]);
     assert_eq!(outcome["outcome"], "failed_unchanged", "{outcome:#}");
     assert!(

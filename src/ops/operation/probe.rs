@@ -185,6 +185,16 @@ pub(crate) async fn probe(
             let text = format!("{reference} is {}", short_id(image));
             Ok(reached(step, &subject, &now, image, &text, reference))
         }
+        StepWork::LoadImage { image, .. } => {
+            let subject = FingerprintSubject::Image {
+                host: plan.host.clone(),
+                reference: image.clone(),
+            };
+            Ok(match look_at(ctx, &subject).await? == ABSENT {
+                true => Found::NotDone,
+                false => done("the image is there"),
+            })
+        }
         StepWork::RemoveCheckpoint { folder } => {
             let is_there = store::checkpoint::is_there(folder);
             Ok(if is_there {

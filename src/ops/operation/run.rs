@@ -131,7 +131,8 @@ pub(super) async fn run(
     let _patience = host_of(ctx, &fingerprint::on(&plan.host)).map(Host::patience);
     let runner = Runner::new(ctx, plan, &permit, leases, progress, journal);
     let todo: Vec<usize> = (0..plan.steps.len()).collect();
-    let work = runner.drive(&todo, None, &mut interrupts, before.as_ref());
+    // Futures of so many steps are large, and this one is moved.
+    let work = Box::pin(runner.drive(&todo, None, &mut interrupts, before.as_ref()));
     let ended = clock::timed(plan.budget_ms, progress, work).await;
     finish(ctx, plan, permit, before.as_ref(), ended).await
 }
@@ -168,7 +169,7 @@ pub(super) async fn resume(
     let budget_ms = course.original.budget_ms;
     let ended = match &course.way {
         Way::Forward { todo } => {
-            let work = runner.drive(todo, None, &mut interrupts, before);
+            let work = Box::pin(runner.drive(todo, None, &mut interrupts, before));
             clock::timed(budget_ms, progress, work).await
         }
         Way::Back {
@@ -181,7 +182,7 @@ pub(super) async fn resume(
             runner.skip.clone_from(skip);
             runner.foreign.clone_from(foreign);
             let end = Some(End::TakeBack(*from));
-            let work = runner.drive(&[], end, &mut interrupts, before);
+            let work = Box::pin(runner.drive(&[], end, &mut interrupts, before));
             clock::timed(budget_ms, progress, work).await
         }
     };
@@ -491,7 +492,8 @@ pub(crate) fn undo_limit_ms(step: &Step) -> u64 {
 
 /// Whether such a step can have changed anything.
 pub(crate) fn has_effect(work: &StepWork) -> bool {
-    !is_proof(work) && !matches!(work, StepWork::SaveLogs { .. })
+    // An image more is in nobody's way.
+    !is_proof(work) && !matches!(work, StepWork::SaveLogs { .. } | StepWork::LoadImage { .. })
 }
 
 /// Whether such a step only looks.
@@ -532,6 +534,10 @@ pub(crate) fn describe(work: &StepWork) -> String {
             line + &shell_words::join(argv)
         }
         StepWork::TagImage { image, reference } => format!("docker tag {image} {reference}"),
+        StepWork::LoadImage { source, .. } => {
+            let source = source.display().to_string();
+            format!("zstdcat {} | docker load", shell_words::quote(&source))
+        }
         StepWork::WriteFile { path, source, .. } => shell_words::join([
             "cp".to_owned(),
             source.display().to_string(),

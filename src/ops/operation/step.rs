@@ -76,6 +76,7 @@ impl Machine<'_> {
             StepWork::TagImage { image, reference } => {
                 timed(limit, self.tag(image, reference)).await
             }
+            StepWork::LoadImage { source, image } => timed(limit, self.load(source, image)).await,
             StepWork::WriteFile {
                 path,
                 source,
@@ -163,6 +164,22 @@ impl Machine<'_> {
                 "{reference} is {} after it was tagged {}",
                 other.as_deref().map_or("absent", short_id),
                 short_id(image)
+            ))),
+        }
+    }
+
+    async fn load(&self, source: &Path, image: &str) -> Result<SafeText, OpsError> {
+        let host = self.host()?;
+        let fail = |error: crate::runtime::RuntimeError| failed(error.to_string()).because(error);
+        docker::load_image(host, self.permit, source)
+            .await
+            .map_err(fail)?;
+        match docker::image_id(host, image).await.map_err(fail)? {
+            Some(_) => Ok(SafeText::from_text(&format!("{} is back", short_id(image)))),
+            None => Err(failed(format!(
+                "{} is not in {}",
+                short_id(image),
+                source.display()
             ))),
         }
     }

@@ -99,7 +99,7 @@ pub(super) async fn parts(
     };
     let before = now.spec.digest();
     let mut fingerprints = vec![is_as_planned(service)];
-    if !reference.contains('@') || !target.is_elsewhere {
+    if target.copy.is_none() && !target.is_elsewhere {
         fingerprints.push(Fingerprint {
             subject: FingerprintSubject::Image {
                 host: service.id.host.clone(),

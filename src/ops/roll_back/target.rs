@@ -52,6 +52,7 @@ pub(super) async fn find(
                 )],
                 reference: swarm::reference(wish),
                 is_elsewhere: false,
+                copy: None,
             })
         }
     }
@@ -96,16 +97,23 @@ async fn from_checkpoint(
     })?;
     let is_image = matches!(service.runtime, Runtime::Compose | Runtime::Swarm);
     let is_elsewhere = service.runtime == Runtime::Swarm && swarm::is_fetched(&saved);
-    if is_image && !is_elsewhere {
-        image_is_there(ctx, &saved, &identity)
-            .await?
-            .map_err(|reason| {
-                OpsError::new(
-                    ErrorKind::No,
-                    format!("checkpoint {}: {reason}", checkpoint.id),
-                )
-                .fix("lastgood checkpoint verify --all")
-            })?;
+    let mut copy = None;
+    if is_image
+        && !is_elsewhere
+        && let Err(reason) = image_is_there(ctx, &saved, &identity).await?
+    {
+        copy = saved
+            .image_copy
+            .as_ref()
+            .map(|copy| checkpoint.path.join(copy));
+        if copy.is_none() {
+            return Err(OpsError::new(
+                ErrorKind::No,
+                format!("checkpoint {}: {reason}", checkpoint.id),
+            )
+            .fix("lastgood checkpoint verify --all"));
+        }
+        notes.push(format!("{reason}: the checkpoint's copy of it is loaded"));
     }
     if is_same_release(ctx, &saved, service).await? {
         notes.push("the same release runs now: only configuration files change".to_owned());
@@ -133,6 +141,7 @@ async fn from_checkpoint(
         saved: Some((checkpoint, saved)),
         reference: None,
         is_elsewhere,
+        copy,
     })
 }
 
@@ -211,6 +220,7 @@ async fn judge(
     if let Some(identity) = saved.release.digest.as_deref()
         && matches!(service.runtime, Runtime::Compose | Runtime::Swarm)
         && !swarm::is_fetched(saved)
+        && saved.image_copy.is_none()
         && must_differ
         && let Err(reason) = image_is_there(ctx, saved, identity).await?
     {
