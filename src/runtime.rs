@@ -118,7 +118,7 @@ pub async fn discover(
     };
     let swarm = async {
         match asks(Runtime::Docker) {
-            true => swarm::discover(host).await,
+            true => Box::pin(swarm::discover(host)).await,
             false => Ok(None),
         }
     };

@@ -87,7 +87,7 @@ pub(crate) async fn plan(
             }
             Runtime::Pm2 => steps.extend(pm2::steps(service, action, reload || rolling)?),
             Runtime::Swarm if action == ContainerAction::Restart => {
-                steps.push(swarm::step(ctx, service).await?);
+                steps.push(Box::pin(swarm::step(ctx, service)).await?);
             }
             Runtime::Swarm | Runtime::File => {
                 return Err(unsupported(service, action.as_str()));

@@ -144,7 +144,7 @@ pub(super) async fn plan(
                 steps.extend(compose::steps(ctx, service, &target, put_back, &mut notes).await?);
             }
             Runtime::Swarm => {
-                let parts = swarm::parts(ctx, service, &target).await?;
+                let parts = Box::pin(swarm::parts(ctx, service, &target)).await?;
                 steps.extend(put_back.steps);
                 steps.extend(parts.steps);
                 notes.extend(parts.notes);

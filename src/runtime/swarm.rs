@@ -49,11 +49,13 @@ pub async fn discover(host: &Host) -> Result<Option<Vec<Service>>, RuntimeError>
     }
     let tasks = api::tasks(&engine).await?;
     let here = api::local_tasks(&engine).await?;
-    let is_elsewhere = |task: &Task| !task.node.is_empty() && !here.contains_key(&task.id);
-    let nodes = match tasks.iter().any(is_elsewhere) {
-        true => api::nodes(&engine).await?,
-        false => HashMap::new(),
-    };
+    let has_no_container = |task: &Task| !task.node.is_empty() && !here.contains_key(&task.id);
+    let mut nodes = HashMap::new();
+    if tasks.iter().any(has_no_container) {
+        nodes = api::nodes(&engine).await?;
+        // A task of this node may not have got its container yet.
+        nodes.remove(&api::own_node(&engine).await?);
+    }
     let mut images = HashMap::new();
     for service in &services {
         let own = |task: &&Task| task.service == service.id && task.is_wanted();
@@ -187,6 +189,7 @@ async fn runs(engine: &Engine, id: &str) {
 struct Seen {
     host: HostName,
     here: HashMap<String, LocalTask>,
+    /// The names of the other nodes by their ids.
     nodes: HashMap<String, String>,
     /// Image ids on this node by the names that tasks use.
     images: HashMap<String, String>,
@@ -315,7 +318,6 @@ impl Seen {
     /// `web.1`, with the node's name where it is another one.
     fn name(&self, id: &ServiceId, task: &Task) -> String {
         let node = self.nodes.get(&task.node).map(String::as_str);
-        let node = node.filter(|_| !self.here.contains_key(&task.id));
         match (task.slot, node) {
             (0, node) => format!("{}@{}", id.name, node.unwrap_or("this node")),
             (slot, Some(node)) => format!("{}.{slot}@{node}", id.name),

@@ -1,7 +1,8 @@
 //! One replica after the other: the service goes on answering, and a restart that fails costs one replica.
 
 use crate::compose_story::list;
-use crate::harness::{Project, Sandbox, missing};
+use crate::harness::{Pm2, Project, Sandbox, missing};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -94,6 +95,32 @@ fn a_replica_that_does_not_prove_itself_ends_it() {
     let after = started(&project);
     let touched = after.iter().filter(|(name, at)| before[*name] != **at);
     assert_eq!(touched.count(), 1, "{before:?} {after:?}");
+}
+
+#[test]
+fn instances_of_a_cluster_are_reloaded_one_after_the_other_each_proved() {
+    if missing(&["pm2"]) {
+        return;
+    }
+    let (sandbox, pm2) = Pm2::new("rolling-pm2");
+    let script = "setInterval(() => {}, 1000)";
+    let app = pm2.start(
+        "web",
+        script,
+        json!({ "exec_mode": "cluster", "instances": 2 }),
+    );
+    let words = ["restart", &app, "--rolling"];
+    let plan = sandbox.json(0, "plan", &[&words[..], &["--dry-run"]].concat());
+    let steps = list(&plan["steps"]);
+    let texts: Vec<&str> = steps
+        .iter()
+        .filter_map(|step| step["text"].as_str())
+        .collect();
+    assert_eq!(texts.len(), 4, "{plan:#}");
+    assert!(texts[0].starts_with("pm2 reload") && texts[2].starts_with("pm2 reload"));
+    assert!(texts[1].starts_with("verify:") && texts[1].contains("no restart for 2 s"));
+    let outcome = sandbox.json(0, "outcome", &[&words[..], &["--yes"]].concat());
+    assert_eq!(outcome["outcome"], "verified", "{outcome:#}");
 }
 
 #[test]

@@ -211,6 +211,10 @@ fn what_swarm_takes_back_by_itself_is_told_as_that() {
     story.checkpoint();
     let (crash, _) = story.image("2", CRASH);
     story.swarm.update(SERVICE, &["--image", &crash]);
+    // Swarm says so before the task is up.
+    wait_for("the good task", Duration::from_secs(30), || {
+        (story.service()["state"] == "running").then_some(())
+    });
     let service = story.service();
     let problems = texts(&service["problems"]);
     assert!(

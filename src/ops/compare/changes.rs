@@ -40,7 +40,8 @@ pub(super) async fn find(
         before.limits.as_ref(),
         Some(&now.limits),
     ));
-    let (specs, lost) = swarm::find(ctx, baseline, before, now, redactor).await;
+    let specs = Box::pin(swarm::find(ctx, baseline, before, now, redactor));
+    let (specs, lost) = specs.await;
     changes.extend(specs);
     let mut missing: Vec<SafeText> = lost.into_iter().collect();
     for file in &before.files {

@@ -218,7 +218,7 @@ pub(crate) async fn probe(
             container, action, ..
         } => container_is(ctx, plan, container, *action, begun).await,
         StepWork::UpdateService { name, change } => {
-            swarm::probe(ctx, plan, index, name, change).await
+            Box::pin(swarm::probe(ctx, plan, index, name, change)).await
         }
         StepWork::Command { argv, .. } => command(ctx, plan, index, argv, begun, before).await,
     }
@@ -468,7 +468,7 @@ pub(crate) async fn probe_undo(
             Ok(undone(&now, image, back, reference))
         }
         (StepWork::UpdateService { name, .. }, StepWork::UpdateService { change, .. }) => {
-            swarm::probe_undo(ctx, plan, name, change).await
+            Box::pin(swarm::probe_undo(ctx, plan, name, change)).await
         }
         _ => {
             if let Some(code) = step

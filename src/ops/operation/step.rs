@@ -76,7 +76,9 @@ impl Machine<'_> {
             StepWork::TagImage { image, reference } => {
                 timed(limit, self.tag(image, reference)).await
             }
-            StepWork::LoadImage { source, image } => timed(limit, self.load(source, image)).await,
+            StepWork::LoadImage { source, image } => {
+                timed(limit, Box::pin(self.load(source, image))).await
+            }
             StepWork::WriteFile {
                 path,
                 source,
@@ -93,11 +95,8 @@ impl Machine<'_> {
                 grace_s,
             } => timed(limit, self.container(container, *action, *grace_s)).await,
             StepWork::UpdateService { name, change } => {
-                timed(
-                    limit,
-                    swarm::update(self.host()?, self.permit, name, change),
-                )
-                .await
+                let update = swarm::update(self.host()?, self.permit, name, change);
+                timed(limit, Box::pin(update)).await
             }
             StepWork::RemoveCheckpoint { folder } => {
                 store::checkpoint::remove(&self.ctx.state, folder)?;

@@ -65,7 +65,7 @@ pub async fn read_logs(
             return here.await;
         }
         let others = follow::elsewhere::follow(host, service, request, &to);
-        return tokio::join!(here, others).0;
+        return tokio::join!(Box::pin(here), Box::pin(others)).0;
     }
     let mut asks = Ask::all(&containers, request);
     asks.extend(elsewhere.iter().map(|task| Ask::task(task, request.window)));

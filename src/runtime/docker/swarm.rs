@@ -206,6 +206,27 @@ pub(in crate::runtime) async fn nodes(
     Ok(names.collect())
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Info {
+    swarm: SwarmInfo,
+}
+
+#[derive(Deserialize)]
+struct SwarmInfo {
+    #[serde(rename = "NodeID", default)]
+    node: String,
+}
+
+/// The id of this node.
+///
+/// # Errors
+/// The engine is away.
+pub(in crate::runtime) async fn own_node(engine: &Engine) -> Result<String, RuntimeError> {
+    let info: Info = engine.get_json("/info").await?;
+    Ok(info.swarm.node)
+}
+
 /// The containers of tasks on this node, ended ones too, by the id of their task.
 ///
 /// # Errors
