@@ -29,6 +29,7 @@ pub mod settings;
 pub mod side_by_side;
 pub mod signal;
 pub mod sink;
+pub mod swarm;
 pub mod time;
 pub mod time_buckets;
 pub mod timeline;

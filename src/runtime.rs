@@ -24,6 +24,7 @@ pub mod file;
 pub mod pm2;
 mod process;
 pub mod prometheus;
+pub mod swarm;
 
 /// Why a runtime could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +117,12 @@ pub async fn discover(
             false => Ok(Vec::new()),
         }
     };
+    let swarm = async {
+        match asks(Runtime::Docker) {
+            true => Box::pin(swarm::discover(host)).await,
+            false => Ok(None),
+        }
+    };
     let exec = async {
         match asks(Runtime::Exec) {
             true => exec::discover(host, configured).await,
@@ -134,7 +141,7 @@ pub async fn discover(
             false => (Vec::new(), Vec::new()),
         }
     };
-    let (docker, exec, files, pm2) = tokio::join!(docker, exec, file, pm2);
+    let (docker, swarm, exec, files, pm2) = tokio::join!(docker, swarm, exec, file, pm2);
     inventory.services.extend(exec);
     inventory.services.extend(files);
     inventory.services.extend(pm2.0);
@@ -143,7 +150,20 @@ pub async fn discover(
         || !inventory.unreachable.is_empty()
         || configured.iter().any(|(id, _)| id.host == host.name());
     match docker {
-        Ok(services) => inventory.services.extend(services),
+        Ok(mut services) => {
+            match swarm {
+                // A manager knows every node's tasks, this one's containers among them.
+                Ok(Some(whole)) => {
+                    services.retain(|service| service.runtime != Runtime::Swarm);
+                    services.extend(whole);
+                }
+                Ok(None) => {}
+                Err(error) => inventory
+                    .unreachable
+                    .push(error.to_unreachable(host, Runtime::Swarm)),
+            }
+            inventory.services.extend(services);
+        }
         Err(RuntimeError::Unreachable {
             is_absent: true, ..
         }) if has_other => {}

@@ -8,6 +8,7 @@ fn plan() -> Plan {
         operation: Operation::Restart {
             services: vec![ServiceId::local("shop", "backend")],
             reload: false,
+            rolling: false,
         },
         host: HostName::local(),
         risk: Risk::Disruptive,

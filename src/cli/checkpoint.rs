@@ -281,7 +281,9 @@ fn show(manifest: &Manifest, path: &Path, out: &mut Output) -> Ended {
             service.release,
             service.files.len(),
             service.health.map_or("health unknown", HealthState::as_str),
-            if service.pinned.is_some() {
+            if service.image_copy.is_some() {
+                ", image copied"
+            } else if service.pinned.is_some() {
                 ", pinned"
             } else {
                 ""
@@ -355,6 +357,7 @@ struct View<'a> {
 struct ServiceView<'a> {
     pinned: bool,
     pin: Option<&'a str>,
+    image_copy: Option<&'a Path>,
     id: &'a ServiceId,
     runtime: Runtime,
     log: Option<&'a SavedLog>,
@@ -370,6 +373,7 @@ impl<'a> ServiceView<'a> {
         Self {
             pinned: saved.pinned.is_some(),
             pin: saved.pinned.as_deref(),
+            image_copy: saved.image_copy.as_deref(),
             id: &saved.id,
             runtime: saved.runtime,
             log: saved.log.as_ref(),

@@ -5,6 +5,7 @@
 
 use std::io::{self, BufRead, IsTerminal};
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 use super::Global;
 use super::exit::Exit;
 use super::output::{Ended, Output, Paint, Stop, talk};
+use crate::analysis::format::clock_span;
 use crate::domain::operation::{Operation, Plan, Risk, StepWork};
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress};
 use crate::domain::safe_text::SafeText;
@@ -73,10 +75,13 @@ pub(super) async fn execute(
 ) -> Result<(Outcome, Option<Exit>), Stop> {
     let (to, mut from) = mpsc::channel(64);
     let is_quiet = out.is_json() && out.verbose == 0;
+    let (started, budget_ms) = (Instant::now(), plan.budget_ms);
     let telling = tokio::spawn(async move {
         while let Some(progress) = from.recv().await {
             if !is_quiet {
-                tell(&progress);
+                let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                let clock = format!("{} of {}", clock_span(ms), clock_span(budget_ms));
+                tell(&progress, &clock);
             }
         }
     });
@@ -101,9 +106,11 @@ pub(super) async fn execute(
     Ok((executed?, interrupted))
 }
 
-fn tell(progress: &Progress) {
+fn tell(progress: &Progress, clock: &str) {
     match progress {
-        Progress::StepStarted { index, text } => talk(format_args!("{:>3}  {text}", index + 1)),
+        Progress::StepStarted { index, text } => {
+            talk(format_args!("{:>3}  {text}  ({clock})", index + 1));
+        }
         Progress::StepEnded { result, .. } => {
             let mark = if result.ok { "✔" } else { "✖" };
             talk(format_args!(
@@ -221,6 +228,10 @@ pub(super) fn print_outcome(outcome: &Outcome, out: &mut Output) -> Result<(), S
         outcome.duration_ms as f64 / 1000.0,
         last.cloned().unwrap_or_default()
     ))?;
+    if let (true, Some(budget_ms)) = (outcome.is_over_budget(), outcome.budget_ms) {
+        let text = format!("  over its budget of {}", clock_span(budget_ms));
+        out.line(out.paint(Paint::Warning, &text))?;
+    }
     for step in outcome.steps.iter().filter(|step| !step.ok) {
         out.line(format_args!("  ✖ {}: {}", step.text, step.detail))?;
     }
@@ -290,6 +301,11 @@ fn api(work: &StepWork) -> Option<Value> {
             "call": format!("POST /images/{image}/tag"),
             "reference": reference,
         })),
+        StepWork::LoadImage { source, image } => Some(json!({
+            "call": "POST /images/load",
+            "source": source,
+            "image": image,
+        })),
         StepWork::Container {
             container,
             action,
@@ -297,6 +313,10 @@ fn api(work: &StepWork) -> Option<Value> {
         } => Some(json!({
             "call": format!("POST /containers/{container}/{}", action.as_str()),
             "grace_s": grace_s,
+        })),
+        StepWork::UpdateService { name, change } => Some(json!({
+            "call": format!("POST /services/{name}/update"),
+            "change": change,
         })),
         StepWork::Ask {
             probe,
@@ -332,6 +352,7 @@ mod tests {
             operation: Operation::Restart {
                 services: vec![service.clone()],
                 reload: false,
+                rolling: false,
             },
             host: HostName::local(),
             risk,

@@ -24,6 +24,7 @@ pub async fn restart(
     let operation = Operation::Restart {
         services,
         reload: args.reload,
+        rolling: args.rolling,
     };
     confirm::run(ctx, &operation, global, out).await
 }
@@ -72,6 +73,9 @@ pub struct RestartArgs {
     /// One instance after the other, so that the service goes on answering (PM2 in cluster mode)
     #[arg(long)]
     pub reload: bool,
+    /// One instance after the other, each proved before the next is touched; stops at the first that fails
+    #[arg(long, conflicts_with = "reload")]
+    pub rolling: bool,
 }
 
 /// The services to restart, to stop or to start.

@@ -10,6 +10,7 @@ use super::log::LogPosition;
 use super::pm2::SavedPm2;
 use super::safe_text::SafeText;
 use super::service::{ComposeOrigin, Release, Runtime, RuntimeLimits, ServiceId};
+use super::swarm::SavedSwarm;
 
 /// The schema of `MANIFEST.json`.
 pub const MANIFEST_SCHEMA: &str = "lastgood.checkpoint/1";
@@ -62,6 +63,9 @@ pub struct SavedService {
     pub release: Release,
     /// The tag that keeps the image from being pruned; `None` where nothing was pinned.
     pub pinned: Option<String>,
+    /// The copy of the image, below the checkpoint's folder; `None` where none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_copy: Option<PathBuf>,
     /// Its health when the checkpoint was made.
     pub health: Option<HealthState>,
     /// The names of the probes it had: a verdict needs each of them again.
@@ -73,6 +77,9 @@ pub struct SavedService {
     /// How PM2 ran it and which code, if PM2 did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pm2: Option<SavedPm2>,
+    /// How its swarm made it, if a manager was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swarm: Option<SavedSwarm>,
     /// Restarts counted by the supervisor.
     #[serde(default)]
     pub restarts: u64,

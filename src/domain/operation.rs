@@ -15,6 +15,7 @@ use super::pm2::Pm2App;
 use super::safe_text::SafeText;
 use super::service::ServiceId;
 use super::settings::{Colour, Probe};
+use super::swarm::SwarmChange;
 
 /// What the engineer wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub enum Operation {
         /// One instance after the other, so that the service goes on answering. Only PM2 can.
         #[serde(default)]
         reload: bool,
+        /// One instance after the other, each proved before the next: the first that does not prove itself ends it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        rolling: bool,
     },
     /// Stop the service.
     Stop {
@@ -268,6 +272,13 @@ pub enum StepWork {
         /// The new name with its tag.
         reference: String,
     },
+    /// Give the engine an image that it has lost (`POST /images/load`).
+    LoadImage {
+        /// The copy, absolute: a compressed `docker save`.
+        source: PathBuf,
+        /// The image id that is there afterwards.
+        image: String,
+    },
     /// Put a file's content in place: written beside it, flushed, renamed (in place where it is a mount).
     WriteFile {
         /// The file, absolute.
@@ -317,6 +328,13 @@ pub enum StepWork {
         action: ContainerAction,
         /// Seconds until it is killed.
         grace_s: u32,
+    },
+    /// Change a service of a swarm (`POST /services/{id}/update`), and wait until swarm has done it.
+    UpdateService {
+        /// Its full name in the swarm.
+        name: String,
+        /// What is done to it.
+        change: SwarmChange,
     },
     /// Look again until the service is what it should be, or the time is over.
     Verify {
@@ -413,7 +431,8 @@ pub struct Fingerprint {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "of", rename_all = "snake_case")]
 pub enum FingerprintSubject {
-    /// The instances of a service: ids and images, sorted.
+    /// The instances of a service: ids and images, sorted. Of a swarm, which replaces its tasks by itself: how the
+    /// service is to be.
     Instances {
         /// The service.
         service: ServiceId,
@@ -521,6 +540,7 @@ pub(crate) mod tests {
             operation: Operation::Restart {
                 services: vec![ServiceId::local("shop", "backend")],
                 reload: false,
+                rolling: false,
             },
             host: HostName::local(),
             risk: Risk::Disruptive,

@@ -78,6 +78,17 @@ pub struct Outcome {
     pub release: Release,
     /// How long the whole took.
     pub duration_ms: u64,
+    /// How long it might take; `None` where nobody waited for it.
+    #[serde(default)]
+    pub budget_ms: Option<u64>,
+}
+
+impl Outcome {
+    /// Whether it took longer than it might.
+    pub fn is_over_budget(&self) -> bool {
+        self.budget_ms
+            .is_some_and(|budget| self.duration_ms > budget)
+    }
 }
 
 /// Told while something long is under way.

@@ -1,9 +1,11 @@
 //! Checkpoints: create, list, find, verify, export.
 
 mod configs;
+mod images;
 pub(crate) mod logs;
 pub(crate) mod pin;
 pub(crate) mod prune;
+mod swarm;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -112,6 +114,14 @@ pub async fn create(
 
     note(&progress, "pinning images");
     problems.extend(pin::pin_all(ctx, staging.id(), &mut rows).await);
+    if ctx.config.save_images {
+        let copies = images::save_all(ctx, &staging, &mut rows, &progress);
+        problems.extend(tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(cancelled()),
+            lost = copies => lost?,
+        });
+    }
     if cancel.is_cancelled() {
         return Err(cancelled());
     }
@@ -241,7 +251,11 @@ async fn save_all(
             }),
             None => None,
         };
-        rows.push(row(service, &health, log, files, pm2));
+        let (swarm, missing) = swarm::save(ctx, service, staging).await?;
+        problems.extend(missing);
+        let mut row = row(service, &health, log, files);
+        (row.pm2, row.swarm) = (pm2, swarm);
+        rows.push(row);
     }
     add_json(staging, "health.json", &health)?;
     add_json(staging, "signals.json", &signals)?;
@@ -295,7 +309,6 @@ fn row(
     health: &HealthReport,
     log: Option<SavedLog>,
     files: Vec<SavedFile>,
-    pm2: Option<SavedPm2>,
 ) -> SavedService {
     let own = health.services.iter().find(|h| h.id == service.id);
     SavedService {
@@ -310,7 +323,9 @@ fn row(
             .map(|h| h.checks.iter().map(|check| check.name.clone()).collect())
             .unwrap_or_default(),
         compose: service.compose.clone(),
-        pm2,
+        pm2: None,
+        swarm: None,
+        image_copy: None,
         restarts: service.restarts,
         limits: Some(service.limits.clone()),
     }
@@ -404,18 +419,23 @@ pub(super) async fn config_files(
     configs::wanted(ctx, host, service).await
 }
 
-/// Writes the checkpoint as one `.tar.gz` or `.tar.zst`, exact, secrets included. Returns its size.
+/// Writes the checkpoint as one `.tar.gz` or `.tar.zst`, exact, secrets included; encrypted where a command for that is
+/// configured. Returns its size.
 ///
 /// # Errors
 /// Unknown ending, file exists, disk full (nothing is left behind).
-pub fn export(_ctx: &Context, checkpoint: &Checkpoint, to: &Path) -> Result<u64, OpsError> {
+pub fn export(ctx: &Context, checkpoint: &Checkpoint, to: &Path) -> Result<u64, OpsError> {
     if let Err(cause) = &checkpoint.manifest {
         return Err(OpsError::new(
             ErrorKind::No,
             format!("checkpoint {} is not exported: {cause}", checkpoint.id),
         ));
     }
-    Ok(store::export(checkpoint, to)?)
+    Ok(store::export(
+        checkpoint,
+        to,
+        ctx.config.encrypt.as_deref(),
+    )?)
 }
 
 /// Whether this session may put tags on images.

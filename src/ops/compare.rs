@@ -8,6 +8,7 @@ mod history;
 mod live;
 mod measured;
 mod request;
+mod swarm;
 
 use std::collections::BTreeMap;
 

@@ -129,6 +129,10 @@ impl From<ArchiveError> for OpsError {
     fn from(error: ArchiveError) -> Self {
         match error {
             ArchiveError::Store(inner) => inner.into(),
+            failed @ ArchiveError::NotEncrypted { .. } => {
+                Self::new(ErrorKind::Failed, failed.to_string())
+                    .fix("[checkpoint] encrypt in the configuration")
+            }
             refused => Self::new(ErrorKind::Usage, refused.to_string()),
         }
     }

@@ -1,10 +1,12 @@
 //! Plans and their execution: the one way by which a machine is changed.
 
+mod clock;
 mod fingerprint;
 pub(crate) mod probe;
 mod run;
 mod seen;
 mod step;
+mod swarm;
 mod verify;
 
 use tokio::sync::mpsc;
@@ -20,11 +22,13 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
 use crate::store::lease::Lease;
 
+pub(crate) use clock::{SERVICE_MS as BUDGET_MS, budget_ms};
 pub(crate) use fingerprint::{
     ABSENT, check as check_fingerprint, host_by_name, instances, look_at,
 };
 pub(crate) use run::{describe, has_effect, undo_limit_ms, way_back};
 pub(crate) use step::{DOCKER_VARIABLES, container_limit_ms, split_reference};
+pub(crate) use swarm::read as read_spec;
 pub(crate) use verify::{identity, shown};
 
 /// How long a runbook's command may take.
@@ -285,10 +289,7 @@ pub(crate) fn find_service<'a>(
 /// The refusal of an operation that a runtime does not have yet.
 pub(crate) fn unsupported(service: &Service, verb: &str) -> OpsError {
     let (why, fix) = match service.runtime {
-        Runtime::Swarm => (
-            "swarm replaces the tasks by itself",
-            format!("docker service rollback {}", service.id.name),
-        ),
+        Runtime::Swarm => swarm::why_not(service, verb),
         Runtime::Docker => (
             "a lone container has no file that says how it is made",
             format!("docker inspect {}", service.id.name),

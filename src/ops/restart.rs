@@ -1,6 +1,8 @@
 //! Restart, stop and start of services, as plans.
 
 pub(crate) mod pm2;
+mod rolling;
+mod swarm;
 
 use std::collections::BTreeMap;
 
@@ -28,8 +30,6 @@ pub(crate) const STABLE_MS: u64 = 5_000;
 pub(crate) const PROBES: u32 = 3;
 /// How long the proof may take.
 pub(crate) const VERIFY_LIMIT_MS: u64 = 60_000;
-/// The budget of a service, as a clock.
-pub(crate) const BUDGET_MS: u64 = 120_000;
 
 /// The plan for restarting, stopping or starting these services, in this order.
 ///
@@ -48,6 +48,7 @@ pub(crate) async fn plan(
         _ => ContainerAction::Restart,
     };
     let reload = matches!(operation, Operation::Restart { reload: true, .. });
+    let rolling = matches!(operation, Operation::Restart { rolling: true, .. });
     let Some(first) = services.first() else {
         return Err(OpsError::new(ErrorKind::Usage, "no service was named"));
     };
@@ -72,20 +73,30 @@ pub(crate) async fn plan(
             )
             .fix(format!("lastgood restart {id}")));
         }
+        let begins = steps.len();
         match service.runtime {
             Runtime::Compose | Runtime::Docker => {
                 let graces = graces(ctx, service).await?;
                 steps.extend(container_steps(service, action, &graces)?);
             }
+            Runtime::Exec if rolling => return Err(rolling::one_by_one(service)),
             Runtime::Exec => {
                 let commands = settings.exec.unwrap_or_default();
                 let change = Change::State(action);
                 steps.push(exec_step(service, &commands, &change)?);
             }
-            Runtime::Pm2 => steps.extend(pm2::steps(service, action, reload)?),
+            Runtime::Pm2 => steps.extend(pm2::steps(service, action, reload || rolling)?),
+            Runtime::Swarm if action == ContainerAction::Restart => {
+                steps.push(Box::pin(swarm::step(ctx, service)).await?);
+            }
             Runtime::Swarm | Runtime::File => {
                 return Err(unsupported(service, action.as_str()));
             }
+        }
+        if rolling {
+            let own = steps.split_off(begins);
+            notes.push(rolling::note(service, own.len()));
+            steps.extend(rolling::proved(ctx, service, own));
         }
         steps.push(proof(ctx, service, action));
         if action != ContainerAction::Stop {
@@ -107,13 +118,14 @@ pub(crate) async fn plan(
             .and_then(|id| Some(from_line(inventory.find(id)?))),
         to: None,
         notes,
-        steps,
         not_rolled_back: Vec::new(),
         on_failure: Some(SafeText::from_text(
             "nothing is taken back: the state is looked at and told",
         )),
         downtime_ms: None,
-        budget_ms: BUDGET_MS * services.len() as u64,
+        budget_ms: operation::budget_ms(services.iter().filter_map(|id| inventory.find(id)))
+            + rolling::extra_ms(&steps, services.len()),
+        steps,
         hash: String::new(),
     }
     .seal())

@@ -6,16 +6,15 @@
 pub(crate) mod compose;
 mod files;
 mod pm2;
+pub(crate) mod swarm;
 pub(crate) mod target;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
 
-use super::operation::{find_service, unsupported};
-use super::restart::{
-    BUDGET_MS, Change, STABLE_MS, exec_step, from_line, is_as_planned, verify_step,
-};
+use super::operation::{budget_ms, describe, find_service, unsupported};
+use super::restart::{Change, STABLE_MS, exec_step, from_line, is_as_planned, verify_step};
 use super::services::{discover, discover_for, discover_on};
 use super::{Context, ErrorKind, OpsError};
 use crate::domain::checkpoint::{Checkpoint, SavedService};
@@ -25,6 +24,8 @@ use crate::domain::service::{Runtime, Service, ServiceId, short_id};
 
 /// Time for saving the logs of the failing release.
 const SAVE_BUDGET_MS: u64 = 15_000;
+/// An image of some gigabytes on a slow disk.
+const LOAD_LIMIT_MS: u64 = 600_000;
 
 /// What was asked for.
 pub(super) struct Wish<'a> {
@@ -46,6 +47,12 @@ struct Target {
     text: SafeText,
     /// What to know before saying yes.
     notes: Vec<SafeText>,
+    /// The name of the image, where one was named.
+    reference: Option<String>,
+    /// Whether the image is not on this machine and is fetched from where it came.
+    is_elsewhere: bool,
+    /// The copy of the image, absolute, where the image itself is gone.
+    copy: Option<PathBuf>,
 }
 
 /// The service to roll back that a name means: one that was found, or an application that a checkpoint holds and PM2 does
@@ -94,7 +101,7 @@ pub(super) async fn plan(
     };
     if !matches!(
         service.runtime,
-        Runtime::Compose | Runtime::Exec | Runtime::Pm2
+        Runtime::Compose | Runtime::Exec | Runtime::Pm2 | Runtime::Swarm
     ) {
         return Err(unsupported(service, "roll-back"));
     }
@@ -112,13 +119,13 @@ pub(super) async fn plan(
     let mut on_failure =
         format!("what was done is taken back, the newest first, and {failing} is started again");
     let mut not_rolled_back = vec!["database schema and data", "volumes", "other services"];
-    let (mut stable_ms, mut extra_ms, mut after) = (STABLE_MS, 0, None);
+    let (mut stable_ms, mut after) = (STABLE_MS, None);
     if service.runtime == Runtime::Pm2 {
         let parts = pm2::parts(ctx, &inventory, service, &target, wish).await?;
         notes.splice(0..0, parts.notes);
         steps.extend(parts.steps);
         not_rolled_back[1] = "files that the application writes";
-        (stable_ms, extra_ms, after) = (parts.stable_ms, parts.extra_ms, parts.after);
+        (stable_ms, after) = (parts.stable_ms, parts.after);
         on_failure = parts.on_failure;
     } else {
         let put_back = match &target.saved {
@@ -126,11 +133,27 @@ pub(super) async fn plan(
             None => files::PutBack::default(),
         };
         notes.extend(put_back.notes.clone());
-        if service.runtime == Runtime::Compose {
-            steps.extend(compose::steps(ctx, service, &target, put_back, &mut notes).await?);
-        } else {
-            steps.extend(put_back.steps);
-            steps.push(run_roll_back(ctx, service, &target)?);
+        steps.extend(
+            target
+                .copy
+                .as_deref()
+                .map(|copy| load(copy, &target.identity)),
+        );
+        match service.runtime {
+            Runtime::Compose => {
+                steps.extend(compose::steps(ctx, service, &target, put_back, &mut notes).await?);
+            }
+            Runtime::Swarm => {
+                let parts = Box::pin(swarm::parts(ctx, service, &target)).await?;
+                steps.extend(put_back.steps);
+                steps.extend(parts.steps);
+                notes.extend(parts.notes);
+                on_failure = "the service gets the specification back that it has now".to_owned();
+            }
+            _ => {
+                steps.extend(put_back.steps);
+                steps.push(run_roll_back(ctx, service, &target)?);
+            }
         }
     }
     let wanted = Some(target.identity.clone());
@@ -158,7 +181,7 @@ pub(super) async fn plan(
             Runtime::Pm2 => Some(5_000),
             _ => None,
         },
-        budget_ms: BUDGET_MS + extra_ms,
+        budget_ms: budget_ms([service]),
         hash: String::new(),
     }
     .seal())
@@ -183,6 +206,24 @@ fn save_logs(ctx: &Context, service: &Service) -> Step {
         fingerprints: vec![is_as_planned(service)],
         timeout_ms: SAVE_BUDGET_MS + 5_000,
         may_fail: true,
+    }
+}
+
+/// An image that was pruned comes back from its copy in the checkpoint, before anything needs it.
+fn load(copy: &Path, image: &str) -> Step {
+    let work = StepWork::LoadImage {
+        source: copy.to_owned(),
+        image: image.to_owned(),
+    };
+    let text = format!("docker load {} from the checkpoint's copy", short_id(image));
+    Step {
+        text: SafeText::from_text(&text),
+        manual: Some(SafeText::from_text(&describe(&work))),
+        work,
+        undo: None,
+        fingerprints: Vec::new(),
+        timeout_ms: LOAD_LIMIT_MS,
+        may_fail: false,
     }
 }
 
@@ -306,7 +347,7 @@ async fn restore(
             "the files that were replaced are put back",
         )),
         downtime_ms: Some(0),
-        budget_ms: BUDGET_MS,
+        budget_ms: budget_ms(services.iter().copied()),
         hash: String::new(),
     }
     .seal())

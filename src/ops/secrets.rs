@@ -9,7 +9,8 @@ use super::{Context, OpsError, checkpoint};
 use crate::analysis::redact::{KnownSecrets, RedactionKey, Redactor};
 use crate::domain::service::Service;
 use crate::domain::settings::ServiceSettings;
-use crate::runtime::pm2;
+use crate::host::Host;
+use crate::runtime::{pm2, swarm};
 use crate::store::StoreError;
 use crate::store::paths::StateDir;
 
@@ -25,10 +26,11 @@ const MAX_ENV_FILE: u64 = 1024 * 1024;
 pub async fn redactor(ctx: &Context, services: &[Service]) -> Result<Redactor, OpsError> {
     let mut known = KnownSecrets::default();
     for service in services {
+        let Ok(host) = host_of(ctx, &service.id) else {
+            continue;
+        };
+        known.harvest_env_file(&swarm_environment(host, service).await);
         for path in env_files(service, &ctx.config.service(&service.id)) {
-            let Ok(host) = host_of(ctx, &service.id) else {
-                continue;
-            };
             if let Ok(text) = host.read_file(&path, MAX_ENV_FILE).await {
                 known.harvest_env_file(&String::from_utf8_lossy(&text));
             }
@@ -59,6 +61,7 @@ pub(super) async fn redactor_with(
         let Ok(host) = host_of(ctx, &service.id) else {
             continue;
         };
+        harvest(swarm_environment(host, service).await.as_bytes());
         for path in checkpoint::config_files(ctx, host, service)
             .await
             .into_keys()
@@ -69,6 +72,18 @@ pub(super) async fn redactor_with(
         }
     }
     Ok(Redactor::new(&known, key(&ctx.state)?))
+}
+
+/// The variables of a swarm's service, one a line; none of another, or where its manager does not tell.
+async fn swarm_environment(host: &Host, service: &Service) -> String {
+    let Some(name) = swarm::full_name(service) else {
+        return String::new();
+    };
+    let found = swarm::inspect(host, name).await;
+    found.map_or_else(
+        |_| String::new(),
+        |found| found.spec.environment().join("\n"),
+    )
 }
 
 /// The environment files of a service: `.env` of its folder and the configured ones, absolute.

@@ -7,8 +7,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::operation::BUDGET_MS;
 use super::operation::{ABSENT, describe, look_at};
-use super::restart::{BUDGET_MS, PROBES};
+use super::restart::PROBES;
 use super::roll_back::kept;
 use super::services::host_of;
 use super::{Context, ErrorKind, OpsError};
@@ -464,6 +465,7 @@ pub async fn standing(ctx: &Context, plan: &Plan) -> Result<Outcome, OpsError> {
             false => OutcomeKind::AppliedNotVerified,
         },
         duration_ms: result.ms,
+        budget_ms: None,
         steps: vec![result],
         manual: Vec::new(),
         release: Release::default(),

@@ -54,6 +54,8 @@ pub struct Config {
     pub keep_last: usize,
     /// Whether a checkpoint keeps a copy of each image besides pinning it.
     pub save_images: bool,
+    /// The command that encrypts what it reads, through which an export goes; run by `sh -c`.
+    pub encrypt: Option<String>,
     /// What preflight looks for.
     pub preflight: PreflightConfig,
     /// Applications that run twice behind a proxy, by name.
@@ -104,6 +106,7 @@ impl Default for Config {
             keymap: None,
             keep_last: KEEP_LAST,
             save_images: false,
+            encrypt: None,
             preflight: PreflightConfig::default(),
             switches: BTreeMap::new(),
             backups: BTreeMap::new(),

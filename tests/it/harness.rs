@@ -14,6 +14,7 @@ mod run;
 mod sandbox;
 mod skip;
 mod sshd;
+mod swarm;
 mod terminal;
 mod tmux;
 
@@ -30,6 +31,7 @@ pub(crate) use run::Run;
 pub(crate) use sandbox::Sandbox;
 pub(crate) use skip::{is_root, missing};
 pub(crate) use sshd::{Fleet, Sshd, user as sshd_user};
+pub(crate) use swarm::Swarm;
 pub(crate) use terminal::Terminal;
 pub(crate) use tmux::Tmux;
 

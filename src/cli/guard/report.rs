@@ -135,6 +135,7 @@ mod tests {
                 manual: Vec::new(),
                 release: Release::default(),
                 duration_ms: 0,
+                budget_ms: None,
             }),
             error: None,
         };

@@ -29,7 +29,7 @@ fn repository(service: &SavedService) -> String {
     )
 }
 
-fn has_image(service: &SavedService) -> bool {
+pub(super) fn has_image(service: &SavedService) -> bool {
     matches!(
         service.runtime,
         Runtime::Compose | Runtime::Docker | Runtime::Swarm
@@ -178,6 +178,7 @@ pub(super) async fn problem_of(ctx: &Context, service: &SavedService) -> Option<
             short_id(&found),
             short_id(image)
         )),
+        Ok(None) if service.image_copy.is_some() => None,
         Ok(None) => problem(format!(
             "the image {} is gone ({name}): it cannot be rolled back to",
             short_id(image)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::show;
+use super::{show, swarm};
 use crate::analysis::align::{LineChange, line_changes};
 use crate::analysis::redact::Redactor;
 use crate::domain::change::{Change, ChangeKind};
@@ -40,7 +40,10 @@ pub(super) async fn find(
         before.limits.as_ref(),
         Some(&now.limits),
     ));
-    let mut missing = Vec::new();
+    let specs = Box::pin(swarm::find(ctx, baseline, before, now, redactor));
+    let (specs, lost) = specs.await;
+    changes.extend(specs);
+    let mut missing: Vec<SafeText> = lost.into_iter().collect();
     for file in &before.files {
         // Lists of what PM2 runs, of all applications: uptimes and environments, which change by themselves.
         let is_list = |saved: &SavedPm2| saved.app.is_saved_list(&file.path);
@@ -182,17 +185,31 @@ fn of_file(
         .file_name()
         .map(|n| n.to_string_lossy())
         .unwrap_or_default();
+    let Some(new) = new else {
+        let lines = format!("{name}: {} lines", old.lines().count());
+        return vec![Change {
+            service: id.clone(),
+            what,
+            before: Some(show(redactor, lines.as_bytes())),
+            after: None,
+        }];
+    };
+    of_texts(id, what, &name, (old, new), redactor)
+}
+
+/// The lines of a text that changed, each as one change; what is over the bound is counted.
+pub(super) fn of_texts(
+    id: &ServiceId,
+    what: ChangeKind,
+    name: &str,
+    (old, new): (&str, &str),
+    redactor: &Redactor,
+) -> Vec<Change> {
     let change = |before: Option<String>, after: Option<String>| Change {
         service: id.clone(),
         what,
         before: before.map(|t| show(redactor, t.as_bytes())),
         after: after.map(|t| show(redactor, t.as_bytes())),
-    };
-    let Some(new) = new else {
-        return vec![change(
-            Some(format!("{name}: {} lines", old.lines().count())),
-            None,
-        )];
     };
     // A pathological pair of files must not hold the verdict up.
     let deadline = Instant::now() + Duration::from_millis(200);

@@ -204,6 +204,8 @@ mod tests {
             probes: probes.iter().map(|p| SafeText::from_text(p)).collect(),
             compose: None,
             pm2: None,
+            image_copy: None,
+            swarm: None,
             restarts: 0,
             limits: None,
         }

@@ -186,6 +186,8 @@ mod tests {
             pm2: None,
             restarts: 0,
             limits: None,
+            image_copy: None,
+            swarm: None,
         };
         let manifest = Manifest {
             schema: MANIFEST_SCHEMA.to_owned(),

@@ -10,7 +10,7 @@ use crate::domain::service::{Runtime, Service, ServiceId, short_id};
 use crate::host::Host;
 use crate::ops::services::{discover_on, host_of};
 use crate::ops::{Context, ErrorKind, OpsError, code};
-use crate::runtime::{docker, pm2};
+use crate::runtime::{docker, pm2, swarm};
 
 /// The value of something that is not there.
 pub(crate) const ABSENT: &str = "absent";
@@ -88,6 +88,9 @@ pub(crate) fn instances(service: &Service) -> String {
         }
         let ids: Vec<String> = app.ids.iter().map(ToString::to_string).collect();
         return format!("{} of {}", ids.join(" "), app.identity());
+    }
+    if let Some(digest) = swarm::spec_digest(service) {
+        return digest.to_owned();
     }
     let mut all: Vec<String> = service
         .instances

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::fingerprint::{ABSENT, instances, look_at};
 use super::seen::{is_in_place, look};
+use super::swarm;
 use crate::domain::operation::{
     ContainerAction, FingerprintSubject, Operation, Plan, Step, StepWork,
 };
@@ -184,6 +185,16 @@ pub(crate) async fn probe(
             let text = format!("{reference} is {}", short_id(image));
             Ok(reached(step, &subject, &now, image, &text, reference))
         }
+        StepWork::LoadImage { image, .. } => {
+            let subject = FingerprintSubject::Image {
+                host: plan.host.clone(),
+                reference: image.clone(),
+            };
+            Ok(match look_at(ctx, &subject).await? == ABSENT {
+                true => Found::NotDone,
+                false => done("the image is there"),
+            })
+        }
         StepWork::RemoveCheckpoint { folder } => {
             let is_there = store::checkpoint::is_there(folder);
             Ok(if is_there {
@@ -211,6 +222,9 @@ pub(crate) async fn probe(
         StepWork::Container {
             container, action, ..
         } => container_is(ctx, plan, container, *action, begun).await,
+        StepWork::UpdateService { name, change } => {
+            Box::pin(swarm::probe(ctx, plan, index, name, change)).await
+        }
         StepWork::Command { argv, .. } => command(ctx, plan, index, argv, begun, before).await,
     }
 }
@@ -457,6 +471,9 @@ pub(crate) async fn probe_undo(
                 _ => ABSENT,
             };
             Ok(undone(&now, image, back, reference))
+        }
+        (StepWork::UpdateService { name, .. }, StepWork::UpdateService { change, .. }) => {
+            Box::pin(swarm::probe_undo(ctx, plan, name, change)).await
         }
         _ => {
             if let Some(code) = step

@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::fingerprint;
 use super::probe::seen_before;
 use super::seen::{is_in_place, look};
 use super::step::Machine;
+use super::swarm;
+use super::{clock, fingerprint};
 use crate::audit::Permit;
 use crate::domain::backup::BackupAct;
 use crate::domain::operation::{Operation, Plan, Step, StepWork};
@@ -131,9 +132,9 @@ pub(super) async fn run(
     let _patience = host_of(ctx, &fingerprint::on(&plan.host)).map(Host::patience);
     let runner = Runner::new(ctx, plan, &permit, leases, progress, journal);
     let todo: Vec<usize> = (0..plan.steps.len()).collect();
-    let ended = runner
-        .drive(&todo, None, &mut interrupts, before.as_ref())
-        .await;
+    // Futures of so many steps are large, and this one is moved.
+    let work = Box::pin(runner.drive(&todo, None, &mut interrupts, before.as_ref()));
+    let ended = clock::timed(plan.budget_ms, progress, work).await;
     finish(ctx, plan, permit, before.as_ref(), ended).await
 }
 
@@ -166,8 +167,12 @@ pub(super) async fn resume(
     runner.results.clone_from(&course.results);
     runner.executed = course.results.len();
     runner.is_unproved = course.is_unknown;
+    let budget_ms = course.original.budget_ms;
     let ended = match &course.way {
-        Way::Forward { todo } => runner.drive(todo, None, &mut interrupts, before).await,
+        Way::Forward { todo } => {
+            let work = Box::pin(runner.drive(todo, None, &mut interrupts, before));
+            clock::timed(budget_ms, progress, work).await
+        }
         Way::Back {
             from,
             is_begun,
@@ -178,7 +183,8 @@ pub(super) async fn resume(
             runner.skip.clone_from(skip);
             runner.foreign.clone_from(foreign);
             let end = Some(End::TakeBack(*from));
-            runner.drive(&[], end, &mut interrupts, before).await
+            let work = Box::pin(runner.drive(&[], end, &mut interrupts, before));
+            clock::timed(budget_ms, progress, work).await
         }
     };
     finish(ctx, &course.original, permit, before, ended).await
@@ -214,6 +220,7 @@ async fn finish(
         manual: ended.manual,
         release: release.unwrap_or_else(Release::default),
         duration_ms: millis(ended.took),
+        budget_ms: Some(plan.budget_ms),
     };
     if ended.is_left_open {
         return Ok(outcome);
@@ -486,7 +493,8 @@ pub(crate) fn undo_limit_ms(step: &Step) -> u64 {
 
 /// Whether such a step can have changed anything.
 pub(crate) fn has_effect(work: &StepWork) -> bool {
-    !is_proof(work) && !matches!(work, StepWork::SaveLogs { .. })
+    // An image more is in nobody's way.
+    !is_proof(work) && !matches!(work, StepWork::SaveLogs { .. } | StepWork::LoadImage { .. })
 }
 
 /// Whether such a step only looks.
@@ -534,6 +542,10 @@ pub(crate) fn describe(work: &StepWork) -> String {
             line + &shell_words::join(argv)
         }
         StepWork::TagImage { image, reference } => format!("docker tag {image} {reference}"),
+        StepWork::LoadImage { source, .. } => {
+            let source = source.display().to_string();
+            format!("zstdcat {} | docker load", shell_words::quote(&source))
+        }
         StepWork::WriteFile { path, source, .. } => shell_words::join([
             "cp".to_owned(),
             source.display().to_string(),
@@ -542,6 +554,7 @@ pub(crate) fn describe(work: &StepWork) -> String {
         StepWork::Container {
             container, action, ..
         } => format!("docker {} {container}", action.as_str()),
+        StepWork::UpdateService { name, change } => swarm::describe(name, change),
         StepWork::RemoveCheckpoint { folder } => {
             shell_words::join(["rm", "-r", "--", &folder.display().to_string()])
         }

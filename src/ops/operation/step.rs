@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::fingerprint::on;
+use super::swarm;
 use super::verify;
 use crate::audit::Permit;
 use crate::domain::digest;
@@ -14,6 +15,7 @@ use crate::domain::operation::{ContainerAction, StepWork};
 use crate::domain::outcome::Progress;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{ServiceId, short_id};
+use crate::domain::swarm::SwarmChange;
 use crate::host::{Command, Host};
 use crate::ops::checkpoint::logs::save_with_budget;
 use crate::ops::operation::find_service;
@@ -76,6 +78,9 @@ impl Machine<'_> {
             StepWork::TagImage { image, reference } => {
                 timed(limit, self.tag(image, reference)).await
             }
+            StepWork::LoadImage { source, image } => {
+                timed(limit, Box::pin(self.load(source, image))).await
+            }
             StepWork::WriteFile {
                 path,
                 source,
@@ -91,6 +96,10 @@ impl Machine<'_> {
                 action,
                 grace_s,
             } => timed(limit, self.container(container, *action, *grace_s)).await,
+            StepWork::UpdateService { name, change } => {
+                let update = swarm::update(self.host()?, self.permit, name, change);
+                timed(limit, Box::pin(update)).await
+            }
             StepWork::RemoveCheckpoint { folder } => {
                 store::checkpoint::remove(&self.ctx.state, folder)?;
                 Ok(SafeText::from_text("its folder is gone"))
@@ -164,6 +173,22 @@ impl Machine<'_> {
         }
     }
 
+    async fn load(&self, source: &Path, image: &str) -> Result<SafeText, OpsError> {
+        let host = self.host()?;
+        let fail = |error: crate::runtime::RuntimeError| failed(error.to_string()).because(error);
+        docker::load_image(host, self.permit, source)
+            .await
+            .map_err(fail)?;
+        match docker::image_id(host, image).await.map_err(fail)? {
+            Some(_) => Ok(SafeText::from_text(&format!("{} is back", short_id(image)))),
+            None => Err(failed(format!(
+                "{} is not in {}",
+                short_id(image),
+                source.display()
+            ))),
+        }
+    }
+
     /// What is to be written.
     async fn content(&self, source: &Path, from_machine: bool) -> Result<Vec<u8>, OpsError> {
         if from_machine {
@@ -232,7 +257,7 @@ impl Machine<'_> {
         Ok(SafeText::from_text("the engine agreed"))
     }
 
-    /// Keeps the present content of a file that is about to be replaced, where the step's undo will look for it.
+    /// Keeps the present content of a file, or the specification of a service, that is about to be replaced, where the step's undo will look for it.
     ///
     /// # Errors
     /// It cannot be read or kept; then it must not be replaced.
@@ -241,16 +266,21 @@ impl Machine<'_> {
         work: &StepWork,
         undo: Option<&StepWork>,
     ) -> Result<(), OpsError> {
-        let (StepWork::WriteFile { path, .. }, Some(StepWork::WriteFile { source, .. })) =
-            (work, undo)
-        else {
-            return Ok(());
+        let (content, source) = match (work, undo) {
+            (StepWork::WriteFile { path, .. }, Some(StepWork::WriteFile { source, .. })) => {
+                let content = self.host()?.read_file(path, MAX_FILE).await;
+                let content = content.map_err(|error| failed(error.to_string()).because(error))?;
+                (content, source)
+            }
+            (
+                StepWork::UpdateService { name, .. },
+                Some(StepWork::UpdateService {
+                    change: SwarmChange::Spec { source, sha256, .. },
+                    ..
+                }),
+            ) => (swarm::present(self.host()?, name, sha256).await?, source),
+            _ => return Ok(()),
         };
-        let content = self
-            .host()?
-            .read_file(path, MAX_FILE)
-            .await
-            .map_err(|error| failed(error.to_string()).because(error))?;
         Ok(self.ctx.state.write_atomic(source, &content)?)
     }
 }

@@ -103,6 +103,7 @@ impl Shop {
             operation: Operation::Restart {
                 services: self.services(),
                 reload: false,
+                rolling: false,
             },
             host: HostName::local(),
             risk: Risk::Disruptive,
@@ -591,10 +592,8 @@ async fn a_command_of_a_runbook_is_judged_by_its_exit_code() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_service_has_no_plan() {
     let shop = Shop::new(Access::Full);
-    let operation = Operation::Restart {
-        services: vec![ServiceId::local("exec", "lastgood-no-such")],
-        reload: false,
-    };
+    let services = vec![ServiceId::local("exec", "lastgood-no-such")];
+    let operation = Operation::Start { services };
     assert!(plan(&shop.ctx, &operation).await.is_err());
     assert_eq!(ContainerAction::Restart.as_str(), "restart");
 }

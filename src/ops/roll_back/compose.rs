@@ -96,13 +96,15 @@ pub(super) async fn steps(
     } else {
         reference
     };
-    up.fingerprints.push(Fingerprint {
-        subject: FingerprintSubject::Image {
-            host: service.id.host.clone(),
-            reference: needed,
-        },
-        value: target.identity.clone(),
-    });
+    if target.copy.is_none() {
+        up.fingerprints.push(Fingerprint {
+            subject: FingerprintSubject::Image {
+                host: service.id.host.clone(),
+                reference: needed,
+            },
+            value: target.identity.clone(),
+        });
+    }
     steps.extend(tag);
     steps.push(up);
     Ok(steps)
@@ -339,7 +341,7 @@ fn restored_files(
 }
 
 /// The failing image keeps a name, so that it can be looked at and is not pruned.
-fn tag_failing(host: &Host, service: &Service, running: &str, reference: &str) -> Step {
+pub(super) fn tag_failing(host: &Host, service: &Service, running: &str, reference: &str) -> Step {
     let (repository, _) = split_reference(reference);
     let stamp = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     let name = format!("{repository}:failed-{stamp}");
@@ -364,7 +366,7 @@ fn tag_failing(host: &Host, service: &Service, running: &str, reference: &str) -
 }
 
 /// Moves the name that compose uses to the image of the target, if it stands for another now.
-async fn tag_target(
+pub(super) async fn tag_target(
     ctx: &Context,
     host: &Host,
     service: &Service,
@@ -404,22 +406,23 @@ async fn tag_target(
         })
     };
     let text = format!("docker tag {} {reference}", short_id(&target.identity));
+    let mut fingerprints = vec![Fingerprint {
+        subject: image(reference),
+        value: now,
+    }];
+    // Still there right before it is needed: a prune may have come by. One that a step before loads is not there yet.
+    if target.copy.is_none() {
+        fingerprints.push(Fingerprint {
+            subject: image(&target.identity),
+            value: target.identity.clone(),
+        });
+    }
     Ok(Some(Step {
         text: SafeText::from_text(&text),
         manual: Some(SafeText::from_text(&describe(&work))),
         work,
         undo,
-        fingerprints: vec![
-            // Still there right before it is needed: a prune may have come by.
-            Fingerprint {
-                subject: image(&target.identity),
-                value: target.identity.clone(),
-            },
-            Fingerprint {
-                subject: image(reference),
-                value: now,
-            },
-        ],
+        fingerprints,
         timeout_ms: TAG_LIMIT_MS,
         may_fail: false,
     }))

@@ -39,8 +39,6 @@ pub(super) struct Parts {
     pub(super) on_failure: String,
     /// How long it must run without a restart, in milliseconds.
     pub(super) stable_ms: u64,
-    /// How long it may take besides the rest, in milliseconds.
-    pub(super) extra_ms: u64,
 }
 
 /// Plans it.
@@ -134,7 +132,6 @@ pub(super) async fn parts(
         notes,
         on_failure,
         stable_ms,
-        extra_ms: code.extra_ms + stable_ms,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Which release to go back to.
 
-use super::{Target, image_text};
+use super::{Target, image_text, swarm};
 use crate::domain::checkpoint::{Checkpoint, Manifest, SavedService};
 use crate::domain::health::HealthState;
 use crate::domain::operation::{FingerprintSubject, RollBackTarget};
@@ -50,6 +50,9 @@ pub(super) async fn find(
                 notes: vec![SafeText::from_text(
                     "only the image is changed: configuration files stay as they are",
                 )],
+                reference: swarm::reference(wish),
+                is_elsewhere: false,
+                copy: None,
             })
         }
     }
@@ -92,16 +95,25 @@ async fn from_checkpoint(
             ),
         )
     })?;
-    if service.runtime == Runtime::Compose {
-        image_is_there(ctx, &saved, &identity)
-            .await?
-            .map_err(|reason| {
-                OpsError::new(
-                    ErrorKind::No,
-                    format!("checkpoint {}: {reason}", checkpoint.id),
-                )
-                .fix("lastgood checkpoint verify --all")
-            })?;
+    let is_image = matches!(service.runtime, Runtime::Compose | Runtime::Swarm);
+    let is_elsewhere = service.runtime == Runtime::Swarm && swarm::is_fetched(&saved);
+    let mut copy = None;
+    if is_image
+        && !is_elsewhere
+        && let Err(reason) = image_is_there(ctx, &saved, &identity).await?
+    {
+        copy = saved
+            .image_copy
+            .as_ref()
+            .map(|copy| checkpoint.path.join(copy));
+        if copy.is_none() {
+            return Err(OpsError::new(
+                ErrorKind::No,
+                format!("checkpoint {}: {reason}", checkpoint.id),
+            )
+            .fix("lastgood checkpoint verify --all"));
+        }
+        notes.push(format!("{reason}: the checkpoint's copy of it is loaded"));
     }
     if is_same_release(ctx, &saved, service).await? {
         notes.push("the same release runs now: only configuration files change".to_owned());
@@ -116,8 +128,8 @@ async fn from_checkpoint(
         .map_or(String::new(), |label| format!(" ({label})"));
     let text = format!(
         "checkpoint {id}{label}  {}  was {health}",
-        if service.runtime == Runtime::Compose {
-            image_text(&identity)
+        if is_image {
+            swarm::identity_text(&identity, &service.id, is_elsewhere)
         } else {
             identity.clone()
         }
@@ -127,6 +139,9 @@ async fn from_checkpoint(
         notes: notes.iter().map(|note| SafeText::from_text(note)).collect(),
         identity,
         saved: Some((checkpoint, saved)),
+        reference: None,
+        is_elsewhere,
+        copy,
     })
 }
 
@@ -203,7 +218,9 @@ async fn judge(
         return Ok(Err(error.message));
     }
     if let Some(identity) = saved.release.digest.as_deref()
-        && service.runtime == Runtime::Compose
+        && matches!(service.runtime, Runtime::Compose | Runtime::Swarm)
+        && !swarm::is_fetched(saved)
+        && saved.image_copy.is_none()
         && must_differ
         && let Err(reason) = image_is_there(ctx, saved, identity).await?
     {

@@ -70,9 +70,27 @@ impl RawBody {
     ///
     /// # Errors
     /// The connection broke, or what came is no HTTP.
-    pub(super) async fn get(mut io: Io, path: &str) -> io::Result<(u16, Self)> {
+    pub(super) async fn get(io: Io, path: &str) -> io::Result<(u16, Self)> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n");
-        io.write_all(request.as_bytes()).await?;
+        Self::ask(io, request.as_bytes()).await
+    }
+
+    /// Sends `POST path` with a body of JSON and reads the head of the answer. Gives its status too.
+    ///
+    /// # Errors
+    /// The connection broke, or what came is no HTTP.
+    pub(super) async fn post(io: Io, path: &str, json: &[u8]) -> io::Result<(u16, Self)> {
+        let mut request = format!(
+            "POST {path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            json.len()
+        )
+        .into_bytes();
+        request.extend_from_slice(json);
+        Self::ask(io, &request).await
+    }
+
+    async fn ask(mut io: Io, request: &[u8]) -> io::Result<(u16, Self)> {
+        io.write_all(request).await?;
         let mut buffer = Vec::with_capacity(BUFFER);
         let length = loop {
             let seen = buffer.len();
@@ -119,6 +137,24 @@ impl RawBody {
         match size {
             0 => self.framed.end(),
             _ => Ok(()),
+        }
+    }
+
+    /// All that is left, whole.
+    ///
+    /// # Errors
+    /// The connection broke, it is over `most` bytes, or what came is no HTTP.
+    pub(super) async fn whole(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        loop {
+            match self.piece()? {
+                Piece::Data(bytes) => all.extend_from_slice(bytes),
+                Piece::Wait => self.fill().await?,
+                Piece::End => return Ok(all),
+            }
+            if all.len() > most {
+                return Err(no_http("an answer that is too long"));
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::Docker;
+use serde::de::DeserializeOwned;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::body::{Io, RawBody};
@@ -31,6 +32,9 @@ pub const DEFAULT_ADDRESS: &str = "unix:///var/run/docker.sock";
 const CALL_TIMEOUT_SECONDS: u64 = 120;
 /// The limit for stopping and restarting.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// The tasks of a large swarm are a few megabytes.
+const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
 
 /// Where an engine listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,32 +121,85 @@ impl Engine {
     /// # Errors
     /// The engine is away, or answered with an error.
     pub(super) async fn get_raw(&self, path: &str) -> Result<RawBody, RuntimeError> {
+        let (io, uri) = (self.connection().await?, self.uri(path));
+        accepted(RawBody::get(io, &uri).await).await
+    }
+
+    /// GETs a path of the API and reads the answer, exactly as it is.
+    ///
+    /// # Errors
+    /// The engine is away, answered with an error or with something else, or not in time.
+    pub(super) async fn get_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<T, RuntimeError> {
+        quick(async { read_json(path, self.get_raw(path).await?).await }).await
+    }
+
+    /// POSTs a body of JSON and reads the answer.
+    ///
+    /// # Errors
+    /// The engine is away, answered with an error or with something else, or not in time: what it did is not known
+    /// then.
+    pub(super) async fn post_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        json: &[u8],
+    ) -> Result<T, RuntimeError> {
+        quick(async {
+            let (io, uri) = (self.connection().await?, self.uri(path));
+            let body = accepted(RawBody::post(io, &uri, json).await).await?;
+            read_json(path, body).await
+        })
+        .await
+    }
+
+    fn uri(&self, path: &str) -> String {
         let version = self.docker.client_version();
-        let uri = format!(
+        format!(
             "/v{}.{}{path}",
             version.major_version, version.minor_version
-        );
-        let io = match &self.address {
+        )
+    }
+
+    async fn connection(&self) -> Result<Io, RuntimeError> {
+        match &self.address {
             Address::Unix(socket) => UnixStream::connect(socket)
                 .await
                 .map(Io::Unix)
-                .map_err(|e| explain_socket(socket, &e))?,
+                .map_err(|e| explain_socket(socket, &e)),
             Address::Tcp(address) => TcpStream::connect(address)
                 .await
                 .map(Io::Tcp)
-                .map_err(|e| explain_tcp(address, &e))?,
-        };
-        let (status, mut body) = RawBody::get(io, &uri)
-            .await
-            .map_err(|e| unreachable_because("the Docker engine closed the connection", &e))?;
-        if (200..300).contains(&status) {
-            return Ok(body);
+                .map_err(|e| explain_tcp(address, &e)),
         }
-        let text = tokio::time::timeout(ANSWER_TIMEOUT, body.rest())
-            .await
-            .unwrap_or_default();
-        Err(refusal(status, &text))
     }
+}
+
+/// The body of an answer that says yes.
+async fn accepted(answer: io::Result<(u16, RawBody)>) -> Result<RawBody, RuntimeError> {
+    let (status, mut body) =
+        answer.map_err(|e| unreachable_because("the Docker engine closed the connection", &e))?;
+    if (200..300).contains(&status) {
+        return Ok(body);
+    }
+    let text = tokio::time::timeout(ANSWER_TIMEOUT, body.rest())
+        .await
+        .unwrap_or_default();
+    Err(refusal(status, &text))
+}
+
+async fn read_json<T: DeserializeOwned>(path: &str, mut body: RawBody) -> Result<T, RuntimeError> {
+    let bytes = body
+        .whole(LONGEST_ANSWER)
+        .await
+        .map_err(|e| unreachable_because("the Docker engine closed the connection", &e))?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        RuntimeError::failed(
+            format!("the Docker engine's answer to {path} is none"),
+            error,
+        )
+    })
 }
 
 fn refusal(status: u16, body: &[u8]) -> RuntimeError {

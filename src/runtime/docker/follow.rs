@@ -24,6 +24,7 @@ use crate::domain::service::{Runtime, Service};
 use crate::host::Host;
 use crate::runtime::RuntimeError;
 
+pub(super) mod elsewhere;
 mod known;
 mod notes;
 mod settle;
@@ -104,7 +105,8 @@ impl Follower {
         let mut positions = vec![Position::default(); started.len()];
         if started.len() > 1 || self.request.tail.is_some() {
             let past: Vec<_> = started.iter().map(|c| (*c).clone()).collect();
-            positions = read_closed(&self.engine, &past, &self.request, &self.to).await?;
+            let asks = Ask::all(&past, &self.request);
+            positions = read_closed(&self.engine, asks, &self.request, &self.to).await?;
         }
         for (container, position) in started.into_iter().zip(positions) {
             let mut ask = Ask::window(container, self.request.window);

@@ -81,7 +81,7 @@ pub(super) async fn containers_of(
     Ok(found)
 }
 
-async fn containers(
+pub(super) async fn containers(
     engine: &Engine,
     filters: HashMap<String, Vec<String>>,
 ) -> Result<Vec<ContainerInspectResponse>, RuntimeError> {
@@ -388,7 +388,7 @@ fn release(container: &ContainerInspectResponse) -> Release {
     }
 }
 
-fn instance(container: &ContainerInspectResponse) -> Instance {
+pub(super) fn instance(container: &ContainerInspectResponse) -> Instance {
     let state = container.state.as_ref();
     Instance {
         id: container.id.clone().unwrap_or_default(),
@@ -504,7 +504,7 @@ fn crash_loop(
     }
 }
 
-fn problems_of(container: &ContainerInspectResponse) -> Vec<SafeText> {
+pub(super) fn problems_of(container: &ContainerInspectResponse) -> Vec<SafeText> {
     let mut problems = Vec::new();
     let name = container_name(container);
     let mut add = |text: String| problems.push(SafeText::from_text(&text));

@@ -9,16 +9,18 @@
 
 use std::time::Duration;
 
-use bollard::models::ContainerInspectResponse;
 use tokio::sync::mpsc;
 
 use self::merge::{Last, Merge};
 pub(super) use self::position::Position;
 pub(super) use self::source::{Ask, Source, later};
 use super::connect::Engine;
+use super::follow;
 use super::inspect::containers_of;
-use crate::domain::log::{LogEvent, LogRequest};
-use crate::domain::service::Service;
+use super::swarm::tasks_elsewhere;
+use crate::domain::log::{LogEvent, LogNote, LogNoteKind, LogRequest};
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Runtime, Service};
 use crate::host::Host;
 use crate::runtime::RuntimeError;
 
@@ -33,8 +35,8 @@ pub(super) const TAIL_SLACK: u64 = 64;
 /// The engine stops at the first line after `until`, and lines of two streams may be a little out of order.
 const OUT_OF_ORDER: Duration = Duration::from_secs(1);
 
-/// Reads what `request` asks for of every container of the service, replicas merged by time (closed window) or by
-/// arrival (follow). Returns when the window is read or, following, when nobody listens.
+/// Reads what `request` asks for of every container of the service, and of a swarm's tasks on other nodes, replicas
+/// merged by time (closed window) or by arrival (follow). Returns when the window is read or, following, when nobody listens.
 ///
 /// # Errors
 /// The engine is unreachable at the start, the service has no container, or its logging driver keeps nothing.
@@ -46,36 +48,75 @@ pub async fn read_logs(
 ) -> Result<(), RuntimeError> {
     let engine = Engine::connect(host).await?;
     let containers = containers_of(&engine, service).await?;
-    if containers.is_empty() {
+    let is_swarm = service.runtime == Runtime::Swarm;
+    let elsewhere = match is_swarm {
+        true => tasks_elsewhere(&engine, service, &containers).await?,
+        false => Vec::new(),
+    };
+    if containers.is_empty() && elsewhere.is_empty() {
         return Err(RuntimeError::NotFound(format!(
             "a container of {}",
             service.id
         )));
     }
     if request.follow {
-        return super::follow::follow(host, engine, service, containers, request, &to).await;
+        let here = follow::follow(host, engine, service, containers, request, &to);
+        if !is_swarm {
+            return here.await;
+        }
+        let others = follow::elsewhere::follow(host, service, request, &to);
+        return tokio::join!(Box::pin(here), Box::pin(others)).0;
     }
-    read_closed(&engine, &containers, request, &to).await?;
+    let mut asks = Ask::all(&containers, request);
+    asks.extend(elsewhere.iter().map(|task| Ask::task(task, request.window)));
+    let asks = reachable(&engine, service, asks, &to).await;
+    read_closed(&engine, asks, request, &to).await?;
     Ok(())
 }
 
+/// Leaves out, and tells, the tasks whose node does not give their log: the others have theirs.
+async fn reachable(
+    engine: &Engine,
+    service: &Service,
+    mut asks: Vec<Ask>,
+    to: &mpsc::Sender<LogEvent>,
+) -> Vec<Ask> {
+    let mut at = 0;
+    while let Some(ask) = asks.get(at) {
+        let opened = match ask.is_of_task() {
+            true => Source::open(engine, ask).await.map(drop),
+            false => Ok(()),
+        };
+        let Err(error) = opened else {
+            at += 1;
+            continue;
+        };
+        let detail = format!("task {}: {}", ask.id, SafeText::from_error(&error));
+        let note = LogNote {
+            kind: LogNoteKind::Gap,
+            service: service.id.clone(),
+            from: None,
+            to: None,
+            lines: None,
+            detail: SafeText::from_text(&detail),
+        };
+        let _ = to.send(LogEvent::Note(note)).await;
+        asks.remove(at);
+    }
+    asks
+}
+
 /// Reads what is there now, merged by time. Gives where each container's log was read to, in the order of
-/// `containers`; a line that is not over yet is left to the follow, if one is asked for.
+/// `asks`; a line that is not over yet is left to the follow, if one is asked for.
 ///
 /// # Errors
 /// The engine is unreachable, or a logging driver keeps nothing.
 pub(super) async fn read_closed(
     engine: &Engine,
-    containers: &[ContainerInspectResponse],
+    asks: Vec<Ask>,
     request: &LogRequest,
     to: &mpsc::Sender<LogEvent>,
 ) -> Result<Vec<Position>, RuntimeError> {
-    let mut asks = Vec::new();
-    for container in containers {
-        let mut ask = Ask::window(container, request.window);
-        ask.is_part = request.follow;
-        asks.push(ask);
-    }
     match request.tail {
         Some(lines) => read_tail(engine, asks, lines, to).await,
         None => {

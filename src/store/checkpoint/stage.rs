@@ -82,6 +82,14 @@ impl Staging {
             .map_err(StoreError::at("write", &path))
     }
 
+    /// Begins a file of it, which whoever writes it flushes.
+    ///
+    /// # Errors
+    /// It exists already, a full disk.
+    pub fn create(&self, place: &Path) -> Result<File, StoreError> {
+        self.state.create_new(&self.dir.join(place))
+    }
+
     /// Begins a log file; `place` ends in `.log.zst`.
     ///
     /// # Errors

@@ -204,10 +204,10 @@ fn an_export_is_the_same_folder() {
     let checkpoint = make(&state, None);
     for (name, flag) in [("x.tar.gz", "-xzf"), ("x.tar.zst", "-xf")] {
         let to = dir.path().join(name);
-        let size = export(&checkpoint, &to).unwrap();
+        let size = export(&checkpoint, &to, None).unwrap();
         assert_eq!(fs::metadata(&to).unwrap().len(), size);
         assert!(matches!(
-            export(&checkpoint, &to),
+            export(&checkpoint, &to, None),
             Err(ArchiveError::Exists(_))
         ));
         if name.ends_with("zst") {
@@ -230,6 +230,36 @@ fn an_export_is_the_same_folder() {
             .status();
         assert!(diff.unwrap().success());
     }
-    let error = export(&checkpoint, &dir.path().join("x.zip")).unwrap_err();
+    let error = export(&checkpoint, &dir.path().join("x.zip"), None).unwrap_err();
     assert!(error.to_string().contains(".tar.gz"), "{error}");
+}
+
+#[test]
+fn an_export_goes_through_the_command_that_encrypts_it_or_is_not_there() {
+    let (dir, state) = state();
+    let checkpoint = make(&state, None);
+    let before = fs::read_dir(dir.path()).unwrap().count();
+    let to = dir.path().join("x.tar.zst.enc");
+    let error = export(
+        &checkpoint,
+        &to,
+        Some("cat >/dev/null; echo no key >&2; exit 3"),
+    );
+    let text = error.unwrap_err().to_string();
+    assert!(text.contains("no key") && text.contains("3"), "{text}");
+    let early = export(&checkpoint, &to, Some("exit 0")).unwrap_err();
+    assert!(matches!(
+        early,
+        ArchiveError::NotEncrypted { .. } | ArchiveError::Store(_)
+    ));
+    let left = fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left, before, "nothing is left behind");
+    // A program's own ending may follow, and only with a program.
+    assert!(export(&checkpoint, &to, None).is_err());
+    export(&checkpoint, &to, Some("gzip -c")).unwrap();
+    let mode = fs::metadata(&to).unwrap().permissions();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777,
+        0o600
+    );
 }

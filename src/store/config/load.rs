@@ -215,6 +215,10 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
         keymap: raw.input.keymap,
         keep_last: raw.checkpoint.keep_last.unwrap_or(defaults.keep_last),
         save_images: raw.checkpoint.save_images.unwrap_or(defaults.save_images),
+        encrypt: raw
+            .checkpoint
+            .encrypt
+            .filter(|command| !command.trim().is_empty()),
         preflight: PreflightConfig {
             artifacts: raw
                 .preflight

@@ -100,7 +100,7 @@ pub(super) struct RawHighlight {
 pub(super) struct RawCheckpoint {
     pub(super) keep_last: Option<usize>,
     pub(super) save_images: Option<bool>,
-    encrypt: Option<String>,
+    pub(super) encrypt: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -30,6 +30,7 @@ pub(super) fn plan(app: &mut App, action: Action) -> Vec<Effect> {
         _ => Operation::Restart {
             services,
             reload: false,
+            rolling: false,
         },
     };
     ask_for_plan(app, operation)

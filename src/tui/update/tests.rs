@@ -141,6 +141,7 @@ fn from_the_wish_to_the_outcome() {
             manual: Vec::new(),
             release: Release::default(),
             duration_ms: 41_000,
+            budget_ms: None,
         })),
     );
     // The end shows itself, and what it changed is read again.

@@ -153,6 +153,7 @@ fn ended(w: u16, h: u16, kind: OutcomeKind) -> App {
                 ..Release::default()
             },
             duration_ms: 41_000,
+            budget_ms: None,
         })),
     );
     app

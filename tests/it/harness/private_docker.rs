@@ -11,10 +11,21 @@ use std::time::Duration;
 pub(crate) struct PrivateDocker {
     folder: tempfile::TempDir,
     daemon: Option<Child>,
+    /// Containers outlive the daemon. A daemon in a swarm has no such thing.
+    is_live: bool,
 }
 
 impl PrivateDocker {
     pub(crate) fn start(name: &str) -> PrivateDocker {
+        PrivateDocker::start_as(name, true)
+    }
+
+    /// A daemon that may become a node of a swarm.
+    pub(crate) fn start_node(name: &str) -> PrivateDocker {
+        PrivateDocker::start_as(name, false)
+    }
+
+    fn start_as(name: &str, is_live: bool) -> PrivateDocker {
         let folder = tempfile::Builder::new()
             .prefix(&format!("{}-", unique(name)))
             .tempdir()
@@ -22,6 +33,7 @@ impl PrivateDocker {
         let mut private = PrivateDocker {
             folder,
             daemon: None,
+            is_live,
         };
         private.revive();
         private
@@ -101,7 +113,8 @@ impl PrivateDocker {
             .arg("--pidfile")
             .arg(self.inner("dockerd.pid"))
             // Without these it would take docker0 and the firewall rules from the machine's daemon.
-            .args(["--bridge=none", "--iptables=false", "--live-restore"])
+            .args(["--bridge=none", "--iptables=false"])
+            .args(self.is_live.then_some("--live-restore"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -124,6 +137,10 @@ impl Drop for PrivateDocker {
             }
         }
         let docker = self.docker();
+        if !self.is_live {
+            // Else it would start its tasks anew.
+            let _ = docker.command(&["swarm", "leave", "--force"]).output();
+        }
         let all = docker.run(&["ps", "-aq"]);
         if !all.is_empty() {
             let mut arguments = vec!["rm", "-f", "-v"];

@@ -57,6 +57,8 @@ fn baseline(created: i64, positions: Vec<LogPosition>) -> Baseline {
                 probes: Vec::new(),
                 compose: None,
                 pm2: None,
+                image_copy: None,
+                swarm: None,
                 restarts: 0,
                 limits: None,
             }],

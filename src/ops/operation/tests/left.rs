@@ -40,6 +40,7 @@ async fn a_command_of_which_nothing_tells_is_not_repeated() {
     let operation = Operation::Restart {
         services: shop.services(),
         reload: false,
+        rolling: false,
     };
     let mut plan = shop.plan(&operation).await;
     // Nobody waits for its proof here.

@@ -47,8 +47,6 @@ pub(super) struct Part {
     pub(super) files: Vec<SavedFile>,
     /// What must still be so when the application is deleted.
     pub(super) fingerprints: Vec<Fingerprint>,
-    /// How long it may take besides the rest, in milliseconds.
-    pub(super) extra_ms: u64,
 }
 
 fn decide(recorded: &Pm2Code, now: &Pm2Code, script: &str, saved: &[SavedFile]) -> Decision {
@@ -130,7 +128,6 @@ pub(super) async fn plan(
         notes: Vec::new(),
         files: saved.files.clone(),
         fingerprints: Vec::new(),
-        extra_ms: 0,
     };
     let decision = decide(&pm2.code, &now, &shown, &saved.files);
     if is_left {

@@ -9,12 +9,13 @@ use tokio::time::{Instant, Sleep};
 
 use super::position::{Position, is_wanted};
 use super::{BLOCK_BYTES, OUT_OF_ORDER};
-use crate::domain::log::{LogBlock, Window};
+use crate::domain::log::{LogBlock, LogRequest, Window};
 use crate::domain::safe_text::SafeText;
 use crate::runtime::RuntimeError;
 use crate::runtime::docker::body::{Piece, RawBody};
 use crate::runtime::docker::connect::{Engine, hanging};
 use crate::runtime::docker::decode::Decoder;
+use crate::runtime::docker::swarm::Task;
 
 /// A block is sent when its first line is so old.
 const BLOCK_AGE: Duration = Duration::from_millis(50);
@@ -29,6 +30,8 @@ const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(in crate::runtime::docker) struct Ask {
     pub(in crate::runtime::docker) id: String,
+    /// Of what that is the id.
+    pub(super) of: Of,
     pub(in crate::runtime::docker) is_tty: bool,
     /// What the engine is asked for: from this instant …
     pub(in crate::runtime::docker) since: Option<Timestamp>,
@@ -45,13 +48,51 @@ pub(in crate::runtime::docker) struct Ask {
     pub(in crate::runtime::docker) resume: Option<Position>,
 }
 
+/// Whose log is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Of {
+    /// A container of this node.
+    Container,
+    /// A task of a swarm, on whatever node: its manager fetches it. Its `until` is not known to the engine.
+    Task,
+}
+
 impl Ask {
+    /// The window that a request asks for, of each container.
+    pub(in crate::runtime::docker) fn all(
+        containers: &[ContainerInspectResponse],
+        request: &LogRequest,
+    ) -> Vec<Self> {
+        let asks = containers.iter().map(|container| Self {
+            is_part: request.follow,
+            ..Self::window(container, request.window)
+        });
+        asks.collect()
+    }
+
+    /// The log of a swarm's task.
+    pub(in crate::runtime::docker) fn task(task: &Task, window: Window) -> Self {
+        Self {
+            id: task.id.clone(),
+            of: Of::Task,
+            is_tty: task.is_tty(),
+            since: window.since,
+            until: None,
+            window,
+            tail: None,
+            follow: false,
+            is_part: false,
+            resume: None,
+        }
+    }
+
     pub(in crate::runtime::docker) fn window(
         container: &ContainerInspectResponse,
         window: Window,
     ) -> Self {
         Self {
             id: container.id.clone().unwrap_or_default(),
+            of: Of::Container,
             is_tty: is_tty(container),
             since: window.since,
             until: window.until.map(|until| later(until, OUT_OF_ORDER)),
@@ -61,6 +102,11 @@ impl Ask {
             is_part: false,
             resume: None,
         }
+    }
+
+    /// Whether it is a task's, which another node may have.
+    pub(super) fn is_of_task(&self) -> bool {
+        matches!(self.of, Of::Task)
     }
 
     /// The same from where an earlier stream ended.
@@ -74,7 +120,11 @@ impl Ask {
 
     pub(super) fn path(&self) -> String {
         let mut path = format!(
-            "/containers/{}/logs?stdout=1&stderr=1&timestamps=1&follow={}",
+            "/{}/{}/logs?stdout=1&stderr=1&timestamps=1&follow={}",
+            match self.of {
+                Of::Container => "containers",
+                Of::Task => "tasks",
+            },
             self.id,
             u8::from(self.follow)
         );

@@ -120,7 +120,6 @@ pub(super) async fn checkout(
         was.folder.display(),
         short_id(&was.commit)
     )));
-    part.extra_ms = CHECKOUT_LIMIT_MS;
     part.steps.push(Step {
         text: SafeText::from_text(&text),
         manual: Some(SafeText::from_text(&describe(&work))),
@@ -132,7 +131,6 @@ pub(super) async fn checkout(
     });
     if let Some(install) = install {
         let work = command(vec!["sh".to_owned(), "-c".to_owned(), install.clone()]);
-        part.extra_ms += INSTALL_LIMIT_MS;
         part.steps.push(Step {
             text: SafeText::from_text(&format!("run: {install}")),
             manual: Some(SafeText::from_text(&describe(&work))),
