@@ -3,6 +3,8 @@
 //! A plan is data: the card on screen, `--dry-run` and the audit record print the same one, and its hash binds
 //! the confirmation to it. Steps name exact commands and API calls; nothing is decided while they run.
 
+mod fingerprint;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -11,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use super::backup::BackupAct;
 use super::digest;
 use super::host::HostName;
-use super::pm2::Pm2App;
 use super::safe_text::SafeText;
 use super::service::ServiceId;
 use super::settings::{Colour, Probe};
 use super::swarm::SwarmChange;
+
+pub use fingerprint::{Fingerprint, FingerprintSubject};
 
 /// What the engineer wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -416,48 +419,6 @@ impl Step {
             _ => None,
         }
     }
-}
-
-/// Something the plan was made for; if it is no longer so, the plan is stale and nothing is done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fingerprint {
-    /// What is looked at.
-    pub subject: FingerprintSubject,
-    /// What was seen.
-    pub value: String,
-}
-
-/// What a fingerprint looks at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "of", rename_all = "snake_case")]
-pub enum FingerprintSubject {
-    /// The instances of a service: ids and images, sorted. Of a swarm, which replaces its tasks by itself: how the
-    /// service is to be.
-    Instances {
-        /// The service.
-        service: ServiceId,
-    },
-    /// The code that a service of PM2 runs: where a release link leads, the commit of a checkout, the script.
-    Code {
-        /// The service.
-        service: ServiceId,
-        /// How PM2 ran it: where its code is looked for.
-        app: Box<Pm2App>,
-    },
-    /// The SHA-256 of a file; `absent` where there is none.
-    File {
-        /// Its host.
-        host: HostName,
-        /// The file.
-        path: PathBuf,
-    },
-    /// The id that an image name has; `absent` where there is none.
-    Image {
-        /// Its host.
-        host: HostName,
-        /// The name or id.
-        reference: String,
-    },
 }
 
 /// Exactly what will be done.

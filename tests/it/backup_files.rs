@@ -26,7 +26,7 @@ fn data(name: &str, more: &str) -> Sandbox {
     sandbox.write(
         "data/deep/er/b.bin",
         (0..200_000_u32)
-            .map(|n| (n * 7919 >> 3) as u8)
+            .map(|n| ((n * 7919) >> 3) as u8)
             .collect::<Vec<_>>(),
     );
     sandbox.write("data/odd \\name\nwith a break", "odd\n");
@@ -190,7 +190,7 @@ fn a_full_disk_leaves_the_backups_that_there_are() {
             let _ = Command::new("umount").arg("-l").arg(&self.0).status();
         }
     }
-    let _unmount = Unmount(at.clone());
+    let _unmount = Unmount(at);
     // More than there is room for, seen before anything is written.
     let noise: Vec<u8> = fs::read("/bin/sh").unwrap();
     let large: Vec<u8> = noise.iter().cycle().take(6 << 20).copied().collect();

@@ -47,6 +47,7 @@ mod runbook;
 mod shop;
 mod signals;
 mod ssh;
+mod ssh_many;
 mod ssh_story;
 mod swarm;
 mod switch;
