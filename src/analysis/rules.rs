@@ -311,6 +311,11 @@ fn over_limits(one: &Measured<'_>, own: &[OwnSignal]) -> Vec<Observation> {
             .or(one.limits.of(name));
         let Some(limit) = limit else { continue };
         let (mild, bad) = match (limit.p1, limit.p0) {
+            // A machine that is busy does its work: nobody is woken for that alone.
+            (None, None) if *name == SignalName::Cpu => (
+                (AlertSeverity::P2, limit.warning),
+                (AlertSeverity::P2, limit.critical),
+            ),
             (None, None) => (
                 (AlertSeverity::P2, limit.warning),
                 (AlertSeverity::P1, limit.critical),

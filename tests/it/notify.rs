@@ -238,7 +238,11 @@ fn a_trigger_is_resolved_under_its_key() {
     assert_eq!(left.count(), 0);
     let book: Value =
         serde_json::from_slice(&fs::read(sandbox.state().join("alerts.json")).unwrap()).unwrap();
-    assert_eq!(book["alerts"][0]["state"], "resolved", "{book:#}");
+    let down = list(&book["alerts"])
+        .iter()
+        .find(|alert| alert["key"] == "exec/bot down")
+        .unwrap();
+    assert_eq!(down["state"], "resolved", "{book:#}");
 }
 
 #[test]

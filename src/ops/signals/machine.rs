@@ -17,6 +17,7 @@ use crate::host::{Command, Host};
 use crate::ops::Context;
 
 const LIMIT: Duration = Duration::from_secs(10);
+const WAY: Duration = Duration::from_secs(3);
 /// So many file systems are listed besides the fullest.
 const MOUNTS: usize = 8;
 /// Where the engine keeps images, containers and their logs unless it was told otherwise.
@@ -59,10 +60,12 @@ async fn one(ctx: &Context, host: &Host) -> ServiceSignals {
 
 async fn look(host: &Host) -> Result<MachineUse, SafeText> {
     let command = Command::shell(machine::SCRIPT, &[], LIMIT);
-    match host.query(&command).await {
-        Ok(output) if output.is_success() => Ok(machine::read(&output.stdout_text())),
-        Ok(output) => Err(output.describe()),
-        Err(error) => Err(SafeText::from_error(&error)),
+    // The way to another machine may hang before the command's own limit begins.
+    match tokio::time::timeout(LIMIT + WAY, host.query(&command)).await {
+        Ok(Ok(output)) if output.is_success() => Ok(machine::read(&output.stdout_text())),
+        Ok(Ok(output)) => Err(output.describe()),
+        Ok(Err(error)) => Err(SafeText::from_error(&error)),
+        Err(_) => Err(SafeText::from_text("the machine did not answer in time")),
     }
 }
 

@@ -18,6 +18,9 @@ use crate::host::{Command, Host};
 use crate::ops::Context;
 use crate::runtime::prometheus;
 
+/// The way to another machine may hang before a command's own limit begins.
+const WAY: Duration = Duration::from_secs(3);
+
 /// The own signals of a service; with `None` those that belong to no service.
 pub(super) fn of<'a>(ctx: &'a Context, id: Option<&ServiceId>) -> Vec<&'a OwnSignal> {
     let all = ctx.config.signals.iter();
@@ -100,10 +103,16 @@ async fn query(ctx: &Context, own: &OwnSignal, promql: &str, limits: &Limits) ->
 
 async fn run(host: &Host, own: &OwnSignal, line: &str, limits: &Limits) -> Signal {
     let command = Command::shell(line, &[], own.timeout);
-    let output = match host.query(&command).await {
-        Ok(output) if output.is_success() => output,
-        Ok(output) => return unknown(own, output.describe()),
-        Err(error) => return unknown(own, SafeText::from_error(&error)),
+    let output = match tokio::time::timeout(own.timeout + WAY, host.query(&command)).await {
+        Ok(Ok(output)) if output.is_success() => output,
+        Ok(Ok(output)) => return unknown(own, output.describe()),
+        Ok(Err(error)) => return unknown(own, SafeText::from_error(&error)),
+        Err(_) => {
+            return unknown(
+                own,
+                SafeText::from_text("the machine did not answer in time"),
+            );
+        }
     };
     let text = output.stdout_text();
     match read_number(&text) {

@@ -290,7 +290,7 @@ from_text!(SignalKey, |text| {
         SignalName::parse(&text),
         nearest(&text, KNOWN.iter().copied()),
     ) {
-        (SignalName::Own(_), Some(near)) => {
+        (SignalName::Own(_), Some(near)) if near != text => {
             Err(format!("unknown key {text:?}; did you mean {near:?}?"))
         }
         (name, _) => Ok(Self(name)),
