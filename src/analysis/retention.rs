@@ -81,6 +81,7 @@ mod tests {
                 created_at,
                 by: SafeText::from_text("anna"),
                 kind: BackupKind::Files,
+                host: crate::domain::host::HostName::local(),
                 service: None,
                 database: None,
                 parts: Vec::new(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::host::HostName;
 use super::safe_text::SafeText;
 use super::service::ServiceId;
 use super::sink::SecretSource;
@@ -151,6 +152,9 @@ pub struct Backup {
     pub by: SafeText,
     /// What is backed up.
     pub kind: BackupKind,
+    /// The machine that it was made on.
+    #[serde(default = "HostName::local")]
+    pub host: HostName,
     /// The service whose data it is.
     pub service: Option<ServiceId>,
     /// The database.

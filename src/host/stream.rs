@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::local::{Group, Keep, Kept, output_of, process};
+use super::local::{Group, Keep, Kept, LAST_WORDS, output_of, process};
 use super::{Command, CommandOutput, HostError};
 
 /// A piece of a stream.
@@ -114,30 +114,28 @@ pub(super) async fn run(command: &Command, streams: Streams) -> Result<CommandOu
     let mut stdout = Kept::new(command.max_output, Keep::First);
     let mut stderr = Kept::new(command.max_output, Keep::Last);
     let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let work = async {
-        let (is_taken, (), ()) = tokio::join!(
-            async {
-                let is_taken = drain(out, streams.output, &mut stdout).await;
-                if !is_taken {
-                    group.kill();
-                }
-                is_taken
-            },
-            stderr.fill(err),
-            feed(stdin, streams.input),
-        );
-        is_taken
-    };
-    // Whoever feeds a program that has ended waits for chunks that nobody needs.
     let ended = tokio::time::timeout(command.timeout, async {
-        let mut work = std::pin::pin!(work);
-        tokio::select! {
-            _ = &mut work => child.wait().await,
-            status = child.wait() => {
-                let _ = tokio::time::timeout(super::local::LAST_WORDS, work).await;
-                status
+        // To the last byte: what a program has written is still to be read when it has ended.
+        let mut main = std::pin::pin!(async {
+            if !drain(out, streams.output, &mut stdout).await {
+                group.kill();
             }
+            child.wait().await
+        });
+        let side = async { tokio::join!(stderr.fill(err), feed(stdin, streams.input)) };
+        let mut side = std::pin::pin!(side);
+        let mut is_side_over = false;
+        let status = loop {
+            tokio::select! {
+                status = &mut main => break status,
+                _ = &mut side, if !is_side_over => is_side_over = true,
+            }
+        };
+        if !is_side_over {
+            // Whoever feeds a program that has ended waits for chunks that nobody needs.
+            let _ = tokio::time::timeout(LAST_WORDS, side).await;
         }
+        status
     })
     .await;
     let Ok(status) = ended else {
@@ -190,6 +188,23 @@ mod tests {
         let ended = ended.unwrap();
         assert_eq!(bytes, large);
         assert_eq!(ended.describe().as_str(), "exit 3: done");
+    }
+
+    #[tokio::test]
+    async fn what_an_ended_program_has_written_is_read_however_slowly() {
+        let (out, mut result) = channel();
+        let command = sh("head -c 200000 /dev/zero");
+        let slowly = async {
+            let mut bytes = 0;
+            while let Some(chunk) = result.recv().await {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                bytes += chunk.len();
+            }
+            bytes
+        };
+        let (ended, bytes) = tokio::join!(run(&command, Streams::default().to(out)), slowly);
+        assert!(ended.unwrap().is_success());
+        assert_eq!(bytes, 200_000);
     }
 
     #[tokio::test]

@@ -372,6 +372,7 @@ mod tests {
             created_at: "2025-12-27T02:00:00Z".parse().unwrap(),
             by: SafeText::from_text("anna"),
             kind: BackupKind::Postgres,
+            host: crate::domain::host::HostName::local(),
             service: None,
             database: Some("shop".into()),
             parts: Vec::new(),

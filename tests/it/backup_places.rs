@@ -96,11 +96,12 @@ fn every_master_of_a_cluster_is_saved() {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let said = nodes[0].ask(&words);
     wait_for(&format!("the cluster: {said}"), LONG, || {
-        let info = nodes[0].ask(&["cluster", "info"]);
-        info.contains("cluster_state:ok").then_some(())
+        let is_up = |node: &Redis| node.ask(&["cluster", "info"]).contains("cluster_state:ok");
+        nodes.iter().all(is_up).then_some(())
     });
     for n in 0..60 {
-        nodes[0].ask(&["-c", "set", &format!("key:{n}"), "v"]);
+        let set = nodes[0].ask(&["-c", "set", &format!("key:{n}"), "v"]);
+        assert_eq!(set, "OK", "key:{n}");
     }
     let sandbox = sandbox("backup-cluster");
     configure(&sandbox, &redis_section(nodes[0].port));

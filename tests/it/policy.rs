@@ -77,6 +77,23 @@ fn open_up(folder: &Path) {
     }
 }
 
+/// The yes of another user, who shares the state.
+pub(crate) fn another_user_approves(sandbox: &Sandbox, hash: &str) -> Run {
+    let binary = sandbox.path("lastgood");
+    fs::copy(sandbox.command(&[]).get_program(), &binary).unwrap();
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(sandbox.path("."), fs::Permissions::from_mode(0o755)).unwrap();
+    open_up(&sandbox.state());
+    let mut command = Command::new("setpriv");
+    sandbox.surround(&mut command);
+    command
+        .args(["--reuid=65534", "--regid=0", "--clear-groups"])
+        .arg(&binary)
+        .args(["approve", hash])
+        .current_dir("/");
+    Run::of(command)
+}
+
 #[test]
 fn a_second_person_says_yes_once() {
     if missing(&["root", "setpriv"]) {
@@ -114,20 +131,7 @@ fn a_second_person_says_yes_once() {
     sandbox.run(&["approve", "0123456789ab"]).exits(1);
     assert_eq!(release(), "1.6\n");
 
-    // Another user, who shares the state.
-    let binary = sandbox.path("lastgood");
-    fs::copy(sandbox.command(&[]).get_program(), &binary).unwrap();
-    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::set_permissions(sandbox.path("."), fs::Permissions::from_mode(0o755)).unwrap();
-    open_up(&sandbox.state());
-    let mut command = Command::new("setpriv");
-    sandbox.surround(&mut command);
-    command
-        .args(["--reuid=65534", "--regid=0", "--clear-groups"])
-        .arg(&binary)
-        .args(["approve", &hash[..16]])
-        .current_dir("/");
-    let approved = Run::of(command).exits(0);
+    let approved = another_user_approves(&sandbox, &hash[..16]).exits(0);
     assert!(approved.stdout.contains("roll-back"), "{approved}");
 
     let outcome = sandbox.json(0, "outcome", &words);

@@ -287,6 +287,7 @@ impl<'a> Job<'a> {
             created_at,
             by: SafeText::from_text(&self.ctx.actor.user),
             kind: self.kind,
+            host: self.place.host.name(),
             service: self.service.clone(),
             database: self.settings.database.clone(),
             parts: Vec::new(),

@@ -151,7 +151,10 @@ pub(super) fn succeeded(
     }
     // The cause stands first, what follows from it or might help comes after.
     let said = String::from_utf8_lossy(&ended.stderr);
-    let cause = said.lines().find(|line| line.contains("error: "));
+    let is_about_others = said.contains("due to previous errors");
+    let cause = said
+        .lines()
+        .find(|line| line.contains("error: ") || is_about_others && !line.trim().is_empty());
     let text = match (cause, ended.code) {
         (Some(cause), Some(code)) => format!("{what}: exit {code}: {}", cause.trim()),
         _ => format!("{what}: {}", ended.describe()),

@@ -6,6 +6,7 @@ use jiff::{Timestamp, Zoned};
 use super::{kind, settings, store};
 use crate::analysis::retention::superfluous;
 use crate::domain::backup::{BACKUP_SCHEMA, Backup, BackupAct, BackupKind, BackupSettings, Listed};
+use crate::domain::host::HostName;
 use crate::domain::operation::StepWork;
 use crate::domain::operation::{Fingerprint, FingerprintSubject, Operation, Plan, Risk, Step};
 use crate::domain::safe_text::SafeText;
@@ -80,7 +81,7 @@ impl<'a> Target<'a> {
         })
     }
 
-    fn host(&self) -> &crate::domain::host::HostName {
+    fn host(&self) -> &HostName {
         self.service
             .as_ref()
             .map_or(&self.backup.host, |service| &service.id.host)
@@ -167,9 +168,9 @@ impl<'a> Target<'a> {
             operation: operation.clone(),
             host: self.host().clone(),
             risk,
-            // The name first: it is what confirms.
+            // The name first: it is what confirms. Its files are here, whichever machine's data they hold.
             services: vec![ServiceId {
-                host: self.host().clone(),
+                host: HostName::local(),
                 ..self.backup.clone()
             }],
             from: None,
@@ -271,6 +272,7 @@ fn with_new(kept: Vec<Listed>, target: &Target<'_>, id: &str) -> Vec<Listed> {
         created_at: Timestamp::now(),
         by: SafeText::default(),
         kind: target.kind,
+        host: target.host().clone(),
         service: None,
         database: None,
         parts: Vec::new(),
@@ -379,6 +381,12 @@ pub(in crate::ops) async fn plan_restore(
     plan.notes.push(SafeText::from_text(&format!(
         "what was written in the {minutes} minutes since is not in it"
     )));
+    if made.host != plan.host {
+        plan.notes.push(SafeText::from_text(&format!(
+            "it was made on {}, and goes to {}",
+            made.host, plan.host
+        )));
+    }
     if made.restore_test.is_none() {
         plan.notes.push(SafeText::from_text(&format!(
             "it was never restored to prove it: lastgood backup verify {} does",

@@ -179,9 +179,12 @@ impl Redis {
     pub(crate) fn start(name: &str, options: &[&str]) -> Redis {
         let folder = folder(name);
         let port = free_port();
+        // In a file: some tests look for the password among the arguments of every process.
+        let config = folder.path().join("conf");
+        fs::write(&config, format!("requirepass \"{PASSWORD}\"\n")).unwrap();
         let server = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-            .args(["--requirepass", PASSWORD, "--dir"])
+            .arg(config)
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"])
             .arg(folder.path())
             .args(options)
             .stdin(Stdio::null())
