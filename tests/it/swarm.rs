@@ -361,3 +361,44 @@ fn a_service_is_seen_on_every_node_and_its_log_is_whole() {
         .exits(5)
         .says(&["manages none"]);
 }
+
+#[test]
+fn a_rollback_whose_process_died_is_gone_on_with_or_taken_back() {
+    if is_missing() {
+        return;
+    }
+    let mut story = Story::new("swarm-killed", 0, 1, &[]);
+    story.checkpoint();
+    let (name, bad) = story.image("2", BAD);
+    for (options, image, code) in [
+        (
+            &["resume", "--undo", "--yes", "--confirm", "web"][..],
+            &bad,
+            4,
+        ),
+        (&["resume", "--yes", "--confirm", "web"], &story.good, 0),
+    ] {
+        if story.images() != [bad.as_str()] {
+            story.swarm.update(SERVICE, &["--image", &name]);
+        }
+        let words = ["roll-back", "shop/web", "--yes", "--confirm", "web"];
+        let mut child = story.sandbox.command(&words).spawn().unwrap();
+        wait_for("swarm to begin", Duration::from_secs(30), || {
+            let state = story.spec("{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}");
+            let is_good = story.spec(IMAGE).ends_with(":1");
+            (is_good && !state.ends_with("completed")).then_some(())
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let outcome = story.sandbox.json(code, "outcome", options);
+        let expected = match code {
+            0 => "verified",
+            _ => "failed_unchanged",
+        };
+        assert_eq!(outcome["outcome"], expected, "{outcome:#}");
+        wait_for("the task", Duration::from_secs(30), || {
+            (story.images() == [image.as_str()]).then_some(())
+        });
+        story.sandbox.run(&["audit", "verify"]).exits(0);
+    }
+}

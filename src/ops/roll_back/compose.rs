@@ -62,8 +62,15 @@ pub(super) async fn steps(
         )
     })?;
     let host = host_of(ctx, &service.id)?;
-    check_tool(host, origin).await?;
-    let reference = reference(host, origin, target, &put_back, notes).await?;
+    is_version_2(origin)?;
+    let reference = match reference(host, origin, target, &put_back, notes).await {
+        Ok(reference) => reference,
+        Err(error) => {
+            // Only now: asking for the version takes as long as everything else of a plan.
+            check_tool(host, origin).await?;
+            return Err(error);
+        }
+    };
     let running = service.release.digest.clone().ok_or_else(|| {
         OpsError::new(
             ErrorKind::Refused,
@@ -155,7 +162,7 @@ fn writes_any(work: &StepWork, paths: &[PathBuf]) -> bool {
     matches!(work, StepWork::WriteFile { path, .. } if paths.contains(path))
 }
 
-async fn check_tool(host: &Host, origin: &ComposeOrigin) -> Result<(), OpsError> {
+fn is_version_2(origin: &ComposeOrigin) -> Result<(), OpsError> {
     if origin.is_version_1() {
         return Err(OpsError::new(
             ErrorKind::Refused,
@@ -170,6 +177,11 @@ async fn check_tool(host: &Host, origin: &ComposeOrigin) -> Result<(), OpsError>
             origin.service
         )));
     }
+    Ok(())
+}
+
+/// Says whether it was the tool that failed.
+async fn check_tool(host: &Host, origin: &ComposeOrigin) -> Result<(), OpsError> {
     compose::version(host).await.map_err(|error| {
         OpsError::new(
             ErrorKind::Failed,
