@@ -1,7 +1,7 @@
 //! Several machines behind ssh: one list of them all, and clocks that do not agree.
 
 use crate::compose_story::list;
-use crate::harness::{Fleet, Project, Sandbox, missing};
+use crate::harness::{Project, missing};
 use crate::ssh::{WRITES, fleet};
 use serde_json::Value;
 use std::fs;
