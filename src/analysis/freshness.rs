@@ -51,7 +51,8 @@ fn overdue(backup: &BackupFacts) -> Option<Observation> {
     })
 }
 
-fn span(seconds: u64) -> String {
+/// `45 s`, `20 min`, `26 h`.
+pub(super) fn span(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),
         120..=7199 => format!("{} min", seconds / 60),

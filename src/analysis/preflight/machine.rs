@@ -1,5 +1,6 @@
 //! Checks of the machine: daemons that answer, room on the disks, backups that are fresh.
 
+use super::super::freshness::span;
 use super::{BackupFacts, Looked, critical, not_seen, ok, skipped, warning};
 use crate::domain::check::{Check, CheckGrade};
 use crate::domain::safe_text::SafeText;
@@ -171,12 +172,12 @@ fn restore_test(backup: &BackupFacts) -> Check {
         ),
         Some((age, true, _)) if *age > PROVED_FOR_S => warning(
             "restore-test",
-            format!("{name}: the last restore test was {} ago", hours(*age)),
+            format!("{name}: the last restore test was {} ago", span(*age)),
         ),
         Some((age, true, what)) => {
             return ok(
                 "restore-test",
-                format!("{name}: {what} came back {} ago", hours(*age)),
+                format!("{name}: {what} came back {} ago", span(*age)),
             );
         }
     };
@@ -184,29 +185,21 @@ fn restore_test(backup: &BackupFacts) -> Check {
 }
 
 fn freshness(name: &str, age_s: u64, rpo_s: Option<u64>) -> Check {
-    let age = hours(age_s);
+    let age = span(age_s);
     match rpo_s {
         Some(rpo) if age_s > rpo => critical(
             "backup",
             format!(
                 "{name}: the newest is {age} old, and at most {} may be lost (rpo)",
-                hours(rpo)
+                span(rpo)
             ),
         )
         .fix("make a backup before the deploy, and see why the last one did not run"),
-        Some(rpo) => ok("backup", format!("{name}: {age} old, rpo {}", hours(rpo))),
+        Some(rpo) => ok("backup", format!("{name}: {age} old, rpo {}", span(rpo))),
         None => skipped(
             "backup",
             format!("{name}: {age} old; whether that is fresh needs `rpo` in [backups.{name}]"),
         ),
-    }
-}
-
-fn hours(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
     }
 }
 
