@@ -1,6 +1,11 @@
 //! What a service's containers use of what they may use, from the engine's statistics.
 
-use bollard::models::{ContainerInspectResponse, ContainerStatsResponse};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bollard::models::{ContainerCpuStats, ContainerInspectResponse, ContainerStatsResponse};
 use bollard::query_parameters::StatsOptions;
 use futures_util::{StreamExt, stream};
 
@@ -12,10 +17,10 @@ use crate::host::Host;
 use crate::runtime::RuntimeError;
 
 /// Two samples lie a second apart, so an answer takes that long.
-const ANSWER: std::time::Duration = std::time::Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 16;
 
-/// CPU and memory of a service over about a second. A stopped service has no values.
+/// CPU and memory of a service: CPU since it was last asked for, or over about a second. A stopped service has no values.
 ///
 /// # Errors
 /// The engine is unreachable or refused.
@@ -66,15 +71,58 @@ fn largest(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     }
 }
 
+/// The last sample of each container, by its id: whoever measures again and again asks the engine for one sample each time
+/// and not for two, which is half of what measuring costs it.
+static LAST: Mutex<BTreeMap<String, (Instant, ContainerCpuStats)>> = Mutex::new(BTreeMap::new());
+/// Samples that lie closer together, or further apart, say nothing about now.
+const APART: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(120);
+/// More containers than a machine runs are those of the past.
+const REMEMBERED: usize = 1_000;
+
 async fn sample(
     engine: &Engine,
     container: &ContainerInspectResponse,
 ) -> Result<ContainerStatsResponse, RuntimeError> {
     let id = container.id.as_deref().unwrap_or_default();
-    // Not `one-shot`: without the sample before there is no CPU.
+    let before = LAST
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(id)
+        .cloned();
+    let before = before.filter(|(at, _)| APART.contains(&at.elapsed()));
+    if let Some((_, before)) = before {
+        let mut found = ask(engine, id, true).await?;
+        remember(id, &found);
+        found.precpu_stats = Some(before);
+        if cores_in_use(&found, None).is_some() {
+            return Ok(found);
+        }
+        // It was started again since: its count began anew.
+    }
+    let found = ask(engine, id, false).await?;
+    remember(id, &found);
+    Ok(found)
+}
+
+fn remember(id: &str, found: &ContainerStatsResponse) {
+    let Some(cpu) = found.cpu_stats.clone() else {
+        return;
+    };
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.len() >= REMEMBERED {
+        last.retain(|_, (at, _)| APART.contains(&at.elapsed()));
+    }
+    last.insert(id.to_owned(), (Instant::now(), cpu));
+}
+
+async fn ask(
+    engine: &Engine,
+    id: &str,
+    one_shot: bool,
+) -> Result<ContainerStatsResponse, RuntimeError> {
     let options = StatsOptions {
         stream: false,
-        one_shot: false,
+        one_shot,
     };
     let mut stats = engine.docker.stats(id, Some(options));
     match tokio::time::timeout(ANSWER, stats.next()).await {
@@ -137,7 +185,7 @@ fn cores_in_use(stats: &ContainerStatsResponse, machine_cores: Option<f64>) -> O
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{ContainerCpuStats, ContainerCpuUsage, ContainerMemoryStats, HostConfig};
+    use bollard::models::{ContainerCpuUsage, ContainerMemoryStats, HostConfig};
 
     use super::*;
 
