@@ -37,17 +37,35 @@ const AT_ONCE: usize = 8;
 /// Looks once at every runtime of every host. Never fails: what could not be read stands in
 /// [`Inventory::unreachable`] with its cause and its fix.
 pub async fn discover(ctx: &Context) -> Inventory {
-    discover_where(ctx, |_| true).await
+    discover_where(ctx, |_| true, ctx.only).await
 }
 
 /// Looks at one host only: what is done to a service waits for no other machine, and none hides what became of it.
 pub(crate) async fn discover_on(ctx: &Context, host: &HostName) -> Inventory {
-    let found = discover_where(ctx, |name| name == host).await;
+    discover_at(ctx, host, ctx.only).await
+}
+
+/// Looks for one service where it can be: nothing but an engine has `shop/backend`. An operation looks a dozen times, and
+/// neither the other daemons nor the commands of other services are asked each time.
+pub(crate) async fn discover_one(ctx: &Context, id: &ServiceId) -> Inventory {
+    let is_elsewhere = ["pm2", "exec", "file"]
+        .iter()
+        .any(|kind| id.group.starts_with(kind))
+        || ctx.config.service(id).exec.is_some();
+    let only = match is_elsewhere {
+        true => ctx.only,
+        false => ctx.only.or(Some(Runtime::Docker)),
+    };
+    discover_at(ctx, &id.host, only).await
+}
+
+async fn discover_at(ctx: &Context, host: &HostName, only: Option<Runtime>) -> Inventory {
+    let found = discover_where(ctx, |name| name == host, only).await;
     if host.is_local() || found.unreachable.is_empty() {
         return found;
     }
     // Lost on the way, it may be there again.
-    discover_where(ctx, |name| name == host).await
+    discover_where(ctx, |name| name == host, only).await
 }
 
 /// Looks as [`discover`] does, at the hosts that the names can mean: where each begins with a host's, at those only.
@@ -56,7 +74,7 @@ pub async fn discover_for(ctx: &Context, names: &[String]) -> Inventory {
     match hosts {
         Some(hosts) if !hosts.is_empty() => {
             let is_meant = |host: &HostName| hosts.iter().any(|meant| meant.name() == *host);
-            discover_where(ctx, is_meant).await
+            discover_where(ctx, is_meant, ctx.only).await
         }
         _ => discover(ctx).await,
     }
@@ -67,13 +85,17 @@ fn host_in<'a>(ctx: &'a Context, name: &str) -> Option<&'a Host> {
     ctx.hosts.iter().find(|known| known.name().as_str() == host)
 }
 
-async fn discover_where(ctx: &Context, is_wanted: impl Fn(&HostName) -> bool) -> Inventory {
+async fn discover_where(
+    ctx: &Context,
+    is_wanted: impl Fn(&HostName) -> bool,
+    only: Option<Runtime>,
+) -> Inventory {
     let configured = configured(ctx);
     let looks = ctx
         .hosts
         .iter()
         .filter(|host| is_wanted(&host.name()))
-        .map(|host| look_at(host, &configured, ctx.only));
+        .map(|host| look_at(host, &configured, only));
     merge(future::join_all(looks).await)
 }
 

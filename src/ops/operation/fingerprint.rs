@@ -8,7 +8,7 @@ use crate::domain::operation::{Fingerprint, FingerprintSubject};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service, ServiceId, short_id};
 use crate::host::Host;
-use crate::ops::services::{discover_on, host_of};
+use crate::ops::services::{discover_one, host_of};
 use crate::ops::{Context, ErrorKind, OpsError, code};
 use crate::runtime::{docker, pm2, swarm};
 
@@ -27,7 +27,7 @@ pub(crate) async fn look_at(
 ) -> Result<String, OpsError> {
     match subject {
         FingerprintSubject::Instances { service } => {
-            let inventory = discover_on(ctx, &service.host).await;
+            let inventory = discover_one(ctx, service).await;
             match inventory.find(service) {
                 Some(found) => Ok(instances(found)),
                 None => match inventory.unreachable.first() {

@@ -23,7 +23,7 @@ use crate::domain::service::{Release, Service, ServiceId};
 use crate::domain::settings::ProbeKind;
 use crate::host::Host;
 use crate::ops::resume::{Course, Way};
-use crate::ops::services::{discover_on, host_of};
+use crate::ops::services::{discover_one, host_of};
 use crate::ops::{Context, ErrorKind, OpsError};
 use crate::store::journal::{Journal, JournalEvent};
 use crate::store::lease::{Holder, Lease};
@@ -383,7 +383,7 @@ impl<'a> Runner<'a> {
             return false;
         };
         let was = before.iter().find(|s| s.id == *service);
-        let inventory = discover_on(self.machine.ctx, &service.host).await;
+        let inventory = discover_one(self.machine.ctx, service).await;
         let Some(now) = inventory.find(service) else {
             return false;
         };
@@ -410,7 +410,7 @@ impl<'a> Runner<'a> {
         else {
             return None;
         };
-        let inventory = discover_on(self.machine.ctx, &service.host).await;
+        let inventory = discover_one(self.machine.ctx, service).await;
         let is_gone = inventory.unreachable.is_empty() && inventory.find(service).is_none();
         is_gone.then_some(service)
     }

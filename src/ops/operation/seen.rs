@@ -5,7 +5,7 @@ use super::verify::identity;
 use crate::domain::operation::Plan;
 use crate::domain::service::{Runtime, Service, ServiceId, ServiceState};
 use crate::ops::Context;
-use crate::ops::services::discover_on;
+use crate::ops::services::{discover_on, discover_one};
 
 /// The services of the plan as they are, without those that are gone; `None` where they cannot be looked at. What runs
 /// under one supervisor (`before` says which) is not hidden by another that is away.
@@ -17,7 +17,10 @@ pub(super) async fn look(
     if plan.services.is_empty() || plan.operation.is_of_proxy() || plan.operation.is_of_data() {
         return Some(Vec::new());
     }
-    let inventory = discover_on(ctx, &plan.host).await;
+    let inventory = match plan.services.as_slice() {
+        [only] => discover_one(ctx, only).await,
+        _ => discover_on(ctx, &plan.host).await,
+    };
     let is_hidden = |id: &ServiceId| {
         let known = before.and_then(|all| all.iter().find(|s| s.id == *id));
         inventory.unreachable.iter().any(|away| {

@@ -19,7 +19,7 @@ use crate::domain::swarm::SwarmChange;
 use crate::host::{Command, Host};
 use crate::ops::checkpoint::logs::save_with_budget;
 use crate::ops::operation::find_service;
-use crate::ops::services::{discover_on, host_of};
+use crate::ops::services::{discover_one, host_of};
 use crate::ops::{Context, ErrorKind, OpsError, backup};
 use crate::runtime::docker;
 use crate::store;
@@ -129,7 +129,7 @@ impl Machine<'_> {
         to: &Path,
         budget_ms: u64,
     ) -> Result<SafeText, OpsError> {
-        let inventory = discover_on(self.ctx, &service.host).await;
+        let inventory = discover_one(self.ctx, service).await;
         let service = find_service(&inventory, service)?;
         let budget = Duration::from_millis(budget_ms);
         save_with_budget(self.ctx, service, to, budget).await

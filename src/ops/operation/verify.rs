@@ -11,7 +11,7 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Instance, Runtime, Service, ServiceId, ServiceState, short_id};
 use crate::domain::settings::Probe;
 use crate::host::{self, Host};
-use crate::ops::services::discover_on;
+use crate::ops::services::discover_one;
 use crate::ops::{Context, ErrorKind, OpsError};
 use crate::runtime::pm2;
 
@@ -115,7 +115,7 @@ impl Wanted<'_> {
         let mut wrong = 0;
         let mut failing_since: Option<Instant> = None;
         loop {
-            let inventory = discover_on(ctx, &self.service.host).await;
+            let inventory = discover_one(ctx, self.service).await;
             let seen = match inventory.find(self.service) {
                 Some(found) => self.judge(found),
                 None if inventory.unreachable.is_empty() => {
