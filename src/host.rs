@@ -283,6 +283,20 @@ impl Host {
         }
     }
 
+    /// How long to wait before each further try of what may be done twice: another machine's answer may be lost on the
+    /// way, and the link comes back. None of this machine, whose answers are not.
+    pub fn pauses(&self) -> &'static [Duration] {
+        const LOST: [Duration; 3] = [
+            Duration::ZERO,
+            Duration::from_millis(500),
+            Duration::from_secs(2),
+        ];
+        match self {
+            Self::Local => &[],
+            Self::Ssh(_) => &LOST,
+        }
+    }
+
     /// While what is returned is held, whatever asks the machine waits for a lost link to come back: a change that has
     /// begun is not given up for it.
     pub fn patience(&self) -> Option<ssh::Patience> {

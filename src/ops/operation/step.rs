@@ -152,8 +152,12 @@ impl Machine<'_> {
         let host = self.host()?;
         let (repository, tag) = split_reference(reference);
         let mut tagged = docker::tag_image(host, self.permit, image, repository, tag).await;
-        if tagged.is_err() && !host.name().is_local() {
-            // A link that was lost on the way: the same tag may be set twice.
+        for pause in host.pauses() {
+            if tagged.is_ok() {
+                break;
+            }
+            // The same tag may be set twice.
+            tokio::time::sleep(*pause).await;
             tagged = docker::tag_image(host, self.permit, image, repository, tag).await;
         }
         tagged.map_err(|error| failed(error.to_string()).because(error))?;
