@@ -55,11 +55,14 @@ pub struct ErrorPattern {
     pub example: SafeText,
 }
 
-/// Several inputs, read one after the other, as one side.
+/// Several inputs as one side, in their order.
 pub(super) struct Joined {
     pub side: ReadSide,
     pub redactor: Redactor,
 }
+
+/// Inputs that are read at the same time: what each of them needs of memory is bounded, their sum by this.
+const AT_ONCE: usize = 2;
 
 /// Reads all inputs.
 pub(super) async fn read_all(
@@ -69,15 +72,19 @@ pub(super) async fn read_all(
     cancel: &CancellationToken,
 ) -> Result<Joined, OpsError> {
     let mut joined: Option<ReadSide> = None;
-    for input in inputs {
-        let side = input::read(ctx, input, None, None, options, cancel).await?;
-        match &mut joined {
-            None => joined = Some(side),
-            Some(all) => {
-                all.logs.services.extend(side.logs.services);
-                all.scans.extend(side.scans);
-                all.live.extend(side.live);
-                all.missing.extend(side.missing);
+    for some in inputs.chunks(AT_ONCE) {
+        let reading = some
+            .iter()
+            .map(|input| input::read(ctx, input, None, None, options, cancel));
+        for side in futures_util::future::try_join_all(reading).await? {
+            match &mut joined {
+                None => joined = Some(side),
+                Some(all) => {
+                    all.logs.services.extend(side.logs.services);
+                    all.scans.extend(side.scans);
+                    all.live.extend(side.live);
+                    all.missing.extend(side.missing);
+                }
             }
         }
     }
