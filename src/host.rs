@@ -25,6 +25,13 @@ pub mod unpack;
 
 pub use local::user_name;
 
+/// The pauses before what was lost on the way is asked again.
+const LOST: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+];
+
 /// A machine.
 #[derive(Debug, Clone)]
 pub enum Host {
@@ -283,18 +290,26 @@ impl Host {
         }
     }
 
-    /// How long to wait before each further try of what may be done twice: another machine's answer may be lost on the
-    /// way, and the link comes back. None of this machine, whose answers are not.
-    pub fn pauses(&self) -> &'static [Duration] {
-        const LOST: [Duration; 3] = [
-            Duration::ZERO,
-            Duration::from_millis(500),
-            Duration::from_secs(2),
-        ];
-        match self {
-            Self::Local => &[],
-            Self::Ssh(_) => &LOST,
+    /// Does what may be done twice, of another machine up to three times more: its answer may be lost on the way, and the
+    /// link comes back. Of this machine nothing is lost.
+    ///
+    /// # Errors
+    /// That of the last try.
+    pub async fn again<T, E, F>(&self, mut ask: impl FnMut() -> F) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut found = ask().await;
+        if matches!(self, Self::Ssh(_)) {
+            for pause in LOST {
+                if found.is_ok() {
+                    break;
+                }
+                tokio::time::sleep(pause).await;
+                found = ask().await;
+            }
         }
+        found
     }
 
     /// While what is returned is held, whatever asks the machine waits for a lost link to come back: a change that has

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, Semaphore};
 
+use super::stream::Streams;
 use super::{Command, CommandOutput, FileStat, HostError};
 use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
@@ -293,7 +294,8 @@ impl Session {
                 .await
                 .map_err(|error| self.lost(error.to_string()))?;
             let link = self.link().await?;
-            let output = match link.exec(command, input).await {
+            let streams = input.map_or_else(Streams::default, Streams::from_bytes);
+            let output = match link.exec(command, streams).await {
                 Ok(output) => output,
                 Err(Failure::Lost(text)) => return Err(self.lost(text)),
                 Err(Failure::NoShell(trouble)) => return Err(self.refused(trouble)),

@@ -42,11 +42,11 @@ impl Streams {
         }
     }
 
-    /// It reads this text.
-    pub fn from_text(text: &str) -> Self {
+    /// It reads these bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
         let (to, from) = channel();
         // There is room for one.
-        let _ = to.try_send(text.as_bytes().to_vec());
+        let _ = to.try_send(bytes.to_vec());
         Self::from(from)
     }
 
@@ -209,11 +209,15 @@ mod tests {
 
     #[tokio::test]
     async fn text_is_read_to_its_end_and_answers_are_kept() {
-        let ended = run(&sh("sort"), Streams::from_text("b\na\n"))
+        let ended = run(&sh("sort"), Streams::from_bytes(b"b\na\n"))
             .await
             .unwrap();
         assert_eq!(ended.stdout, b"a\nb\n");
-        let ended = run(&sh("true"), Streams::from_text(&"x".repeat(1 << 20))).await;
+        let ended = run(
+            &sh("true"),
+            Streams::from_bytes("x".repeat(1 << 20).as_bytes()),
+        )
+        .await;
         assert!(ended.unwrap().is_success());
     }
 

@@ -8,16 +8,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use openssh::{ControlPersist, ForwardType, KnownHosts, SessionBuilder, Socket, Stdio};
+use openssh::{ControlPersist, ForwardType, KnownHosts, SessionBuilder, Socket};
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Mutex;
 
 use super::folder;
 use super::trouble::{Address, Trouble, explain, is_about_the_key, shown_key};
 use crate::domain::digest;
 use crate::domain::safe_text::SafeText;
-use crate::host::local::{Keep, Kept};
+use crate::host::stream::Streams;
 use crate::host::{Command, CommandOutput};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,8 +33,6 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a login shell may say before the first command runs.
 const MAX_BANNER: usize = 64 * 1024;
 
-/// Runs a command after a line that tells its output from what the login shell says by itself.
-const MARKED: &str = r#"echo "$1"; shift; exec "$@""#;
 const CLEAN: &str = r#"exec env -i HOME="$HOME" PATH="$PATH" USER="${USER:-}" LOGNAME="${LOGNAME:-}" LANG="${LANG:-C}" ${TZ:+"TZ=$TZ"} "$@""#;
 const IN_FOLDER: &str = r#"cd -- "$1" || exit 126; shift; exec "$@""#;
 const HELLO: &str = r#"date +%s.%N; id -un; echo "$HOME"; echo "${SHELL:-}"; printf %s "$1" | od -An -v -tx1 | tr -d " "; exit 0"#;
@@ -177,7 +175,7 @@ impl Link {
         let by_hand = || format!("try it by hand: {} 'echo hello'", address.line());
         let (asked_at, begun) = (Timestamp::now(), Instant::now());
         let hello = Command::shell(HELLO, &[TRICKY], HELLO_TIMEOUT);
-        let output = match self.exec(&hello, None).await {
+        let output = match self.exec(&hello, Streams::default()).await {
             Ok(output) => output,
             Err(Failure::NoShell(trouble)) => return Err(trouble),
             Err(Failure::Lost(text) | Failure::Full(text)) => {
@@ -203,87 +201,16 @@ impl Link {
     pub(super) async fn exec(
         &self,
         command: &Command,
-        input: Option<&[u8]>,
+        streams: Streams,
     ) -> Result<CommandOutput, Failure> {
         let limit = command.timeout + LINK_MARGIN;
-        match tokio::time::timeout(limit, self.exec_unlimited(command, input)).await {
+        match tokio::time::timeout(limit, self.exec_unlimited(command, streams)).await {
             Ok(done) => done,
             Err(_) => Err(Failure::Lost(format!(
                 "nothing came back within {} s",
                 limit.as_secs()
             ))),
         }
-    }
-
-    async fn exec_unlimited(
-        &self,
-        command: &Command,
-        input: Option<&[u8]>,
-    ) -> Result<CommandOutput, Failure> {
-        let started = Instant::now();
-        let mark = mark();
-        let mut remote = self.session.command("sh");
-        remote
-            .args(["-c", MARKED, "sh", &mark])
-            .args(limited(command))
-            .stdin(match input {
-                Some(_) => Stdio::piped(),
-                None => Stdio::null(),
-            })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = remote.spawn().await.map_err(|error| {
-            let text = chain(&error);
-            match is_full(&text) {
-                true => Failure::Full(text),
-                false => Failure::Lost(text),
-            }
-        })?;
-        let mut stdout = Kept::new(command.max_output, Keep::First);
-        let mut stderr = Kept::new(command.max_output, Keep::Last);
-        let (mut out, err) = (child.stdout().take(), child.stderr().take());
-        let stdin = child.stdin().take();
-        let writing = async {
-            if let (Some(mut stdin), Some(input)) = (stdin, input) {
-                // A command that stops reading says why on its own.
-                let _ = stdin.write_all(input).await;
-                let _ = stdin.shutdown().await;
-            }
-        };
-        let reading = async {
-            let found = match &mut out {
-                Some(out) => after_mark(out, &mark).await,
-                None => Err(Vec::new()),
-            };
-            if let Ok(rest) = &found {
-                stdout.push(rest);
-                stdout.fill(out).await;
-            }
-            found
-        };
-        let (found, (), ()) = tokio::join!(reading, stderr.fill(err), writing);
-        let code = match child.wait().await {
-            Ok(status) => status.code(),
-            // Also what a lost link ends with: the master knows.
-            Err(openssh::Error::RemoteProcessTerminated) if self.is_alive().await => None,
-            Err(error) => return Err(Failure::Lost(chain(&error))),
-        };
-        if let Err(banner) = found {
-            let said = if banner.is_empty() {
-                &stderr.bytes
-            } else {
-                &banner
-            };
-            return Err(Failure::NoShell(no_shell(said, code)));
-        }
-        Ok(CommandOutput {
-            code,
-            signal: None,
-            stdout: stdout.bytes,
-            stderr: stderr.bytes,
-            cut_bytes: stdout.cut + stderr.cut,
-            took: started.elapsed(),
-        })
     }
 
     /// A socket of ours behind which that one of the other side listens, or nobody.

@@ -1,4 +1,4 @@
-//! Commands between two streams, over a channel of their own: they end where the link is lost.
+//! Commands over a channel of their own, between two streams where there are any: they end where the link is lost.
 
 use std::time::Instant;
 
@@ -6,9 +6,7 @@ use openssh::Stdio;
 use tokio::sync::mpsc;
 
 use super::Session;
-use super::link::{
-    Failure, LINK_MARGIN, Link, after_mark, chain, is_full, limited, mark, no_shell,
-};
+use super::link::{Failure, Link, after_mark, chain, is_full, limited, mark, no_shell};
 use crate::host::local::{Keep, Kept};
 use crate::host::stream::{Chunk, Streams, channel, drain, feed};
 use crate::host::{Command, CommandOutput, HostError};
@@ -35,23 +33,22 @@ impl Session {
             .await
             .map_err(|error| self.lost(error.to_string()))?;
         let link = self.link().await?;
-        let limit = command.timeout + LINK_MARGIN;
-        let ended = tokio::time::timeout(limit, link.exec_streamed(command, streams)).await;
-        match ended {
-            Ok(Ok(output)) if output.code == Some(TIMED_OUT) => Err(HostError::TimedOut {
+        match link.exec(command, streams).await {
+            Ok(output) if output.code == Some(TIMED_OUT) => Err(HostError::TimedOut {
                 line: command.to_line(),
                 limit: command.timeout,
             }),
-            Ok(Ok(output)) => Ok(output),
-            Ok(Err(Failure::Lost(text) | Failure::Full(text))) => Err(self.lost(text)),
-            Ok(Err(Failure::NoShell(trouble))) => Err(self.refused(trouble)),
-            Err(_) => Err(self.lost(format!("nothing came back within {} s", limit.as_secs()))),
+            Ok(output) => Ok(output),
+            Err(Failure::Lost(text) | Failure::Full(text)) => Err(self.lost(text)),
+            Err(Failure::NoShell(trouble)) => Err(self.refused(trouble)),
         }
     }
 }
 
 impl Link {
-    async fn exec_streamed(
+    /// The same without a time limit of ours: what is read of it, kept or handed on, stands behind a mark that tells it
+    /// from what the login shell says by itself.
+    pub(super) async fn exec_unlimited(
         &self,
         command: &Command,
         streams: Streams,
@@ -108,6 +105,7 @@ impl Link {
         let ((found, is_taken), (), ()) = work.await;
         let code = match child.wait().await {
             Ok(status) => status.code(),
+            // Also what a lost link ends with: the master knows.
             Err(openssh::Error::RemoteProcessTerminated) if self.is_alive().await => None,
             Err(error) => return Err(Failure::Lost(chain(&error))),
         };

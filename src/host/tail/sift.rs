@@ -19,8 +19,6 @@ use crate::domain::log::{LogBlock, Passage};
 
 /// So much is read before the first candidate and after the last one: the rest of their records, and lines around them.
 const AROUND: u64 = 32 * 1024;
-/// How much is read at once where every line is a candidate.
-const WHOLE_BYTES: usize = 1024 * 1024;
 
 /// Sends a part of a file passage by passage, from its start or, `is_backward`, from its end. With an expression only
 /// lines that match are candidates, without one every line is. The range begins at the start of a line; the line
@@ -32,10 +30,7 @@ pub async fn sift(search: FileSearch, to: mpsc::Sender<Passage>) -> Result<(), T
     in_place(search, move |file, search| {
         let sift = Sift {
             pattern: search.pattern.as_ref().map(LinePattern::new),
-            block: search
-                .pattern
-                .as_ref()
-                .map_or(WHOLE_BYTES, |_| SEARCH_BYTES),
+            block: SEARCH_BYTES,
             around: AROUND,
         };
         let mut send = |passage| to.blocking_send(passage).map_err(|_| Closed);

@@ -280,7 +280,7 @@ impl Job<'_> {
             .with_env("LC_ALL", "C");
         let ended = self
             .place
-            .query(&command, Streams::from_text(&list))
+            .query(&command, Streams::from_bytes(list.as_bytes()))
             .await?;
         if ended.is_success() {
             return Ok(());

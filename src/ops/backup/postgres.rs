@@ -190,7 +190,7 @@ impl Job<'_> {
         let mut command =
             self.postgres(&argv, QUERY.max(if is_change { self.limit } else { QUERY }));
         command.max_output = 16 * 1024 * 1024;
-        let streams = Streams::from_text(script);
+        let streams = Streams::from_bytes(script.as_bytes());
         let ended = match is_change {
             true => self.place.change(self.permit, &command, streams).await?,
             false => self.place.query(&command, streams).await?,

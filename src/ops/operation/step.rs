@@ -151,16 +151,11 @@ impl Machine<'_> {
     async fn tag(&self, image: &str, reference: &str) -> Result<SafeText, OpsError> {
         let host = self.host()?;
         let (repository, tag) = split_reference(reference);
-        let mut tagged = docker::tag_image(host, self.permit, image, repository, tag).await;
-        for pause in host.pauses() {
-            if tagged.is_ok() {
-                break;
-            }
-            // The same tag may be set twice.
-            tokio::time::sleep(*pause).await;
-            tagged = docker::tag_image(host, self.permit, image, repository, tag).await;
-        }
-        tagged.map_err(|error| failed(error.to_string()).because(error))?;
+        // The same tag may be set twice.
+        let tagged = host.again(|| docker::tag_image(host, self.permit, image, repository, tag));
+        tagged
+            .await
+            .map_err(|error| failed(error.to_string()).because(error))?;
         let found = docker::image_id(host, reference)
             .await
             .map_err(|error| failed(error.to_string()).because(error))?;

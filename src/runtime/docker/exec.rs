@@ -59,7 +59,8 @@ pub async fn change_in_container(
     query_in_container(host, container, command, streams).await
 }
 
-async fn run(
+/// The same over a connection that is there, without a time limit.
+pub(super) async fn run(
     engine: &Engine,
     container: &str,
     command: &Command,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::connect::Engine;
-use super::exec::query_in_container;
+use super::exec;
 use super::inspect::containers_of;
 use crate::domain::service::Service;
 use crate::host::stream::Streams;
@@ -43,7 +43,7 @@ pub async fn ask_inside(
             max_output: MAX_OUTPUT,
             ..Command::shell(script, &[], limit)
         };
-        query_in_container(host, &id, &command, Streams::default()).await
+        exec::run(&engine, &id, &command, Streams::default()).await
     };
     tokio::time::timeout(limit, asking).await.map_err(|_| {
         RuntimeError::failed(

@@ -133,15 +133,7 @@ pub async fn inspect_container(
 /// # Errors
 /// The engine is unreachable or refused.
 pub async fn image_id(host: &Host, reference: &str) -> Result<Option<String>, RuntimeError> {
-    let mut found = ask_image_id(host, reference).await;
-    for pause in host.pauses() {
-        if found.is_ok() {
-            break;
-        }
-        tokio::time::sleep(*pause).await;
-        found = ask_image_id(host, reference).await;
-    }
-    found
+    host.again(|| ask_image_id(host, reference)).await
 }
 
 async fn ask_image_id(host: &Host, reference: &str) -> Result<Option<String>, RuntimeError> {

@@ -1,22 +1,11 @@
 //! Real databases in containers: the programs of this machine, on an image whose name says what it is.
 
+use super::data::postgres_programs;
 use super::{Docker, unique, wait_for};
-use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
-
-/// A program of the newest PostgreSQL that is installed.
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-    let mut found: Vec<PathBuf> = versions
-        .filter_map(|entry| Some(entry.ok()?.path().join("bin").join(name)))
-        .filter(|path| path.is_file())
-        .collect();
-    found.sort();
-    found.pop()
-}
 
 /// A database server in a lone container, with clients that hold connections to it.
 pub(crate) struct Database {
@@ -29,10 +18,10 @@ pub(crate) struct Database {
 impl Database {
     /// PostgreSQL with room for so many connections.
     pub(crate) fn postgres(name: &str, connections: u32) -> Database {
-        let folder = program("postgres").unwrap();
+        let folder = postgres_programs().unwrap();
         let script = format!(
             "export PATH={}:$PATH\ninitdb -D /data/pg -U postgres -A trust >/dev/null && exec postgres -D /data/pg -k /var/run/postgresql -c listen_addresses= -c max_connections={connections} -c superuser_reserved_connections=0 -c max_wal_senders=0",
-            folder.parent().unwrap().display()
+            folder.display()
         );
         Database::start(
             name,

@@ -1,6 +1,8 @@
 //! Secrets in lines: hidden wherever lines are drawn or taken out, until somebody asks to see them. A wall monitor, a
 //! shared screen and a pasted line are read by more people than the log.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use crate::analysis::redact::Redactor;
@@ -37,19 +39,25 @@ impl Secrets {
 
     /// A part of a line without its secrets; `None` where it holds none, and while they are shown.
     pub fn hidden(&self, bytes: &[u8]) -> Option<String> {
-        if self.shown_until.is_some() {
-            return None;
-        }
-        let text = SafeText::from_bytes(bytes);
-        let clean = self.redactor.redact(text.as_str());
-        (clean != text.as_str()).then(|| clean.into_owned())
+        self.without_secrets(&SafeText::from_bytes(bytes))
     }
 
     /// A part of a line, safe to draw and to hand on.
     pub fn safe(&self, bytes: &[u8]) -> SafeText {
-        match self.hidden(bytes) {
+        let text = SafeText::from_bytes(bytes);
+        match self.without_secrets(&text) {
             Some(clean) => SafeText::from_text(&clean),
-            None => SafeText::from_bytes(bytes),
+            None => text,
+        }
+    }
+
+    fn without_secrets(&self, text: &SafeText) -> Option<String> {
+        if self.shown_until.is_some() {
+            return None;
+        }
+        match self.redactor.redact(text.as_str()) {
+            Cow::Owned(clean) => Some(clean),
+            Cow::Borrowed(_) => None,
         }
     }
 }
