@@ -8,6 +8,7 @@ pub(crate) mod prune;
 mod swarm;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::{Timestamp, Zoned};
@@ -337,6 +338,12 @@ fn add_json(staging: &Staging, name: &str, content: &impl Serialize) -> Result<(
     })?;
     json.push(b'\n');
     Ok(staging.add(Path::new(name), &json)?)
+}
+
+/// The signals that stand in a checkpoint's folder; none where it was made by a version that kept none.
+pub(crate) fn saved_signals(folder: &Path) -> Vec<ServiceSignals> {
+    let text = fs::read(folder.join("signals.json")).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
 }
 
 /// Every checkpoint, the newest first, partial ones too.

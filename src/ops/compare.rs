@@ -93,7 +93,7 @@ pub async fn compare(
     let with_machines = after == &Input::Now && only.is_none();
     let (report, measured) = match (new.live.as_slice(), &new.baseline) {
         ([], None) => (None, Vec::new()),
-        ([], Some(after)) => (None, measured::saved(after)),
+        ([], Some(after)) => (None, checkpoint::saved_signals(&after.path)),
         (services, _) if old.baseline.is_none() => {
             (Some(health::check(ctx, services).await), Vec::new())
         }
@@ -107,7 +107,8 @@ pub async fn compare(
     let mut facts = facts::gather(ctx, &old, &new, report.as_ref(), &redactor).await;
     facts.dispersion = dispersion(ctx, &old).await;
     if let Some(baseline) = &old.baseline {
-        measured::add(&measured::saved(baseline), &measured, &mut facts);
+        let before = checkpoint::saved_signals(&baseline.path);
+        measured::add(&before, &measured, &mut facts);
     }
     let _ = progress.try_send(Progress::Note(SafeText::from_text("judging")));
     let judged = tokio::task::spawn_blocking(move || judge(old, new, facts, &redactor)).await;

@@ -15,7 +15,7 @@ use crate::domain::health::HealthReport;
 use crate::domain::service::ServiceId;
 use crate::domain::signal::ServiceSignals;
 use crate::ops::input::{self, Followed, Input, ReadOptions, ReadSide};
-use crate::ops::{Context, ErrorKind, OpsError, health, secrets, services};
+use crate::ops::{Context, ErrorKind, OpsError, checkpoint, health, secrets, services};
 
 /// How often services and probes are asked.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
@@ -47,26 +47,26 @@ impl Live {
     ///
     /// # Errors
     /// There is no such checkpoint, or it cannot be read.
-    pub async fn open(ctx: Arc<Context>, checkpoint: &str) -> Result<Self, OpsError> {
+    pub async fn open(ctx: Arc<Context>, id: &str) -> Result<Self, OpsError> {
         let options = ReadOptions {
             course: true,
             ..ReadOptions::default()
         };
         let input = Input::Checkpoint {
-            id: checkpoint.to_owned(),
+            id: id.to_owned(),
             service: None,
         };
         let cancel = CancellationToken::new();
         let before = input::read(&ctx, &input, None, None, options, &cancel).await?;
-        let baseline = Arc::new(input::open_checkpoint(&ctx, checkpoint)?);
+        let baseline = Arc::new(input::open_checkpoint(&ctx, id)?);
         let dispersion = dispersion(&ctx, &before).await;
         Ok(Self {
-            saved: measured::saved(&baseline),
+            saved: checkpoint::saved_signals(&baseline.path),
             measured: Vec::new(),
             measuring: JoinSet::new(),
             after: Followed::new(Arc::clone(&ctx), baseline, options),
             ctx,
-            checkpoint: checkpoint.to_owned(),
+            checkpoint: id.to_owned(),
             before: Arc::new(before),
             dispersion,
             health: None,

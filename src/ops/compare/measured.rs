@@ -3,8 +3,6 @@
 //! A checkpoint keeps what was measured when it was made; now is measured now. They are shown beside the verdict: one
 //! instant on each side is too little to judge by.
 
-use std::fs;
-
 use futures_util::future;
 
 use crate::analysis::compare::Facts;
@@ -12,7 +10,6 @@ use crate::domain::comparison::SignalChange;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
 use crate::domain::signal::{ServiceSignals, Signal, SignalName};
-use crate::ops::input::Baseline;
 use crate::ops::{Context, signals};
 
 /// Measures services as they run now, and with `machines` the machines below them.
@@ -33,12 +30,6 @@ pub(super) async fn now(
     let (mut found, below) = future::join(future::join_all(each), below).await;
     found.extend(below);
     found
-}
-
-/// What a checkpoint keeps; nothing where it was made by a version that kept none.
-pub(super) fn saved(baseline: &Baseline) -> Vec<ServiceSignals> {
-    let text = fs::read(baseline.path.join("signals.json")).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
 }
 
 /// Adds what both sides have. What had a value before and has none now is missing, with the reason.

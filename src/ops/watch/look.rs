@@ -1,7 +1,6 @@
 //! One look of the watch: health and signals of every service, held against the newest good checkpoint.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::Duration;
 
 use futures_util::future;
@@ -105,10 +104,8 @@ impl Looking {
                 })
             });
             let Some(good) = good else { continue };
-            let all = self.baselines.entry(good.id.clone()).or_insert_with(|| {
-                let text = fs::read(good.path.join("signals.json")).unwrap_or_default();
-                serde_json::from_slice(&text).unwrap_or_default()
-            });
+            let all = (self.baselines.entry(good.id.clone()))
+                .or_insert_with(|| checkpoint::saved_signals(&good.path));
             used.push(good.id.clone());
             // Even without signals it says that the service was healthy.
             let own = all.iter().find(|signals| signals.id == *id);

@@ -284,8 +284,8 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     // The first signals get a second row, with their history or the reason why there is no value, as far as the
     // room goes; they are the ones that say most.
     let whole = signals.signals.iter().filter(|s| s.route.is_none()).count();
-    let machine = around::machine_rows(app, width, is_stale).len();
-    let seconds = (inner.height as usize).saturating_sub(whole + machine);
+    let machine = around::machine_rows(app, width, is_stale);
+    let seconds = (inner.height as usize).saturating_sub(whole + machine.len());
     let mut lines = Vec::new();
     for (i, signal) in signals.signals.iter().enumerate() {
         lines.push(value_row(app, signal, width, is_stale));
@@ -293,7 +293,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
             lines.push(second_row(app, signal, width));
         }
     }
-    lines.extend(around::machine_rows(app, width, is_stale));
+    lines.extend(machine);
     let height = inner.height as usize;
     let first = pane.first.min(lines.len().saturating_sub(height));
     let hidden = lines.len().saturating_sub(first + height);
