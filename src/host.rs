@@ -14,8 +14,10 @@ use crate::audit::Permit;
 use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
 
+pub mod cgroup;
 pub mod foreground;
 mod local;
+pub mod machine;
 pub mod probe;
 pub mod sink;
 pub mod ssh;

@@ -89,6 +89,8 @@ pub struct Context {
     pub(crate) only: Option<Runtime>,
     /// The services that files on the command line became, by argument.
     pub(crate) opened: BTreeMap<String, ServiceId>,
+    /// What was counted of logs that are looked at again and again.
+    pub(crate) lately: signals::Lately,
 }
 
 impl Context {
@@ -129,6 +131,7 @@ impl Context {
             hosts: vec![Host::Local],
             only: None,
             opened: BTreeMap::new(),
+            lately: signals::Lately::default(),
         }
     }
 

@@ -48,19 +48,21 @@ fn share(used: u64, free: u64) -> f64 {
     used as f64 / (used + free).max(1) as f64
 }
 
-/// Prints what [`read`] reads, in sections that begin with `== `. Changes nothing. Only local file systems are asked where
+/// Prints what [`read`] reads, in sections that begin with `== `. Changes nothing, and starts four processes: it runs on a
+/// machine that may be in trouble. Only local file systems are asked where
 /// `df` can tell them apart: one of the network that is away hangs whoever looks at it.
 pub const SCRIPT: &str = r#"LC_ALL=C; export LC_ALL
+top() { [ -r "$1" ] || return 0; n=0; while [ "$n" -lt "$2" ] && read -r line; do echo "$line"; n=$((n + 1)); done <"$1"; }
 echo '== bytes'; df -PTkl 2>/dev/null || df -PTk 2>/dev/null
 echo '== inodes'; df -PTil 2>/dev/null || df -PTi 2>/dev/null
-echo '== cpu'; head -n 1 /proc/stat; sleep 0.5 2>/dev/null || sleep 1; head -n 1 /proc/stat
+echo '== cpu'; top /proc/stat 1; sleep 0.5 2>/dev/null || sleep 1; top /proc/stat 1
 echo '== cores'; grep -c '^processor' /proc/cpuinfo
-echo '== load'; cat /proc/loadavg
-echo '== memory'; head -n 5 /proc/meminfo
-for what in memory io; do echo "== pressure $what"; cat "/proc/pressure/$what" 2>/dev/null; done
+echo '== load'; top /proc/loadavg 1
+echo '== memory'; top /proc/meminfo 5
+for what in memory io; do echo "== pressure $what"; top "/proc/pressure/$what" 2; done
 exit 0"#;
 
-/// Reads what [`SCRIPT`] printed.
+/// Reads what [`SCRIPT`] printed, or a machine said of itself in the same words.
 pub fn read(text: &str) -> MachineUse {
     let mut found = MachineUse::default();
     let (mut bytes, mut inodes) = (Vec::new(), Vec::new());

@@ -29,7 +29,7 @@ fn is_grouped(text: &str) -> bool {
 }
 
 /// What an expression captured in the lines of a window.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Captured {
     regex: Regex,
     pick: Pick,
@@ -93,6 +93,22 @@ impl Captured {
         self.max = self.max.max(number);
         self.numbers += 1;
         self.spread.record(number);
+    }
+
+    /// Adds what the same expression captured in the lines behind these.
+    pub fn merge(&mut self, later: &Self) {
+        self.lines += later.lines;
+        self.matches += later.matches;
+        self.last = later.last.or(self.last);
+        self.last_match = later.last_match.or(self.last_match);
+        self.sum += later.sum;
+        self.min = self.min.min(later.min);
+        self.max = self.max.max(later.max);
+        self.numbers += later.numbers;
+        self.spread.merge(&later.spread);
+        if self.odd.is_none() {
+            self.odd.clone_from(&later.odd);
+        }
     }
 
     /// The value, when it was written in milliseconds since 1970 (`None` where lines have no time), and on what it rests.

@@ -40,6 +40,54 @@ fn a_burst_and_a_long_line_come_through_whole() {
 }
 
 #[test]
+fn a_window_at_the_end_of_a_long_log_holds_each_of_its_lines() {
+    if missing(&["docker", "busybox"]) {
+        return;
+    }
+    let sandbox = Sandbox::new("window");
+    // More than is tried at once, a long line at the border, and more than is tried first.
+    let (docker, service) = one_container(
+        "window",
+        "seq 1 60000; sleep 4; head -c 40004 /dev/zero | tr '\\0' x; echo; seq 60001 62500; sleep 4; \
+         seq 62501 62600; echo done; sleep 600",
+    );
+    let name = service.strip_prefix("docker/").unwrap();
+    let all = docker.must(&["logs", "--timestamps", name]);
+    let all: Vec<(String, String)> = all
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(at, text)| (at.to_owned(), text.to_owned()))
+        .collect();
+    let time_of = |text: &str| {
+        let line = all.iter().find(|line| line.1 == text);
+        line.unwrap_or_else(|| panic!("no line {text}")).0.clone()
+    };
+    for (first, next, long) in [
+        ("60001", "62501", 0),
+        ("62501", "done", 0),
+        ("59000", "62501", 1),
+    ] {
+        let (since, until) = (time_of(first), time_of(next));
+        let numbers = |texts: Vec<String>| -> Vec<String> {
+            let digits = |text: &String| text.bytes().all(|byte| byte.is_ascii_digit());
+            texts.into_iter().filter(digits).collect()
+        };
+        let expected: Vec<String> = all
+            .iter()
+            .filter(|(at, _)| (since.as_str()..until.as_str()).contains(&at.as_str()))
+            .map(|(_, text)| text.clone())
+            .collect();
+        let found = texts(
+            &sandbox,
+            &["logs", &service, "--since", &since, "--until", &until],
+        );
+        let is_long = |text: &&String| text.len() > 40_000;
+        assert_eq!(found.iter().filter(is_long).count(), long, "{first}");
+        assert_eq!(numbers(found), numbers(expected), "from {first}");
+    }
+}
+
+#[test]
 fn a_line_of_ten_megabytes_is_cut_aloud_and_the_next_is_whole() {
     if missing(&["docker", "busybox"]) {
         return;

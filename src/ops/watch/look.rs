@@ -11,7 +11,6 @@ use crate::analysis::redact::Redactor;
 use crate::analysis::rules::{self, Measured, Watched};
 use crate::domain::alert::{AlertBook, AlertState, KnownService, Notification, Observation};
 use crate::domain::health::{HealthReport, HealthState};
-use crate::domain::log::Window;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, ServiceState};
 use crate::domain::settings::ServiceSettings;
@@ -55,12 +54,14 @@ impl Looking {
     ) -> Result<Look, OpsError> {
         self.restarts.judge(&mut inventory, Instant::now());
         let services = &inventory.services;
-        let window = Window::since(Timestamp::now() - SPAN);
         let measure = |service| async move {
-            tokio::time::timeout(SIGNALS_LIMIT, signals::measure(ctx, service, window))
-                .await
-                // Without a value, and not without a signal: what fires goes on firing, and says that nobody could look.
-                .unwrap_or_else(|_| signals::unmeasured(ctx, service, SIGNALS_LIMIT))
+            tokio::time::timeout(
+                SIGNALS_LIMIT,
+                signals::measure_lately(ctx, service, Some(SPAN)),
+            )
+            .await
+            // Without a value, and not without a signal: what fires goes on firing, and says that nobody could look.
+            .unwrap_or_else(|_| signals::unmeasured(ctx, service, SIGNALS_LIMIT))
         };
         let (health, measured, machines) = future::join3(
             health::check(ctx, services),

@@ -122,7 +122,7 @@ pub(super) async fn read_closed(
         None => {
             let mut sources = Vec::new();
             for ask in &asks {
-                sources.push(Source::open(engine, ask).await?);
+                sources.push(Source::of_window(engine, ask).await?);
             }
             read_window(sources, to).await
         }

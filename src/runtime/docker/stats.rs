@@ -1,8 +1,9 @@
-//! What a service's containers use of what they may use, from the engine's statistics.
+//! What a service's containers use of what they may use: counted by the kernel where this machine shows it, else by the
+//! engine, to which one answer costs 25 ms.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bollard::models::{ContainerCpuStats, ContainerInspectResponse, ContainerStatsResponse};
@@ -13,7 +14,7 @@ use super::connect::{Engine, explain};
 use super::inspect::{containers_of, own_cores};
 use crate::domain::service::Service;
 use crate::domain::signal::Saturation;
-use crate::host::Host;
+use crate::host::{Host, cgroup, machine};
 use crate::runtime::RuntimeError;
 
 /// Two samples lie a second apart, so an answer takes that long.
@@ -34,8 +35,8 @@ pub async fn saturation(host: &Host, service: &Service) -> Result<Saturation, Ru
         .map(|container| {
             let engine = engine.clone();
             async move {
-                let stats = sample(&engine, &container).await?;
-                Ok::<_, RuntimeError>(measure(&container, &stats))
+                let (now, before) = sample(host, &engine, &container).await?;
+                Ok::<_, RuntimeError>(measure(&container, &now, before.as_ref()))
             }
         })
         .buffer_unordered(AT_ONCE);
@@ -71,48 +72,98 @@ fn largest(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     }
 }
 
-/// The last sample of each container, by its id: whoever measures again and again asks the engine for one sample each time
-/// and not for two, which is half of what measuring costs it.
-static LAST: Mutex<BTreeMap<String, (Instant, ContainerCpuStats)>> = Mutex::new(BTreeMap::new());
+/// What was counted of a container at one moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Sample {
+    /// CPU time of the container since it began, in nanoseconds.
+    used_ns: u64,
+    /// CPU time of all the machine's cores, whether used or not, on the clock of whoever counted.
+    whole_ns: Option<u64>,
+    cores: Option<f64>,
+    memory: Option<u64>,
+    limit: Option<u64>,
+    /// Who counted: clocks of two sources are never compared.
+    is_kernels: bool,
+}
+
+/// The last sample of each container, by its id: whoever measures again and again takes one sample each time and not two.
+static LAST: Mutex<BTreeMap<String, (Instant, Sample)>> = Mutex::new(BTreeMap::new());
 /// Samples that lie closer together, or further apart, say nothing about now.
 const APART: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(120);
+/// Between two samples of the kernel's where there is none to begin with: as far as the engine's own lie apart.
+const PAUSE: Duration = Duration::from_secs(1);
 /// More containers than a machine runs are those of the past.
 const REMEMBERED: usize = 1_000;
 
+/// The container's use now and, where one is remembered or can be taken, the count before.
 async fn sample(
+    host: &Host,
     engine: &Engine,
     container: &ContainerInspectResponse,
-) -> Result<ContainerStatsResponse, RuntimeError> {
+) -> Result<(Sample, Option<Sample>), RuntimeError> {
     let id = container.id.as_deref().unwrap_or_default();
-    let before = LAST
+    let remembered = LAST
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .get(id)
-        .cloned();
-    let before = before.filter(|(at, _)| APART.contains(&at.elapsed()));
-    if let Some((_, before)) = before {
-        let mut found = ask(engine, id, true).await?;
-        remember(id, &found);
-        found.precpu_stats = Some(before);
-        if cores_in_use(&found, None).is_some() {
-            return Ok(found);
+        .copied();
+    let before = remembered
+        .filter(|(at, _)| APART.contains(&at.elapsed()))
+        .map(|(_, before)| before);
+    // Of another count, or it was started again since and its count began anew: no beginning.
+    let fits = |now: &Sample| {
+        before.filter(|before| before.is_kernels == now.is_kernels && now.used_ns >= before.used_ns)
+    };
+    if matches!(host, Host::Local) {
+        let pid = container.state.as_ref().and_then(|state| state.pid);
+        if let Some(now) = pid.and_then(|pid| kernels(pid, id)) {
+            if let Some(before) = fits(&now) {
+                remember(id, now);
+                return Ok((now, Some(before)));
+            }
+            tokio::time::sleep(PAUSE).await;
+            let later = pid.and_then(|pid| kernels(pid, id));
+            remember(id, later.unwrap_or(now));
+            return Ok((later.unwrap_or(now), later.and(Some(now))));
         }
-        // It was started again since: its count began anew.
+    }
+    if before.is_some() {
+        let now = engines(&ask(engine, id, true).await?);
+        if let Some(before) = now.as_ref().and_then(fits) {
+            now.iter().for_each(|now| remember(id, *now));
+            return Ok((now.unwrap_or(before), Some(before)));
+        }
     }
     let found = ask(engine, id, false).await?;
-    remember(id, &found);
-    Ok(found)
+    let now = engines(&found)
+        .ok_or_else(|| RuntimeError::NotFound(format!("what the container {id} uses")))?;
+    remember(id, now);
+    Ok((now, found.precpu_stats.as_ref().and_then(cpu)))
 }
 
-fn remember(id: &str, found: &ContainerStatsResponse) {
-    let Some(cpu) = found.cpu_stats.clone() else {
-        return;
-    };
+/// What the kernel counts of a container on this machine; `None` where it shows nothing.
+fn kernels(pid: i64, id: &str) -> Option<Sample> {
+    /// The machine's own clock, for spans only.
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let used = cgroup::of_container(pid, id)?;
+    let cores = machine::online()?;
+    let whole = u64::try_from(BEGUN.elapsed().as_nanos()).ok()?;
+    Some(Sample {
+        used_ns: used.cpu_ns,
+        whole_ns: whole.checked_mul(cores),
+        cores: Some(cores as f64),
+        memory: Some(used.memory),
+        limit: used.limit.or_else(machine::memory),
+        is_kernels: true,
+    })
+}
+
+fn remember(id: &str, sample: Sample) {
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     if last.len() >= REMEMBERED {
         last.retain(|_, (at, _)| APART.contains(&at.elapsed()));
     }
-    last.insert(id.to_owned(), (Instant::now(), cpu));
+    last.insert(id.to_owned(), (Instant::now(), sample));
 }
 
 async fn ask(
@@ -133,19 +184,10 @@ async fn ask(
     }
 }
 
-fn measure(container: &ContainerInspectResponse, stats: &ContainerStatsResponse) -> Saturation {
-    let host = container.host_config.as_ref();
-    let machine_cores = stats
-        .cpu_stats
-        .as_ref()
-        .and_then(|c| c.online_cpus)
-        .filter(|n| *n > 0)
-        .map(f64::from);
-    let own_cores = host.and_then(own_cores);
-    let cpu_cores = cores_in_use(stats, machine_cores);
-    let may_use = own_cores.or(machine_cores);
+/// What the engine counts of a container.
+fn engines(stats: &ContainerStatsResponse) -> Option<Sample> {
     let memory = stats.memory_stats.as_ref();
-    let memory_bytes = memory.and_then(|m| {
+    let bytes = memory.and_then(|m| {
         let cache = m
             .stats
             .as_ref()
@@ -157,30 +199,48 @@ fn measure(container: &ContainerInspectResponse, stats: &ContainerStatsResponse)
             .unwrap_or(0);
         m.usage.map(|usage| usage.saturating_sub(cache))
     });
-    let limit = memory.and_then(|m| m.limit).filter(|l| *l > 0);
+    Some(Sample {
+        memory: bytes,
+        limit: memory.and_then(|m| m.limit).filter(|l| *l > 0),
+        ..cpu(stats.cpu_stats.as_ref()?)?
+    })
+}
+
+fn cpu(stats: &ContainerCpuStats) -> Option<Sample> {
+    Some(Sample {
+        used_ns: stats.cpu_usage.as_ref()?.total_usage?,
+        whole_ns: stats.system_cpu_usage,
+        cores: stats.online_cpus.filter(|n| *n > 0).map(f64::from),
+        memory: None,
+        limit: None,
+        is_kernels: false,
+    })
+}
+
+fn measure(
+    container: &ContainerInspectResponse,
+    now: &Sample,
+    before: Option<&Sample>,
+) -> Saturation {
+    let own_cores = container.host_config.as_ref().and_then(own_cores);
+    let cpu_cores = before.and_then(|before| cores_in_use(now, before));
+    let may_use = own_cores.or(now.cores);
     Saturation {
         cpu: cpu_cores.zip(may_use).map(|(used, may)| used / may),
         cpu_cores,
-        memory: memory_bytes
-            .zip(limit)
+        memory: now
+            .memory
+            .zip(now.limit)
             .map(|(used, limit)| used as f64 / limit as f64),
-        memory_bytes,
+        memory_bytes: now.memory,
     }
 }
 
-/// Cores in use between the two samples: the share of the container in the machine's time, times its cores.
-fn cores_in_use(stats: &ContainerStatsResponse, machine_cores: Option<f64>) -> Option<f64> {
-    let now = stats.cpu_stats.as_ref()?;
-    let before = stats.precpu_stats.as_ref()?;
-    let used = now
-        .cpu_usage
-        .as_ref()?
-        .total_usage?
-        .checked_sub(before.cpu_usage.as_ref()?.total_usage?)?;
-    let whole = now
-        .system_cpu_usage?
-        .checked_sub(before.system_cpu_usage?)?;
-    (whole > 0).then(|| used as f64 / whole as f64 * machine_cores.unwrap_or(1.0))
+/// Cores in use between two samples: the share of the container in the machine's time, times its cores.
+fn cores_in_use(now: &Sample, before: &Sample) -> Option<f64> {
+    let used = now.used_ns.checked_sub(before.used_ns)?;
+    let whole = now.whole_ns?.checked_sub(before.whole_ns?)?;
+    (whole > 0).then(|| used as f64 / whole as f64 * now.cores.unwrap_or(1.0))
 }
 
 #[cfg(test)]
@@ -189,7 +249,7 @@ mod tests {
 
     use super::*;
 
-    fn cpu(total: u64, system: u64) -> ContainerCpuStats {
+    fn cpu_stats(total: u64, system: u64) -> ContainerCpuStats {
         ContainerCpuStats {
             cpu_usage: Some(ContainerCpuUsage {
                 total_usage: Some(total),
@@ -203,8 +263,7 @@ mod tests {
 
     fn stats() -> ContainerStatsResponse {
         ContainerStatsResponse {
-            cpu_stats: Some(cpu(1_500, 14_000)),
-            precpu_stats: Some(cpu(1_000, 10_000)),
+            cpu_stats: Some(cpu_stats(1_500, 14_000)),
             memory_stats: Some(ContainerMemoryStats {
                 usage: Some(100),
                 limit: Some(160),
@@ -218,7 +277,8 @@ mod tests {
     #[test]
     fn use_is_held_against_the_containers_own_limit() {
         let mut container = ContainerInspectResponse::default();
-        let free = measure(&container, &stats());
+        let (now, before) = (engines(&stats()).unwrap(), cpu(&cpu_stats(1_000, 10_000)));
+        let free = measure(&container, &now, before.as_ref());
         assert_eq!(free.cpu_cores, Some(0.5));
         assert_eq!(free.cpu, Some(0.125));
         assert_eq!((free.memory_bytes, free.memory), (Some(80), Some(0.5)));
@@ -226,16 +286,24 @@ mod tests {
             nano_cpus: Some(500_000_000),
             ..HostConfig::default()
         });
-        assert_eq!(measure(&container, &stats()).cpu, Some(1.0));
+        assert_eq!(measure(&container, &now, before.as_ref()).cpu, Some(1.0));
     }
 
     #[test]
     fn a_first_sample_alone_is_unknown_and_not_zero() {
-        let mut stats = stats();
-        stats.precpu_stats = None;
+        let now = engines(&stats()).unwrap();
         assert_eq!(
-            measure(&ContainerInspectResponse::default(), &stats).cpu,
+            measure(&ContainerInspectResponse::default(), &now, None).cpu,
             None
         );
+    }
+
+    #[test]
+    fn a_count_that_began_anew_is_unknown_and_not_less_than_nothing() {
+        let (now, before) = (
+            cpu(&cpu_stats(10, 200)).unwrap(),
+            cpu(&cpu_stats(90, 100)).unwrap(),
+        );
+        assert_eq!(cores_in_use(&now, &before), None);
     }
 }

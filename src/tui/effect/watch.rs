@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::{Ended, blocking};
-use crate::domain::log::Window;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
 use crate::domain::signal::ServiceSignals;
@@ -38,7 +37,7 @@ pub(super) async fn sample(
     tokio::time::sleep(after).await;
     let id = service.id.clone();
     let (signals, machines) = tokio::join!(
-        ops::signals::measure(&ctx, &service, Window::ALL),
+        ops::signals::measure_lately(&ctx, &service, None),
         ops::signals::machines_of(&ctx, &id.host),
     );
     let measured: Vec<ServiceSignals> = machines

@@ -23,6 +23,8 @@ const BLOCK_AGE: Duration = Duration::from_millis(50);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// So many lines may be new where a stream is resumed at the end of the log; or at most so many.
 const MARGINS: [u64; 2] = [1000, 30_000];
+/// So many of a log's last lines are tried for a window before the engine is made to look at all of them.
+const TAILS: [u64; 4] = [200, 2_000, 20_000, 500_000];
 /// A log that was read has a line to give at once, unless it was emptied.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -211,6 +213,28 @@ impl Source {
         source.decode().map_err(|error| broken(&error))?;
         source.check();
         Ok(source)
+    }
+
+    /// Opens the log of a window. To find its start the engine would look at every line from the log's first on, which takes
+    /// seconds for a large one and burdens an engine in trouble: the log's last lines are read instead where they
+    /// provably begin before the window does.
+    pub(super) async fn of_window(engine: &Engine, ask: &Ask) -> Result<Self, RuntimeError> {
+        let (Some(since), false) = (ask.since, ask.is_of_task()) else {
+            return Self::open(engine, ask).await;
+        };
+        let from = since.checked_sub(OUT_OF_ORDER).unwrap_or(since);
+        for lines in TAILS {
+            let mut short = ask.clone();
+            short.since = None;
+            short.tail = Some(lines);
+            let mut source = Self::open(engine, &short).await?;
+            // Not an error of its own: the whole log is asked for then.
+            let _ = tokio::time::timeout(PROOF_TIMEOUT, source.await_first()).await;
+            if source.first.is_some_and(|first| first < from) {
+                return Ok(source);
+            }
+        }
+        Self::open(engine, ask).await
     }
 
     /// Opens a log where an earlier stream of it ended. Without `since` if that can be proved to lose nothing: it

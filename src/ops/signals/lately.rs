@@ -1,0 +1,202 @@
+//! The last minutes of a log, for those who look at it again and again: each look reads what was written since the one
+//! before, and what was counted earlier is kept in slices that grow old and are dropped.
+//!
+//! A look at twenty services would otherwise make the engine give the same minutes of twenty logs every few seconds.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::log::{self, LogTally};
+use crate::domain::log::Window;
+use crate::domain::own_signal::OwnSignal;
+use crate::domain::service::{Runtime, Service, ServiceId};
+use crate::ops::{Context, OpsError};
+
+/// What was written so recently may not be in the log yet: the next look reads it.
+const SETTLED: Duration = Duration::from_secs(1);
+/// A span is kept in about so many slices: it is longer than asked for by one of them at most.
+const SLICES: i32 = 10;
+
+/// What was counted of each service's log.
+#[derive(Debug, Default)]
+pub struct Lately(Mutex<BTreeMap<ServiceId, Arc<tokio::sync::Mutex<Slices>>>>);
+
+#[derive(Debug, Default)]
+struct Slices {
+    /// The instances whose logs these are: others begin anew.
+    instances: Vec<String>,
+    slices: VecDeque<Slice>,
+}
+
+#[derive(Debug)]
+struct Slice {
+    since: Timestamp,
+    until: Timestamp,
+    tally: LogTally,
+}
+
+/// Whether a log can be read in slices: its lines have the time at which they were written, each.
+pub(super) fn is_sliced(service: &Service) -> bool {
+    matches!(service.runtime, Runtime::Compose | Runtime::Docker)
+}
+
+/// Reads what was written since the last look, and gives the count of the whole window, with the window it is of.
+///
+/// # Errors
+/// The log cannot be read; the next look reads what this one did not.
+pub(super) async fn read(
+    ctx: &Context,
+    service: &Service,
+    window: Window,
+    own: &[&OwnSignal],
+) -> Result<(LogTally, Window), OpsError> {
+    let (Some(since), Some(now)) = (window.since, window.until) else {
+        let tally = log::read(ctx, service, window, own).await?;
+        return Ok((tally, window));
+    };
+    let until = now.checked_sub(SETTLED).unwrap_or(now).max(since);
+    let kept = {
+        let mut all = ctx.lately.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(service.id.clone()).or_default())
+    };
+    let mut kept = kept.lock().await;
+    let instances = service.instances.iter().map(|i| i.id.clone());
+    kept.begin(instances.collect(), since);
+    let from = kept.slices.back().map_or(since, |last| last.until);
+    if from < until {
+        let part = Window {
+            since: Some(from),
+            until: Some(until),
+        };
+        // The first look reads the whole span, and what is old in it is to be dropped before the rest.
+        let borders = borders(from, until, length(since, until));
+        let tallies = log::read_parts(ctx, service, part, own, borders.clone()).await?;
+        let starts = std::iter::once(from).chain(borders.iter().copied());
+        let ends = borders.iter().copied().chain([until]);
+        for ((since_part, until_part), tally) in starts.zip(ends).zip(tallies) {
+            let slice = Slice {
+                since: since_part,
+                until: until_part,
+                tally: tally.bounded(),
+            };
+            kept.push(slice, length(since, until));
+        }
+    }
+    Ok(kept.all(Window {
+        since: Some(since),
+        until: Some(until),
+    }))
+}
+
+/// How long a slice of a span is.
+fn length(since: Timestamp, until: Timestamp) -> SignedDuration {
+    until.duration_since(since) / SLICES
+}
+
+/// Where the second slice of a span begins, and each behind it.
+fn borders(from: Timestamp, until: Timestamp, length: SignedDuration) -> Vec<Timestamp> {
+    if !length.is_positive() {
+        return Vec::new();
+    }
+    let next = |at: &Timestamp| at.checked_add(length).ok();
+    std::iter::successors(next(&from), next)
+        .take_while(|at| *at < until)
+        .collect()
+}
+
+impl Slices {
+    /// Forgets what is not of this log, or not of the window any more.
+    fn begin(&mut self, mut instances: Vec<String>, since: Timestamp) {
+        instances.sort_unstable();
+        if self.instances != instances {
+            self.slices.clear();
+            self.instances = instances;
+        }
+        self.slices.retain(|slice| slice.until > since);
+    }
+
+    /// Puts a slice behind the others; short ones become one of at most that length.
+    fn push(&mut self, slice: Slice, length: SignedDuration) {
+        match self.slices.back_mut() {
+            Some(last) if slice.until.duration_since(last.since) <= length => {
+                last.tally.merge(&slice.tally);
+                last.until = slice.until;
+            }
+            _ => self.slices.push_back(slice),
+        }
+    }
+
+    fn all(&self, window: Window) -> (LogTally, Window) {
+        let mut slices = self.slices.iter();
+        let Some(first) = slices.next() else {
+            return (LogTally::default(), window);
+        };
+        let mut tally = first.tally.clone();
+        slices.for_each(|later| tally.merge(&later.tally));
+        let since = Some(first.since);
+        (tally, Window { since, ..window })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn is(instance: &str) -> Vec<String> {
+        vec![instance.to_owned()]
+    }
+
+    #[test]
+    fn a_span_is_kept_whole_in_few_slices_and_what_is_older_goes() {
+        let mut kept = Slices::default();
+        for look in 0..200 {
+            let (since, until) = (at(1_000 + look * 10 - 300), at(1_000 + look * 10));
+            kept.begin(is("a"), since);
+            let from = kept.slices.back().map_or(since, |last| last.until);
+            let length = length(since, until);
+            let borders = borders(from, until, length);
+            let starts = std::iter::once(from).chain(borders.clone());
+            for (since, until) in starts.zip(borders.clone().into_iter().chain([until])) {
+                kept.push(slice(since, until), length);
+            }
+            assert!(kept.slices.len() <= 11, "{}", kept.slices.len());
+            let (_, window) = kept.all(Window::since(since));
+            let begun = window.since.unwrap();
+            assert!(begun <= since, "{begun} {since}");
+            assert!(
+                since.duration_since(begun).as_secs() < 30,
+                "{begun} {since}"
+            );
+            assert_eq!(kept.slices.back().unwrap().until, until);
+            for (one, next) in kept.slices.iter().zip(kept.slices.iter().skip(1)) {
+                assert_eq!(one.until, next.since);
+            }
+        }
+    }
+
+    fn slice(since: Timestamp, until: Timestamp) -> Slice {
+        Slice {
+            since,
+            until,
+            tally: LogTally::default(),
+        }
+    }
+
+    #[test]
+    fn another_container_begins_anew() {
+        let mut kept = Slices::default();
+        kept.begin(is("a"), at(0));
+        kept.push(slice(at(0), at(9)), SignedDuration::from_secs(30));
+        kept.begin(is("a"), at(1));
+        assert_eq!(kept.slices.len(), 1);
+        kept.begin(is("b"), at(1));
+        assert!(kept.slices.is_empty());
+    }
+}
