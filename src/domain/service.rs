@@ -74,6 +74,11 @@ impl ServiceId {
         }
     }
 
+    /// Whether it names a machine.
+    pub fn is_machine(&self) -> bool {
+        self.group == "host" && self.name == "machine"
+    }
+
     /// Reads the full form `[host:]group/name`; `None` where the group is missing. A file's name may have folders in
     /// front (`file/logs/app.log`); what would lead out of the folder of a checkpoint is no name.
     pub fn parse(text: &str) -> Option<Self> {

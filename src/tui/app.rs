@@ -275,6 +275,12 @@ impl App {
         if is_ticking {
             return Duration::from_secs(1);
         }
+        if self.places().wall.is_some() {
+            // Ages and pages move on in such steps.
+            let into = self.now.as_millisecond().rem_euclid(5_000) as u64;
+            let step = Duration::from_millis(5_000 - into);
+            return self.going_stale().fold(step, Duration::min);
+        }
         let into_minute = self.now.as_millisecond().rem_euclid(60_000) as u64;
         let minute = Duration::from_millis(60_000 - into_minute);
         let next = self.flash_left().map_or(minute, |left| left.min(minute));
@@ -292,9 +298,12 @@ impl App {
         let services = services.at().filter(|_| services.is_fresh());
         let signals = &self.signals.reading;
         let signals = signals.at().filter(|_| signals.is_fresh());
+        let board = &self.signals.board.reading;
+        let board = board.at().filter(|_| board.is_fresh());
         [
             fresh(services, services::STALE_AFTER),
             fresh(signals, signals::STALE_AFTER),
+            fresh(board, signals::STALE_AFTER),
         ]
         .into_iter()
         .flatten()

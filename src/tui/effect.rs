@@ -58,6 +58,8 @@ pub enum TaskKey {
     CountLines(u32),
     /// Measuring the signals of the selected service.
     Sample,
+    /// Measuring the signals of all services.
+    SampleAll,
     /// Taking an alert.
     Acknowledge,
     /// Reading the list of checkpoints.
@@ -123,6 +125,13 @@ pub enum Effect {
         after: Duration,
         /// Whether what was kept of it is wanted too.
         is_first: bool,
+    },
+    /// Measure the signals of these services and of their machines.
+    SampleAll {
+        /// The services.
+        services: Vec<Service>,
+        /// When.
+        after: Duration,
     },
     /// Look for the secrets of these services, to hide them.
     LearnSecrets(Vec<Service>),
@@ -304,6 +313,9 @@ impl Effects {
                 TaskKey::Sample,
                 watch::sample(ctx, service, after, is_first, inbox),
             ),
+            Effect::SampleAll { services, after } => {
+                self.start(TaskKey::SampleAll, watch::sample_all(ctx, services, after))
+            }
             Effect::Acknowledge(key) => {
                 self.start(TaskKey::Acknowledge, watch::acknowledge(ctx, key));
             }

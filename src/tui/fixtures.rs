@@ -1,5 +1,6 @@
 //! States of the console for tests: the shop of the screens in the documentation, well, broken and hostile.
 
+mod board;
 mod data;
 mod render;
 
@@ -34,6 +35,7 @@ use super::panes::runbook::{Entry, Runbooks};
 use super::theme::Theme;
 use super::update::update;
 
+pub(crate) use board::{alert, measured};
 pub(crate) use data::bad_comparison;
 pub(crate) use render::{ansi, screen, styled};
 
@@ -333,6 +335,7 @@ pub(crate) fn broken(width: u16, height: u16) -> App {
         update(&mut app, Msg::Sampled(sample));
     }
     update(&mut app, Msg::Sampled(signals()));
+    update(&mut app, Msg::Measured(Box::new(measured())));
     update(&mut app, Msg::Timeline(timeline()));
     update(
         &mut app,

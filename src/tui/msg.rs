@@ -22,6 +22,7 @@ use super::effect::TaskKey;
 use super::panes::logs::{Secrets, WantedPage};
 use super::panes::runbook::Runbooks;
 use super::panes::signals::Around;
+use super::panes::signals::board::Measured;
 
 /// A signal of the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +139,8 @@ pub enum Msg {
     SecretsRevealed,
     /// What stands around them.
     Around(Box<Around>),
+    /// Every service was measured.
+    Measured(Box<Measured>),
     /// Alerts were taken.
     Acknowledged {
         /// How many, and who was told.

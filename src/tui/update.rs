@@ -22,7 +22,7 @@ use super::layout::Pane;
 use super::msg::{Interrupt, Msg};
 use super::overlays::Overlay;
 use super::panes::runbook::PROBE_EVERY;
-use super::panes::signals::STALE_AFTER;
+use super::panes::signals::{SAMPLE_EVERY, STALE_AFTER};
 
 pub use act::is_possible;
 
@@ -88,6 +88,13 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         }
         Msg::Around(around) => {
             app.signals.surround(*around);
+            Vec::new()
+        }
+        Msg::Measured(measured) => {
+            let board = &mut app.signals.board;
+            board.is_sampling = false;
+            board.next_at = Some(app.now + SAMPLE_EVERY);
+            board.reading = crate::domain::reading::Reading::fresh(*measured, app.now);
             Vec::new()
         }
         Msg::Acknowledged { text, alerts } => {
@@ -158,6 +165,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
     };
     age(app);
     effects.extend(keep_sampling(app));
+    effects.extend(keep_measuring(app));
     effects.extend(keep_probing(app));
     effects.extend(paging::keep_paging(app));
     effects
@@ -191,6 +199,8 @@ fn age(app: &mut App) {
     }
     let reading = std::mem::take(&mut app.signals.reading);
     app.signals.reading = reading.age(now, STALE_AFTER);
+    let reading = std::mem::take(&mut app.signals.board.reading);
+    app.signals.board.reading = reading.age(now, STALE_AFTER);
     let reading = std::mem::take(&mut app.services.reading);
     app.services.reading = reading.age(now, super::panes::services::STALE_AFTER);
     if let super::app::Lock::Armed { until } = app.lock
@@ -218,6 +228,21 @@ fn keep_sampling(app: &mut App) -> Option<Effect> {
         after,
         is_first: app.signals.is_new(),
     })
+}
+
+/// All services are measured only while someone can see them all.
+fn keep_measuring(app: &mut App) -> Option<Effect> {
+    if app.signals.board.is_sampling || app.places().wall.is_none() {
+        return None;
+    }
+    let services = app.services.reading.value()?.services.clone();
+    let board = &mut app.signals.board;
+    board.is_sampling = true;
+    let after = board
+        .next_at
+        .and_then(|at| std::time::Duration::try_from(at.duration_since(app.now)).ok())
+        .unwrap_or_default();
+    Some(Effect::SampleAll { services, after })
 }
 
 /// Probes are asked only while someone can see what comes of it, and only for a run that has due ones.

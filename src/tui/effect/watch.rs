@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
+use jiff::SignedDuration;
 use tokio::sync::mpsc;
 
 use super::{Ended, blocking};
@@ -12,6 +14,7 @@ use crate::domain::signal::ServiceSignals;
 use crate::ops::{self, Context};
 use crate::tui::msg::Msg;
 use crate::tui::panes::signals::Around;
+use crate::tui::panes::signals::board::Measured;
 
 pub(super) async fn services(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> Ended {
     let (to, mut from) = mpsc::channel(4);
@@ -73,6 +76,55 @@ pub(super) async fn sample(
         return Ok(None);
     }
     Ok(Some(Msg::Sampled(signals)))
+}
+
+/// So many services are measured at once: looking is to cost the machine little.
+const AT_ONCE: usize = 4;
+/// A service that takes longer has no signals this time.
+const LIMIT: Duration = Duration::from_secs(10);
+/// An outage of a moment ago shows, and one slow request does not.
+const SPAN: SignedDuration = SignedDuration::from_mins(5);
+
+/// Measures all services and their machines, and reads what fires.
+pub(super) async fn sample_all(
+    ctx: Arc<Context>,
+    services: Vec<Service>,
+    after: Duration,
+) -> Ended {
+    tokio::time::sleep(after).await;
+    // Made before they are streamed: a closure over references inside the stream would not be `Send`.
+    let looks: Vec<_> = services
+        .iter()
+        .map(|service| {
+            let ctx = &ctx;
+            async move {
+                tokio::time::timeout(
+                    LIMIT,
+                    ops::signals::measure_lately(ctx, service, Some(SPAN)),
+                )
+                .await
+                .unwrap_or_else(|_| ops::signals::unmeasured(ctx, service, LIMIT))
+            }
+        })
+        .collect();
+    let looks = stream::iter(looks).buffered(AT_ONCE).collect::<Vec<_>>();
+    let (mut signals, machines) = tokio::join!(looks, ops::signals::machines(&ctx));
+    signals.extend(machines);
+    let measured = blocking(move || {
+        // A history that cannot be written is missed after a restart, and nothing is wrong now.
+        let _ = ops::signals::keep(&ctx, &signals);
+        let (alerts, unread) = match ops::alerts::read(&ctx) {
+            Ok(book) => (book.alerts, None),
+            Err(error) => (Vec::new(), Some(error.to_safe_text())),
+        };
+        Ok(Measured {
+            signals,
+            alerts,
+            unread,
+        })
+    })
+    .await?;
+    Ok(Some(Msg::Measured(Box::new(measured))))
 }
 
 /// Takes an alert for the user of this console.

@@ -13,6 +13,7 @@
 //! afterwards a look.
 
 mod around;
+pub mod board;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -33,6 +34,8 @@ use crate::tui::app::App;
 use crate::tui::format;
 use crate::tui::layout::Pane;
 use crate::tui::theme::Role;
+
+use board::Board;
 
 /// How often the signals of the selected service are measured while the pane is on screen.
 pub const SAMPLE_EVERY: Duration = Duration::from_secs(15);
@@ -60,6 +63,8 @@ pub struct SignalsPane {
     pub first: usize,
     /// Alerts and the machine.
     pub around: Around,
+    /// The signals of all services, where they are shown.
+    pub board: Board,
     taken: usize,
     history: BTreeMap<(SignalName, Option<String>), VecDeque<Option<f64>>>,
 }
@@ -90,6 +95,7 @@ impl SignalsPane {
         *self = Self {
             service,
             around,
+            board: std::mem::take(&mut self.board),
             ..Self::default()
         };
     }

@@ -373,6 +373,11 @@ pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effec
             app.signals.next_at = Some(now + SAMPLE_EVERY);
             fail(&mut app.signals.reading, &cause, now);
         }
+        TaskKey::SampleAll => {
+            app.signals.board.is_sampling = false;
+            app.signals.board.next_at = Some(now + SAMPLE_EVERY);
+            fail(&mut app.signals.board.reading, &cause, now);
+        }
         TaskKey::Follow(slot) => {
             if let Some(followed) = app.logs.source_mut(slot) {
                 followed.truth.state = State::Failed(problem.clone());

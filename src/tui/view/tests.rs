@@ -396,6 +396,7 @@ fn nothing_is_green_on_data_older_than_twice_its_interval() {
             signal.grade = Grade::Ok;
         }
         update(&mut app, Msg::Sampled(measured));
+        update(&mut app, Msg::Measured(Box::default()));
         let shown = styled(&app);
         assert!(shown.contains("green"), "{width}x{height}:\n{shown}");
         let begun = app.now;
@@ -418,6 +419,7 @@ fn nothing_is_green_on_data_older_than_twice_its_interval() {
         );
         // An answer makes it green again.
         update(&mut app, Msg::Inventory(inventory));
+        update(&mut app, Msg::Measured(Box::default()));
         assert!(styled(&app).contains("green"));
     }
 }

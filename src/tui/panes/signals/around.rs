@@ -12,7 +12,7 @@
 use ratatui::text::Line;
 
 use super::value_row;
-use crate::domain::alert::{Alert, AlertSeverity, AlertState};
+use crate::domain::alert::{Alert, AlertState};
 use crate::domain::signal::{Grade, Signal, SignalName};
 use crate::tui::app::App;
 use crate::tui::format;
@@ -51,10 +51,7 @@ pub(super) fn alert_rows(app: &App, width: usize) -> Vec<Line<'static>> {
     }
     let firing = firing(&around.alerts);
     for alert in firing.iter().take(SHOWN) {
-        let grade = match alert.severity {
-            AlertSeverity::P0 | AlertSeverity::P1 => Grade::Critical,
-            AlertSeverity::P2 | AlertSeverity::P3 => Grade::Warning,
-        };
+        let grade = super::board::grade(alert.severity);
         let text = format!(
             " {} {} {}",
             theme.grade_glyph(grade),

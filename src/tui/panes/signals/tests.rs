@@ -5,30 +5,9 @@ use crate::domain::alert::{Acknowledgement, AlertSeverity, AlertState};
 use crate::domain::host::HostName;
 use crate::tui::action::Action;
 use crate::tui::effect::Effect;
-use crate::tui::fixtures::{at, broken, id, safe, screen, signals};
+use crate::tui::fixtures::{alert, at, broken, id, safe, screen, signals};
 use crate::tui::msg::Msg;
 use crate::tui::update::update;
-
-fn alert(key: &str, severity: AlertSeverity) -> Alert {
-    Alert {
-        key: key.into(),
-        service: Some(id("backend")),
-        severity,
-        state: AlertState::Firing,
-        text: safe(&format!("{key}: http 500")),
-        pending_at: at("15:30:00"),
-        fired_at: Some(at("15:30:15")),
-        resolved_at: None,
-        missing_since: None,
-        looks: 0,
-        fine_since: None,
-        turns: Vec::new(),
-        is_flapping: false,
-        page: None,
-        acknowledged: None,
-        is_silenced: false,
-    }
-}
 
 fn taken(mut alert: Alert) -> Alert {
     alert.acknowledged = Some(Acknowledgement {
