@@ -52,4 +52,5 @@ mod ssh_story;
 mod swarm;
 mod switch;
 mod take_out;
+mod wall;
 mod watch;

@@ -1,0 +1,96 @@
+//! The wall in a small terminal, through what happens to it in weeks: a service that fails and recovers, an engine that is
+//! killed and comes back, a terminal that changes its size.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{PrivateDocker, Sandbox, Terminal, missing, unique};
+
+/// Requests as fast as a service that is in use; the file decides whether they succeed.
+const SCRIPT: &str = "touch /ok; trap 'rm /ok' USR1; trap 'touch /ok' USR2
+while true; do i=$((i+1))
+if test -e /ok; then echo \"INFO GET /orders/$i completed in 0.1s status=200\"
+else echo \"INFO GET /orders/$i completed in 3.9s status=500\"; fi
+usleep 20000; done";
+
+/// The line of the screen that names the container.
+fn line(console: &Terminal, container: &str) -> String {
+    let screen = console.screen();
+    let found = screen.lines().find(|line| line.contains(container));
+    found.unwrap_or_default().to_owned()
+}
+
+fn wait_for_line(console: &Terminal, container: &str, limit: Duration, words: &[&str]) {
+    let end = Instant::now() + limit;
+    while !words
+        .iter()
+        .all(|word| line(console, container).contains(word))
+    {
+        assert!(
+            Instant::now() < end,
+            "{words:?} did not come for {container}:\n{}",
+            console.screen()
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_wall_tells_what_happens_and_promises_nothing_where_nobody_looks() {
+    if missing(&["docker", "busybox", "root", "dockerd"]) {
+        return;
+    }
+    let mut private = PrivateDocker::start("wall");
+    let mut docker = private.docker();
+    let image = format!("{}:1", unique("wall"));
+    docker.image(&image, SCRIPT);
+    let sandbox = Sandbox::new("wall").with("DOCKER_HOST", &private.host());
+    let container = docker.start("wall", &image, &[]);
+    // Tall enough for whatever else of this machine can be seen.
+    let console = Terminal::start(&sandbox, &["tui", "--wall"], (90, 60));
+    console.wait_for("data under 5 s old");
+    wait_for_line(&console, &container, Duration::from_secs(20), &["✔"]);
+
+    docker.must(&["kill", "--signal", "USR1", &container]);
+    wait_for_line(
+        &console,
+        &container,
+        Duration::from_secs(60),
+        &["✖", "ERRORS"],
+    );
+    docker.must(&["stop", "--time", "0", &container]);
+    wait_for_line(
+        &console,
+        &container,
+        Duration::from_secs(20),
+        &["✖", "failed"],
+    );
+    docker.must(&["start", &container]);
+    let ends = |line: &str| !line.contains("failed") && !line.is_empty();
+    let end = Instant::now() + Duration::from_secs(20);
+    while !ends(&line(&console, &container)) {
+        assert!(Instant::now() < end, "{}", console.screen());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    private.kill();
+    let screen = console.wait_for("? docker");
+    let green = screen
+        .lines()
+        .find(|line| line.contains(&container) && line.contains('✔'));
+    assert!(green.is_none(), "{screen}");
+    assert!(!screen.contains("✔ ok"), "{screen}");
+    private.revive();
+    wait_for_line(&console, &container, Duration::from_secs(40), &["ERRORS"]);
+    assert!(
+        !console.screen().contains("? docker"),
+        "{}",
+        console.screen()
+    );
+
+    // No key arms a wall, and one that is made small still says the worst.
+    console.keys("LLaa");
+    console.resize((40, 10));
+    console.wait_for("data");
+    assert!(!console.screen().contains("ARMED"), "{}", console.screen());
+    console.keys("q");
+}
