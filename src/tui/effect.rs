@@ -314,7 +314,7 @@ impl Effects {
                 watch::sample(ctx, service, after, is_first, inbox),
             ),
             Effect::SampleAll { services, after } => {
-                self.start(TaskKey::SampleAll, watch::sample_all(ctx, services, after))
+                self.start(TaskKey::SampleAll, watch::sample_all(ctx, services, after));
             }
             Effect::Acknowledge(key) => {
                 self.start(TaskKey::Acknowledge, watch::acknowledge(ctx, key));
