@@ -31,7 +31,11 @@ pub(super) fn height(app: &App) -> usize {
 
 /// Opens and closes logs, so that those of the chosen services are shown: the marked ones, else the selected one.
 pub(super) fn choose(app: &mut App) -> Vec<Effect> {
-    let services: Vec<Service> = app.services.chosen().cloned().collect();
+    // A wall shows no log: following one for weeks would be for nobody.
+    let services: Vec<Service> = match app.focus.is_wall {
+        true => Vec::new(),
+        false => app.services.chosen().cloned().collect(),
+    };
     let is_moving = !app.logs.sources.is_empty();
     let (opened, closed) = app.logs.choose(&services);
     let close = closed.into_iter().flat_map(close);

@@ -22,6 +22,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::domain::reading::Reading;
 use crate::domain::safe_text::SafeText;
+use crate::domain::service::Inventory;
 use crate::domain::signal::{Grade, Signal};
 use crate::domain::verdict::{Decision, Severity};
 use crate::tui::app::App;
@@ -127,11 +128,12 @@ fn overall(app: &App) -> (&'static str, String, Grade) {
         return (theme.grade_glyph(grade), word, grade);
     }
     let board = &app.signals.board;
+    let is_blind = |all: &Inventory| all.services.iter().any(|service| board.is_blind(service));
     let mut grade = match &app.services.reading {
         Reading::Fresh { value, .. } if !value.services.is_empty() => {
             let services = value.services.iter().map(|s| judged_grade(app, s));
             let worst = services.max().unwrap_or_default().max(board.worst());
-            match value.unreachable.is_empty() {
+            match value.unreachable.is_empty() && !is_blind(value) {
                 true => worst,
                 false => worst.max(Grade::Unknown),
             }
@@ -254,7 +256,7 @@ fn services(app: &App, width: usize) -> Vec<Line<'static>> {
         let signals = board.trouble(&service.id);
         let worst = signals.first().map_or(Grade::Ok, |signal| signal.grade);
         let mut grade = judged_grade(app, service).max(worst);
-        if !is_measured {
+        if !is_measured || board.is_blind(service) {
             grade = grade.max(Grade::Unknown);
         }
         if state.is_none() && signals.is_empty() {
@@ -362,6 +364,7 @@ mod tests {
 
     use crate::domain::alert::AlertSeverity;
     use crate::domain::service::{Inventory, Runtime, Service, ServiceId, ServiceState};
+    use crate::domain::signal::{Grade, ServiceSignals, Signal, SignalName};
     use crate::tui::app::App;
     use crate::tui::fixtures::{alert, empty, measured, screen};
     use crate::tui::msg::Msg;
@@ -415,6 +418,32 @@ mod tests {
             text.contains("? unknown") && text.contains("stale 32 s"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_service_of_a_machine_that_does_not_answer_is_not_well() {
+        let mut app = many();
+        let unknown = |signal| Signal {
+            signal,
+            route: None,
+            value: None,
+            unit: "".into(),
+            grade: Grade::Unknown,
+            age_ms: None,
+            detail: "not measured within 10 s".into(),
+        };
+        let silent = ServiceSignals {
+            id: ServiceId::parse("shop/worker-00").unwrap(),
+            signals: vec![unknown(SignalName::Cpu), unknown(SignalName::Traffic)],
+        };
+        let measured = Measured {
+            signals: vec![silent],
+            ..Measured::default()
+        };
+        update(&mut app, Msg::Measured(Box::new(measured)));
+        let text = screen(&app);
+        assert!(text.contains("worker-00 ?   worker-01 ✔"), "{text}");
+        assert!(text.contains("? unknown"), "{text}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use crate::domain::alert::{Alert, AlertSeverity, AlertState};
 use crate::domain::reading::Reading;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::ServiceId;
+use crate::domain::service::{Runtime, Service, ServiceId};
 use crate::domain::signal::{Grade, ServiceSignals, Signal, SignalName};
 
 /// What was measured of every service and machine, and what fires.
@@ -43,6 +43,15 @@ impl Board {
             .collect();
         bad.sort_by_key(|signal| (std::cmp::Reverse(signal.grade), super::rank(&signal.signal)));
         bad
+    }
+
+    /// Whether nothing at all could be measured of a service whose supervisor counts what it uses: its machine does not
+    /// answer any more, however well the service was when it last did.
+    pub fn is_blind(&self, service: &Service) -> bool {
+        let is_counted = !matches!(service.runtime, Runtime::Exec | Runtime::File);
+        let measured = self.reading.value();
+        let own = measured.and_then(|all| all.signals.iter().find(|one| one.id == service.id));
+        is_counted && own.is_some_and(|own| own.signals.iter().all(|one| one.value.is_none()))
     }
 
     /// Machines that are short of something.
