@@ -10,13 +10,17 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::log::{self, LogTally};
-use crate::domain::log::Window;
+use crate::domain::log::{LogPosition, LogRequest, Window};
 use crate::domain::own_signal::OwnSignal;
 use crate::domain::service::{Runtime, Service, ServiceId};
+use crate::ops::services::{failed, host_of};
 use crate::ops::{Context, OpsError};
+use crate::runtime;
 
 /// What was written so recently may not be in the log yet: the next look reads it.
 const SETTLED: Duration = Duration::from_secs(1);
+/// Lines at the end of a log without times that a first look takes.
+const FIRST: u64 = 50_000;
 /// A span is kept in about so many slices: it is longer than asked for by one of them at most.
 const SLICES: i32 = 10;
 
@@ -29,6 +33,8 @@ struct Slices {
     /// The instances whose logs these are: others begin anew.
     instances: Vec<String>,
     slices: VecDeque<Slice>,
+    /// Where the files of a log without times ended at the last look.
+    ends: Vec<LogPosition>,
 }
 
 #[derive(Debug)]
@@ -38,9 +44,13 @@ struct Slice {
     tally: LogTally,
 }
 
-/// Whether a log can be read in slices: its lines have the time at which they were written, each.
+/// Whether a log is read in slices: where each line has the time at which it was written, or where the log goes on is known by
+/// its place in the files. The files of a user are searched by time, which is cheap.
 pub(super) fn is_sliced(service: &Service) -> bool {
-    matches!(service.runtime, Runtime::Compose | Runtime::Docker)
+    matches!(
+        service.runtime,
+        Runtime::Compose | Runtime::Docker | Runtime::Pm2
+    )
 }
 
 /// Reads what was written since the last look, and gives the count of the whole window, with the window it is of.
@@ -63,17 +73,24 @@ pub(super) async fn read(
         Arc::clone(all.entry(service.id.clone()).or_default())
     };
     let mut kept = kept.lock().await;
+    if service.runtime == Runtime::Pm2 {
+        read_files(ctx, service, window, own, &mut kept).await?;
+        return Ok(kept.all(window));
+    }
     let instances = service.instances.iter().map(|i| i.id.clone());
     kept.begin(instances.collect(), since);
     let from = kept.slices.back().map_or(since, |last| last.until);
     if from < until {
-        let part = Window {
-            since: Some(from),
-            until: Some(until),
+        let part = LogRequest {
+            window: Window {
+                since: Some(from),
+                until: Some(until),
+            },
+            ..LogRequest::default()
         };
         // The first look reads the whole span, and what is old in it is to be dropped before the rest.
         let borders = borders(from, until, length(since, until));
-        let tallies = log::read_parts(ctx, service, part, own, borders.clone()).await?;
+        let tallies = log::read_parts(ctx, service, &part, own, borders.clone()).await?;
         let starts = std::iter::once(from).chain(borders.iter().copied());
         let ends = borders.iter().copied().chain([until]);
         for ((since_part, until_part), tally) in starts.zip(ends).zip(tallies) {
@@ -89,6 +106,54 @@ pub(super) async fn read(
         since: Some(since),
         until: Some(until),
     }))
+}
+
+/// PM2 gives its lines no time: what was appended since the last look is what was written since. The first look takes the end
+/// of the log for the window; a file of months would say nothing about now.
+async fn read_files(
+    ctx: &Context,
+    service: &Service,
+    window: Window,
+    own: &[&OwnSignal],
+    kept: &mut Slices,
+) -> Result<(), OpsError> {
+    let (Some(since), Some(until)) = (window.since, window.until) else {
+        return Ok(());
+    };
+    // The files go on where a process ends.
+    kept.begin(Vec::new(), since);
+    let from = kept.slices.back().map_or(since, |last| last.until);
+    // Taken before the log is read: a line that is written meanwhile is counted twice rather than never.
+    let ends = ends(ctx, service).await?;
+    let part = match kept.ends.is_empty() {
+        true => LogRequest {
+            window: Window::since(since),
+            tail: Some(FIRST),
+            ..LogRequest::default()
+        },
+        false => LogRequest {
+            from: kept.ends.clone(),
+            ..LogRequest::default()
+        },
+    };
+    let tallies = log::read_parts(ctx, service, &part, own, Vec::new()).await?;
+    kept.ends = ends;
+    for tally in tallies {
+        let slice = Slice {
+            since: from,
+            until,
+            tally: tally.bounded(),
+        };
+        kept.push(slice, length(since, until));
+    }
+    Ok(())
+}
+
+async fn ends(ctx: &Context, service: &Service) -> Result<Vec<LogPosition>, OpsError> {
+    let host = host_of(ctx, &service.id)?;
+    let settings = ctx.config.service(&service.id);
+    let found = runtime::positions(host, service, &settings).await;
+    found.map_err(|error| failed(format!("cannot look at the log of {}", service.id), error))
 }
 
 /// How long a slice of a span is.

@@ -153,11 +153,15 @@ pub(super) async fn read(
     window: Window,
     own: &[&OwnSignal],
 ) -> Result<LogTally, OpsError> {
-    let parts = read_parts(ctx, service, window, own, Vec::new()).await?;
+    let request = LogRequest {
+        window,
+        ..LogRequest::default()
+    };
+    let parts = read_parts(ctx, service, &request, own, Vec::new()).await?;
     Ok(parts.into_iter().next().unwrap_or_default())
 }
 
-/// Reads a window as [`read`] does and counts each part of it for itself: `borders` are where the second part begins, and
+/// Reads what is asked for as [`read`] does and counts each part of it for itself: `borders` are where the second part begins, and
 /// each behind it.
 ///
 /// # Errors
@@ -165,7 +169,7 @@ pub(super) async fn read(
 pub(super) async fn read_parts(
     ctx: &Context,
     service: &Service,
-    window: Window,
+    request: &LogRequest,
     own: &[&OwnSignal],
     borders: Vec<Timestamp>,
 ) -> Result<Vec<LogTally>, OpsError> {
@@ -200,11 +204,7 @@ pub(super) async fn read_parts(
         parts.extend(borders.map(|_| Part::new(&options, &captures).count()));
         parts
     });
-    let request = LogRequest {
-        window,
-        ..LogRequest::default()
-    };
-    logs::read(ctx, service, &request, to).await?;
+    logs::read(ctx, service, request, to).await?;
     counting.await.map_err(|e| {
         OpsError::new(
             ErrorKind::Failed,
