@@ -5,11 +5,12 @@
 //! ║ shop                       ║
 //! ║▌✖ backend      1.5  29 min ║
 //! ║ ✔ worker         1.4   9 d ║
-//! ║ pm2                        ║
-//! ║ ? unreachable              ║
+//! ║ ? PM2 unreachable 12 s     ║
 //! ║   no daemon for user anna  ║
 //! ╚════════════════════════════╝
 //! ```
+//!
+//! Where that is out of sight, it stands above the list in a line each.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthStr;
 
+use crate::domain::host::HostName;
 use crate::domain::reading::Reading;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
 use crate::domain::signal::Grade;
@@ -46,6 +48,8 @@ pub struct ServicesPane {
     /// Services whose logs are shown together, as they were last seen: they stay marked while their engine is away.
     /// Empty for the log of the selected one alone.
     marked: BTreeMap<ServiceId, Option<Service>>,
+    /// Since when what could not be read cannot be.
+    away_since: BTreeMap<(HostName, Runtime), Timestamp>,
 }
 
 impl ServicesPane {
@@ -58,6 +62,12 @@ impl ServicesPane {
                 .max_by_key(|s| (grade(s), std::cmp::Reverse(&s.id)))
                 .map(|s| s.id.clone());
         }
+        let away = inventory.unreachable.iter().map(|away| {
+            let key = (away.host.clone(), away.runtime);
+            let since = self.away_since.get(&key).copied().unwrap_or(now);
+            (key, since)
+        });
+        self.away_since = away.collect();
         self.reading = Reading::fresh(inventory, now);
         self.see_marked();
         if let Some(found) = self.find_selected() {
@@ -179,6 +189,25 @@ impl ServicesPane {
         })
     }
 
+    /// How long it could not be read, as it is shown; nothing in the first second.
+    fn away_for(&self, unreachable: &Unreachable, now: Timestamp) -> String {
+        let key = (unreachable.host.clone(), unreachable.runtime);
+        let ms = self
+            .away_since
+            .get(&key)
+            .map_or(0, |since| format::elapsed_ms(*since, now));
+        match ms {
+            ..1000 => String::new(),
+            ms => format!(" {}", format::span(ms)),
+        }
+    }
+
+    /// Whether for something that cannot be read its time is shown in seconds.
+    pub fn is_newly_away(&self, now: Timestamp) -> bool {
+        let mut since = self.away_since.values();
+        since.any(|since| format::elapsed_ms(*since, now) < 60_000)
+    }
+
     /// How long a service runs, counted on from when it was read.
     fn uptime_ms(&self, service: &Service, now: Timestamp) -> Option<u64> {
         let since = self
@@ -243,6 +272,8 @@ enum Row<'a> {
     Group(String),
     Service(&'a Service),
     Blank,
+    /// What could not be read; its cause stands below.
+    Away(String),
     Line(String, Role),
 }
 
@@ -281,12 +312,28 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         }
         Reading::Fresh { value, .. } | Reading::Stale { value, .. } => value,
     };
-    let rows = rows(inventory, inner.width as usize);
+    let rows = rows(app, inventory, inner.width as usize);
     let cursor = rows
         .iter()
         .position(|row| matches!(row, Row::Service(s) if Some(&s.id) == pane.selected.as_ref()))
         .unwrap_or(0);
-    let first = super::first_row(cursor, rows.len(), inner.height as usize);
+    let mut inner = inner;
+    let mut first = super::first_row(cursor, rows.len(), inner.height as usize);
+    let is_seen = |at: usize| (first..first + inner.height as usize).contains(&at);
+    let mut away = rows.iter().enumerate();
+    if !inventory.services.is_empty()
+        && away.any(|(at, row)| matches!(row, Row::Away(_)) && !is_seen(at))
+    {
+        let above = away_lines(app, inventory, inner);
+        let height = u16::try_from(above.len()).unwrap_or(inner.height);
+        frame.render_widget(Paragraph::new(above), Rect { height, ..inner });
+        inner = Rect {
+            y: inner.y + height,
+            height: inner.height.saturating_sub(height),
+            ..inner
+        };
+        first = super::first_row(cursor, rows.len(), inner.height as usize);
+    }
     let lines: Vec<Line<'_>> = rows
         .iter()
         .skip(first)
@@ -294,6 +341,53 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         .map(|row| draw_row(app, row, inner.width as usize))
         .collect();
     frame.render_widget(Paragraph::new(lines), inner);
+}
+
+/// What could not be read in a line each, on at most a third of the pane: the causes stand below all services.
+fn away_lines<'a>(app: &App, inventory: &Inventory, area: Rect) -> Vec<Line<'a>> {
+    let style = app.setup.theme.style(Role::Unknown);
+    let (width, room) = (area.width as usize, (area.height as usize / 3).max(1));
+    let all = &inventory.unreachable;
+    let shown = if all.len() > room {
+        room - 1
+    } else {
+        all.len()
+    };
+    let mut lines: Vec<Line<'_>> = all
+        .iter()
+        .take(shown)
+        .map(|away| Line::styled(away_line(app, away, width), style))
+        .collect();
+    if shown < all.len() {
+        let more = if shown > 0 { " more" } else { "" };
+        let text = format!("? {}{more} unreachable", all.len() - shown);
+        lines.push(Line::styled(format::cut(&text, width), style));
+    }
+    lines
+}
+
+/// `? Docker on prod-1 unreachable 12 s`; where there is no room for that, the name is cut.
+fn away_line(app: &App, unreachable: &Unreachable, width: usize) -> String {
+    let name = match unreachable.runtime {
+        Runtime::Compose | Runtime::Docker => "Docker",
+        Runtime::Swarm => "Swarm",
+        Runtime::Pm2 => "PM2",
+        Runtime::Exec => "exec",
+        Runtime::File => "files",
+    };
+    let place = if unreachable.host.is_local() {
+        name.to_owned()
+    } else {
+        format!("{name} on {}", unreachable.host)
+    };
+    let age = app.services.away_for(unreachable, app.now);
+    let end = match place.width() + age.width() + " unreachable".width() + 2 > width {
+        true if !age.is_empty() => format!(" away{age}"),
+        true => " away".to_owned(),
+        false => format!(" unreachable{age}"),
+    };
+    let place = format::cut(&place, width.saturating_sub(2 + end.width()));
+    format!("? {place}{end}")
 }
 
 /// Why there is nothing and what to do about it, for a pane that is wide enough to say it: `None` where there are
@@ -304,7 +398,7 @@ pub fn nothing_found(app: &App, width: usize) -> Option<Vec<Line<'static>>> {
         return None;
     }
     let theme = app.setup.theme;
-    let mut rows = rows(inventory, width.saturating_sub(2));
+    let mut rows = rows(app, inventory, width.saturating_sub(2));
     rows.push(Row::Blank);
     rows.push(Row::Line(
         "Another machine: lastgood --host user@server".into(),
@@ -312,12 +406,13 @@ pub fn nothing_found(app: &App, width: usize) -> Option<Vec<Line<'static>>> {
     ));
     let lines = rows.iter().map(|row| match row {
         Row::Line(text, role) => Line::styled(format::cut(text, width), theme.style(*role)),
+        Row::Away(text) => Line::styled(format::cut(text, width), theme.style(Role::Unknown)),
         _ => Line::default(),
     });
     Some(lines.collect())
 }
 
-fn rows(inventory: &Inventory, width: usize) -> Vec<Row<'_>> {
+fn rows<'a>(app: &App, inventory: &'a Inventory, width: usize) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
     let mut group = None;
     for service in &inventory.services {
@@ -344,7 +439,7 @@ fn rows(inventory: &Inventory, width: usize) -> Vec<Row<'_>> {
         if !rows.is_empty() {
             rows.push(Row::Blank);
         }
-        push_unreachable(&mut rows, unreachable, width);
+        push_unreachable(app, &mut rows, unreachable, width);
     }
     rows
 }
@@ -357,23 +452,9 @@ fn group_name(id: &ServiceId) -> String {
     }
 }
 
-fn push_unreachable(rows: &mut Vec<Row<'_>>, unreachable: &Unreachable, width: usize) {
-    let name = match unreachable.runtime {
-        Runtime::Compose | Runtime::Docker => "Docker",
-        Runtime::Swarm => "Swarm",
-        Runtime::Pm2 => "PM2",
-        Runtime::Exec => "exec",
-        Runtime::File => "files",
-    };
-    let place = if unreachable.host.is_local() {
-        String::new()
-    } else {
-        format!(" on {}", unreachable.host)
-    };
-    rows.push(Row::Line(
-        format!("? {name}{place} unreachable"),
-        Role::Unknown,
-    ));
+fn push_unreachable(app: &App, rows: &mut Vec<Row<'_>>, unreachable: &Unreachable, width: usize) {
+    let line = away_line(app, unreachable, width);
+    rows.push(Row::Away(line));
     for text in wrap(unreachable.error.as_str(), width.saturating_sub(2)) {
         rows.push(Row::Line(format!("  {text}"), Role::Text));
     }
@@ -431,6 +512,7 @@ fn draw_row<'a>(app: &App, row: &Row<'a>, width: usize) -> Line<'a> {
             theme.style(Role::Dim),
         ),
         Row::Line(text, role) => Line::styled(format::cut(text, width), theme.style(*role)),
+        Row::Away(text) => Line::styled(format::cut(text, width), theme.style(Role::Unknown)),
         Row::Service(service) => draw_service(app, service, width),
     }
 }

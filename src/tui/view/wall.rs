@@ -168,9 +168,14 @@ fn services(app: &App, width: usize) -> Vec<Line<'static>> {
     let is_stale = !app.services.reading.is_fresh();
     let mut lines = Vec::new();
     for unreachable in &inventory.unreachable {
+        let place = match unreachable.host.is_local() {
+            true => String::new(),
+            false => format!(" on {}", unreachable.host),
+        };
+        let runtime = unreachable.runtime.as_str();
         lines.push(Line::styled(
             format::cut(
-                &format!(" ? {}: {}", unreachable.runtime.as_str(), unreachable.error),
+                &format!(" ? {runtime}{place}: {}", unreachable.error),
                 width,
             ),
             theme.style(Role::Unknown),
