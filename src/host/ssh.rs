@@ -20,13 +20,16 @@ use super::{Command, CommandOutput, FileStat, HostError};
 use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
 
+mod agreed;
 mod detached;
 mod folder;
 mod link;
 mod reader;
+mod relay;
 mod streamed;
 mod trouble;
 
+pub(crate) use agreed::Swap;
 use link::{Failure, Link};
 pub use reader::Piece;
 use trouble::{Address, Trouble};
@@ -89,6 +92,8 @@ pub struct Session {
     name: HostName,
     destination: String,
     address: Address,
+    /// What is put before every command: `sudo -n`.
+    rights: Vec<String>,
     link: Mutex<LinkState>,
     channels: Semaphore,
     /// How many channels there are at most, as far as the server let us know.
@@ -158,12 +163,25 @@ impl Session {
                 config_file,
             },
             destination,
+            rights: Vec::new(),
             link: Mutex::default(),
             channels: Semaphore::new(CHANNELS),
             width: AtomicUsize::new(CHANNELS),
             reader: Mutex::new(None),
             changes: AtomicUsize::new(0),
         }
+    }
+
+    /// Does everything there with the rights that these words give: `sudo -n`, `doas -n -u deploy`.
+    #[must_use]
+    pub fn with_rights(mut self, words: Vec<String>) -> Self {
+        self.rights = words;
+        self
+    }
+
+    /// The words that give other rights than those of the user that signs in; `None` without any.
+    pub(crate) fn rights(&self) -> Option<String> {
+        (!self.rights.is_empty()).then(|| shell_words::join(&self.rights))
     }
 
     /// Waits for lost links from now on, until what is returned is dropped.
@@ -224,7 +242,7 @@ impl Session {
         }
         let deadline = Instant::now() + LINK_PATIENCE;
         let opened = loop {
-            let opened = Box::pin(Link::open(&self.address)).await;
+            let opened = Box::pin(Link::open(&self.address, &self.rights)).await;
             let is_patient = self.changes.load(Ordering::Relaxed) > 0;
             if opened.is_ok() || !is_patient || Instant::now() >= deadline {
                 break opened;
@@ -410,7 +428,12 @@ impl Session {
     /// It cannot be reached.
     pub(crate) async fn forward(&self, remote: &Path) -> Result<PathBuf, HostError> {
         let link = self.link().await?;
-        link.forward(remote).await.map_err(|text| self.lost(text))
+        // A forwarded socket is opened by sshd, with the rights of the user that signed in.
+        let way = match self.rights.is_empty() {
+            true => link.forward(remote).await,
+            false => link.relay(remote).await,
+        };
+        way.map_err(|text| self.lost(text))
     }
 
     /// A socket of this machine that leads to an address as that machine sees it.

@@ -283,6 +283,15 @@ async fn explain_forwarded(session: &Session, error: RuntimeError) -> RuntimeErr
         return error;
     };
     let (text, fix) = match session.why_cut(&remote).await {
+        Ok(Some(why)) if session.rights().is_some() => (
+            format!(
+                "{} of {} is not reached by `{}`: {why}",
+                remote.display(),
+                session.name(),
+                session.rights().unwrap_or_default()
+            ),
+            "with `become` one of docker, perl and node has to be there for the user that commands run as",
+        ),
         Ok(Some(why)) => (
             format!(
                 "the sshd of {} forbids forwarding to {} ({why})",

@@ -137,8 +137,19 @@ impl Sshd {
             "ListenAddress {}:{}\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized_keys\nPidFile {folder}/pid\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPermitUserEnvironment no\nPrintMotd no\n",
             self.address, self.port
         );
+        // What is kept there stands in the sandbox too; a second SetEnv would not count.
+        let state = format!("XDG_STATE_HOME={folder}/state");
+        let mut has_variables = false;
         for line in &self.options {
-            config.push_str(&format!("{line}\n"));
+            config.push_str(line);
+            if line.starts_with("SetEnv ") {
+                has_variables = true;
+                config.push_str(&format!(" {state}"));
+            }
+            config.push('\n');
+        }
+        if !has_variables {
+            config.push_str(&format!("SetEnv {state}\n"));
         }
         let path = self.folder.join("sshd_config");
         fs::write(&path, config).unwrap();
