@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -24,6 +24,7 @@ mod agreed;
 mod detached;
 mod folder;
 mod link;
+mod linked;
 mod reader;
 mod relay;
 mod streamed;
@@ -95,6 +96,7 @@ pub struct Session {
     /// What is put before every command: `sudo -n`.
     rights: Vec<String>,
     link: Mutex<LinkState>,
+    is_linked: AtomicBool,
     channels: Semaphore,
     /// How many channels there are at most, as far as the server let us know.
     width: AtomicUsize,
@@ -165,6 +167,7 @@ impl Session {
             destination,
             rights: Vec::new(),
             link: Mutex::default(),
+            is_linked: AtomicBool::new(false),
             channels: Semaphore::new(CHANNELS),
             width: AtomicUsize::new(CHANNELS),
             reader: Mutex::new(None),
@@ -227,6 +230,7 @@ impl Session {
                 return Ok(Arc::clone(open));
             }
             state.open = None;
+            self.is_linked.store(false, Ordering::Relaxed);
         }
         if let Some((at, trouble)) = &state.failed
             && *at >= asked
@@ -254,6 +258,7 @@ impl Session {
                 let link = Arc::new(link);
                 state.open = Some(Arc::clone(&link));
                 state.failed = None;
+                self.is_linked.store(true, Ordering::Relaxed);
                 Ok(link)
             }
             Err(trouble) => {

@@ -138,7 +138,7 @@ fn another_engineer_sees_who_acts_on_a_machine_and_its_own_engineers_do_too() {
     let there = Sandbox::new("ssh-lease-c")
         .with("DOCKER_HOST", "unix:///nonexistent/none.sock")
         .with("LASTGOOD_STATE_DIR", far.state().to_str().unwrap());
-    far.configure(&there, "exec/bot", "2");
+    far.configure(&there, "exec/bot", "15");
     there
         .run(&["stop", "exec/bot", "--yes"])
         .exits(5)

@@ -22,8 +22,9 @@ use crate::host::stream::Streams;
 use crate::host::{Command, CommandOutput};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A link that says nothing for three of these is dead.
-const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// A link that says nothing for three of these is dead, and told of within five seconds. Whatever comes counts: one that is
+/// slow and busy is not.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// A master that nobody uses ends after so many seconds.
 const IDLE_SECONDS: usize = 60;
 /// On top of a command's own limit, which the other side keeps: time for the link.

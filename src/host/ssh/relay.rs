@@ -1,8 +1,8 @@
 //! Sockets of a machine that the user who signs in may not open: a program there opens them with other rights.
 //!
 //! sshd opens a forwarded socket as the user that signed in, whatever `become` says. So a socket of ours is listened at,
-//! and each connection to it is a channel whose other end is a program with those rights: `docker system dial-stdio`,
-//! as Docker's own ssh transport does it, else a few lines of perl or node, one of which is wherever Docker or PM2 is.
+//! and each connection to it is a channel whose other end is a program with those rights: a few lines of perl, which starts
+//! soonest, else `docker system dial-stdio`, as Docker's own ssh transport does it, or node, which is wherever PM2 is.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -26,7 +26,6 @@ const PIECE: usize = 64 * 1024;
 
 /// Joins its input and output with the socket `$1`.
 const DIAL: &str = r#"
-if command -v docker > /dev/null; then case $1 in *docker.sock) DOCKER_HOST="unix://$1" exec docker system dial-stdio ;; esac; fi
 if command -v perl > /dev/null; then exec perl -e '
   use IO::Socket::UNIX;
   my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "cannot connect to $ARGV[0]: $!\n";
@@ -34,11 +33,12 @@ if command -v perl > /dev/null; then exec perl -e '
   if (!$p) { close STDOUT; while (sysread(STDIN, $b, 65536)) { syswrite($s, $b) } shutdown($s, 1); exit 0 }
   while (sysread($s, $b, 65536)) { syswrite(STDOUT, $b) }
   kill 9, $p' "$1"; fi
+if command -v docker > /dev/null; then case $1 in *docker.sock) DOCKER_HOST="unix://$1" exec docker system dial-stdio ;; esac; fi
 if command -v node > /dev/null; then exec node -e '
   const s = require("net").connect(process.argv[1]);
   s.on("error", e => { console.error(e.message); process.exit(1) });
   process.stdin.pipe(s); s.pipe(process.stdout)' "$1"; fi
-echo "no docker, perl or node to reach $1 with" >&2
+echo "no perl, docker or node to reach $1 with" >&2
 exit 69"#;
 
 /// The sockets that are listened at, and how the last connection through one failed.

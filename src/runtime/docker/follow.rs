@@ -34,7 +34,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// … for so many tries, each of which is told …
 const TOLD_TRIES: u32 = 5;
 /// … and stays like this then, for ever.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// The old container's last lines stand before the seam; a stream that hangs does not hold it for ever.
 const LAST_LINES: Duration = Duration::from_secs(2);
 /// Looked again without an event, in case one was lost …

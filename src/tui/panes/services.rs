@@ -12,6 +12,8 @@
 //!
 //! Where that is out of sight, it stands above the list in a line each.
 
+mod away;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -189,6 +191,19 @@ impl ServicesPane {
         })
     }
 
+    /// Whether what is shown of a service is not how it is now: nobody answers, or what supervises it cannot be reached.
+    pub fn is_old(&self, service: &Service) -> bool {
+        let is_of = |away: &Unreachable| {
+            away.host == service.id.host && away.runtime.daemon() == service.runtime.daemon()
+        };
+        let mut unreachable = self
+            .reading
+            .value()
+            .into_iter()
+            .flat_map(|all| &all.unreachable);
+        !self.reading.is_fresh() || unreachable.any(is_of)
+    }
+
     /// How long it could not be read, as it is shown; nothing in the first second.
     fn away_for(&self, unreachable: &Unreachable, now: Timestamp) -> String {
         let key = (unreachable.host.clone(), unreachable.runtime);
@@ -324,7 +339,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     if !inventory.services.is_empty()
         && away.any(|(at, row)| matches!(row, Row::Away(_)) && !is_seen(at))
     {
-        let above = away_lines(app, inventory, inner);
+        let above = away::lines(app, inventory, inner);
         let height = u16::try_from(above.len()).unwrap_or(inner.height);
         frame.render_widget(Paragraph::new(above), Rect { height, ..inner });
         inner = Rect {
@@ -341,53 +356,6 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         .map(|row| draw_row(app, row, inner.width as usize))
         .collect();
     frame.render_widget(Paragraph::new(lines), inner);
-}
-
-/// What could not be read in a line each, on at most a third of the pane: the causes stand below all services.
-fn away_lines<'a>(app: &App, inventory: &Inventory, area: Rect) -> Vec<Line<'a>> {
-    let style = app.setup.theme.style(Role::Unknown);
-    let (width, room) = (area.width as usize, (area.height as usize / 3).max(1));
-    let all = &inventory.unreachable;
-    let shown = if all.len() > room {
-        room - 1
-    } else {
-        all.len()
-    };
-    let mut lines: Vec<Line<'_>> = all
-        .iter()
-        .take(shown)
-        .map(|away| Line::styled(away_line(app, away, width), style))
-        .collect();
-    if shown < all.len() {
-        let more = if shown > 0 { " more" } else { "" };
-        let text = format!("? {}{more} unreachable", all.len() - shown);
-        lines.push(Line::styled(format::cut(&text, width), style));
-    }
-    lines
-}
-
-/// `? Docker on prod-1 unreachable 12 s`; where there is no room for that, the name is cut.
-fn away_line(app: &App, unreachable: &Unreachable, width: usize) -> String {
-    let name = match unreachable.runtime {
-        Runtime::Compose | Runtime::Docker => "Docker",
-        Runtime::Swarm => "Swarm",
-        Runtime::Pm2 => "PM2",
-        Runtime::Exec => "exec",
-        Runtime::File => "files",
-    };
-    let place = if unreachable.host.is_local() {
-        name.to_owned()
-    } else {
-        format!("{name} on {}", unreachable.host)
-    };
-    let age = app.services.away_for(unreachable, app.now);
-    let end = match place.width() + age.width() + " unreachable".width() + 2 > width {
-        true if !age.is_empty() => format!(" away{age}"),
-        true => " away".to_owned(),
-        false => format!(" unreachable{age}"),
-    };
-    let place = format::cut(&place, width.saturating_sub(2 + end.width()));
-    format!("? {place}{end}")
 }
 
 /// Why there is nothing and what to do about it, for a pane that is wide enough to say it: `None` where there are
@@ -453,7 +421,7 @@ fn group_name(id: &ServiceId) -> String {
 }
 
 fn push_unreachable(app: &App, rows: &mut Vec<Row<'_>>, unreachable: &Unreachable, width: usize) {
-    let line = away_line(app, unreachable, width);
+    let line = away::line(app, unreachable, width);
     rows.push(Row::Away(line));
     for text in wrap(unreachable.error.as_str(), width.saturating_sub(2)) {
         rows.push(Row::Line(format!("  {text}"), Role::Text));
@@ -559,7 +527,7 @@ fn draw_service<'a>(app: &App, service: &Service, width: usize) -> Line<'a> {
     } else {
         theme.style(Role::Text)
     };
-    let is_stale = !app.services.reading.is_fresh();
+    let is_stale = app.services.is_old(service);
     // What was so is not what is: an old ok is not drawn as one.
     let glyph_style = if is_stale {
         theme.style(Role::Stale)

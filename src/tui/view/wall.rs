@@ -165,7 +165,6 @@ fn services(app: &App, width: usize) -> Vec<Line<'static>> {
         }
         Reading::Fresh { value, .. } | Reading::Stale { value, .. } => value,
     };
-    let is_stale = !app.services.reading.is_fresh();
     let mut lines = Vec::new();
     for unreachable in &inventory.unreachable {
         let place = match unreachable.host.is_local() {
@@ -187,7 +186,7 @@ fn services(app: &App, width: usize) -> Vec<Line<'static>> {
             Some(words) => {
                 let glyph = theme.grade_glyph(judged_grade(app, service));
                 let text = format!(" {glyph} {}  {words}", service.id.name);
-                let style = if is_stale {
+                let style = if app.services.is_old(service) {
                     theme.style(Role::Stale)
                 } else {
                     theme.grade(judged_grade(app, service))
@@ -210,7 +209,7 @@ fn services(app: &App, width: usize) -> Vec<Line<'static>> {
             used = 0;
         }
         used += need;
-        let style = if is_stale {
+        let style = if app.services.is_old(service) {
             theme.style(Role::Stale)
         } else {
             theme.grade(judged_grade(app, service))
