@@ -29,9 +29,15 @@ const SERVICES: usize = 10;
 const LIST_LIMIT: Duration = Duration::from_secs(3);
 const CPU_LIMIT: f64 = 1.0;
 const MEMORY_LIMIT: f64 = 150.0;
-/// Until the console is at rest: what it looks at first is over.
-const SETTLE: Duration = Duration::from_secs(10);
+/// Until the console is at rest: no age is shown in seconds any more.
+const SETTLE: Duration = Duration::from_secs(70);
 const IDLE: Duration = Duration::from_secs(60);
+/// Questions that the console asks its terminal, and what a terminal answers.
+const ANSWERS: &[(&[u8], &[u8])] = &[
+    (b"\x1b[6n", b"\x1b[1;1R"),
+    (b"\x1b[c", b"\x1b[?62;22c"),
+    (b"\x1b[0c", b"\x1b[?62;22c"),
+];
 const LONGEST: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
@@ -226,7 +232,7 @@ impl Drop for Bed {
 struct Console {
     _master: Box<dyn portable_pty::MasterPty + Send>,
     child: Box<dyn portable_pty::Child + Send + Sync>,
-    writer: Box<dyn Write + Send>,
+    writer: Arc<Mutex<Box<dyn Write + Send>>>,
     screen: Arc<Mutex<vt100::Parser>>,
     process: u32,
     begun: Instant,
@@ -254,15 +260,25 @@ impl Console {
         drop(pair.slave);
         let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, 160, 0)));
         let (into, mut reader) = (Arc::clone(&screen), pair.master.try_clone_reader().unwrap());
+        let writer = Arc::new(Mutex::new(pair.master.take_writer().unwrap()));
+        let answers = Arc::clone(&writer);
         std::thread::spawn(move || {
             let mut piece = vec![0; 65_536];
             while let Ok(n @ 1..) = reader.read(&mut piece) {
+                for (question, answer) in ANSWERS {
+                    if piece[..n]
+                        .windows(question.len())
+                        .any(|part| part == *question)
+                    {
+                        answers.lock().unwrap().write_all(answer).unwrap();
+                    }
+                }
                 into.lock().unwrap().process(&piece[..n]);
             }
         });
         Self {
             process: child.process_id().unwrap(),
-            writer: pair.master.take_writer().unwrap(),
+            writer,
             _master: pair.master,
             child,
             screen,
@@ -293,7 +309,7 @@ impl Console {
     }
 
     fn end(&mut self) {
-        let _ = self.writer.write_all(b"q");
+        let _ = self.writer.lock().unwrap().write_all(b"q");
         let _ = self.child.wait();
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use self::known::{Known, KnownContainers, Life};
 use self::notes::Notes;
-use super::connect::{Engine, quick};
+use super::connect::Engine;
 use super::events::container_events;
 use super::inspect::{containers_of, inspect_container};
 use super::logs::{Ask, Position, Source, read_closed};
@@ -207,7 +207,11 @@ impl Follower {
             return Ok(containers);
         }
         for id in self.known.living() {
-            match quick(inspect_container(&self.engine, &id)).await {
+            match self
+                .engine
+                .quick(inspect_container(&self.engine, &id))
+                .await
+            {
                 Ok(container) => containers.push(container),
                 Err(RuntimeError::NotFound(_)) => {}
                 Err(error) => return Err(error),
