@@ -48,6 +48,17 @@ impl Permit {
     }
 }
 
+/// A record as it stands in the log, which alone makes one: a machine's copy of the log gets nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded(String);
+
+impl Recorded {
+    /// Its line, without the break.
+    pub fn line(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What is about to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
@@ -304,6 +315,23 @@ impl Audit {
             Ok(())
         })?;
         Ok(records)
+    }
+
+    /// The newest record of a run, for the copy on the machine that it changes.
+    ///
+    /// # Errors
+    /// [`AuditError::NotOpen`] where there is none; a file cannot be read.
+    pub fn newest_of(&self, run: &str) -> Result<Recorded, AuditError> {
+        let mut newest = None;
+        chain::walk(&self.files()?, |line| {
+            if line.record()?.run.as_deref() == Some(run) {
+                newest = Some(line.text());
+            }
+            Ok(())
+        })?;
+        newest
+            .map(Recorded)
+            .ok_or_else(|| AuditError::NotOpen(run.to_owned()))
     }
 
     /// Walks the chain over all files. With an anchor, a head hash printed earlier, the log must still contain it.

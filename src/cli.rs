@@ -36,6 +36,7 @@ pub mod resume;
 pub mod roll_back;
 pub mod runbook;
 pub mod services;
+mod several;
 pub mod signals;
 pub mod slow;
 pub mod switch;

@@ -34,6 +34,7 @@ pub mod roll_back;
 pub mod runbook;
 pub mod secrets;
 pub mod services;
+pub mod several;
 pub mod signals;
 pub mod slow;
 pub mod switch;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use regex::bytes::Regex;
 use tokio::sync::mpsc;
 
+use crate::domain::host::HostName;
 use crate::domain::log::{
     FileHits, LogEvent, LogPage, LogPosition, LogRequest, PageRequest, Passage,
 };
@@ -14,8 +15,8 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
 use crate::domain::settings::ServiceSettings;
 use crate::domain::signal::Saturation;
-use crate::host::Host;
 use crate::host::tail::{self, FileSearch, TailError};
+use crate::host::{Host, HostError};
 
 pub mod compose;
 pub mod docker;
@@ -98,6 +99,16 @@ impl RuntimeError {
                 SafeText::from_text("see the message; `docker info` asks the same daemon")
             }),
         }
+    }
+}
+
+/// A machine that cannot be reached, as it stands beside what could be read.
+pub fn unreachable_host(host: HostName, error: &HostError) -> Unreachable {
+    Unreachable {
+        host,
+        runtime: Runtime::Docker,
+        error: SafeText::from_error(error),
+        fix: SafeText::from_text(error.fix().unwrap_or("see the message")),
     }
 }
 

@@ -55,6 +55,11 @@ impl Line<'_> {
         }
     }
 
+    /// The line as it stands there, without its break.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(self.text).trim_end().to_owned()
+    }
+
     /// Reads the record without looking at its hash.
     pub(super) fn record(&self) -> Result<AuditRecord, ChainFault> {
         serde_json::from_slice(self.text)

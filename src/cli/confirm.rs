@@ -246,7 +246,7 @@ pub(super) fn print_outcome(outcome: &Outcome, out: &mut Output) -> Result<(), S
 
 /// A plan as scripts read it.
 #[derive(Serialize)]
-struct PlanView<'a> {
+pub(super) struct PlanView<'a> {
     operation: &'static str,
     host: &'a str,
     risk: &'static str,
@@ -254,17 +254,17 @@ struct PlanView<'a> {
     from: Option<&'a SafeText>,
     to: Option<&'a SafeText>,
     notes: &'a [SafeText],
-    steps: Vec<Value>,
+    pub(super) steps: Vec<Value>,
     not_rolled_back: &'a [SafeText],
     on_failure: Option<&'a SafeText>,
     downtime_ms: Option<u64>,
     budget_ms: u64,
-    fingerprints: Vec<Value>,
+    pub(super) fingerprints: Vec<Value>,
     hash: &'a str,
 }
 
 impl<'a> PlanView<'a> {
-    fn of(plan: &'a Plan) -> Self {
+    pub(super) fn of(plan: &'a Plan) -> Self {
         let steps = plan.steps.iter().map(|step| {
             json!({
                 "text": step.text,

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use super::exit::Exit;
 use super::output::{Ended, Output};
 use super::{Global, confirm};
-use crate::domain::safe_text::SafeText;
 use crate::ops::{Context, lease};
 
 /// `lastgood lease`: who changes which service just now.
@@ -37,39 +36,47 @@ pub enum LeaseCommand {
 /// See [`super::output::Stop`].
 pub async fn run(args: &LeaseArgs, global: &Global, ctx: &Arc<Context>, out: &mut Output) -> Ended {
     match &args.command {
-        LeaseCommand::Status => status(ctx, out),
+        LeaseCommand::Status => status(ctx, out).await,
         LeaseCommand::Break { service } => {
-            let operation = lease::breaking(ctx, service)?;
+            let operation = lease::breaking(ctx, service).await?;
             confirm::run(ctx, &operation, global, out).await
         }
     }
 }
 
-fn status(ctx: &Context, out: &mut Output) -> Ended {
-    let report = lease::status(ctx)?;
+async fn status(ctx: &Context, out: &mut Output) -> Ended {
+    let report = lease::status(ctx).await?;
     if out.is_json() {
         out.json("lease", &report)?;
-        return Ok(Exit::Done);
+        return Ok(match report.unreachable.is_empty() {
+            true => Exit::Done,
+            false => Exit::Failed,
+        });
     }
-    if report.leases.is_empty() {
+    if report.leases.is_empty() && report.unreachable.is_empty() {
         out.line("nobody changes anything")?;
+    }
+    for away in &report.unreachable {
+        out.line(format_args!("? {} unreachable: {}", away.host, away.error))?;
+        out.line(format_args!("  {}", away.fix))?;
     }
     for held in &report.leases {
         let holder = &held.seen.holder;
         let seconds = Timestamp::now().duration_since(holder.since).as_secs();
-        let step = held.step.as_ref().map_or_else(String::new, |step| {
-            format!("  step {} of {}: {}", step.number, step.of, step.text)
-        });
+        let step = match (&held.step, &holder.step) {
+            (Some(step), _) => format!("  step {} of {}: {}", step.number, step.of, step.text),
+            (None, Some(step)) => format!("  {step}"),
+            (None, None) => String::new(),
+        };
         let gone = match held.seen.is_alive {
             true => "",
             false => "  (its process is gone)",
         };
         out.line(format_args!(
-            "{}  {} by {} (process {}) for {seconds} s{step}{gone}",
+            "{}  {} by {} for {seconds} s{step}{gone}",
             holder.service,
             holder.reason,
-            SafeText::from_text(&holder.actor.user),
-            holder.pid,
+            holder.who(),
         ))?;
     }
     for left in &report.unfinished {
@@ -78,5 +85,8 @@ fn status(ctx: &Context, out: &mut Output) -> Ended {
             left.title, left.progress, left.run
         ))?;
     }
-    Ok(Exit::Done)
+    Ok(match report.unreachable.is_empty() {
+        true => Exit::Done,
+        false => Exit::Failed,
+    })
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::output::{Ended, Output};
-use super::{Global, confirm};
+use super::{Global, confirm, several};
 use crate::domain::operation::Operation;
 use crate::domain::service::ServiceId;
+use crate::ops::several::by_host;
 use crate::ops::{Context, OpsError, services};
 
 /// Restarts the services as they are.
@@ -26,7 +27,7 @@ pub async fn restart(
         reload: args.reload,
         rolling: args.rolling,
     };
-    confirm::run(ctx, &operation, global, out).await
+    carry_out(ctx, &operation, global, out).await
 }
 
 /// Stops the services.
@@ -40,7 +41,7 @@ pub async fn stop(
     out: &mut Output,
 ) -> Ended {
     let services = resolve(ctx, &args.services).await?;
-    confirm::run(ctx, &Operation::Stop { services }, global, out).await
+    carry_out(ctx, &Operation::Stop { services }, global, out).await
 }
 
 /// Starts the services.
@@ -54,7 +55,20 @@ pub async fn start(
     out: &mut Output,
 ) -> Ended {
     let services = resolve(ctx, &args.services).await?;
-    confirm::run(ctx, &Operation::Start { services }, global, out).await
+    carry_out(ctx, &Operation::Start { services }, global, out).await
+}
+
+/// One plan, or one a machine where the services are on several.
+async fn carry_out(
+    ctx: &Arc<Context>,
+    operation: &Operation,
+    global: &Global,
+    out: &mut Output,
+) -> Ended {
+    match by_host(operation).as_slice() {
+        [one] => confirm::run(ctx, one, global, out).await,
+        all => several::run(ctx, all, global, out).await,
+    }
 }
 
 /// The ids that names mean, each once.
@@ -81,7 +95,7 @@ pub struct RestartArgs {
 /// The services to restart, to stop or to start.
 #[derive(Debug, Clone, Args)]
 pub struct ServicesToChange {
-    /// Names of services
+    /// Names of services; of several machines one machine after the other, in this order
     #[arg(required = true, value_name = "SERVICE")]
     pub services: Vec<String>,
 }

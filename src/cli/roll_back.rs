@@ -5,15 +5,16 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::output::{Ended, Output};
-use super::{Global, confirm};
+use super::{Global, confirm, several};
 use crate::domain::operation::{Operation, RollBackTarget};
 use crate::ops::{self, Context};
 
 /// `lastgood roll-back`: bring back the release and configuration of a checkpoint.
 #[derive(Debug, Clone, Args)]
 pub struct RollBackArgs {
-    /// The service
-    pub service: String,
+    /// The service; several are rolled back one after the other, until one does not prove itself
+    #[arg(required = true, value_name = "SERVICE")]
+    pub services: Vec<String>,
     /// A checkpoint, or image:REF (default: the last good checkpoint)
     #[arg(long, value_name = "ID|image:REF")]
     pub to: Option<String>,
@@ -39,12 +40,20 @@ pub async fn run(
         .to
         .as_deref()
         .map_or(RollBackTarget::LastGood, RollBackTarget::parse);
-    let service = ops::roll_back::resolve(ctx, &args.service, &to).await?;
-    let operation = Operation::RollBack {
-        service,
-        to,
-        configs_only: args.configs_only,
-        save_logs: !args.no_save_logs,
-    };
-    confirm::run(ctx, &operation, global, out).await
+    let mut operations = Vec::new();
+    for name in &args.services {
+        let operation = Operation::RollBack {
+            service: ops::roll_back::resolve(ctx, name, &to).await?,
+            to: to.clone(),
+            configs_only: args.configs_only,
+            save_logs: !args.no_save_logs,
+        };
+        if !operations.contains(&operation) {
+            operations.push(operation);
+        }
+    }
+    match operations.as_slice() {
+        [one] => confirm::run(ctx, one, global, out).await,
+        all => several::run(ctx, all, global, out).await,
+    }
 }

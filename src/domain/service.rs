@@ -29,6 +29,15 @@ pub enum Runtime {
 }
 
 impl Runtime {
+    /// The runtime in whose name what supervises these services is unreachable: Compose and Swarm are the engine's.
+    #[must_use]
+    pub fn daemon(self) -> Self {
+        match self {
+            Self::Compose | Self::Docker | Self::Swarm => Self::Docker,
+            other => other,
+        }
+    }
+
     /// The word on screen and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,13 +20,17 @@ use super::{Command, CommandOutput, FileStat, HostError};
 use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
 
+mod agreed;
 mod detached;
 mod folder;
 mod link;
+mod linked;
 mod reader;
+mod relay;
 mod streamed;
 mod trouble;
 
+pub(crate) use agreed::Swap;
 use link::{Failure, Link};
 pub use reader::Piece;
 use trouble::{Address, Trouble};
@@ -89,7 +93,10 @@ pub struct Session {
     name: HostName,
     destination: String,
     address: Address,
+    /// What is put before every command: `sudo -n`.
+    rights: Vec<String>,
     link: Mutex<LinkState>,
+    is_linked: AtomicBool,
     channels: Semaphore,
     /// How many channels there are at most, as far as the server let us know.
     width: AtomicUsize,
@@ -158,12 +165,26 @@ impl Session {
                 config_file,
             },
             destination,
+            rights: Vec::new(),
             link: Mutex::default(),
+            is_linked: AtomicBool::new(false),
             channels: Semaphore::new(CHANNELS),
             width: AtomicUsize::new(CHANNELS),
             reader: Mutex::new(None),
             changes: AtomicUsize::new(0),
         }
+    }
+
+    /// Does everything there with the rights that these words give: `sudo -n`, `doas -n -u deploy`.
+    #[must_use]
+    pub fn with_rights(mut self, words: Vec<String>) -> Self {
+        self.rights = words;
+        self
+    }
+
+    /// The words that give other rights than those of the user that signs in; `None` without any.
+    pub(crate) fn rights(&self) -> Option<String> {
+        (!self.rights.is_empty()).then(|| shell_words::join(&self.rights))
     }
 
     /// Waits for lost links from now on, until what is returned is dropped.
@@ -209,6 +230,7 @@ impl Session {
                 return Ok(Arc::clone(open));
             }
             state.open = None;
+            self.is_linked.store(false, Ordering::Relaxed);
         }
         if let Some((at, trouble)) = &state.failed
             && *at >= asked
@@ -224,7 +246,7 @@ impl Session {
         }
         let deadline = Instant::now() + LINK_PATIENCE;
         let opened = loop {
-            let opened = Box::pin(Link::open(&self.address)).await;
+            let opened = Box::pin(Link::open(&self.address, &self.rights)).await;
             let is_patient = self.changes.load(Ordering::Relaxed) > 0;
             if opened.is_ok() || !is_patient || Instant::now() >= deadline {
                 break opened;
@@ -236,6 +258,7 @@ impl Session {
                 let link = Arc::new(link);
                 state.open = Some(Arc::clone(&link));
                 state.failed = None;
+                self.is_linked.store(true, Ordering::Relaxed);
                 Ok(link)
             }
             Err(trouble) => {
@@ -410,7 +433,12 @@ impl Session {
     /// It cannot be reached.
     pub(crate) async fn forward(&self, remote: &Path) -> Result<PathBuf, HostError> {
         let link = self.link().await?;
-        link.forward(remote).await.map_err(|text| self.lost(text))
+        // A forwarded socket is opened by sshd, with the rights of the user that signed in.
+        let way = match self.rights.is_empty() {
+            true => link.forward(remote).await,
+            false => link.relay(remote).await,
+        };
+        way.map_err(|text| self.lost(text))
     }
 
     /// A socket of this machine that leads to an address as that machine sees it.

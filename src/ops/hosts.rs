@@ -28,7 +28,10 @@ pub(super) fn open(config: &Config, asked: &[String]) -> Result<Vec<Host>, OpsEr
             Some(configured) => configured.ssh.clone(),
             None => name.to_string(),
         };
-        let session = Session::new(name, destination, config.ssh_config.clone());
+        let rights = config.hosts.get(name.as_str());
+        let rights = rights.map_or_else(Vec::new, |host| host.become_with.clone());
+        let session =
+            Session::new(name, destination, config.ssh_config.clone()).with_rights(rights);
         hosts.push(Host::Ssh(Arc::new(session)));
     }
     Ok(hosts)

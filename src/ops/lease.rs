@@ -1,16 +1,26 @@
-//! Who changes what just now: the leases of services, and the runs that nobody ended.
+//! Who changes what just now: the leases of services, here and on the machines behind ssh, and the runs that nobody ended.
 
+mod held;
+
+use futures_util::future;
 use serde::Serialize;
 
 use super::resume::unfinished;
 use super::{Context, ErrorKind, OpsError};
+use crate::audit::Permit;
 use crate::domain::host::HostName;
 use crate::domain::operation::{Operation, Plan, Risk, Step, StepWork};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
-use crate::ops::operation::describe;
+use crate::domain::service::Unreachable;
+use crate::host::Host;
+use crate::host::ssh::{Session, Swap};
+use crate::ops::operation::{describe, host_by_name};
+use crate::runtime::unreachable_host;
 use crate::store::journal::{self, JournalEvent};
-use crate::store::lease::{self, Seen};
+use crate::store::lease::{self, Seen, Written};
+
+pub(crate) use held::{Hold, Leases};
 
 /// A step that is under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,14 +67,17 @@ pub struct LeaseReport {
     pub leases: Vec<Held>,
     /// The runs that a dead process left.
     pub unfinished: Vec<Left>,
+    /// Machines of which it is not known.
+    pub unreachable: Vec<Unreachable>,
 }
 
 /// Looks at it.
 ///
 /// # Errors
 /// The state folder cannot be read.
-pub fn status(ctx: &Context) -> Result<LeaseReport, OpsError> {
-    let leases = lease::list(&ctx.state)?.into_iter().map(|seen| Held {
+pub async fn status(ctx: &Context) -> Result<LeaseReport, OpsError> {
+    let (all, unreachable) = everywhere(ctx, None).await?;
+    let leases = all.into_iter().map(|seen| Held {
         step: seen.holder.run.as_deref().and_then(|run| step_of(ctx, run)),
         seen,
     });
@@ -79,7 +92,142 @@ pub fn status(ctx: &Context) -> Result<LeaseReport, OpsError> {
     Ok(LeaseReport {
         leases: leases.collect(),
         unfinished: left.collect(),
+        unreachable,
     })
+}
+
+/// The leases of this machine and of those behind ssh, or of one of these only, and which of them did not answer. One that
+/// is held from here stands here and there; it is told once.
+async fn everywhere(
+    ctx: &Context,
+    only: Option<&HostName>,
+) -> Result<(Vec<Seen>, Vec<Unreachable>), OpsError> {
+    let mut all = lease::list(&ctx.state)?;
+    let sessions = ctx.hosts.iter().filter_map(|host| match host {
+        Host::Ssh(session) if only.is_none_or(|only| session.name() == *only) => Some(session),
+        _ => None,
+    });
+    let looks = sessions.map(|session| async move { (session, there(session).await) });
+    let mut unreachable = Vec::new();
+    for (session, looked) in future::join_all(looks).await {
+        match looked {
+            Ok(found) => {
+                let new = found.into_iter().filter(|seen| {
+                    !all.iter().any(|known| {
+                        let (known, seen) = (&known.holder, &seen.holder);
+                        (&known.service, known.pid) == (&seen.service, seen.pid)
+                    })
+                });
+                let new: Vec<Seen> = new.collect();
+                all.extend(new);
+            }
+            Err(error) => unreachable.push(unreachable_host(session.name(), &error)),
+        }
+    }
+    all.sort_by(|a, b| a.holder.service.cmp(&b.holder.service));
+    Ok((all, unreachable))
+}
+
+/// Whether a lease still is the one that was looked at.
+///
+/// # Errors
+/// The state folder cannot be read, or the machine that it is of.
+pub(crate) async fn is_held(
+    ctx: &Context,
+    service: &ServiceId,
+    fence: u64,
+) -> Result<bool, OpsError> {
+    let (all, unreachable) = everywhere(ctx, Some(&service.host)).await?;
+    match unreachable.first() {
+        Some(away) => Err(OpsError::new(
+            ErrorKind::Failed,
+            format!("{} cannot be reached: {}", away.host, away.error),
+        )
+        .fix(away.fix.to_string())),
+        None => Ok(all
+            .iter()
+            .any(|seen| seen.holder.service == *service && seen.fence == fence)),
+    }
+}
+
+/// The leases of a machine behind ssh.
+async fn there(session: &Session) -> Result<Vec<Seen>, crate::host::HostError> {
+    let now = held::now_there(session).await?;
+    let texts = session.leases().await?;
+    let seen = texts.iter().filter_map(|text| {
+        let written = Written::parse(text.as_bytes());
+        let holder = written.holder?;
+        Some(Seen {
+            // Of a process of that machine only its own lock tells.
+            is_alive: holder.machine.is_none() || holder.is_current(now),
+            fence: written.fence,
+            holder: holder.of(&session.name()),
+        })
+    });
+    Ok(seen.collect())
+}
+
+/// Frees the lease of a service where it stands. Returns the fencing counter from now on.
+///
+/// # Errors
+/// It is not the one that was looked at any more; it cannot be written.
+pub(crate) async fn free(
+    ctx: &Context,
+    permit: &Permit,
+    service: &ServiceId,
+    fence: u64,
+) -> Result<u64, OpsError> {
+    let gone = || {
+        let text = format!("the lease of {service} was given back, or has another owner now");
+        OpsError::new(ErrorKind::Failed, text).fix("lastgood lease status")
+    };
+    let is_here = lease::list(&ctx.state)?
+        .iter()
+        .any(|seen| seen.holder.service == *service && seen.fence == fence);
+    if is_here {
+        return Ok(lease::break_lease(&ctx.state, service, fence)?);
+    }
+    let Ok(Host::Ssh(session)) = host_by_name(ctx, &service.host) else {
+        return Ok(lease::break_lease(&ctx.state, service, fence)?);
+    };
+    let fail = |error: crate::host::HostError| {
+        let fix = error.fix().map(str::to_owned);
+        let text = format!("the lease of {service} cannot be broken");
+        let told = OpsError::new(ErrorKind::Failed, text).because(error);
+        match fix {
+            Some(fix) => told.fix(fix),
+            None => told,
+        }
+    };
+    let file = lease::file_name(&ServiceId {
+        host: HostName::local(),
+        ..service.clone()
+    });
+    let texts = session.leases().await.map_err(fail)?;
+    let found = texts.into_iter().find(|text| {
+        let written = Written::parse(text.as_bytes());
+        let of = written
+            .holder
+            .map(|holder| lease::file_name(&holder.service));
+        written.fence == fence && of.as_ref() == Some(&file)
+    });
+    let free = Written {
+        fence: fence + 1,
+        holder: None,
+    };
+    let (Some(text), new) = (found, free.to_text()) else {
+        return Err(gone());
+    };
+    match session.swap_lease(permit, &file, &text, &new).await {
+        Ok(Swap::Done) => Ok(free.fence),
+        Ok(Swap::Changed(_)) => Err(gone()),
+        Ok(Swap::Locked(_)) => Err(OpsError::new(
+            ErrorKind::Refused,
+            format!("a process of {} holds the lease of {service}", service.host),
+        )
+        .fix("break it there, by `lastgood lease break`")),
+        Err(error) => Err(fail(error)),
+    }
 }
 
 /// The step that a run is at, as its journal says.
@@ -103,8 +251,8 @@ fn step_of(ctx: &Context, run: &str) -> Option<AtStep> {
 ///
 /// # Errors
 /// Nobody holds it, or several services are meant.
-pub fn breaking(ctx: &Context, name: &str) -> Result<Operation, OpsError> {
-    let all = lease::list(&ctx.state)?;
+pub async fn breaking(ctx: &Context, name: &str) -> Result<Operation, OpsError> {
+    let (all, _) = everywhere(ctx, None).await?;
     let found: Vec<&Seen> = all
         .iter()
         .filter(|seen| seen.holder.service.matches(name))
@@ -135,13 +283,13 @@ pub fn breaking(ctx: &Context, name: &str) -> Result<Operation, OpsError> {
 ///
 /// # Errors
 /// The lease was given back meanwhile.
-pub(super) fn plan(
+pub(super) async fn plan(
     ctx: &Context,
     operation: &Operation,
     service: &ServiceId,
     fence: u64,
 ) -> Result<Plan, OpsError> {
-    let all = lease::list(&ctx.state)?;
+    let (all, _) = everywhere(ctx, Some(&service.host)).await?;
     let Some(seen) = all
         .iter()
         .find(|seen| seen.holder.service == *service && seen.fence == fence)
@@ -164,10 +312,9 @@ pub(super) fn plan(
         fence,
     };
     let from = format!(
-        "{} of {} (process {}) since {}",
+        "{} of {} since {}",
         holder.reason,
-        holder.actor.user,
-        holder.pid,
+        holder.who(),
         holder.since.strftime("%Y-%m-%d %H:%M:%S UTC")
     );
     Ok(Plan {

@@ -11,16 +11,16 @@ mod verify;
 
 use tokio::sync::mpsc;
 
+use super::lease::Leases;
 use super::{
     Context, ErrorKind, OpsError, backup, policy, preflight, restart, resume, roll_back, switch,
 };
-use crate::audit::Intent;
+use crate::audit::{Intent, Permit};
 use crate::domain::host::HostName;
 use crate::domain::operation::{Operation, Plan, Risk, Step, StepWork};
-use crate::domain::outcome::{Outcome, Progress};
+use crate::domain::outcome::{Outcome, OutcomeKind, Progress};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
-use crate::store::lease::Lease;
 
 pub(crate) use clock::{SERVICE_MS as BUDGET_MS, budget_ms};
 pub(crate) use fingerprint::{
@@ -112,7 +112,7 @@ async fn plan_anew(ctx: &Context, operation: &Operation) -> Result<Plan, OpsErro
         }
         Operation::Switch { service, to } => switch::plan(ctx, operation, service, *to).await,
         Operation::BreakLease { service, fence } => {
-            super::lease::plan(ctx, operation, service, *fence)
+            super::lease::plan(ctx, operation, service, *fence).await
         }
         Operation::Resume { run, undo, .. } => Ok(resume::examine(ctx, run, *undo).await?.plan),
         Operation::RunCommand {
@@ -177,7 +177,7 @@ pub async fn execute(
     }
     // From here on: one that comes while the plan is checked stops it before the first step.
     let interrupts = run::Interrupts::listen();
-    let mut leases = match run::take_leases(ctx, plan) {
+    let mut leases = match Leases::take(ctx, plan) {
         Ok(leases) => leases,
         Err(error) => return Err(refuse(ctx, plan, error)),
     };
@@ -193,21 +193,36 @@ pub async fn execute(
             }
         }
     }
-    let is_abandoned = leases.iter().any(|lease| lease.abandoned.is_some());
+    let is_abandoned = leases.has_abandoned();
     let permit = ctx.audit().begin(plan, &ctx.actor, ctx.access)?;
+    let permit = take_there(ctx, plan, permit, &mut leases).await?;
     policy::forget(ctx, plan);
     if plan.operation.is_of_service() {
         resume::supersede(ctx, &plan.services, permit.run())?;
     }
-    leases
-        .iter_mut()
-        .for_each(|lease| lease.name_run(permit.run()));
+    leases.name_run(permit.run());
     if is_abandoned {
         resume::settle_ended(ctx, &plan.services, permit.run())?;
     }
-    let outcome = run::run(ctx, plan, permit, &leases, interrupts, &progress).await;
+    let outcome = run::run(ctx, plan, permit, &mut leases, interrupts, &progress).await;
     drop(leases);
     outcome
+}
+
+/// Takes the leases of the machine that is changed too. Where somebody else has one the intent is closed: nothing was done.
+async fn take_there(
+    ctx: &Context,
+    plan: &Plan,
+    permit: Permit,
+    leases: &mut Leases,
+) -> Result<Permit, OpsError> {
+    match Box::pin(leases.take_there(ctx, plan, &permit)).await {
+        Ok(()) => Ok(permit),
+        Err(error) => {
+            ctx.audit().finish(permit, OutcomeKind::FailedUnchanged)?;
+            Err(refuse(ctx, plan, error))
+        }
+    }
 }
 
 /// Goes on with what another process left, if it still is what the plan was made for.
@@ -215,7 +230,7 @@ async fn resume_run(
     ctx: &Context,
     plan: &Plan,
     (run, undo): (&str, bool),
-    mut leases: Vec<Lease>,
+    mut leases: Leases,
     interrupts: run::Interrupts,
     progress: mpsc::Sender<Progress>,
 ) -> Result<Outcome, OpsError> {
@@ -235,8 +250,9 @@ async fn resume_run(
     };
     let permit = ctx.audit().resume(run, &ctx.actor, ctx.access)?;
     policy::forget(ctx, plan);
-    leases.iter_mut().for_each(|lease| lease.name_run(run));
-    let outcome = run::resume(ctx, &course, permit, &leases, interrupts, &progress).await;
+    leases.name_run(run);
+    leases.take_there(ctx, plan, &permit).await?;
+    let outcome = run::resume(ctx, &course, permit, &mut leases, interrupts, &progress).await;
     drop(leases);
     outcome
 }

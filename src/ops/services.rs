@@ -1,5 +1,7 @@
 //! What runs: every service of every runtime on every host.
 
+mod away;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -261,15 +263,48 @@ async fn watch_host(
         let (host, configured, changed) = (host.clone(), configured.clone(), changes_to.clone());
         watcher.spawn(async move { runtime::watch(&host, &configured, only, changed).await });
     }
+    // What was seen while the machine could be reached: it stays in the list, and is told to be old.
+    let mut last: Option<Inventory> = None;
+    let mut lost_since = Instant::now();
     loop {
-        let found = look_at(&host, &configured, only).await;
-        if to.send((index, found)).await.is_err() {
+        let found = {
+            let mut look = std::pin::pin!(look_at(&host, &configured, only));
+            let found = tokio::select! {
+                found = &mut look => Some(found),
+                () = away::lost(&host), if last.is_some() => None,
+            };
+            match (found, &last) {
+                (Some(found), _) => found,
+                (None, Some(seen)) => {
+                    let away = away::without_link(&host, seen);
+                    if to.send((index, away)).await.is_err() {
+                        return;
+                    }
+                    look.await
+                }
+                (None, None) => look.await,
+            }
+        };
+        let is_lost = away::is_lost(&host, &found);
+        let shown = match (&last, is_lost) {
+            (Some(seen), true) => away::kept(seen, found),
+            _ => {
+                (last, lost_since) = (Some(found.clone()).filter(|_| !is_lost), Instant::now());
+                found
+            }
+        };
+        if to.send((index, shown)).await.is_err() {
             return;
         }
+        let pause = match last.is_some() && is_lost {
+            true => away::pause(lost_since.elapsed()),
+            false => LOOK_AGAIN,
+        };
         tokio::select! {
             () = to.closed() => return,
             _ = changes.recv() => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = away::lost(&host), if last.is_some() && !is_lost => {}
+            () = tokio::time::sleep(pause) => {}
         }
         tokio::time::sleep(DEBOUNCE).await;
         while changes.try_recv().is_ok() {}

@@ -193,8 +193,8 @@ pub struct HostConfig {
     pub read_only: bool,
     /// Confirmations are graded as in production.
     pub protected: bool,
-    /// Put before commands that need another user's rights: `sudo -n`.
-    pub become_with: Option<String>,
+    /// Put before every command there, as words: `sudo -n`. Empty where the user that signs in has the rights.
+    pub become_with: Vec<String>,
 }
 
 impl Config {

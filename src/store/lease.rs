@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::paths::{StateDir, StoreError};
+use crate::domain::host::HostName;
 use crate::domain::outcome::Actor;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
@@ -36,13 +37,48 @@ pub struct Holder {
     /// The run whose journal tells the step; `None` until it is begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
+    /// The step that was begun last, where no journal can tell it: of a process on another machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<SafeText>,
+    /// The machine that the process runs on, where it is not the one whose lease this is: then nothing but the time limit
+    /// says whether it still lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<SafeText>,
+}
+
+impl Holder {
+    /// The same for the service as it is called from another machine.
+    #[must_use]
+    pub fn of(mut self, host: &HostName) -> Self {
+        self.service.host = host.clone();
+        self
+    }
+
+    /// Whether a process of another machine holds it, and its time is not over.
+    pub fn is_current(&self, now: Timestamp) -> bool {
+        self.machine.is_some() && self.until > now
+    }
+
+    /// Who, from where: `anna from laptop (process 4711)`.
+    pub fn who(&self) -> String {
+        let from = self.machine.as_ref();
+        let from = from.map_or_else(String::new, |machine| format!(" from {machine}"));
+        let user = SafeText::from_text(&self.actor.user);
+        format!("{user}{from} (process {})", self.pid)
+    }
+
+    /// `: step 2 of 5: docker compose up`, where it is known.
+    fn at_step(&self) -> String {
+        let step = self.step.as_ref();
+        step.map_or_else(String::new, |step| format!(", {step}"))
+    }
 }
 
 /// Why there is no lease.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     /// Someone else changes the service.
-    #[error("{} is held by {} (process {}): {}, since {}", .0.service, .0.actor.user, .0.pid, .0.reason, .0.since)]
+    #[error("{} is held by {}: {}{}, since {}", .0.service, .0.who(), .0.reason, .0.at_step(), .0.since)]
     Held(Box<Holder>),
     /// Someone else changes the service and has not written who they are yet.
     #[error("{0} is held by another session")]
@@ -53,12 +89,25 @@ pub enum LeaseError {
 }
 
 /// What stands in the file of a lease.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Written {
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
     /// How often the lease was given away or broken.
-    fence: u64,
+    pub fence: u64,
     /// Who has it now; `None` where nobody has.
-    holder: Option<Holder>,
+    pub holder: Option<Holder>,
+}
+
+impl Written {
+    /// Reads it; what is no such text says that nobody ever had it.
+    pub fn parse(text: &[u8]) -> Self {
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter();
+        values.next().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// As it stands in the file.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).expect("it is made of strings and numbers")
+    }
 }
 
 /// The right to change a service; given back when dropped.
@@ -108,7 +157,16 @@ impl Lease {
         };
         let left = read_from(&mut lease.file);
         lease.fence = left.fence + 1;
-        lease.abandoned = left.holder;
+        // Taken over ssh, for which no lock can be held: its time limit counts instead.
+        if let Some(other) = left
+            .holder
+            .filter(|other| other.is_current(Timestamp::now()))
+        {
+            // Nothing of it is ours to give back.
+            lease.path = PathBuf::new();
+            return Err(LeaseError::Held(Box::new(other)));
+        }
+        lease.abandoned = read_from(&mut lease.file).holder;
         state.with_reserve(|| {
             lease
                 .write(Some(holder.clone()))
@@ -184,7 +242,10 @@ pub fn list(state: &StateDir) -> Result<Vec<Seen>, StoreError> {
             let mut file = File::open(&path).map_err(StoreError::at("read", &path))?;
             let written = read_from(&mut file);
             seen.extend(written.holder.map(|holder| Seen {
-                is_alive: Path::new(&format!("/proc/{}", holder.pid)).exists(),
+                is_alive: match holder.machine {
+                    Some(_) => holder.is_current(Timestamp::now()),
+                    None => Path::new(&format!("/proc/{}", holder.pid)).exists(),
+                },
                 fence: written.fence,
                 holder,
             }));
@@ -246,11 +307,15 @@ fn read_from(file: &mut File) -> Written {
     if is_read.is_err() {
         return Written::default();
     }
-    let mut values = serde_json::Deserializer::from_slice(&text).into_iter();
-    values.next().and_then(Result::ok).unwrap_or_default()
+    Written::parse(&text)
 }
 
 fn path(state: &StateDir, service: &ServiceId) -> PathBuf {
+    state.leases().join(file_name(service))
+}
+
+/// The file of a service's lease on its own machine, which has no need to say which machine that is.
+pub fn file_name(service: &ServiceId) -> String {
     let name: String = service
         .to_string()
         .chars()
@@ -259,7 +324,7 @@ fn path(state: &StateDir, service: &ServiceId) -> PathBuf {
             other => format!("%{:02x}", other as u32),
         })
         .collect();
-    state.leases().join(format!("{name}.lease"))
+    format!("{name}.lease")
 }
 
 #[cfg(test)]
@@ -283,7 +348,42 @@ mod tests {
             since: now,
             until: now + std::time::Duration::from_secs(120),
             run: None,
+            step: None,
+            machine: None,
         }
+    }
+
+    #[test]
+    fn a_lease_taken_from_another_machine_holds_for_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path().join("state"));
+        let backend = ServiceId::local("shop", "backend");
+        let mut far = holder("anna", &backend);
+        far.machine = Some(SafeText::from_text("laptop"));
+        far.step = Some(SafeText::from_text("step 2 of 5: docker compose up"));
+        let mut written = Written {
+            fence: 4,
+            holder: Some(far.clone()),
+        };
+        let file = path(&state, &backend);
+        state
+            .write_atomic(&file, written.to_text().as_bytes())
+            .unwrap();
+        let error = Lease::take(&state, &holder("boris", &backend)).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("anna from laptop"), "{text}");
+        assert!(text.contains("step 2 of 5"), "{text}");
+        let said = fs::read(&file).unwrap();
+        assert_eq!(Written::parse(&said), written, "it is left as it was");
+        assert!(list(&state).unwrap()[0].is_alive);
+        far.until = Timestamp::now();
+        written.holder = Some(far);
+        state
+            .write_atomic(&file, written.to_text().as_bytes())
+            .unwrap();
+        let lease = Lease::take(&state, &holder("boris", &backend)).unwrap();
+        assert_eq!(lease.fence, 5);
+        assert_eq!(lease.abandoned.as_ref().unwrap().actor.user, "anna");
     }
 
     #[test]

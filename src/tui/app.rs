@@ -267,6 +267,7 @@ impl App {
             || self.logs.secrets.shown_until.is_some()
             || self.operating.as_ref().is_some_and(Operating::is_running)
             || self.services.has_young_service(self.now)
+            || self.services.is_newly_away(self.now)
             || matches!(self.lock, Lock::Armed { until } if format::elapsed_ms(self.now, until) < 60_000)
             || self
                 .checkpoint()

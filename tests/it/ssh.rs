@@ -500,7 +500,8 @@ fn the_console_shows_other_machines_and_waits_for_none() {
         "lastgood.toml",
         format!("[hosts.prod-1]\n[hosts.silent]\nssh = \"root@127.0.0.1:{port}\"\n"),
     );
-    let mut console = Terminal::start(&sandbox, &["tui"], (160, 40));
+    // However many services other tests run on this machine: the pane is as tall as they need.
+    let mut console = Terminal::start(&sandbox, &["tui"], (160, 250));
     let begun = Instant::now();
     console.wait_for("prod-1:");
     assert!(
@@ -509,6 +510,9 @@ fn the_console_shows_other_machines_and_waits_for_none() {
         begun.elapsed()
     );
     console.wait_for("silent");
+    // Small, too: what cannot be read stands above the list.
+    console.resize((100, 24));
+    console.wait_for("Docker on silent");
     console.keys("q");
     assert_eq!(console.exit_code(), 0);
     console.is_left_sane();

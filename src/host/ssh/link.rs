@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Mutex;
 
 use super::folder;
+use super::relay::Relays;
 use super::trouble::{Address, Trouble, explain, is_about_the_key, shown_key};
 use crate::domain::digest;
 use crate::domain::safe_text::SafeText;
@@ -21,8 +22,9 @@ use crate::host::stream::Streams;
 use crate::host::{Command, CommandOutput};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A link that says nothing for three of these is dead.
-const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// A link that says nothing for three of these is dead, and told of within five seconds. Whatever comes counts: one that is
+/// slow and busy is not.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// A master that nobody uses ends after so many seconds.
 const IDLE_SECONDS: usize = 60;
 /// On top of a command's own limit, which the other side keeps: time for the link.
@@ -105,6 +107,9 @@ pub(super) struct Link {
     pub(super) hello: Hello,
     /// Where the engine's socket was found.
     pub(super) docker: OnceLock<PathBuf>,
+    /// What is put before every command.
+    pub(super) rights: Vec<String>,
+    pub(super) relays: Relays,
     refusals_seen: AtomicUsize,
     forwards: Mutex<BTreeMap<PathBuf, PathBuf>>,
     // After the session, whose control socket lies in it.
@@ -116,7 +121,7 @@ impl Link {
     ///
     /// # Errors
     /// Why not, in words.
-    pub(super) async fn open(address: &Address) -> Result<Self, Trouble> {
+    pub(super) async fn open(address: &Address, rights: &[String]) -> Result<Self, Trouble> {
         let other = |what: &str, error: &dyn std::fmt::Display| Trouble {
             text: format!("{what}: {error}"),
             fix: "look at the message".to_owned(),
@@ -163,6 +168,8 @@ impl Link {
                 ahead: SignedDuration::ZERO,
             },
             docker: OnceLock::new(),
+            rights: rights.to_vec(),
+            relays: Relays::default(),
             refusals_seen: AtomicUsize::new(0),
             forwards: Mutex::new(BTreeMap::new()),
             folder,
@@ -239,7 +246,7 @@ impl Link {
         if let Some(known) = forwards.get(&key) {
             return Ok(known.clone());
         }
-        let path = self.folder.path().join(format!("{}.sock", forwards.len()));
+        let path = self.socket_path(&forwards.len().to_string());
         let listen = Socket::UnixSocket {
             path: path.as_path().into(),
         };
@@ -251,9 +258,21 @@ impl Link {
         Ok(path)
     }
 
-    /// Why the server opened no channel to a forwarded socket, as the master noted it last.
+    /// Why the server opened no channel to a forwarded socket, as the master noted it last, or why no program there
+    /// reached it.
     pub(super) fn last_refusal(&self) -> Option<String> {
-        self.refusals().pop()
+        self.relays.last_words().or_else(|| self.refusals().pop())
+    }
+
+    /// A path for one more socket of ours.
+    pub(super) fn socket_path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.sock"))
+    }
+
+    /// The words of a script with its arguments, with the rights that everything has there.
+    pub(super) fn script<'a>(&'a self, script: &'a str) -> Vec<&'a str> {
+        let rights = self.rights.iter().map(String::as_str);
+        rights.chain(["sh", "-c", script]).collect()
     }
 
     /// The same, where one was noted since this was last asked.
@@ -308,9 +327,22 @@ pub(super) async fn after_mark(
     Err(seen)
 }
 
-pub(super) fn no_shell(said: &[u8], code: Option<i32>) -> Trouble {
+pub(super) fn no_shell(said: &[u8], code: Option<i32>, rights: &[String]) -> Trouble {
     let said = String::from_utf8_lossy(said);
     let said = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    if let Some(program) = rights.first() {
+        let words = shell_words::join(rights);
+        return Trouble {
+            text: format!(
+                "`{words}` is refused there: {}",
+                SafeText::from_text(said.unwrap_or("it said nothing"))
+            ),
+            fix: match program.ends_with("doas") {
+                true => "there, in /etc/doas.conf: permit nopass USER, with the user that signs in; or take `become` out of the configuration".to_owned(),
+                false => format!("there, by sudo visudo: USER ALL=(ALL) NOPASSWD: ALL, with the user that signs in; by hand: {words} true; or take `become` out of the configuration"),
+            },
+        };
+    }
     let code = code.map_or_else(String::new, |code| format!(" (exit {code})"));
     Trouble {
         text: format!(
@@ -416,8 +448,15 @@ mod tests {
         assert_eq!(rest, b"first\nlastgood:1\n");
         let mut none: &[u8] = b"This account is currently not available.\n";
         let said = after_mark(&mut none, "lastgood:1").await.unwrap_err();
-        let told = no_shell(&said, Some(1));
+        let told = no_shell(&said, Some(1), &[]);
         assert!(told.text.contains("not available") && told.text.contains("exit 1"));
+        let rights = ["sudo", "-n"].map(str::to_owned);
+        let told = no_shell(b"sudo: a password is required\n", Some(1), &rights);
+        assert!(
+            told.text
+                .contains("`sudo -n` is refused there: sudo: a password")
+        );
+        assert!(told.fix.contains("NOPASSWD"), "{told:?}");
     }
 
     #[test]

@@ -57,9 +57,10 @@ pub(super) struct Reader {
 impl Reader {
     async fn start(link: Arc<Link>) -> Result<Self, Failure> {
         let lost = |error: &dyn std::error::Error| Failure::Lost(super::link::chain(error));
+        let words = link.script(SERVE);
         let mut child = Arc::clone(&link.session)
-            .arc_command("sh")
-            .args(["-c", SERVE])
+            .arc_command(words[0])
+            .args(&words[1..])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

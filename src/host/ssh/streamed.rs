@@ -58,9 +58,11 @@ impl Link {
         let secret = command.secret.as_ref();
         let input = with_first_line(secret.map(|(_, value)| value), streams.input);
         let name = secret.map_or("", |(name, _)| name.as_str());
-        let mut remote = self.session.command("sh");
+        let words = self.script(MARKED);
+        let mut remote = self.session.command(words[0]);
         remote
-            .args(["-c", MARKED, "sh", &mark, name])
+            .args(&words[1..])
+            .args(["sh", &mark, name])
             .args(limited(command))
             .stdin(match &input {
                 Some(_) => Stdio::piped(),
@@ -110,12 +112,14 @@ impl Link {
             Err(error) => return Err(Failure::Lost(chain(&error))),
         };
         if let Err(banner) = found {
-            let said = if banner.is_empty() {
+            // What stands between us and the shell says on stderr why not.
+            let is_refused = !self.rights.is_empty() && !stderr.bytes.is_empty();
+            let said = if banner.is_empty() || is_refused {
                 &stderr.bytes
             } else {
                 &banner
             };
-            return Err(Failure::NoShell(no_shell(said, code)));
+            return Err(Failure::NoShell(no_shell(said, code, &self.rights)));
         }
         Ok(CommandOutput {
             code: code.filter(|_| is_taken),

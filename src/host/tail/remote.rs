@@ -31,7 +31,7 @@ const PROBE: u64 = 64 * 1024;
 /// Between two looks at files that are followed.
 const POLL: Duration = Duration::from_millis(400);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(3);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// A closed read waits so long for a lost link.
 const PATIENCE: Duration = Duration::from_secs(30);
 

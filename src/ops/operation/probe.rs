@@ -16,7 +16,7 @@ use crate::domain::operation::{
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId, ServiceState, short_id};
 use crate::ops::services::discover_on;
-use crate::ops::{Context, OpsError, backup};
+use crate::ops::{Context, OpsError, backup, lease};
 use crate::runtime::pm2;
 use crate::store;
 
@@ -209,10 +209,7 @@ pub(crate) async fn probe(
             None => Found::Unknown,
         }),
         StepWork::BreakLease { service, fence } => {
-            let all = store::lease::list(&ctx.state)?;
-            let is_held = all
-                .iter()
-                .any(|seen| seen.holder.service == *service && seen.fence == *fence);
+            let is_held = lease::is_held(ctx, service, *fence).await?;
             Ok(if is_held {
                 Found::NotDone
             } else {

@@ -5,7 +5,6 @@ mod end;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -16,49 +15,20 @@ use super::swarm;
 use super::{clock, fingerprint};
 use crate::audit::Permit;
 use crate::domain::backup::BackupAct;
-use crate::domain::operation::{Operation, Plan, Step, StepWork};
+use crate::domain::operation::{Plan, Step, StepWork};
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Release, Service, ServiceId};
 use crate::domain::settings::ProbeKind;
 use crate::host::Host;
+use crate::ops::lease::{Hold, Leases};
 use crate::ops::resume::{Course, Way};
 use crate::ops::services::{discover_one, host_of};
 use crate::ops::{Context, ErrorKind, OpsError};
 use crate::store::journal::{Journal, JournalEvent};
-use crate::store::lease::{Holder, Lease};
 
 /// The time for one step of the way back where the step itself says none.
 const UNDO_LIMIT: Duration = Duration::from_secs(120);
-
-/// Takes the lease of every service, in the order of their names, so that two sessions never wait for each other.
-///
-/// # Errors
-/// Someone else holds one; those taken are given back.
-pub(super) fn take_leases(ctx: &Context, plan: &Plan) -> Result<Vec<Lease>, OpsError> {
-    if matches!(plan.operation, Operation::BreakLease { .. }) {
-        // It is somebody else's, which is why.
-        return Ok(Vec::new());
-    }
-    let mut services: Vec<&ServiceId> = plan.services.iter().collect();
-    services.sort();
-    services.dedup();
-    let now = Timestamp::now();
-    let mut leases = Vec::new();
-    for service in services {
-        let holder = Holder {
-            service: service.clone(),
-            actor: ctx.actor.clone(),
-            pid: std::process::id(),
-            reason: SafeText::from_text(plan.operation.verb()),
-            since: now,
-            until: now + Duration::from_millis(plan.budget_ms),
-            run: None,
-        };
-        leases.push(Lease::take(&ctx.state, &holder)?);
-    }
-    Ok(leases)
-}
 
 /// Signals that end the program: heard here, so that the step in flight can end.
 pub(super) struct Interrupts(Vec<Signal>);
@@ -109,7 +79,7 @@ pub(super) async fn run(
     ctx: &Context,
     plan: &Plan,
     permit: Permit,
-    leases: &[Lease],
+    leases: &mut Leases,
     mut interrupts: Interrupts,
     progress: &mpsc::Sender<Progress>,
 ) -> Result<Outcome, OpsError> {
@@ -135,7 +105,7 @@ pub(super) async fn run(
     // Futures of so many steps are large, and this one is moved.
     let work = Box::pin(runner.drive(&todo, None, &mut interrupts, before.as_ref()));
     let ended = clock::timed(plan.budget_ms, progress, work).await;
-    finish(ctx, plan, permit, before.as_ref(), ended).await
+    finish(ctx, plan, permit, leases, before.as_ref(), ended).await
 }
 
 /// Goes on with what another process left, by the course that was confirmed.
@@ -146,7 +116,7 @@ pub(super) async fn resume(
     ctx: &Context,
     course: &Course,
     permit: Permit,
-    leases: &[Lease],
+    leases: &mut Leases,
     mut interrupts: Interrupts,
     progress: &mpsc::Sender<Progress>,
 ) -> Result<Outcome, OpsError> {
@@ -187,7 +157,7 @@ pub(super) async fn resume(
             clock::timed(budget_ms, progress, work).await
         }
     };
-    finish(ctx, &course.original, permit, before, ended).await
+    finish(ctx, &course.original, permit, leases, before, ended).await
 }
 
 /// What a runner leaves.
@@ -205,6 +175,7 @@ async fn finish(
     ctx: &Context,
     plan: &Plan,
     permit: Permit,
+    leases: &mut Leases,
     before: Option<&Vec<Service>>,
     ended: Ended,
 ) -> Result<Outcome, OpsError> {
@@ -222,9 +193,11 @@ async fn finish(
         duration_ms: millis(ended.took),
         budget_ms: Some(plan.budget_ms),
     };
+    leases.give_back(&permit).await;
     if ended.is_left_open {
         return Ok(outcome);
     }
+    let run = permit.run().to_owned();
     if let Err(error) = ctx.audit().finish(permit, outcome.outcome) {
         // The operation is over either way: its end is told, and that the log does not have it.
         outcome.steps.push(StepResult {
@@ -234,13 +207,14 @@ async fn finish(
             detail: SafeText::from_error(&error),
         });
     }
+    outcome.steps.extend(leases.mirror(ctx, &run).await);
     Ok(outcome)
 }
 
 struct Runner<'a> {
     machine: Machine<'a>,
     plan: &'a Plan,
-    leases: &'a [Lease],
+    leases: &'a mut Leases,
     journal: Journal,
     /// Of the steps in their order; what was taken back comes after them.
     results: Vec<StepResult>,
@@ -264,7 +238,7 @@ impl<'a> Runner<'a> {
         ctx: &'a Context,
         plan: &'a Plan,
         permit: &'a Permit,
-        leases: &'a [Lease],
+        leases: &'a mut Leases,
         progress: &'a mpsc::Sender<Progress>,
         journal: Journal,
     ) -> Self {
@@ -313,6 +287,14 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// Says on the leases which step is next.
+    async fn hold(&mut self, index: usize, step: &Step) -> Hold {
+        let (number, of) = (index + 1, self.plan.steps.len());
+        let text = format!("step {number} of {of}: {}", step.text);
+        let limit = Duration::from_millis(undo_limit_ms(step));
+        self.leases.hold(self.machine.permit, &text, limit).await
+    }
+
     async fn run_steps(
         &mut self,
         todo: &[usize],
@@ -324,8 +306,13 @@ impl<'a> Runner<'a> {
             if interrupts.came().await {
                 return End::Interrupted(index);
             }
-            if !self.leases.iter().all(Lease::is_held) {
-                return End::LeaseLost(index);
+            match self.hold(index, step).await {
+                Hold::Ours => {}
+                Hold::Lost => return End::LeaseLost(index),
+                Hold::Unknown(why) => {
+                    self.tell(&format!("the lease cannot be renewed: {why}"));
+                    return End::Interrupted(index);
+                }
             }
             let _ = self.machine.progress.try_send(Progress::StepStarted {
                 index,

@@ -20,7 +20,7 @@ use crate::host::{Command, Host};
 use crate::ops::checkpoint::logs::save_with_budget;
 use crate::ops::operation::find_service;
 use crate::ops::services::{discover_one, host_of};
-use crate::ops::{Context, ErrorKind, OpsError, backup};
+use crate::ops::{Context, ErrorKind, OpsError, backup, lease};
 use crate::runtime::docker;
 use crate::store;
 
@@ -109,7 +109,7 @@ impl Machine<'_> {
                 Box::pin(timed(limit + CLEAN_UP, work)).await
             }
             StepWork::BreakLease { service, fence } => {
-                let now = store::lease::break_lease(&self.ctx.state, service, *fence)?;
+                let now = lease::free(self.ctx, self.permit, service, *fence).await?;
                 Ok(SafeText::from_text(&format!(
                     "free, with the fencing counter {now}: its owner stops before the next step"
                 )))

@@ -267,7 +267,7 @@ async fn a_stale_plan_is_refused_and_recorded() {
 async fn one_change_at_a_time() {
     let shop = Shop::new(Access::Full);
     let plan = shop.plan_of(vec![shell("true", None)]);
-    let held = run::take_leases(&shop.ctx, &plan).unwrap();
+    let held = Leases::take(&shop.ctx, &plan).unwrap();
     let error = shop.execute(&plan).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Refused);
     assert!(error.message.contains("anna"), "{error}");

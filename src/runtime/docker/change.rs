@@ -7,7 +7,7 @@ use bollard::query_parameters::{
     TagImageOptions,
 };
 
-use super::connect::{Engine, explain, quick};
+use super::connect::{Engine, explain};
 use crate::audit::Permit;
 use crate::host::Host;
 use crate::runtime::RuntimeError;
@@ -28,14 +28,15 @@ pub async fn tag_image(
         repo: Some(repo.to_owned()),
         tag: Some(tag.to_owned()),
     };
-    quick(async {
-        engine
-            .docker
-            .tag_image(image, Some(options))
-            .await
-            .map_err(|e| explain(&format!("tag {image} as {repo}:{tag}"), e))
-    })
-    .await
+    engine
+        .quick(async {
+            engine
+                .docker
+                .tag_image(image, Some(options))
+                .await
+                .map_err(|e| explain(&format!("tag {image} as {repo}:{tag}"), e))
+        })
+        .await
 }
 
 /// Takes a name away from an image; the image itself goes only where that was its last name and nothing runs it. A name
@@ -49,7 +50,7 @@ pub async fn untag_image(host: &Host, _permit: &Permit, name: &str) -> Result<()
         noprune: true,
         ..RemoveImageOptions::default()
     };
-    let removed = quick(async {
+    let removed = engine.quick(async {
         match engine.docker.remove_image(name, Some(options), None).await {
             Ok(_) => Ok(()),
             Err(bollard::errors::Error::DockerResponseServerError {

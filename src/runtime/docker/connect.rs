@@ -16,7 +16,9 @@ use crate::runtime::RuntimeError;
 
 /// An engine that answers has answered by then; a hanging one is unreachable.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// The same over ssh, with the connection to the machine.
+/// The same over ssh: what a hundred containers are takes its time over a slow link.
+const REMOTE_ANSWER: Duration = Duration::from_secs(20);
+/// The same with the connection to the machine.
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(25);
 /// So often an engine is connected to through a link that is lost meanwhile …
 const TRIES: u32 = 3;
@@ -48,6 +50,8 @@ enum Address {
 pub struct Engine {
     pub(super) docker: Docker,
     address: Address,
+    /// For one answer.
+    limit: Duration,
 }
 
 impl Engine {
@@ -87,7 +91,15 @@ impl Engine {
                 .negotiate_version()
                 .await
                 .map_err(|e| explain("agree on an API version with the Docker engine", e))?;
-            Ok(Self { docker, address })
+            let limit = match host {
+                Host::Local => ANSWER_TIMEOUT,
+                Host::Ssh(_) => REMOTE_ANSWER,
+            };
+            Ok(Self {
+                docker,
+                address,
+                limit,
+            })
         };
         match host {
             Host::Local => within(ANSWER_TIMEOUT, connect()).await,
@@ -109,6 +121,14 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Puts the limit of an answer on a call that should be quick.
+    pub(super) async fn quick<T>(
+        &self,
+        call: impl Future<Output = Result<T, RuntimeError>>,
+    ) -> Result<T, RuntimeError> {
+        within(self.limit, call).await
     }
 
     /// The same engine for a call that may take long: a container may ask for minutes to stop.
@@ -133,7 +153,8 @@ impl Engine {
         &self,
         path: &str,
     ) -> Result<T, RuntimeError> {
-        quick(async { read_json(path, self.get_raw(path).await?).await }).await
+        self.quick(async { read_json(path, self.get_raw(path).await?).await })
+            .await
     }
 
     /// POSTs a body of JSON and reads the answer.
@@ -146,7 +167,7 @@ impl Engine {
         path: &str,
         json: &[u8],
     ) -> Result<T, RuntimeError> {
-        quick(async {
+        self.quick(async {
             let (io, uri) = (self.connection().await?, self.uri(path));
             let body = accepted(RawBody::post(io, &uri, json).await).await?;
             read_json(path, body).await
@@ -283,6 +304,15 @@ async fn explain_forwarded(session: &Session, error: RuntimeError) -> RuntimeErr
         return error;
     };
     let (text, fix) = match session.why_cut(&remote).await {
+        Ok(Some(why)) if session.rights().is_some() => (
+            format!(
+                "{} of {} is not reached by `{}`: {why}",
+                remote.display(),
+                session.name(),
+                session.rights().unwrap_or_default()
+            ),
+            "with `become` one of docker, perl and node has to be there for the user that commands run as",
+        ),
         Ok(Some(why)) => (
             format!(
                 "the sshd of {} forbids forwarding to {} ({why})",
@@ -353,13 +383,6 @@ pub(super) fn hanging(limit: Duration) -> RuntimeError {
         ),
         is_absent: false,
     }
-}
-
-/// Puts the limit of [`ANSWER_TIMEOUT`] on a call that should be quick.
-pub(super) async fn quick<T>(
-    call: impl Future<Output = Result<T, RuntimeError>>,
-) -> Result<T, RuntimeError> {
-    within(ANSWER_TIMEOUT, call).await
 }
 
 async fn within<T>(

@@ -13,7 +13,7 @@ use crate::host::Host;
 
 /// The first wait before connecting again; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// What changes the look of a service. `exec_*`, `top` and the like are left out: a health check alone would
 /// otherwise wake everything every few seconds.
 const ACTIONS: &[&str] = &[

@@ -6,7 +6,7 @@ use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use futures_util::StreamExt;
 
-use super::connect::{Engine, explain, quick};
+use super::connect::{Engine, explain};
 use crate::audit::Permit;
 use crate::host::stream::{Streams, feed};
 use crate::host::{Command, CommandOutput, Host};
@@ -86,11 +86,12 @@ pub(super) async fn run(
         working_dir: command.cwd.as_ref().map(|cwd| cwd.display().to_string()),
         ..CreateExecOptions::default()
     };
-    let created = quick(async {
-        let created = engine.docker.create_exec(container, options).await;
-        created.map_err(|e| explain(&what, e))
-    })
-    .await?;
+    let created = engine
+        .quick(async {
+            let created = engine.docker.create_exec(container, options).await;
+            created.map_err(|e| explain(&what, e))
+        })
+        .await?;
     let begun = engine
         .docker
         .start_exec(&created.id, None::<StartExecOptions>)
@@ -164,11 +165,12 @@ pub(super) async fn run(
     }
     let end = Instant::now() + END_KNOWN;
     loop {
-        let seen = quick(async {
-            let seen = engine.docker.inspect_exec(&created.id).await;
-            seen.map_err(|e| explain(&what, e))
-        })
-        .await?;
+        let seen = engine
+            .quick(async {
+                let seen = engine.docker.inspect_exec(&created.id).await;
+                seen.map_err(|e| explain(&what, e))
+            })
+            .await?;
         if seen.running != Some(true) && seen.exit_code.is_some() {
             ended.code = seen.exit_code.and_then(|code| i32::try_from(code).ok());
             return Ok(ended);

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use self::known::{Known, KnownContainers, Life};
 use self::notes::Notes;
-use super::connect::{Engine, quick};
+use super::connect::Engine;
 use super::events::container_events;
 use super::inspect::{containers_of, inspect_container};
 use super::logs::{Ask, Position, Source, read_closed};
@@ -34,7 +34,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// … for so many tries, each of which is told …
 const TOLD_TRIES: u32 = 5;
 /// … and stays like this then, for ever.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// The old container's last lines stand before the seam; a stream that hangs does not hold it for ever.
 const LAST_LINES: Duration = Duration::from_secs(2);
 /// Looked again without an event, in case one was lost …
@@ -207,7 +207,11 @@ impl Follower {
             return Ok(containers);
         }
         for id in self.known.living() {
-            match quick(inspect_container(&self.engine, &id)).await {
+            match self
+                .engine
+                .quick(inspect_container(&self.engine, &id))
+                .await
+            {
                 Ok(container) => containers.push(container),
                 Err(RuntimeError::NotFound(_)) => {}
                 Err(error) => return Err(error),

@@ -11,7 +11,7 @@ use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions};
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 
-use super::connect::{Engine, explain, quick};
+use super::connect::{Engine, explain};
 use crate::domain::health::HealthState;
 use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
@@ -41,7 +41,7 @@ const YOUNG_MS: u64 = 60_000;
 /// The engine is unreachable or refused; never an empty list instead.
 pub async fn discover(host: &Host) -> Result<Vec<Service>, RuntimeError> {
     let engine = Engine::connect(host).await?;
-    let containers = quick(containers(&engine, HashMap::new())).await?;
+    let containers = engine.quick(containers(&engine, HashMap::new())).await?;
     Ok(group(&host.name(), containers, Timestamp::now()))
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn containers_of(
             vec![format!("^/{}$", service.id.name.replace('.', "\\."))],
         )]),
     };
-    let mut found = quick(containers(engine, filter)).await?;
+    let mut found = engine.quick(containers(engine, filter)).await?;
     found.retain(|c| !is_one_off(c));
     found.sort_by(|a, b| a.created.cmp(&b.created));
     Ok(found)
@@ -138,7 +138,7 @@ pub async fn image_id(host: &Host, reference: &str) -> Result<Option<String>, Ru
 
 async fn ask_image_id(host: &Host, reference: &str) -> Result<Option<String>, RuntimeError> {
     let engine = Engine::connect(host).await?;
-    let inspected = quick(async {
+    let inspected = engine.quick(async {
         engine
             .docker
             .inspect_image(reference)

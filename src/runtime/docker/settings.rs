@@ -5,7 +5,7 @@ use std::fmt;
 
 use bollard::models::{ContainerInspectResponse, HostConfigLogConfig, RestartPolicyNameEnum};
 
-use super::connect::{Engine, explain, quick};
+use super::connect::{Engine, explain};
 use super::inspect::{container_name, containers_of};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
@@ -79,7 +79,7 @@ async fn image_environment(
     engine: &Engine,
     image: &str,
 ) -> Result<Option<Environment>, RuntimeError> {
-    let inspected = quick(async {
+    let inspected = engine.quick(async {
         let found = engine.docker.inspect_image(image).await;
         found.map_err(|e| explain(&format!("inspect the image {image}"), e))
     });

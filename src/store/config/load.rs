@@ -192,7 +192,7 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
                     .map_or_else(|| name.to_string(), |ssh| ssh.to_string()),
                 read_only: host.read_only.unwrap_or(false),
                 protected: host.protected.unwrap_or(false),
-                become_with: host.become_with,
+                become_with: host.become_with.map_or_else(Vec::new, |rights| rights.0),
             };
             (name.to_string(), host)
         })

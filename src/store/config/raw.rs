@@ -62,7 +62,7 @@ pub(super) struct RawHost {
     pub(super) read_only: Option<bool>,
     pub(super) protected: Option<bool>,
     #[serde(rename = "become")]
-    pub(super) become_with: Option<String>,
+    pub(super) become_with: Option<Rights>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -192,6 +192,25 @@ impl fmt::Display for HostKey {
         f.write_str(&self.0)
     }
 }
+
+/// What is put before commands: never anything that could ask for a password.
+#[derive(Debug)]
+pub(super) struct Rights(pub(super) Vec<String>);
+from_text!(Rights, |text| {
+    let words = shell_words::split(&text).unwrap_or_default();
+    let program = words.first().map(|word| word.rsplit('/').next());
+    let is_silent = words.iter().any(|w| w == "-n" || w == "--non-interactive");
+    match program.flatten() {
+        Some("sudo" | "doas") if is_silent => Ok(Self(words)),
+        Some("sudo" | "doas") => Err(format!(
+            "{text:?} could ask for a password: write \"{} -n …\"",
+            words[0]
+        )),
+        _ => Err(format!(
+            "neither sudo nor doas: {text:?}; write \"sudo -n\""
+        )),
+    }
+});
 
 /// `[host:]group/name`, or a short name.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]

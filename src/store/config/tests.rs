@@ -110,7 +110,7 @@ fn every_documented_key_is_read() {
     let host = &config.hosts["prod-1"];
     assert_eq!(host.ssh, "deploy@prod-1");
     assert!(host.protected && !host.read_only);
-    assert_eq!(host.become_with.as_deref(), Some("sudo -n"));
+    assert_eq!(host.become_with, ["sudo", "-n"]);
     let backend = backend(&config);
     assert_eq!(
         backend.probe.unwrap().name(),

@@ -5,11 +5,14 @@
 //! ║ shop                       ║
 //! ║▌✖ backend      1.5  29 min ║
 //! ║ ✔ worker         1.4   9 d ║
-//! ║ pm2                        ║
-//! ║ ? unreachable              ║
+//! ║ ? PM2 unreachable 12 s     ║
 //! ║   no daemon for user anna  ║
 //! ╚════════════════════════════╝
 //! ```
+//!
+//! Where that is out of sight, it stands above the list in a line each.
+
+mod away;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,6 +24,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthStr;
 
+use crate::domain::host::HostName;
 use crate::domain::reading::Reading;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
 use crate::domain::signal::Grade;
@@ -46,6 +50,8 @@ pub struct ServicesPane {
     /// Services whose logs are shown together, as they were last seen: they stay marked while their engine is away.
     /// Empty for the log of the selected one alone.
     marked: BTreeMap<ServiceId, Option<Service>>,
+    /// Since when what could not be read cannot be.
+    away_since: BTreeMap<(HostName, Runtime), Timestamp>,
 }
 
 impl ServicesPane {
@@ -58,6 +64,12 @@ impl ServicesPane {
                 .max_by_key(|s| (grade(s), std::cmp::Reverse(&s.id)))
                 .map(|s| s.id.clone());
         }
+        let away = inventory.unreachable.iter().map(|away| {
+            let key = (away.host.clone(), away.runtime);
+            let since = self.away_since.get(&key).copied().unwrap_or(now);
+            (key, since)
+        });
+        self.away_since = away.collect();
         self.reading = Reading::fresh(inventory, now);
         self.see_marked();
         if let Some(found) = self.find_selected() {
@@ -179,6 +191,38 @@ impl ServicesPane {
         })
     }
 
+    /// Whether what is shown of a service is not how it is now: nobody answers, or what supervises it cannot be reached.
+    pub fn is_old(&self, service: &Service) -> bool {
+        let is_of = |away: &Unreachable| {
+            away.host == service.id.host && away.runtime.daemon() == service.runtime.daemon()
+        };
+        let mut unreachable = self
+            .reading
+            .value()
+            .into_iter()
+            .flat_map(|all| &all.unreachable);
+        !self.reading.is_fresh() || unreachable.any(is_of)
+    }
+
+    /// How long it could not be read, as it is shown; nothing in the first second.
+    fn away_for(&self, unreachable: &Unreachable, now: Timestamp) -> String {
+        let key = (unreachable.host.clone(), unreachable.runtime);
+        let ms = self
+            .away_since
+            .get(&key)
+            .map_or(0, |since| format::elapsed_ms(*since, now));
+        match ms {
+            ..1000 => String::new(),
+            ms => format!(" {}", format::span(ms)),
+        }
+    }
+
+    /// Whether for something that cannot be read its time is shown in seconds.
+    pub fn is_newly_away(&self, now: Timestamp) -> bool {
+        let mut since = self.away_since.values();
+        since.any(|since| format::elapsed_ms(*since, now) < 60_000)
+    }
+
     /// How long a service runs, counted on from when it was read.
     fn uptime_ms(&self, service: &Service, now: Timestamp) -> Option<u64> {
         let since = self
@@ -243,6 +287,8 @@ enum Row<'a> {
     Group(String),
     Service(&'a Service),
     Blank,
+    /// What could not be read; its cause stands below.
+    Away(String),
     Line(String, Role),
 }
 
@@ -281,12 +327,28 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         }
         Reading::Fresh { value, .. } | Reading::Stale { value, .. } => value,
     };
-    let rows = rows(inventory, inner.width as usize);
+    let rows = rows(app, inventory, inner.width as usize);
     let cursor = rows
         .iter()
         .position(|row| matches!(row, Row::Service(s) if Some(&s.id) == pane.selected.as_ref()))
         .unwrap_or(0);
-    let first = super::first_row(cursor, rows.len(), inner.height as usize);
+    let mut inner = inner;
+    let mut first = super::first_row(cursor, rows.len(), inner.height as usize);
+    let is_seen = |at: usize| (first..first + inner.height as usize).contains(&at);
+    let mut away = rows.iter().enumerate();
+    if !inventory.services.is_empty()
+        && away.any(|(at, row)| matches!(row, Row::Away(_)) && !is_seen(at))
+    {
+        let above = away::lines(app, inventory, inner);
+        let height = u16::try_from(above.len()).unwrap_or(inner.height);
+        frame.render_widget(Paragraph::new(above), Rect { height, ..inner });
+        inner = Rect {
+            y: inner.y + height,
+            height: inner.height.saturating_sub(height),
+            ..inner
+        };
+        first = super::first_row(cursor, rows.len(), inner.height as usize);
+    }
     let lines: Vec<Line<'_>> = rows
         .iter()
         .skip(first)
@@ -304,7 +366,7 @@ pub fn nothing_found(app: &App, width: usize) -> Option<Vec<Line<'static>>> {
         return None;
     }
     let theme = app.setup.theme;
-    let mut rows = rows(inventory, width.saturating_sub(2));
+    let mut rows = rows(app, inventory, width.saturating_sub(2));
     rows.push(Row::Blank);
     rows.push(Row::Line(
         "Another machine: lastgood --host user@server".into(),
@@ -312,12 +374,13 @@ pub fn nothing_found(app: &App, width: usize) -> Option<Vec<Line<'static>>> {
     ));
     let lines = rows.iter().map(|row| match row {
         Row::Line(text, role) => Line::styled(format::cut(text, width), theme.style(*role)),
+        Row::Away(text) => Line::styled(format::cut(text, width), theme.style(Role::Unknown)),
         _ => Line::default(),
     });
     Some(lines.collect())
 }
 
-fn rows(inventory: &Inventory, width: usize) -> Vec<Row<'_>> {
+fn rows<'a>(app: &App, inventory: &'a Inventory, width: usize) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
     let mut group = None;
     for service in &inventory.services {
@@ -344,7 +407,7 @@ fn rows(inventory: &Inventory, width: usize) -> Vec<Row<'_>> {
         if !rows.is_empty() {
             rows.push(Row::Blank);
         }
-        push_unreachable(&mut rows, unreachable, width);
+        push_unreachable(app, &mut rows, unreachable, width);
     }
     rows
 }
@@ -357,23 +420,9 @@ fn group_name(id: &ServiceId) -> String {
     }
 }
 
-fn push_unreachable(rows: &mut Vec<Row<'_>>, unreachable: &Unreachable, width: usize) {
-    let name = match unreachable.runtime {
-        Runtime::Compose | Runtime::Docker => "Docker",
-        Runtime::Swarm => "Swarm",
-        Runtime::Pm2 => "PM2",
-        Runtime::Exec => "exec",
-        Runtime::File => "files",
-    };
-    let place = if unreachable.host.is_local() {
-        String::new()
-    } else {
-        format!(" on {}", unreachable.host)
-    };
-    rows.push(Row::Line(
-        format!("? {name}{place} unreachable"),
-        Role::Unknown,
-    ));
+fn push_unreachable(app: &App, rows: &mut Vec<Row<'_>>, unreachable: &Unreachable, width: usize) {
+    let line = away::line(app, unreachable, width);
+    rows.push(Row::Away(line));
     for text in wrap(unreachable.error.as_str(), width.saturating_sub(2)) {
         rows.push(Row::Line(format!("  {text}"), Role::Text));
     }
@@ -431,6 +480,7 @@ fn draw_row<'a>(app: &App, row: &Row<'a>, width: usize) -> Line<'a> {
             theme.style(Role::Dim),
         ),
         Row::Line(text, role) => Line::styled(format::cut(text, width), theme.style(*role)),
+        Row::Away(text) => Line::styled(format::cut(text, width), theme.style(Role::Unknown)),
         Row::Service(service) => draw_service(app, service, width),
     }
 }
@@ -477,7 +527,7 @@ fn draw_service<'a>(app: &App, service: &Service, width: usize) -> Line<'a> {
     } else {
         theme.style(Role::Text)
     };
-    let is_stale = !app.services.reading.is_fresh();
+    let is_stale = app.services.is_old(service);
     // What was so is not what is: an old ok is not drawn as one.
     let glyph_style = if is_stale {
         theme.style(Role::Stale)

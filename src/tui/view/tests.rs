@@ -423,3 +423,39 @@ fn nothing_is_green_on_data_older_than_twice_its_interval() {
         assert!(styled(&app).contains("green"));
     }
 }
+
+#[test]
+fn what_cannot_be_read_is_seen_however_many_services_there_are() {
+    for (width, height) in [(80, 24), (120, 30), (160, 40)] {
+        let mut app = empty(width, height);
+        let away = |host: &str| crate::domain::service::Unreachable {
+            host: crate::domain::host::HostName::parse(host).unwrap(),
+            runtime: crate::domain::service::Runtime::Docker,
+            error: crate::domain::safe_text::SafeText::from_text("Connection timed out"),
+            fix: crate::domain::safe_text::SafeText::from_text("ssh silent true"),
+        };
+        let services = (0..60).map(|n| service("shop", &format!("a{n:02}"), "1.5", 300));
+        let mut inventory = Inventory {
+            services: services.collect(),
+            unreachable: vec![away("silent")],
+        };
+        update(&mut app, Msg::Inventory(inventory.clone()));
+        later(&mut app, Duration::from_secs(12));
+        app.services.step(59);
+        let shown = screen(&app);
+        assert!(shown.contains("Docker on silent"), "{shown}");
+        assert!(shown.contains("12 s"), "{shown}");
+        assert!(shown.contains("a59"), "{shown}");
+        // Many of them do not push the services away either.
+        inventory
+            .unreachable
+            .extend((1..=20).map(|n| away(&format!("box-{n}"))));
+        update(&mut app, Msg::Inventory(inventory));
+        let shown = screen(&app);
+        assert!(
+            shown.contains("more unreachable") || shown.contains("21 unreachable"),
+            "{shown}"
+        );
+        assert!(shown.contains("a59"), "{shown}");
+    }
+}

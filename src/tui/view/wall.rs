@@ -237,16 +237,19 @@ fn services(app: &App, width: usize) -> Vec<Line<'static>> {
         Reading::Fresh { value, .. } | Reading::Stale { value, .. } => value,
     };
     let is_measured = !matches!(board.reading, Reading::Waiting | Reading::Failed { .. });
-    let is_stale =
-        !app.services.reading.is_fresh() || matches!(board.reading, Reading::Stale { .. });
+    let is_unmeasured = matches!(board.reading, Reading::Stale { .. });
     let mut lines = Vec::new();
     for unreachable in &inventory.unreachable {
-        let what = match unreachable.host.is_local() {
-            true => unreachable.runtime.as_str().to_owned(),
-            false => unreachable.host.to_string(),
+        let place = match unreachable.host.is_local() {
+            true => String::new(),
+            false => format!(" on {}", unreachable.host),
         };
+        let runtime = unreachable.runtime.as_str();
         lines.push(Line::styled(
-            format::cut(&format!(" ? {what}: {}", unreachable.error), width),
+            format::cut(
+                &format!(" ? {runtime}{place}: {}", unreachable.error),
+                width,
+            ),
             theme.style(Role::Unknown),
         ));
     }
@@ -266,7 +269,8 @@ fn services(app: &App, width: usize) -> Vec<Line<'static>> {
         // A signal that is critical says more than a state that is not.
         let mut words: Vec<String> = signals.into_iter().map(value).collect();
         words.splice(0..0, state);
-        ill.push((grade, service.id.name.as_str(), words));
+        let is_stale = is_unmeasured || app.services.is_old(service);
+        ill.push((grade, is_stale, service.id.name.as_str(), words));
     }
     for machine in board.machines() {
         let signals = board.trouble(machine);
@@ -276,10 +280,11 @@ fn services(app: &App, width: usize) -> Vec<Line<'static>> {
             machine.host.as_str()
         };
         let worst = signals.first().map_or(Grade::Ok, |signal| signal.grade);
-        ill.push((worst, name, signals.into_iter().map(value).collect()));
+        let words = signals.into_iter().map(value).collect();
+        ill.push((worst, is_unmeasured, name, words));
     }
     ill.sort_by_key(|one| std::cmp::Reverse(one.0));
-    for (grade, name, words) in ill {
+    for (grade, is_stale, name, words) in ill {
         let text = format!(" {} {name}  {}", theme.grade_glyph(grade), words.join("  "));
         let style = style(app, grade, is_stale);
         lines.push(Line::styled(format::cut(&text, width), style));
@@ -298,6 +303,7 @@ fn services(app: &App, width: usize) -> Vec<Line<'static>> {
         }
         used += need;
         row.push(Span::raw(name));
+        let is_stale = is_unmeasured || app.services.is_old(service);
         let glyph = match is_stale {
             true => theme.stale_glyph(),
             false => theme.grade_glyph(grade),

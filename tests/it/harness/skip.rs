@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Whether one of `components` (docker, compose, busybox, tmux, zstd, pm2, sshd, nginx, prometheus,
-/// postgres, redis-server, fish, root) cannot be had. Use as
+/// postgres, redis-server, fish, sudo, root) cannot be had. Use as
 /// `if missing(&["docker"]) { return; }`: the reason has been said by then.
 pub(crate) fn missing(components: &[&str]) -> bool {
     components.iter().any(|component| {

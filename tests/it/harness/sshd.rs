@@ -71,6 +71,18 @@ impl Fleet {
         self.write_config();
     }
 
+    /// A name for the same server by another way, of which the client checks the same host key.
+    pub(crate) fn add_through(&mut self, name: &str, sshd: &Sshd, port: u16) {
+        let at = self.folder.display();
+        let entry = format!(
+            "Host {name}\n  HostName 127.0.0.1\n  Port {port}\n  HostKeyAlias [{}]:{}\n  User {}\n  IdentityFile {at}/id\n  IdentitiesOnly yes\n  UserKnownHostsFile {at}/known_hosts\n  GlobalKnownHostsFile /dev/null\n",
+            sshd.address,
+            sshd.port,
+            user()
+        );
+        self.add_host(&entry);
+    }
+
     /// Starts a server on 127.0.0.`last`, known to the client by `name`, with more lines for its configuration.
     pub(crate) fn start(&mut self, name: &str, last: u8, options: &[&str]) -> Sshd {
         self.start_with(name, last, options, &[])
@@ -137,8 +149,19 @@ impl Sshd {
             "ListenAddress {}:{}\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized_keys\nPidFile {folder}/pid\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPermitUserEnvironment no\nPrintMotd no\n",
             self.address, self.port
         );
+        // What is kept there stands in the sandbox too; a second SetEnv would not count.
+        let state = format!("XDG_STATE_HOME={folder}/state");
+        let mut has_variables = false;
         for line in &self.options {
-            config.push_str(&format!("{line}\n"));
+            config.push_str(line);
+            if line.starts_with("SetEnv ") {
+                has_variables = true;
+                config.push_str(&format!(" {state}"));
+            }
+            config.push('\n');
+        }
+        if !has_variables {
+            config.push_str(&format!("SetEnv {state}\n"));
         }
         let path = self.folder.join("sshd_config");
         fs::write(&path, config).unwrap();

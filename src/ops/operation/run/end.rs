@@ -158,6 +158,8 @@ impl Runner<'_> {
                 self.manual.push(SafeText::from_text(&describe(work)));
                 continue;
             }
+            // What was done is taken back whoever has the lease now: half a change is nobody's wish.
+            let _ = self.hold(index, step).await;
             let started = Instant::now();
             let limit = Duration::from_millis(step.timeout_ms).max(UNDO_LIMIT);
             let undone = self.machine.run(work, limit).await;

@@ -9,7 +9,6 @@ use super::known::{self, Life};
 use super::{Follower, send_all};
 use crate::domain::log::{LogEvent, LogNoteKind};
 use crate::runtime::RuntimeError;
-use crate::runtime::docker::connect::quick;
 use crate::runtime::docker::inspect::inspect_container;
 use crate::runtime::docker::logs::{Source, later};
 
@@ -30,7 +29,7 @@ impl Follower {
     ) -> Result<(), RuntimeError> {
         match result {
             Err(error) if !error.is_unreachable() => {
-                match quick(inspect_container(&self.engine, id)).await {
+                match self.engine.quick(inspect_container(&self.engine, id)).await {
                     Err(RuntimeError::NotFound(_)) => Ok(()),
                     Ok(container) if known::is_going(&container) => Ok(()),
                     _ => Err(error),
@@ -92,7 +91,7 @@ impl Follower {
     ) -> Result<ContainerInspectResponse, RuntimeError> {
         let deadline = Instant::now() + SETTLING;
         loop {
-            let now = match quick(inspect_container(&self.engine, id)).await {
+            let now = match self.engine.quick(inspect_container(&self.engine, id)).await {
                 Err(RuntimeError::NotFound(_)) => return Ok(container.clone()),
                 now => now?,
             };
@@ -112,7 +111,10 @@ impl Follower {
     ) -> Result<ContainerInspectResponse, RuntimeError> {
         let deadline = Instant::now() + STARTING;
         loop {
-            let now = quick(inspect_container(&self.engine, id)).await?;
+            let now = self
+                .engine
+                .quick(inspect_container(&self.engine, id))
+                .await?;
             let is_same = known::started_at(&now) == known::started_at(&ended);
             if !is_same || Instant::now() >= deadline {
                 return Ok(now);

@@ -1,0 +1,94 @@
+//! A machine behind ssh whose link is lost: what was seen there stays in the list, and is told to be old.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::safe_text::SafeText;
+use crate::domain::service::{Inventory, Runtime, Unreachable};
+use crate::host::Host;
+
+/// Looked again so soon after a look that failed, with as much again by chance: twenty machines behind one link do not
+/// come back all at once.
+const SOON: Duration = Duration::from_millis(900);
+/// For so long; a machine that is away longer is looked for less often.
+const LONG: Duration = Duration::from_secs(5 * 60);
+const LATER: Duration = Duration::from_secs(10);
+
+/// Waits until the link to a machine is lost; to this one there is none to lose.
+pub(super) async fn lost(host: &Host) {
+    match host {
+        Host::Local => std::future::pending().await,
+        Host::Ssh(session) => session.until_lost().await,
+    }
+}
+
+/// Whether a look found nothing because the machine could not be reached.
+pub(super) fn is_lost(host: &Host, found: &Inventory) -> bool {
+    let is_linked = match host {
+        Host::Local => true,
+        Host::Ssh(session) => session.is_linked(),
+    };
+    !is_linked && !found.unreachable.is_empty()
+}
+
+/// How long after a look that failed the next one is made.
+pub(super) fn pause(lost_for: Duration) -> Duration {
+    let least = if lost_for < LONG { SOON } else { LATER };
+    let chance = u64::from(Timestamp::now().subsec_nanosecond().unsigned_abs() / 1000);
+    least + least.mul_f64(chance as f64 / 1e6)
+}
+
+/// What was seen, while it is being found out whether the machine is still there.
+pub(super) fn without_link(host: &Host, seen: &Inventory) -> Inventory {
+    let by_hand = match host {
+        Host::Local => "true".to_owned(),
+        Host::Ssh(session) => format!("{} true", session.line()),
+    };
+    let lost = Unreachable {
+        host: host.name(),
+        runtime: Runtime::Docker,
+        error: SafeText::from_text("the link was lost; connecting again"),
+        fix: SafeText::from_text(&format!("by itself; by hand: {by_hand}")),
+    };
+    let found = Inventory {
+        services: Vec::new(),
+        unreachable: vec![lost],
+    };
+    kept(seen, found)
+}
+
+/// What was seen, with why it cannot be seen now: each runtime of which something is shown is told of.
+pub(super) fn kept(seen: &Inventory, found: Inventory) -> Inventory {
+    let mut unreachable = found.unreachable;
+    for service in &seen.services {
+        let is_told = |away: &Unreachable| away.runtime.daemon() == service.runtime.daemon();
+        if !unreachable.iter().any(is_told)
+            && let Some(first) = unreachable.first()
+        {
+            let runtime = service.runtime.daemon();
+            unreachable.push(Unreachable {
+                runtime,
+                ..first.clone()
+            });
+        }
+    }
+    Inventory {
+        services: seen.services.clone(),
+        unreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_away_for_long_is_looked_for_less_often() {
+        for _ in 0..50 {
+            let soon = pause(Duration::from_secs(3));
+            assert!(soon >= SOON && soon <= 2 * SOON, "{soon:?}");
+        }
+        assert!(pause(2 * LONG) >= LATER);
+    }
+}
