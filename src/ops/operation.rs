@@ -1,6 +1,7 @@
 //! Plans and their execution: the one way by which a machine is changed.
 
 mod clock;
+mod describe;
 mod fingerprint;
 pub(crate) mod probe;
 mod run;
@@ -23,10 +24,11 @@ use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
 use crate::store::lease::Lease;
 
 pub(crate) use clock::{SERVICE_MS as BUDGET_MS, budget_ms};
+pub(crate) use describe::describe;
 pub(crate) use fingerprint::{
     ABSENT, check as check_fingerprint, host_by_name, instances, look_at,
 };
-pub(crate) use run::{describe, has_effect, undo_limit_ms, way_back};
+pub(crate) use run::{has_effect, undo_limit_ms, way_back};
 pub(crate) use step::{DOCKER_VARIABLES, container_limit_ms, split_reference};
 pub(crate) use swarm::read as read_spec;
 pub(crate) use verify::{identity, shown};
@@ -110,7 +112,9 @@ async fn plan_anew(ctx: &Context, operation: &Operation) -> Result<Plan, OpsErro
         Operation::BackupRestore { backup, id } => {
             backup::plan_restore(ctx, operation, backup, id).await
         }
-        Operation::Switch { service, to } => switch::plan(ctx, operation, service, *to).await,
+        Operation::Switch { service, to, way } => {
+            switch::plan(ctx, operation, service, (*to, *way)).await
+        }
         Operation::BreakLease { service, fence } => {
             super::lease::plan(ctx, operation, service, *fence)
         }

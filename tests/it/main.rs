@@ -51,5 +51,6 @@ mod ssh_many;
 mod ssh_story;
 mod swarm;
 mod switch;
+mod switch_by_steps;
 mod take_out;
 mod watch;

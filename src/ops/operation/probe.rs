@@ -159,7 +159,9 @@ pub(crate) async fn probe(
             false => Found::NotDone,
         }),
         // A proof is had again.
-        StepWork::Verify { .. } | StepWork::Ask { .. } => Ok(Found::NotDone),
+        StepWork::Verify { .. } | StepWork::Ask { .. } | StepWork::Judge { .. } => {
+            Ok(Found::NotDone)
+        }
         StepWork::WriteFile { path, sha256, .. } => {
             let subject = FingerprintSubject::File {
                 host: plan.host.clone(),
@@ -458,7 +460,13 @@ pub(crate) async fn probe_undo(
                 StepWork::WriteFile { sha256, .. } => sha256.as_str(),
                 _ => ABSENT,
             };
-            Ok(undone(&now, sha256, back, &path.display().to_string()))
+            // A version that another step of this plan wrote is no stranger's.
+            let is_own = |other: &Step| matches!(&other.work, StepWork::WriteFile { path: same, sha256, .. } if same == path && *sha256 == now);
+            let made = match plan.steps.iter().any(is_own) {
+                true => &now,
+                false => sha256,
+            };
+            Ok(undone(&now, made, back, &path.display().to_string()))
         }
         (StepWork::TagImage { image, reference }, _) => {
             let subject = FingerprintSubject::Image {

@@ -164,6 +164,7 @@ fn write_file(path: &Path, source: &Path, content: &str, undo: Option<StepWork>)
             path: path.to_owned(),
             source: source.to_owned(),
             from_machine: false,
+            mix: None,
             sha256: sha256(content),
             mode: 0o644,
         },
@@ -286,6 +287,7 @@ async fn a_failed_step_takes_back_what_was_done_the_newest_first() {
         path: config.clone(),
         source: kept,
         from_machine: false,
+        mix: None,
         sha256: sha256("old"),
         mode: 0o644,
     };
@@ -415,6 +417,7 @@ async fn a_file_that_could_not_be_replaced_is_as_it_was() {
         path: config.clone(),
         source: shop.path("state/runs/kept/x"),
         from_machine: false,
+        mix: None,
         sha256: sha256("old"),
         mode: 0o644,
     };
@@ -440,6 +443,7 @@ async fn a_step_that_did_not_begin_is_not_taken_back() {
         path: config.clone(),
         source: kept,
         from_machine: false,
+        mix: None,
         sha256: sha256("old"),
         mode: 0o644,
     };

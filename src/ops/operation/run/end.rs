@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{End, Runner, UNDO_LIMIT, describe, has_effect, is_proof, millis, way_back};
+use super::{End, Runner, UNDO_LIMIT, has_effect, is_proof, millis, way_back};
 use crate::domain::operation::{FingerprintSubject, Operation, Step, StepWork};
 use crate::domain::outcome::{OutcomeKind, StepResult};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceState};
-use crate::ops::operation::fingerprint;
 use crate::ops::operation::seen::look;
+use crate::ops::operation::{describe, fingerprint};
 use crate::store::journal::JournalEvent;
 
 impl Runner<'_> {
@@ -103,6 +103,7 @@ impl Runner<'_> {
             Some(
                 StepWork::Verify { .. }
                 | StepWork::Ask { .. }
+                | StepWork::Judge { .. }
                 | StepWork::Backup { .. }
                 | StepWork::WriteFile { .. }
                 | StepWork::RemoveCheckpoint { .. }
