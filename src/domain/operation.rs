@@ -58,6 +58,9 @@ pub enum Operation {
         configs_only: bool,
         /// Save the failing release's logs first (the default).
         save_logs: bool,
+        /// Take the schema of its database back too, to the revision that the checkpoint recorded.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        downgrade: bool,
     },
     /// Put back the configuration files of a checkpoint without touching what runs.
     RestoreConfigs {
@@ -304,6 +307,19 @@ pub enum StepWork {
         sha256: String,
         /// Permission bits.
         mode: u32,
+    },
+    /// Take the schema of a service's database back to a revision, and read where it is then.
+    Downgrade {
+        /// The service.
+        service: ServiceId,
+        /// What takes it back, run by `sh -c`, the revision in it.
+        command: String,
+        /// What prints the revision that it has, run by `sh -c`.
+        current: String,
+        /// The folder both run in.
+        folder: Option<PathBuf>,
+        /// Where it is to be.
+        revision: String,
     },
     /// Remove the folder of a checkpoint: it is renamed first, so that a half of one is never listed.
     RemoveCheckpoint {

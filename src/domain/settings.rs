@@ -103,6 +103,8 @@ pub struct MigrationCommands {
     pub current: Option<String>,
     /// Prints the revision that the code wants: `alembic heads`.
     pub head: Option<String>,
+    /// Takes the database back to `{revision}`: `alembic downgrade {revision}`.
+    pub downgrade: Option<String>,
 }
 
 /// How the connections of a database are counted.

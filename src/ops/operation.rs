@@ -87,11 +87,13 @@ async fn plan_anew(ctx: &Context, operation: &Operation) -> Result<Plan, OpsErro
             to,
             configs_only,
             save_logs,
+            downgrade,
         } => {
             let wish = roll_back::Wish {
                 to,
                 configs_only: *configs_only,
                 save_logs: *save_logs,
+                downgrade: *downgrade,
             };
             roll_back::plan(ctx, operation, service, &wish).await
         }
@@ -293,7 +295,6 @@ pub(crate) fn find_service<'a>(
 /// The refusal of an operation that a runtime does not have yet.
 pub(crate) fn unsupported(service: &Service, verb: &str) -> OpsError {
     let (why, fix) = match service.runtime {
-        Runtime::Swarm => swarm::why_not(service, verb),
         Runtime::Docker => (
             "a lone container has no file that says how it is made",
             format!("docker inspect {}", service.id.name),

@@ -21,6 +21,7 @@ mod console;
 mod copies;
 mod crash;
 mod demo;
+mod downgrade;
 mod files;
 mod filter_files;
 mod follow;

@@ -46,6 +46,15 @@ pub(crate) fn describe(work: &StepWork) -> String {
             container, action, ..
         } => format!("docker {} {container}", action.as_str()),
         StepWork::UpdateService { name, change } => swarm::describe(name, change),
+        StepWork::Downgrade {
+            command, folder, ..
+        } => match folder {
+            Some(folder) => {
+                let folder = folder.to_string_lossy();
+                format!("cd {} && {command}", shell_words::quote(&folder))
+            }
+            None => command.clone(),
+        },
         StepWork::RemoveCheckpoint { folder } => {
             shell_words::join(["rm", "-r", "--", &folder.display().to_string()])
         }

@@ -16,7 +16,7 @@ use crate::domain::operation::{
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId, ServiceState, short_id};
 use crate::ops::services::discover_on;
-use crate::ops::{Context, OpsError, backup};
+use crate::ops::{Context, OpsError, backup, migrations};
 use crate::runtime::pm2;
 use crate::store;
 
@@ -186,6 +186,17 @@ pub(crate) async fn probe(
             let now = look_at(ctx, &subject).await?;
             let text = format!("{reference} is {}", short_id(image));
             Ok(reached(step, &subject, &now, image, &text, reference))
+        }
+        StepWork::Downgrade {
+            current,
+            folder,
+            revision,
+            ..
+        } => {
+            let subject = migrations::subject(&plan.host, folder.clone(), current);
+            let now = look_at(ctx, &subject).await?;
+            let text = format!("the schema is at {revision}");
+            Ok(reached(step, &subject, &now, revision, &text, "the schema"))
         }
         StepWork::LoadImage { image, .. } => {
             let subject = FingerprintSubject::Image {

@@ -20,7 +20,7 @@ use crate::host::{Command, Host};
 use crate::ops::checkpoint::logs::save_with_budget;
 use crate::ops::operation::find_service;
 use crate::ops::services::{discover_one, host_of};
-use crate::ops::{Context, ErrorKind, OpsError, backup, switch};
+use crate::ops::{Context, ErrorKind, OpsError, backup, migrations, switch};
 use crate::runtime::docker;
 use crate::store;
 
@@ -100,6 +100,17 @@ impl Machine<'_> {
             StepWork::UpdateService { name, change } => {
                 let update = swarm::update(self.host()?, self.permit, name, change);
                 timed(limit, Box::pin(update)).await
+            }
+            StepWork::Downgrade { .. } => {
+                let host = self.host()?;
+                Box::pin(migrations::downgrade(
+                    self.ctx,
+                    host,
+                    self.permit,
+                    work,
+                    limit,
+                ))
+                .await
             }
             StepWork::RemoveCheckpoint { folder } => {
                 store::checkpoint::remove(&self.ctx.state, folder)?;

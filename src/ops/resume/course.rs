@@ -211,7 +211,10 @@ fn go_on(
 async fn are_still_done(ctx: &Context, course: &Course) -> Result<(), OpsError> {
     for (index, result) in course.results.iter().enumerate() {
         let work = &course.original.steps[index].work;
-        let is_lasting = matches!(work, StepWork::WriteFile { .. } | StepWork::TagImage { .. });
+        let is_lasting = matches!(
+            work,
+            StepWork::WriteFile { .. } | StepWork::TagImage { .. } | StepWork::Downgrade { .. }
+        );
         // Of a file that several steps write, only the newest version is there.
         let rest = (index + 1..course.results.len()).filter(|at| course.results[*at].ok);
         let is_replaced = rest

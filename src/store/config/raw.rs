@@ -549,6 +549,7 @@ impl From<RawService> for ServiceSettings {
             migrations: MigrationCommands {
                 current: raw.migrations.current,
                 head: raw.migrations.head,
+                downgrade: raw.migrations.downgrade,
             },
             exec: (exec != ExecCommands::default()).then_some(exec),
         }

@@ -230,6 +230,7 @@ pub fn command_line(app: &App) -> Option<String> {
             to,
             configs_only,
             save_logs,
+            downgrade,
         } => {
             let mut words = vec![
                 "lastgood".to_owned(),
@@ -250,6 +251,9 @@ pub fn command_line(app: &App) -> Option<String> {
             }
             if !save_logs {
                 words.push("--no-save-logs".to_owned());
+            }
+            if *downgrade {
+                words.push("--downgrade".to_owned());
             }
             words
         }

@@ -225,10 +225,11 @@ impl Runner<'_> {
         }
     }
 
-    /// Whether every file that the plan was made for is what it was.
+    /// Whether every file that the plan was made for is what it was, and the schema of a database where it was.
     async fn files_are_as_before(&self) -> bool {
         for fingerprint in self.plan.fingerprints() {
-            if let FingerprintSubject::File { .. } = fingerprint.subject
+            if let FingerprintSubject::File { .. } | FingerprintSubject::Schema { .. } =
+                fingerprint.subject
                 && fingerprint::check(self.machine.ctx, fingerprint)
                     .await
                     .is_err()
