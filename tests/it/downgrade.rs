@@ -186,7 +186,7 @@ fn the_schema_goes_back_first_and_only_where_it_is_asked_for() {
     assert_eq!(story.project.running_image("backend"), story.good);
     assert_eq!(story.revision(), OLD);
     // The newer code was still in place.
-    assert_eq!(story.ran_on(), [story.bad.clone()]);
+    assert_eq!(story.ran_on(), std::slice::from_ref(&story.bad));
     story
         .postgres
         .try_sql("postgres", "SELECT note FROM orders")

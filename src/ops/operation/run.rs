@@ -14,6 +14,7 @@ use super::seen::{is_in_place, look};
 use super::step::Machine;
 use super::{clock, fingerprint};
 use crate::audit::Permit;
+use crate::domain::backup::BackupAct;
 use crate::domain::operation::{Operation, Plan, Step, StepWork};
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
 use crate::domain::safe_text::SafeText;
@@ -532,9 +533,14 @@ pub(crate) fn has_effect(work: &StepWork) -> bool {
     !is_proof(work) && !matches!(work, StepWork::SaveLogs { .. } | StepWork::LoadImage { .. })
 }
 
-/// Whether a signal ends such a step at once: it takes long, and in the middle of it nothing is half done.
+/// Whether a signal ends such a step at once: it takes long, and in the middle of it nothing is half done. A dump has no
+/// name until it is whole; what ends it ends its programs too.
 fn is_cut_short(work: &StepWork) -> bool {
-    matches!(work, StepWork::Judge { .. })
+    match work {
+        StepWork::Judge { .. } => true,
+        StepWork::Backup { act, .. } => matches!(act, BackupAct::Dump | BackupAct::DumpBefore),
+        _ => false,
+    }
 }
 
 /// Whether such a step only looks.
