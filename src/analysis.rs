@@ -18,3 +18,4 @@ pub mod redact;
 pub mod retention;
 pub mod rules;
 pub mod scan;
+pub mod upstream;

@@ -22,6 +22,7 @@ pub mod input;
 pub mod lease;
 pub mod logs;
 mod markdown;
+pub mod migrations;
 pub mod notify;
 pub mod operation;
 pub mod patterns;

@@ -289,6 +289,12 @@ fn show(manifest: &Manifest, path: &Path, out: &mut Output) -> Ended {
                 ""
             },
         ))?;
+        if let Some(revision) = &service.schema_revision {
+            out.line(format_args!(
+                "    schema: {}",
+                SafeText::from_text(revision)
+            ))?;
+        }
         if let Some(missing) = service.log.as_ref().and_then(|log| log.missing.as_ref()) {
             out.line(format_args!("    log: {missing}"))?;
         }
@@ -365,6 +371,7 @@ struct ServiceView<'a> {
     release: &'a Release,
     health: Option<HealthState>,
     probes: &'a [SafeText],
+    schema_revision: Option<&'a str>,
     restarts: u64,
 }
 
@@ -381,6 +388,7 @@ impl<'a> ServiceView<'a> {
             release: &saved.release,
             health: saved.health,
             probes: &saved.probes,
+            schema_revision: saved.schema_revision.as_deref(),
             restarts: saved.restarts,
         }
     }

@@ -20,6 +20,7 @@ use crate::domain::operation::{Operation, Plan, Risk, StepWork};
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
+use crate::domain::settings::Probe;
 use crate::ops::{self, Confirmation, Context, ErrorKind, OpsError};
 
 /// Plans the operation and, unless `--dry-run`, carries it out once it is confirmed.
@@ -326,6 +327,15 @@ fn api(work: &StepWork) -> Option<Value> {
             "ask": probe.name(),
             "times": times,
             "timeout_ms": timeout_ms,
+        })),
+        StepWork::Judge {
+            probes,
+            services,
+            hold_ms,
+        } => Some(json!({
+            "ask": probes.iter().map(Probe::name).collect::<Vec<_>>(),
+            "compare": services,
+            "hold_ms": hold_ms,
         })),
         other => Some(json!(other)),
     }

@@ -24,6 +24,9 @@ pub struct RollBackArgs {
     /// Do not save the logs of the failing release first
     #[arg(long)]
     pub no_save_logs: bool,
+    /// Take the schema of its database back first, to the revision of the checkpoint: data is lost
+    #[arg(long, conflicts_with = "configs_only")]
+    pub downgrade: bool,
 }
 
 /// Runs it.
@@ -47,6 +50,7 @@ pub async fn run(
             to: to.clone(),
             configs_only: args.configs_only,
             save_logs: !args.no_save_logs,
+            downgrade: args.downgrade,
         };
         if !operations.contains(&operation) {
             operations.push(operation);

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::exit::Exit;
 use super::output::{Ended, Output, talk};
 use super::{Global, confirm};
-use crate::domain::operation::Operation;
+use crate::domain::operation::{Operation, SwitchWay};
 use crate::domain::settings::Colour;
 use crate::ops::{self, Context, switch};
 
@@ -27,6 +27,11 @@ pub async fn run(
     let operation = Operation::Switch {
         service: switch::resolve(&args.app, &global.host)?,
         to: args.to.into(),
+        way: match (args.canary, args.rolling) {
+            (true, _) => SwitchWay::Canary,
+            (_, true) => SwitchWay::Rolling,
+            _ => SwitchWay::AtOnce,
+        },
     };
     let plan = ops::plan(ctx, &operation).await?;
     let is_there = plan.operation == operation && plan.steps.is_empty();
@@ -54,6 +59,12 @@ pub struct SwitchArgs {
     /// The side that is to answer
     #[arg(value_enum, value_name = "blue|green")]
     pub to: Side,
+    /// By growing shares of the requests, each judged before the next
+    #[arg(long, conflicts_with = "rolling")]
+    pub canary: bool,
+    /// One server of the upstream after the other, each judged before the next
+    #[arg(long)]
+    pub rolling: bool,
 }
 
 /// A side on the command line.

@@ -80,6 +80,9 @@ pub struct SavedService {
     /// How its swarm made it, if a manager was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swarm: Option<SavedSwarm>,
+    /// The revision that the schema of its database had, where the configuration says how that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_revision: Option<String>,
     /// Restarts counted by the supervisor.
     #[serde(default)]
     pub restarts: u64,

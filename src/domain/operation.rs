@@ -4,6 +4,7 @@
 //! the confirmation to it. Steps name exact commands and API calls; nothing is decided while they run.
 
 mod fingerprint;
+mod share;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::backup::BackupAct;
+use super::before_after::BeforeAfter;
 use super::digest;
 use super::host::HostName;
 use super::safe_text::SafeText;
@@ -19,6 +21,7 @@ use super::settings::{Colour, Probe};
 use super::swarm::SwarmChange;
 
 pub use fingerprint::{Fingerprint, FingerprintSubject};
+pub use share::{Mix, Share, SwitchWay};
 
 /// What the engineer wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +58,9 @@ pub enum Operation {
         configs_only: bool,
         /// Save the failing release's logs first (the default).
         save_logs: bool,
+        /// Take the schema of its database back too, to the revision that the checkpoint recorded.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        downgrade: bool,
     },
     /// Put back the configuration files of a checkpoint without touching what runs.
     RestoreConfigs {
@@ -105,6 +111,9 @@ pub enum Operation {
         service: ServiceId,
         /// The side that is to answer.
         to: Colour,
+        /// At once, or by steps.
+        #[serde(default, skip_serializing_if = "SwitchWay::is_at_once")]
+        way: SwitchWay,
     },
     /// Take the lease of a service away from whoever holds it.
     BreakLease {
@@ -291,10 +300,26 @@ pub enum StepWork {
         /// Whether the source is a file of the machine that is changed instead.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         from_machine: bool,
-        /// SHA-256 the source must have.
+        /// Whose servers get a part of the requests meanwhile; `None` where the source is written as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mix: Option<Mix>,
+        /// SHA-256 of what is written.
         sha256: String,
         /// Permission bits.
         mode: u32,
+    },
+    /// Take the schema of a service's database back to a revision, and read where it is then.
+    Downgrade {
+        /// The service.
+        service: ServiceId,
+        /// What takes it back, run by `sh -c`, the revision in it.
+        command: String,
+        /// What prints the revision that it has, run by `sh -c`.
+        current: String,
+        /// The folder both run in.
+        folder: Option<PathBuf>,
+        /// Where it is to be.
+        revision: String,
     },
     /// Remove the folder of a checkpoint: it is renamed first, so that a half of one is never listed.
     RemoveCheckpoint {
@@ -366,6 +391,15 @@ pub enum StepWork {
         times: u32,
         /// After so long without them it is given up; 0: asked once.
         timeout_ms: u64,
+    },
+    /// Look for so long whether what gets requests now bears them: its probes, and the verdict. Changes nothing.
+    Judge {
+        /// What is asked all the time.
+        probes: Vec<Probe>,
+        /// The service whose log is compared, and the one it is compared with; `None` where only the probes count.
+        services: Option<BeforeAfter<ServiceId>>,
+        /// For how long.
+        hold_ms: u64,
     },
 }
 
@@ -472,11 +506,12 @@ impl Plan {
         digest::sha256(&bytes)
     }
 
-    /// Every fingerprint of every step, each subject once.
+    /// What must be true before the first step: of each subject what the first step that looks at it expects. What
+    /// later steps expect of it is what those before them make.
     pub fn fingerprints(&self) -> Vec<&Fingerprint> {
         let mut all: Vec<&Fingerprint> = Vec::new();
         for fingerprint in self.steps.iter().flat_map(|s| &s.fingerprints) {
-            if !all.contains(&fingerprint) {
+            if !all.iter().any(|known| known.subject == fingerprint.subject) {
                 all.push(fingerprint);
             }
         }
@@ -493,77 +528,4 @@ impl Plan {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    pub(crate) fn plan() -> Plan {
-        Plan {
-            operation: Operation::Restart {
-                services: vec![ServiceId::local("shop", "backend")],
-                reload: false,
-                rolling: false,
-            },
-            host: HostName::local(),
-            risk: Risk::Disruptive,
-            services: vec![ServiceId::local("shop", "backend")],
-            from: None,
-            to: None,
-            notes: Vec::new(),
-            steps: vec![Step {
-                text: SafeText::from_text("restart"),
-                work: StepWork::Container {
-                    container: "abc".into(),
-                    action: ContainerAction::Restart,
-                    grace_s: 10,
-                },
-                undo: None,
-                manual: None,
-                fingerprints: Vec::new(),
-                timeout_ms: 1000,
-                may_fail: false,
-            }],
-            not_rolled_back: Vec::new(),
-            on_failure: None,
-            downtime_ms: None,
-            budget_ms: 120_000,
-            hash: String::new(),
-        }
-        .seal()
-    }
-
-    #[test]
-    fn a_changed_plan_no_longer_agrees_with_its_hash() {
-        let mut plan = plan();
-        assert!(plan.is_sealed());
-        plan.steps[0].timeout_ms += 1;
-        assert!(!plan.is_sealed());
-    }
-
-    #[test]
-    fn the_hash_survives_a_journal() {
-        let plan = plan();
-        let text = serde_json::to_string(&plan).unwrap();
-        let read: Plan = serde_json::from_str(&text).unwrap();
-        assert!(read.is_sealed());
-    }
-
-    #[test]
-    fn only_a_destructive_plan_asks_for_a_name() {
-        let mut plan = plan();
-        assert!(plan.confirmation().is_none());
-        plan.risk = Risk::Destructive;
-        assert_eq!(plan.confirmation().unwrap().name, "backend");
-    }
-
-    #[test]
-    fn a_target_is_an_image_or_a_checkpoint() {
-        assert_eq!(
-            RollBackTarget::parse("image:shop:1.4"),
-            RollBackTarget::Image("shop:1.4".into())
-        );
-        assert_eq!(
-            RollBackTarget::parse("2025-x"),
-            RollBackTarget::Checkpoint("2025-x".into())
-        );
-    }
-}
+pub(crate) mod tests;

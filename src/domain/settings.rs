@@ -103,6 +103,8 @@ pub struct MigrationCommands {
     pub current: Option<String>,
     /// Prints the revision that the code wants: `alembic heads`.
     pub head: Option<String>,
+    /// Takes the database back to `{revision}`: `alembic downgrade {revision}`.
+    pub downgrade: Option<String>,
 }
 
 /// How the connections of a database are counted.
@@ -216,6 +218,26 @@ pub struct SideSettings {
     pub probe: Option<Probe>,
     /// Asks the public way for an answer that only this side gives.
     pub verify: Option<Probe>,
+    /// The service that runs on this side, by any of its names: its log is what the verdict reads.
+    pub service: Option<String>,
+}
+
+/// What a switch by steps has between its two sides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CanarySettings {
+    /// The shares of the requests that the new side gets, in percent, growing.
+    pub shares: Vec<u8>,
+    /// How long each is looked at.
+    pub hold: Duration,
+}
+
+impl Default for CanarySettings {
+    fn default() -> Self {
+        Self {
+            shares: vec![10, 50],
+            hold: Duration::from_secs(60),
+        }
+    }
 }
 
 /// An application that runs twice behind a proxy, and how the proxy is sent to one or the other.
@@ -233,6 +255,8 @@ pub struct SwitchSettings {
     pub reload: Option<String>,
     /// Asks the public way, whichever side answers.
     pub verify: Option<Probe>,
+    /// The steps of `--canary`, and how long a step of `--rolling` is looked at.
+    pub canary: CanarySettings,
 }
 
 impl SwitchSettings {

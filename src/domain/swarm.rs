@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::digest;
 use super::service::{RuntimeLimits, exact_bytes};
@@ -18,6 +18,9 @@ use super::service::{RuntimeLimits, exact_bytes};
 const GRACE: Duration = Duration::from_secs(10);
 /// A task is watched for so long after it started, where a specification does not say.
 const MONITOR: Duration = Duration::from_secs(5);
+
+/// The label of a service that was stopped: how many tasks it had.
+const KEPT_REPLICAS: &str = "lastgood.replicas";
 
 /// How a service of a swarm is to be made. Its debug form does not show it: it holds the environment.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +64,37 @@ impl SwarmSpec {
     /// How many tasks are wanted; `None` where every node has one.
     pub fn replicas(&self) -> Option<u64> {
         self.0.pointer("/Mode/Replicated/Replicas")?.as_u64()
+    }
+
+    /// How many tasks it had when lastgood stopped it: a label of the service, so that whoever starts it knows.
+    pub fn kept_replicas(&self) -> Option<u64> {
+        let label = self.0.pointer("/Labels")?.get(KEPT_REPLICAS)?;
+        label.as_str()?.parse().ok()
+    }
+
+    /// The same with so many tasks, and with or without that label. `None` where every node has one.
+    #[must_use]
+    pub fn scaled(&self, replicas: u64, keep: Option<u64>) -> Option<Self> {
+        let mut copy = self.clone();
+        let Value::Object(mode) = copy.0.pointer_mut("/Mode/Replicated")? else {
+            return None;
+        };
+        mode.insert("Replicas".to_owned(), Value::from(replicas));
+        let Value::Object(spec) = &mut copy.0 else {
+            return None;
+        };
+        let labels = spec
+            .entry("Labels")
+            .or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(labels) = labels {
+            match keep {
+                Some(count) => {
+                    labels.insert(KEPT_REPLICAS.to_owned(), Value::from(count.to_string()))
+                }
+                None => labels.remove(KEPT_REPLICAS),
+            };
+        }
+        Some(copy)
     }
 
     /// Its variables, `NAME=value`.
@@ -260,6 +294,13 @@ pub enum SwarmChange {
         /// The image.
         image: String,
     },
+    /// So many tasks are wanted.
+    Scale {
+        /// How many.
+        replicas: u64,
+        /// How many there were, kept in a label of the service while it is stopped.
+        keep: Option<u64>,
+    },
     /// Swarm's own rollback, to the specification before.
     Previous {
         /// What that must be: [`SwarmSpec::digest`].
@@ -322,6 +363,22 @@ mod tests {
         back["TaskTemplate"]["ForceUpdate"] = json!(4);
         back["TaskTemplate"]["ContainerSpec"]["Image"] = json!("shop:1");
         assert_eq!(back, spec().0);
+    }
+
+    #[test]
+    fn a_stopped_service_knows_how_many_it_had() {
+        let stopped = spec().scaled(0, Some(5)).unwrap();
+        assert_eq!(
+            (stopped.replicas(), stopped.kept_replicas()),
+            (Some(0), Some(5))
+        );
+        let labelled = spec().scaled(5, None).unwrap();
+        assert_eq!(stopped.scaled(5, None).unwrap(), labelled);
+        assert_eq!(labelled.kept_replicas(), None);
+        assert_eq!(
+            SwarmSpec(json!({"Mode": {"Global": {}}})).scaled(0, None),
+            None
+        );
     }
 
     #[test]

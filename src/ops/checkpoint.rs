@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::code;
 use super::input::Input;
 use super::patterns::PatternReport;
-use super::{Access, Context, ErrorKind, OpsError};
+use super::{Access, Context, ErrorKind, OpsError, migrations};
 use crate::domain::checkpoint::{
     Checkpoint, MANIFEST_SCHEMA, Manifest, SavedFile, SavedLog, SavedService, Verification,
 };
@@ -115,6 +115,7 @@ pub async fn create(
 
     note(&progress, "pinning images");
     problems.extend(pin::pin_all(ctx, staging.id(), &mut rows).await);
+    problems.extend(migrations::record(ctx, &services, &mut rows).await);
     if ctx.config.save_images {
         let copies = images::save_all(ctx, &staging, &mut rows, &progress);
         problems.extend(tokio::select! {
@@ -327,6 +328,7 @@ fn row(
         pm2: None,
         swarm: None,
         image_copy: None,
+        schema_revision: None,
         restarts: service.restarts,
         limits: Some(service.limits.clone()),
     }

@@ -1,6 +1,7 @@
 //! Plans and their execution: the one way by which a machine is changed.
 
 mod clock;
+mod describe;
 mod fingerprint;
 pub(crate) mod probe;
 mod run;
@@ -23,10 +24,11 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
 
 pub(crate) use clock::{SERVICE_MS as BUDGET_MS, budget_ms};
+pub(crate) use describe::describe;
 pub(crate) use fingerprint::{
     ABSENT, check as check_fingerprint, host_by_name, instances, look_at,
 };
-pub(crate) use run::{describe, has_effect, undo_limit_ms, way_back};
+pub(crate) use run::{has_effect, undo_limit_ms, way_back};
 pub(crate) use step::{DOCKER_VARIABLES, container_limit_ms, split_reference};
 pub(crate) use swarm::read as read_spec;
 pub(crate) use verify::{identity, shown};
@@ -85,11 +87,13 @@ async fn plan_anew(ctx: &Context, operation: &Operation) -> Result<Plan, OpsErro
             to,
             configs_only,
             save_logs,
+            downgrade,
         } => {
             let wish = roll_back::Wish {
                 to,
                 configs_only: *configs_only,
                 save_logs: *save_logs,
+                downgrade: *downgrade,
             };
             roll_back::plan(ctx, operation, service, &wish).await
         }
@@ -110,7 +114,9 @@ async fn plan_anew(ctx: &Context, operation: &Operation) -> Result<Plan, OpsErro
         Operation::BackupRestore { backup, id } => {
             backup::plan_restore(ctx, operation, backup, id).await
         }
-        Operation::Switch { service, to } => switch::plan(ctx, operation, service, *to).await,
+        Operation::Switch { service, to, way } => {
+            switch::plan(ctx, operation, service, (*to, *way)).await
+        }
         Operation::BreakLease { service, fence } => {
             super::lease::plan(ctx, operation, service, *fence).await
         }
@@ -305,7 +311,6 @@ pub(crate) fn find_service<'a>(
 /// The refusal of an operation that a runtime does not have yet.
 pub(crate) fn unsupported(service: &Service, verb: &str) -> OpsError {
     let (why, fix) = match service.runtime {
-        Runtime::Swarm => swarm::why_not(service, verb),
         Runtime::Docker => (
             "a lone container has no file that says how it is made",
             format!("docker inspect {}", service.id.name),

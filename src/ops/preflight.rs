@@ -9,7 +9,6 @@ mod machine;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
@@ -18,7 +17,7 @@ use super::secrets::{base_folder, in_folder};
 use super::services::{choose, host_of, look_closely};
 use super::{Context, OpsError, health, secrets};
 use crate::analysis::preflight::{
-    self, ContainerFacts, DiskUse, EcosystemFacts, Facts, Looked, Migrations, ServiceFacts,
+    self, ContainerFacts, DiskUse, EcosystemFacts, Facts, Looked, ServiceFacts,
 };
 use crate::analysis::redact::Redactor;
 use crate::domain::check::Check;
@@ -26,15 +25,12 @@ use crate::domain::health::{HealthState, ServiceHealth};
 use crate::domain::pm2::ECOSYSTEM_FILES;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service};
-use crate::domain::settings::MigrationCommands;
-use crate::host::{Command, Host};
+use crate::host::Host;
 use crate::runtime::{docker, pm2};
 
 pub(super) use fix::plan as plan_fix;
 pub(super) use machine::backups_by_size;
 
-/// A migration tool asks the database; one that takes longer hangs.
-const MIGRATIONS_LIMIT: Duration = Duration::from_secs(20);
 const AT_ONCE: usize = 8;
 
 /// Looks at the services of these names, all without any, and at the machines they run on.
@@ -160,7 +156,7 @@ async fn look_at(
     }
     files::look(ctx, host, service, is_first, redactor, &mut facts).await;
     let commands = ctx.config.service(&service.id).migrations;
-    facts.migrations = migrations(host, service, &commands).await;
+    facts.migrations = super::migrations::look(host, service, &commands).await;
     facts
 }
 
@@ -257,44 +253,4 @@ async fn ecosystem(
             (Ok(facts), differences)
         }
     }
-}
-
-async fn migrations(
-    host: &Host,
-    service: &Service,
-    commands: &MigrationCommands,
-) -> Option<Looked<Migrations>> {
-    let current = commands.current.as_deref()?;
-    let current = match revisions(host, service, current).await {
-        Ok(current) => current,
-        Err(why) => return Some(Err(why)),
-    };
-    let head = match commands.head.as_deref() {
-        Some(head) => match revisions(host, service, head).await {
-            Ok(head) => Some(head),
-            Err(why) => return Some(Err(why)),
-        },
-        None => None,
-    };
-    Some(Ok(Migrations { current, head }))
-}
-
-/// What a configured command prints, line by line.
-///
-/// # Errors
-/// It could not be run, or did not end with 0.
-async fn revisions(host: &Host, service: &Service, line: &str) -> Looked<Vec<String>> {
-    let mut command = Command::shell(line, &[], MIGRATIONS_LIMIT);
-    command.cwd = base_folder(service);
-    let output = host.query(&command).await;
-    let output = output.map_err(|error| SafeText::from_error(&error))?;
-    if !output.is_success() {
-        let text = format!("{line}: {}", output.describe());
-        return Err(SafeText::from_text(&text));
-    }
-    let text = output.stdout_text();
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    Ok(lines
-        .map(|line| SafeText::from_text(line).to_string())
-        .collect())
 }

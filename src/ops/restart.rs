@@ -86,10 +86,12 @@ pub(crate) async fn plan(
                 steps.push(exec_step(service, &commands, &change)?);
             }
             Runtime::Pm2 => steps.extend(pm2::steps(service, action, reload || rolling)?),
-            Runtime::Swarm if action == ContainerAction::Restart => {
-                steps.push(Box::pin(swarm::step(ctx, service)).await?);
+            Runtime::Swarm => {
+                let (step, note) = Box::pin(swarm::step(ctx, service, action)).await?;
+                steps.extend(step);
+                notes.extend(note);
             }
-            Runtime::Swarm | Runtime::File => {
+            Runtime::File => {
                 return Err(unsupported(service, action.as_str()));
             }
         }
@@ -286,6 +288,8 @@ fn proof(ctx: &Context, service: &Service, action: ContainerAction) -> Step {
         Runtime::Exec => None,
         // PM2 reads the version anew with every start; what did not run may have been replaced meanwhile.
         Runtime::Pm2 if action == ContainerAction::Start => None,
+        // Of no task nobody knows what it would run.
+        Runtime::Swarm if action == ContainerAction::Start => None,
         Runtime::Pm2 => operation::identity(service),
         _ => service.release.identity().map(str::to_owned),
     };

@@ -213,18 +213,21 @@ fn is_same(new: &Operation, old: &Operation) -> bool {
                 service,
                 to,
                 configs_only,
+                downgrade,
                 ..
             },
             Operation::RollBack {
                 service: same,
                 to: target,
                 configs_only: only,
+                downgrade: goes_down,
                 ..
             },
         ) => {
             // Whoever names no target means the one it was going to.
             service == same
                 && configs_only == only
+                && downgrade == goes_down
                 && (to == target || *to == RollBackTarget::LastGood)
         }
         // The text of a runbook may mean something else by now; its runs are taken up by name.

@@ -16,7 +16,7 @@ use jiff::Zoned;
 use super::operation::{budget_ms, describe, find_service, unsupported};
 use super::restart::{Change, STABLE_MS, exec_step, from_line, is_as_planned, verify_step};
 use super::services::{discover, discover_for, discover_on};
-use super::{Context, ErrorKind, OpsError};
+use super::{Context, ErrorKind, OpsError, migrations};
 use crate::domain::checkpoint::{Checkpoint, SavedService};
 use crate::domain::operation::{Operation, Plan, Risk, RollBackTarget, Step, StepWork};
 use crate::domain::safe_text::SafeText;
@@ -35,6 +35,8 @@ pub(super) struct Wish<'a> {
     pub(super) configs_only: bool,
     /// Save the failing release's logs first.
     pub(super) save_logs: bool,
+    /// Take the schema of its database back too.
+    pub(super) downgrade: bool,
 }
 
 /// A release to go back to, proved to be there.
@@ -115,10 +117,19 @@ pub(super) async fn plan(
     if wish.save_logs && absent.is_none() {
         steps.push(save_logs(ctx, service));
     }
+    let saved = target.saved.as_ref().map(|(_, saved)| saved);
+    let schema = migrations::plan(ctx, service, saved, wish.downgrade).await?;
+    notes.extend(schema.notes);
+    let is_downgrade = schema.step.is_some();
+    // The newer code knows how to go back from what it made.
+    steps.extend(schema.step);
     let failing = service.release.to_string();
     let mut on_failure =
         format!("what was done is taken back, the newest first, and {failing} is started again");
     let mut not_rolled_back = vec!["database schema and data", "volumes", "other services"];
+    if is_downgrade {
+        not_rolled_back[0] = "data that the newer schema held: it is lost; other data";
+    }
     let (mut stable_ms, mut after) = (STABLE_MS, None);
     if service.runtime == Runtime::Pm2 {
         let parts = pm2::parts(ctx, &inventory, service, &target, wish).await?;
@@ -156,13 +167,19 @@ pub(super) async fn plan(
             }
         }
     }
+    if is_downgrade {
+        on_failure.push_str("; the schema stays where it is by then");
+    }
     let wanted = Some(target.identity.clone());
     steps.push(verify_step(ctx, service, wanted, Some(stable_ms)));
     steps.extend(after);
     Ok(Plan {
         operation: operation.clone(),
         host: id.host.clone(),
-        risk: Risk::Destructive,
+        risk: match is_downgrade {
+            true => Risk::DataLosing,
+            false => Risk::Destructive,
+        },
         services: vec![id.clone()],
         from: Some(match absent {
             Some(_) => SafeText::from_text("nothing: PM2 does not have it any more"),

@@ -1,39 +1,33 @@
-//! Blue-green: an application runs twice behind a proxy, and the proxy is sent to the other side.
+//! Blue-green: an application runs twice behind a proxy, and the proxy is sent to the other side, at once or by steps.
 //!
 //! The side that is to answer is asked directly first. Then the file that the proxy reads becomes that side's file, the
 //! proxy says whether it would take it, reads it, and the public way is asked. Whatever fails puts the old file back; the
 //! side that answered before is never touched, so that going back is one reload.
 
+mod judge;
+mod steps;
+
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::operation::BUDGET_MS;
-use super::operation::{ABSENT, describe, look_at};
-use super::restart::PROBES;
-use super::roll_back::kept;
-use super::services::host_of;
+use super::operation::{ABSENT, look_at};
+use super::services::{discover, host_of, resolve as resolve_service};
 use super::{Context, ErrorKind, OpsError};
+use crate::domain::before_after::BeforeAfter;
 use crate::domain::host::HostName;
 use crate::domain::nearest::nearest;
-use crate::domain::operation::{Fingerprint, FingerprintSubject, Operation, Plan, Risk};
-use crate::domain::operation::{Step, StepWork};
+use crate::domain::operation::{Fingerprint, FingerprintSubject, Operation, Plan, Risk, SwitchWay};
 use crate::domain::outcome::{Outcome, OutcomeKind, StepResult};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Release, ServiceId};
-use crate::domain::settings::{Colour, Probe, ProbeKind, SwitchSettings};
+use crate::domain::settings::{CanarySettings, Colour, Probe, SwitchSettings};
 use crate::host::{self, Host};
 
 /// The group of the names by which leases, the policy and the audit log know what is switched.
 const GROUP: &str = "switch";
-/// A side that does not answer by then does not take over.
-const SIDE_LIMIT_MS: u64 = 5_000;
-/// A proxy starts its new workers after its command has ended.
-const PUBLIC_LIMIT_MS: u64 = 5_000;
-/// How long the proxy's own commands may take.
-const COMMAND_LIMIT_MS: u64 = 60_000;
-const WRITE_LIMIT_MS: u64 = 10_000;
-/// Permission bits of the proxy's file where it has none to keep.
-const MODE: u32 = 0o644;
+
+pub(super) use judge::judge;
+pub(super) use steps::mixed;
 
 /// The name of an application as a service: `api`, `prod-1:api`. Without a machine in the name it is the one asked for.
 ///
@@ -74,6 +68,12 @@ struct Wanted {
     verify_other: Option<Probe>,
     /// Whether the answer of the public way tells the sides apart.
     is_told_apart: bool,
+    /// Asks the public way, whichever side answers.
+    verify_any: Option<Probe>,
+    /// What lies between the sides where it goes by steps.
+    canary: CanarySettings,
+    /// The services of the side that answers now and of the other, by their names.
+    services: Option<BeforeAfter<String>>,
 }
 
 impl Wanted {
@@ -96,6 +96,17 @@ impl Wanted {
         let own = side.verify.clone();
         let other = settings.side(to.other()).verify.clone();
         let is_told_apart = own.is_some();
+        let services = match (&settings.side(to.other()).service, &side.service) {
+            (Some(before), Some(after)) => Some(BeforeAfter::new(before.clone(), after.clone())),
+            (None, None) => None,
+            (one, _) => {
+                let which = if one.is_some() { to } else { to.other() };
+                return Err(missing(&format!(
+                    "{}.service, as of the other side",
+                    which.as_str()
+                )));
+            }
+        };
         Ok(Self {
             active: absolute(
                 id,
@@ -111,6 +122,9 @@ impl Wanted {
                 .ok_or_else(|| missing("verify"))?,
             verify_other: other.or(settings.verify.clone()),
             is_told_apart,
+            verify_any: settings.verify.clone(),
+            canary: settings.canary.clone(),
+            services,
         })
     }
 }
@@ -164,7 +178,7 @@ pub(super) async fn plan(
     ctx: &Context,
     operation: &Operation,
     id: &ServiceId,
-    to: Colour,
+    (to, way): (Colour, SwitchWay),
 ) -> Result<Plan, OpsError> {
     let wanted = Wanted::read(ctx, id, to)?;
     let host = host_of(ctx, id)?;
@@ -251,7 +265,7 @@ pub(super) async fn plan(
     if let (true, Some(verify)) = (is_other, &wanted.verify_other) {
         let answer = host::probe::ask(host, verify).await;
         if answer.ok {
-            way_back_proof = Some(public(verify));
+            way_back_proof = Some(steps::public(verify));
         } else {
             plan.notes.push(SafeText::from_text(&format!(
                 "the public way does not answer for {now} either: {}: {}",
@@ -259,12 +273,61 @@ pub(super) async fn plan(
             )));
         }
     }
-    plan.steps = steps(ctx, &wanted, to, [active, file, other]);
-    // Whether the old side answers again is asked only where it did before.
-    if let Some(verify) = plan.steps.last_mut() {
-        verify.undo = way_back_proof;
+    let between = match way {
+        SwitchWay::AtOnce => Vec::new(),
+        _ if !is_other => {
+            return Err(OpsError::new(
+                ErrorKind::Refused,
+                format!(
+                    "{} is not the file of {now}: by steps it goes from one side to the other",
+                    wanted.active.display()
+                ),
+            )
+            .fix(format!(
+                "lastgood switch {} {target}, which goes at once",
+                id.name
+            )));
+        }
+        _ => {
+            let gate = steps::Gate {
+                services: judged(ctx, &wanted).await?,
+                hold: wanted.canary.hold,
+            };
+            plan.notes.push(gate.note(&id.name, target));
+            let between = steps::between(host, &wanted, way).await?;
+            let holds = u64::try_from(between.len()).unwrap_or(u64::MAX);
+            plan.budget_ms += holds.saturating_mul(gate.limit_ms());
+            between
+                .into_iter()
+                .map(|version| (version, gate.clone()))
+                .collect()
+        }
+    };
+    plan.steps = steps::Course {
+        wanted: &wanted,
+        to,
+        put_back: steps::put_back(ctx, &wanted, &active),
+        proof: way_back_proof,
+        sides: [file, other],
     }
+    .steps(active, &between);
     Ok(plan.seal())
+}
+
+/// The services whose logs are compared, by their whole names.
+async fn judged(
+    ctx: &Context,
+    wanted: &Wanted,
+) -> Result<Option<BeforeAfter<ServiceId>>, OpsError> {
+    let Some(names) = &wanted.services else {
+        return Ok(None);
+    };
+    let inventory = discover(ctx).await;
+    let of = |name: &str| Ok::<_, OpsError>(resolve_service(&inventory, name)?.id.clone());
+    Ok(Some(BeforeAfter::new(
+        of(&names.before)?,
+        of(&names.after)?,
+    )))
 }
 
 /// Writing through a link would overwrite the file of a side.
@@ -332,117 +395,12 @@ async fn is_healthy(
     )))
 }
 
-fn steps(
-    ctx: &Context,
-    wanted: &Wanted,
-    to: Colour,
-    [active, file, other]: [Fingerprint; 3],
-) -> Vec<Step> {
-    let (colour, path) = (to.as_str(), wanted.active.display());
-    let old = active.value.clone();
-    let sides = vec![file.clone(), other];
-    let all = [vec![active], sides.clone()].concat();
-    let write = StepWork::WriteFile {
-        path: wanted.active.clone(),
-        source: wanted.file.clone(),
-        from_machine: true,
-        sha256: file.value,
-        mode: MODE,
-    };
-    let put_back = StepWork::WriteFile {
-        path: wanted.active.clone(),
-        source: kept(ctx, &old),
-        from_machine: false,
-        sha256: old,
-        mode: MODE,
-    };
-    let reload = StepWork::Command {
-        argv: ["sh", "-c", &wanted.reload].map(str::to_owned).to_vec(),
-        cwd: None,
-        env: std::collections::BTreeMap::new(),
-    };
-    let test = Probe {
-        kind: ProbeKind::Command {
-            command: wanted.test.clone(),
-        },
-        timeout: Duration::from_millis(COMMAND_LIMIT_MS),
-    };
-    vec![
-        ask(
-            &format!("ask {colour} itself: {}", wanted.probe.name()),
-            &wanted.probe,
-            (PROBES, SIDE_LIMIT_MS),
-            all.clone(),
-        ),
-        Step {
-            undo: Some(put_back),
-            ..step(
-                &format!("{path} becomes {}", wanted.file.display()),
-                write,
-                all,
-                WRITE_LIMIT_MS,
-            )
-        },
-        ask(&format!("test: {}", wanted.test), &test, (1, 0), Vec::new()),
-        Step {
-            undo: Some(reload.clone()),
-            manual: Some(SafeText::from_text(&wanted.reload)),
-            ..step(
-                &format!("reload: {}", wanted.reload),
-                reload,
-                sides,
-                COMMAND_LIMIT_MS,
-            )
-        },
-        step(
-            &format!("verify: {} {PROBES} of {PROBES}", wanted.verify.name()),
-            public(&wanted.verify),
-            Vec::new(),
-            PUBLIC_LIMIT_MS + COMMAND_LIMIT_MS,
-        ),
-    ]
-}
-
-fn step(text: &str, work: StepWork, fingerprints: Vec<Fingerprint>, timeout_ms: u64) -> Step {
-    Step {
-        text: SafeText::from_text(text),
-        manual: Some(SafeText::from_text(&describe(&work))),
-        work,
-        undo: None,
-        fingerprints,
-        timeout_ms,
-        may_fail: false,
-    }
-}
-
-fn ask(
-    text: &str,
-    probe: &Probe,
-    (times, limit_ms): (u32, u64),
-    fingerprints: Vec<Fingerprint>,
-) -> Step {
-    let work = StepWork::Ask {
-        probe: probe.clone(),
-        times,
-        timeout_ms: limit_ms,
-    };
-    step(text, work, fingerprints, limit_ms + COMMAND_LIMIT_MS)
-}
-
-fn public(probe: &Probe) -> StepWork {
-    StepWork::Ask {
-        probe: probe.clone(),
-        times: PROBES,
-        timeout_ms: PUBLIC_LIMIT_MS,
-    }
-}
-
 /// How it stands where nothing has to be switched: what the public way says. Changes nothing.
 ///
 /// # Errors
 /// Not configured, or no such machine.
 pub async fn standing(ctx: &Context, plan: &Plan) -> Result<Outcome, OpsError> {
-    let Operation::Switch { service, to } = &plan.operation else {
+    let Operation::Switch { service, to, .. } = &plan.operation else {
         return Err(OpsError::new(ErrorKind::Failed, "not a switch"));
     };
     let wanted = Wanted::read(ctx, service, *to)?;

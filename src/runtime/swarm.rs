@@ -144,6 +144,35 @@ pub async fn settle(host: &Host, name: &str, is_rollback: bool) -> Result<SafeTe
     }
 }
 
+/// Waits until a service has so many tasks that run: none, however long they take to end, or a little until all are up.
+///
+/// # Errors
+/// The engine is away, or is too old to count.
+pub async fn settle_count(
+    host: &Host,
+    name: &str,
+    replicas: u64,
+) -> Result<SafeText, RuntimeError> {
+    let started = Instant::now();
+    loop {
+        let engine = Engine::connect(host).await?;
+        let id = api::service(&engine, name).await?.id;
+        let Some((running, _)) = api::counts(&engine, &id).await? else {
+            return Err(RuntimeError::Failed {
+                what: format!("the engine does not count the tasks of {name}"),
+                source: None,
+            });
+        };
+        // What does not come up is for the proof to judge.
+        let is_over = replicas > 0 && started.elapsed() >= COMES_UP;
+        if running == replicas || is_over {
+            let text = format!("{running} of {replicas} tasks run");
+            return Ok(SafeText::from_text(&text));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 /// How an update ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {

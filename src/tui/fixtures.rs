@@ -414,6 +414,7 @@ pub(crate) fn plan() -> Plan {
             to: RollBackTarget::LastGood,
             configs_only: false,
             save_logs: true,
+            downgrade: false,
         },
         host: HostName::local(),
         risk: Risk::Destructive,

@@ -3,12 +3,13 @@
 
 use crate::compose_story::list;
 use crate::harness::{PASSWORD, Postgres, Sandbox, missing, wait_for};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 const SHOP: &str = "CREATE TABLE users (id serial PRIMARY KEY, name text NOT NULL);
@@ -376,4 +377,64 @@ fn a_run_that_is_killed_leaves_no_backup_and_no_scratch_database() {
     assert_eq!(postgres.databases(), ["shop"]);
     sandbox.run(&RESTORE).exits(0);
     assert_eq!(postgres.rows("\"Odd (one)\""), 2);
+}
+
+/// Whether a program runs that was told this port of a server.
+fn runs(program: &str, port: u16) -> bool {
+    let port = format!("PGPORT={port}\0");
+    let is_it = |folder: PathBuf| {
+        let read = |name: &str| fs::read(folder.join(name)).unwrap_or_default();
+        let (line, env) = (read("cmdline"), read("environ"));
+        String::from_utf8_lossy(&line).contains(program)
+            && String::from_utf8_lossy(&env).contains(&port)
+    };
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.map(|entry| entry.path()).any(is_it)
+}
+
+#[test]
+fn a_signal_ends_a_long_dump_at_once_and_leaves_nothing_of_it() {
+    if missing(&["postgres"]) {
+        return;
+    }
+    let (postgres, sandbox) = shop("backup-signal", "");
+    // A dump waits for a table that somebody has locked, for as long as that takes.
+    let mut locked = postgres.lock("shop", "users");
+    let dumps = || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LOCK TABLE%public.users%' AND wait_event_type = 'Lock'";
+        postgres.sql("postgres", sql)
+    };
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let run = sandbox.follow(&RUN);
+        wait_for("the dump", LONG, || (dumps() == "1").then_some(()));
+        let since = Instant::now();
+        assert_eq!(run.end_with(signal), code);
+        assert!(since.elapsed() < Duration::from_secs(10));
+        assert_eq!(listed(&sandbox, "main"), Vec::<Value>::new());
+        assert_eq!(files(&sandbox, "main"), Vec::<String>::new());
+        wait_for("the end of pg_dump", LONG, || {
+            (!runs("pg_dump", postgres.port)).then_some(())
+        });
+        // A server that waits for a lock does not see that nobody asks any more.
+        postgres.sql(
+            "postgres",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lastgood'",
+        );
+        wait_for("its server", LONG, || (dumps() == "0").then_some(()));
+    }
+    let records = sandbox.json(0, "", &["audit", "list"]);
+    let outcomes: Vec<&Value> = list(&records["records"])
+        .iter()
+        .filter(|record| record["phase"] == "outcome")
+        .map(|record| &record["outcome"])
+        .collect();
+    assert_eq!(outcomes, ["failed_unchanged", "failed_unchanged"]);
+    sandbox.run(&["resume"]).exits(1);
+    postgres.sql(
+        "postgres",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()",
+    );
+    locked.wait().unwrap();
+    sandbox.run(&RUN).exits(0);
+    assert_eq!(listed(&sandbox, "main").len(), 1);
 }

@@ -45,7 +45,7 @@ pub(crate) fn run_until(sandbox: &Sandbox, arguments: &[&str], signal: &str, cou
 }
 
 /// The only journal without an end.
-fn open_journal(sandbox: &Sandbox) -> PathBuf {
+pub(crate) fn open_journal(sandbox: &Sandbox) -> PathBuf {
     let runs = fs::read_dir(sandbox.state().join("runs")).unwrap();
     let open: Vec<PathBuf> = runs
         .map(|entry| entry.unwrap().path().join("journal.jsonl"))
@@ -67,7 +67,7 @@ fn entries(journal: &PathBuf) -> Vec<Value> {
 }
 
 /// Cuts the last line off, as if it had never been flushed.
-fn cut_last_line(journal: &PathBuf) {
+pub(crate) fn cut_last_line(journal: &PathBuf) {
     let text = fs::read_to_string(journal).unwrap();
     let whole = text.trim_end().rsplit_once('\n').unwrap().0;
     fs::write(journal, format!("{whole}\n")).unwrap();

@@ -276,11 +276,6 @@ fn a_restart_makes_every_task_anew_and_a_task_that_dies_is_a_crash_loop() {
     assert!(after.iter().all(|task| !before.contains(task)), "{after:?}");
     story
         .sandbox
-        .run(&["stop", "shop/web", "--yes"])
-        .exits(5)
-        .says(&["docker service scale shop_web=0"]);
-    story
-        .sandbox
         .run(&["--read-only", "restart", "shop/web", "--yes"])
         .exits(5);
     assert_eq!(story.swarm.running(SERVICE), after);
@@ -295,6 +290,56 @@ fn a_restart_makes_every_task_anew_and_a_task_that_dies_is_a_crash_loop() {
         texts(&service["problems"]).contains("non-zero exit (3)"),
         "{service:#}"
     );
+}
+
+#[test]
+fn a_stopped_service_comes_back_with_as_many_tasks_as_it_had() {
+    if is_missing() {
+        return;
+    }
+    let story = Story::new("swarm-stop", 0, 3, &[]);
+    let spec = || story.spec("{{json .Spec.TaskTemplate}} {{json .Spec.Mode}}");
+    let before = spec();
+    let plan = story
+        .sandbox
+        .json(0, "plan", &["stop", "shop/web", "--dry-run"]);
+    let text = plan.to_string();
+    assert!(text.contains("docker service scale shop_web=0"), "{plan:#}");
+    story
+        .sandbox
+        .run(&["--read-only", "stop", "shop/web", "--yes"])
+        .exits(5);
+    assert_eq!(spec(), before);
+
+    let outcome = story
+        .sandbox
+        .json(0, "outcome", &["stop", "shop/web", "--yes"]);
+    assert_eq!(outcome["outcome"], "verified", "{outcome:#}");
+    assert_eq!(story.swarm.running(SERVICE), Vec::<String>::new());
+    assert_eq!(story.service()["state"], "stopped");
+    // Once more is no error, and does not forget the number.
+    story.sandbox.run(&["stop", "shop/web", "--yes"]).exits(0);
+
+    let outcome = story
+        .sandbox
+        .json(0, "outcome", &["start", "shop/web", "--yes"]);
+    assert_eq!(outcome["outcome"], "verified", "{outcome:#}");
+    assert_eq!(story.swarm.running(SERVICE).len(), 3);
+    assert_eq!(spec(), before);
+    story.sandbox.run(&["start", "shop/web", "--yes"]).exits(0);
+
+    // Stopped by somebody else: nothing says how many there were, until a checkpoint does.
+    story.swarm.scale(SERVICE, 0);
+    story
+        .sandbox
+        .run(&["start", "shop/web", "--yes"])
+        .exits(1)
+        .says(&["docker service scale shop_web=1"]);
+    story.swarm.scale(SERVICE, 2);
+    story.checkpoint();
+    story.swarm.scale(SERVICE, 0);
+    story.sandbox.run(&["start", "shop/web", "--yes"]).exits(0);
+    assert_eq!(story.swarm.running(SERVICE).len(), 2);
 }
 
 #[test]

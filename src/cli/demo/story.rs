@@ -231,6 +231,7 @@ impl<'a> Story<'a> {
             to: RollBackTarget::LastGood,
             configs_only: false,
             save_logs: true,
+            downgrade: false,
         };
         let plan = ops::plan(self.ctx, &operation).await?;
         self.tell(format_args!(

@@ -109,6 +109,7 @@ async fn roll_back(
         to: RollBackTarget::Checkpoint(manifest.id.clone()),
         configs_only: false,
         save_logs: true,
+        downgrade: false,
     };
     let plan = ops::plan(ctx, &operation).await?;
     let confirmation = match is_auto {

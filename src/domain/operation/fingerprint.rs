@@ -34,6 +34,15 @@ pub enum FingerprintSubject {
         /// How PM2 ran it: where its code is looked for.
         app: Box<Pm2App>,
     },
+    /// The revision that a database's schema has.
+    Schema {
+        /// The machine that is asked.
+        host: HostName,
+        /// The folder that is asked in.
+        folder: Option<PathBuf>,
+        /// The command that prints it.
+        current: String,
+    },
     /// The SHA-256 of a file; `absent` where there is none.
     File {
         /// Its host.

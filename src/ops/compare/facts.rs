@@ -205,6 +205,7 @@ mod tests {
             compose: None,
             pm2: None,
             image_copy: None,
+            schema_revision: None,
             swarm: None,
             restarts: 0,
             limits: None,

@@ -187,6 +187,7 @@ mod tests {
             restarts: 0,
             limits: None,
             image_copy: None,
+            schema_revision: None,
             swarm: None,
         };
         let manifest = Manifest {

@@ -9,7 +9,7 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service, ServiceId, short_id};
 use crate::host::Host;
 use crate::ops::services::{discover_one, host_of};
-use crate::ops::{Context, ErrorKind, OpsError, code};
+use crate::ops::{Context, ErrorKind, OpsError, code, migrations};
 use crate::runtime::{docker, pm2, swarm};
 
 /// The value of something that is not there.
@@ -43,6 +43,11 @@ pub(crate) async fn look_at(
         FingerprintSubject::Code { service, app } => {
             Ok(code::look(ctx, service, app).await?.to_string())
         }
+        FingerprintSubject::Schema {
+            host,
+            folder,
+            current,
+        } => migrations::revision(host_of(ctx, &on(host))?, folder.as_deref(), current).await,
         FingerprintSubject::File { host, path } => file(ctx, host, path).await,
         FingerprintSubject::Image { host, reference } => {
             let host = host_of(ctx, &on(host))?;
@@ -125,6 +130,7 @@ pub(crate) async fn check(ctx: &Context, fingerprint: &Fingerprint) -> Result<()
     let what = match &fingerprint.subject {
         FingerprintSubject::Instances { service } => format!("the instances of {service}"),
         FingerprintSubject::Code { service, .. } => format!("the code of {service}"),
+        FingerprintSubject::Schema { current, .. } => format!("the schema ({current})"),
         FingerprintSubject::File { path, .. } => path.display().to_string(),
         FingerprintSubject::Image { reference, .. } => format!("the image {reference}"),
     };

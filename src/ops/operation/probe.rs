@@ -16,7 +16,7 @@ use crate::domain::operation::{
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId, ServiceState, short_id};
 use crate::ops::services::discover_on;
-use crate::ops::{Context, OpsError, backup, lease};
+use crate::ops::{Context, OpsError, backup, lease, migrations};
 use crate::runtime::pm2;
 use crate::store;
 
@@ -159,7 +159,9 @@ pub(crate) async fn probe(
             false => Found::NotDone,
         }),
         // A proof is had again.
-        StepWork::Verify { .. } | StepWork::Ask { .. } => Ok(Found::NotDone),
+        StepWork::Verify { .. } | StepWork::Ask { .. } | StepWork::Judge { .. } => {
+            Ok(Found::NotDone)
+        }
         StepWork::WriteFile { path, sha256, .. } => {
             let subject = FingerprintSubject::File {
                 host: plan.host.clone(),
@@ -184,6 +186,17 @@ pub(crate) async fn probe(
             let now = look_at(ctx, &subject).await?;
             let text = format!("{reference} is {}", short_id(image));
             Ok(reached(step, &subject, &now, image, &text, reference))
+        }
+        StepWork::Downgrade {
+            current,
+            folder,
+            revision,
+            ..
+        } => {
+            let subject = migrations::subject(&plan.host, folder.clone(), current);
+            let now = look_at(ctx, &subject).await?;
+            let text = format!("the schema is at {revision}");
+            Ok(reached(step, &subject, &now, revision, &text, "the schema"))
         }
         StepWork::LoadImage { image, .. } => {
             let subject = FingerprintSubject::Image {
@@ -455,7 +468,13 @@ pub(crate) async fn probe_undo(
                 StepWork::WriteFile { sha256, .. } => sha256.as_str(),
                 _ => ABSENT,
             };
-            Ok(undone(&now, sha256, back, &path.display().to_string()))
+            // A version that another step of this plan wrote is no stranger's.
+            let is_own = |other: &Step| matches!(&other.work, StepWork::WriteFile { path: same, sha256, .. } if same == path && *sha256 == now);
+            let made = match plan.steps.iter().any(is_own) {
+                true => &now,
+                false => sha256,
+            };
+            Ok(undone(&now, made, back, &path.display().to_string()))
         }
         (StepWork::TagImage { image, reference }, _) => {
             let subject = FingerprintSubject::Image {

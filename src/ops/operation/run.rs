@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 use super::probe::seen_before;
 use super::seen::{is_in_place, look};
 use super::step::Machine;
-use super::swarm;
 use super::{clock, fingerprint};
 use crate::audit::Permit;
 use crate::domain::backup::BackupAct;
@@ -19,7 +18,6 @@ use crate::domain::operation::{Plan, Step, StepWork};
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Release, Service, ServiceId};
-use crate::domain::settings::ProbeKind;
 use crate::host::Host;
 use crate::ops::lease::{Hold, Leases};
 use crate::ops::resume::{Course, Way};
@@ -41,6 +39,15 @@ impl Interrupts {
             SignalKind::hangup(),
         ];
         Self(kinds.into_iter().filter_map(|k| signal(k).ok()).collect())
+    }
+
+    /// Ends when one comes.
+    async fn next(&mut self) {
+        if self.0.is_empty() {
+            return std::future::pending().await;
+        }
+        let all = self.0.iter_mut().map(|signal| Box::pin(signal.recv()));
+        futures_util::future::select_all(all).await;
     }
 
     /// Whether one came since the last look.
@@ -318,19 +325,23 @@ impl<'a> Runner<'a> {
                 index,
                 text: step.text.clone(),
             });
-            let mut result = self.run_step(index, step).await;
+            let ended = match is_cut_short(&step.work) {
+                true => tokio::select! {
+                    result = self.run_step(index, step) => Some(result),
+                    () = interrupts.next() => None,
+                },
+                false => Some(self.run_step(index, step).await),
+            };
+            let Some(mut result) = ended else {
+                self.cut_short(index, step);
+                return End::Interrupted(index);
+            };
             let is_ok = result.ok || self.was_applied(index, before, &mut result).await;
             let _ = self.machine.progress.try_send(Progress::StepEnded {
                 index,
                 result: result.clone(),
             });
-            match self.results.get_mut(index) {
-                Some(known) => *known = result,
-                None => {
-                    self.results.push(result);
-                    self.executed += 1;
-                }
-            }
+            self.keep(index, result);
             if !is_ok && !step.may_fail {
                 // What has not proved itself behind a proxy gives way to the side that still runs.
                 let is_kept = !self.plan.operation.is_of_proxy();
@@ -342,6 +353,31 @@ impl<'a> Runner<'a> {
             }
         }
         End::Done
+    }
+
+    /// Writes down that a signal ended a step which had changed nothing.
+    fn cut_short(&mut self, index: usize, step: &Step) {
+        let result = StepResult {
+            text: step.text.clone(),
+            ok: false,
+            ms: 0,
+            detail: SafeText::from_text("ended by a signal"),
+        };
+        self.note(JournalEvent::Done {
+            step: index,
+            result: result.clone(),
+        });
+        self.keep(index, result);
+    }
+
+    fn keep(&mut self, index: usize, result: StepResult) {
+        match self.results.get_mut(index) {
+            Some(known) => *known = result,
+            None => {
+                self.results.push(result);
+                self.executed += 1;
+            }
+        }
     }
 
     /// Whether a command that says it failed did what it should all the same: what runs is new and is what the
@@ -484,10 +520,20 @@ pub(crate) fn has_effect(work: &StepWork) -> bool {
     !is_proof(work) && !matches!(work, StepWork::SaveLogs { .. } | StepWork::LoadImage { .. })
 }
 
+/// Whether a signal ends such a step at once: it takes long, and in the middle of it nothing is half done. A dump has no
+/// name until it is whole; what ends it ends its programs too.
+fn is_cut_short(work: &StepWork) -> bool {
+    match work {
+        StepWork::Judge { .. } => true,
+        StepWork::Backup { act, .. } => matches!(act, BackupAct::Dump | BackupAct::DumpBefore),
+        _ => false,
+    }
+}
+
 /// Whether such a step only looks.
 fn is_proof(work: &StepWork) -> bool {
     match work {
-        StepWork::Verify { .. } | StepWork::Ask { .. } => true,
+        StepWork::Verify { .. } | StepWork::Ask { .. } | StepWork::Judge { .. } => true,
         StepWork::Backup { act, .. } => act.is_proof(),
         _ => false,
     }
@@ -507,65 +553,14 @@ pub(crate) fn way_back(plan: &Plan, from: usize) -> Vec<usize> {
             StepWork::TagImage { .. } | StepWork::WriteFile { .. } | StepWork::Backup { .. }
         )
     };
-    if effects.first().is_some_and(is_run) {
+    if plan.operation.is_of_proxy() {
+        // What it reads again is the file that is back: none of those that lay between.
+        effects.sort_by_key(is_run);
+    } else if effects.first().is_some_and(is_run) {
         effects.rotate_left(1);
     }
     effects.extend(looks);
     effects
-}
-
-/// The work as a command that can be typed.
-pub(crate) fn describe(work: &StepWork) -> String {
-    match work {
-        StepWork::SaveLogs { service, .. } => format!("lastgood logs {service}"),
-        StepWork::Command { argv, cwd, env } => {
-            let mut line = String::new();
-            if let Some(cwd) = cwd {
-                line = format!("cd {} && ", shell_words::quote(&cwd.to_string_lossy()));
-            }
-            for (name, value) in env {
-                line.push_str(&format!("{name}={} ", shell_words::quote(value)));
-            }
-            line + &shell_words::join(argv)
-        }
-        StepWork::TagImage { image, reference } => format!("docker tag {image} {reference}"),
-        StepWork::LoadImage { source, .. } => {
-            let source = source.display().to_string();
-            format!("zstdcat {} | docker load", shell_words::quote(&source))
-        }
-        StepWork::WriteFile { path, source, .. } => shell_words::join([
-            "cp".to_owned(),
-            source.display().to_string(),
-            path.display().to_string(),
-        ]),
-        StepWork::Container {
-            container, action, ..
-        } => format!("docker {} {container}", action.as_str()),
-        StepWork::UpdateService { name, change } => swarm::describe(name, change),
-        StepWork::RemoveCheckpoint { folder } => {
-            shell_words::join(["rm", "-r", "--", &folder.display().to_string()])
-        }
-        StepWork::Backup { act, name, id, .. } => match act {
-            BackupAct::Room | BackupAct::Dump | BackupAct::DumpBefore | BackupAct::Copy => {
-                format!("lastgood backup run {name}")
-            }
-            BackupAct::Check | BackupAct::Test => {
-                format!("lastgood backup verify {name} --at {id}")
-            }
-            BackupAct::Remove => format!("lastgood backup list {name}"),
-            _ => format!("lastgood backup restore {name} --at {id}"),
-        },
-        StepWork::BreakLease { service, .. } => format!("lastgood lease break {service}"),
-        StepWork::Verify { service, .. } => format!("lastgood health {service}"),
-        StepWork::Ask { probe, .. } => match &probe.kind {
-            ProbeKind::Http { url, .. } => shell_words::join(["curl", "-fsS", url]),
-            ProbeKind::Tcp { address } => {
-                let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
-                shell_words::join(["nc", "-z", host, port])
-            }
-            ProbeKind::Command { command } => command.clone(),
-        },
-    }
 }
 
 fn millis(time: Duration) -> u64 {

@@ -11,7 +11,7 @@ use super::verify;
 use crate::audit::Permit;
 use crate::domain::digest;
 use crate::domain::host::HostName;
-use crate::domain::operation::{ContainerAction, StepWork};
+use crate::domain::operation::{ContainerAction, Mix, StepWork};
 use crate::domain::outcome::Progress;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{ServiceId, short_id};
@@ -20,7 +20,7 @@ use crate::host::{Command, Host};
 use crate::ops::checkpoint::logs::save_with_budget;
 use crate::ops::operation::find_service;
 use crate::ops::services::{discover_one, host_of};
-use crate::ops::{Context, ErrorKind, OpsError, backup, lease};
+use crate::ops::{Context, ErrorKind, OpsError, backup, lease, migrations, switch};
 use crate::runtime::docker;
 use crate::store;
 
@@ -85,10 +85,11 @@ impl Machine<'_> {
                 path,
                 source,
                 from_machine,
+                mix,
                 sha256,
                 mode,
             } => {
-                let content = self.content(source, *from_machine);
+                let content = self.content(source, *from_machine, mix.as_ref());
                 timed(limit, self.write_file(path, source, content, sha256, *mode)).await
             }
             StepWork::Container {
@@ -99,6 +100,17 @@ impl Machine<'_> {
             StepWork::UpdateService { name, change } => {
                 let update = swarm::update(self.host()?, self.permit, name, change);
                 timed(limit, Box::pin(update)).await
+            }
+            StepWork::Downgrade { .. } => {
+                let host = self.host()?;
+                Box::pin(migrations::downgrade(
+                    self.ctx,
+                    host,
+                    self.permit,
+                    work,
+                    limit,
+                ))
+                .await
             }
             StepWork::RemoveCheckpoint { folder } => {
                 store::checkpoint::remove(&self.ctx.state, folder)?;
@@ -120,6 +132,23 @@ impl Machine<'_> {
                 times,
                 timeout_ms,
             } => verify::ask_until(self.host()?, probe, *times, *timeout_ms, self.progress).await,
+            StepWork::Judge {
+                probes,
+                services,
+                hold_ms,
+            } => {
+                let hold = Duration::from_millis(*hold_ms);
+                let host = self.host()?;
+                Box::pin(switch::judge(
+                    self.ctx,
+                    host,
+                    probes,
+                    services.as_ref(),
+                    hold,
+                    self.progress,
+                ))
+                .await
+            }
         }
     }
 
@@ -189,7 +218,15 @@ impl Machine<'_> {
     }
 
     /// What is to be written.
-    async fn content(&self, source: &Path, from_machine: bool) -> Result<Vec<u8>, OpsError> {
+    async fn content(
+        &self,
+        source: &Path,
+        from_machine: bool,
+        mix: Option<&Mix>,
+    ) -> Result<Vec<u8>, OpsError> {
+        if let Some(mix) = mix {
+            return switch::mixed(self.host()?, source, mix).await;
+        }
         if from_machine {
             return self
                 .host()?
@@ -266,9 +303,16 @@ impl Machine<'_> {
         undo: Option<&StepWork>,
     ) -> Result<(), OpsError> {
         let (content, source) = match (work, undo) {
-            (StepWork::WriteFile { path, .. }, Some(StepWork::WriteFile { source, .. })) => {
+            (
+                StepWork::WriteFile { path, .. },
+                Some(StepWork::WriteFile { source, sha256, .. }),
+            ) => {
                 let content = self.host()?.read_file(path, MAX_FILE).await;
                 let content = content.map_err(|error| failed(error.to_string()).because(error))?;
+                if digest::sha256(&content) != *sha256 {
+                    // What is there is a version that an earlier step wrote: what was before that one is kept already.
+                    return is_kept(source, sha256, path).await;
+                }
                 (content, source)
             }
             (
@@ -282,6 +326,19 @@ impl Machine<'_> {
         };
         Ok(self.ctx.state.write_atomic(source, &content)?)
     }
+}
+
+/// # Errors
+/// The content to go back to is not there.
+async fn is_kept(source: &Path, sha256: &str, path: &Path) -> Result<(), OpsError> {
+    let kept = tokio::fs::read(source).await;
+    if kept.is_ok_and(|kept| digest::sha256(&kept) == sha256) {
+        return Ok(());
+    }
+    Err(failed(format!(
+        "{} is not what the plan was made for, and what it was is not kept: it is left as it is",
+        path.display()
+    )))
 }
 
 /// The limit of a container's step: its own time to end, and some for the engine.

@@ -7,7 +7,7 @@ use super::probe::Found;
 use crate::audit::Permit;
 use crate::domain::operation::{FingerprintSubject, Plan};
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Service, short_id};
+use crate::domain::service::short_id;
 use crate::domain::swarm::{SwarmChange, SwarmService, SwarmSpec};
 use crate::host::Host;
 use crate::ops::services::host_of;
@@ -35,6 +35,15 @@ pub(super) async fn update(
     let spec = match change {
         SwarmChange::Force => now.spec.with_forced(anew),
         SwarmChange::Image { image } => now.spec.with_image(image).with_forced(anew),
+        SwarmChange::Scale { replicas, keep } => {
+            let spec = scaled(name, &now.spec, *replicas, *keep)?;
+            swarm::update(host, permit, &now, &spec, false)
+                .await
+                .map_err(failed)?;
+            // Swarm calls that no update, and says nothing of its end.
+            let counted = swarm::settle_count(host, name, *replicas).await;
+            return counted.map_err(failed);
+        }
         SwarmChange::Previous { sha256, .. } => {
             let digest = now.previous.as_ref().map(SwarmSpec::digest);
             if digest.as_ref() != Some(sha256) {
@@ -69,6 +78,18 @@ pub(super) async fn update(
         .await
         .map_err(failed)?;
     swarm::settle(host, name, is_rollback).await.map_err(failed)
+}
+
+fn scaled(
+    name: &str,
+    spec: &SwarmSpec,
+    replicas: u64,
+    keep: Option<u64>,
+) -> Result<SwarmSpec, OpsError> {
+    spec.scaled(replicas, keep).ok_or_else(|| {
+        let text = format!("{name} has one task on each node: there is no number of them");
+        OpsError::new(ErrorKind::Refused, text)
+    })
 }
 
 /// A specification that was kept.
@@ -109,27 +130,12 @@ pub(super) fn describe(name: &str, change: &SwarmChange) -> String {
     match change {
         SwarmChange::Force => words(&["docker", "service", "update", "--force", name]),
         SwarmChange::Previous { .. } => words(&["docker", "service", "rollback", name]),
+        SwarmChange::Scale { replicas, .. } => {
+            format!("docker service scale {name}={replicas}")
+        }
         SwarmChange::Image { image } | SwarmChange::Spec { image, .. } => words(&[
             "docker", "service", "update", "--force", "--image", image, name,
         ]),
-    }
-}
-
-/// Why something else than a restart or a rollback is not done to a service of a swarm, and what does it.
-pub(super) fn why_not(service: &Service, verb: &str) -> (&'static str, String) {
-    match swarm::full_name(service).filter(|_| swarm::spec_digest(service).is_some()) {
-        Some(name) => {
-            let replicas = service.limits.get("replicas").map_or("1", String::as_str);
-            let count = if verb == "stop" { "0" } else { replicas };
-            (
-                "a swarm starts and stops its tasks by itself, by how many are wanted",
-                format!("docker service scale {name}={count}"),
-            )
-        }
-        None => (
-            "this node works in a swarm and manages none",
-            "lastgood --host MANAGER, or DOCKER_HOST of a manager".to_owned(),
-        ),
     }
 }
 
@@ -164,6 +170,9 @@ pub(super) async fn probe(
             .checked_sub(1)
             .is_some_and(|count| before == Some(&now.spec.with_forced(count).digest())),
         SwarmChange::Image { image } => now.spec.image() == Some(image),
+        SwarmChange::Scale { replicas, keep } => {
+            now.spec.scaled(*replicas, *keep).as_ref() == Some(&now.spec)
+        }
         SwarmChange::Previous { sha256, .. } => now.spec.digest() == *sha256,
         SwarmChange::Spec { source, sha256, .. } => now.spec.makes_the_same(&read(source, sha256)?),
     };
@@ -172,8 +181,13 @@ pub(super) async fn probe(
         return Ok(Found::Foreign(SafeText::from_text(&text)));
     }
     let host = host_of(ctx, &on(&plan.host))?;
-    let is_rollback = matches!(change, SwarmChange::Previous { .. });
-    let said = swarm::settle(host, name, is_rollback).await;
+    let said = match change {
+        SwarmChange::Scale { replicas, .. } => swarm::settle_count(host, name, *replicas).await,
+        _ => {
+            let is_rollback = matches!(change, SwarmChange::Previous { .. });
+            swarm::settle(host, name, is_rollback).await
+        }
+    };
     Ok(Found::Done(
         said.unwrap_or_else(|error| SafeText::from_error(&error)),
     ))

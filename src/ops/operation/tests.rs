@@ -164,11 +164,23 @@ fn write_file(path: &Path, source: &Path, content: &str, undo: Option<StepWork>)
             path: path.to_owned(),
             source: source.to_owned(),
             from_machine: false,
+            mix: None,
             sha256: sha256(content),
             mode: 0o644,
         },
         undo,
         ..shell("true", None)
+    }
+}
+
+fn old_again(path: &Path, source: PathBuf) -> StepWork {
+    StepWork::WriteFile {
+        path: path.to_owned(),
+        source,
+        from_machine: false,
+        mix: None,
+        sha256: sha256("old"),
+        mode: 0o644,
     }
 }
 
@@ -282,13 +294,7 @@ async fn a_failed_step_takes_back_what_was_done_the_newest_first() {
     let config = shop.path("config");
     fs::write(&config, "old").unwrap();
     let kept = shop.path("state/runs/kept/x");
-    let undo = StepWork::WriteFile {
-        path: config.clone(),
-        source: kept,
-        from_machine: false,
-        sha256: sha256("old"),
-        mode: 0o644,
-    };
+    let undo = old_again(&config, kept);
     let plan = shop.plan_of(vec![
         shell(
             &format!("echo one >> {log}"),
@@ -411,13 +417,7 @@ async fn a_file_that_could_not_be_replaced_is_as_it_was() {
     let config = shop.path("config");
     fs::write(&config, "old").unwrap();
     // A source that does not agree stops the step after its work was begun.
-    let undo = StepWork::WriteFile {
-        path: config.clone(),
-        source: shop.path("state/runs/kept/x"),
-        from_machine: false,
-        sha256: sha256("old"),
-        mode: 0o644,
-    };
+    let undo = old_again(&config, shop.path("state/runs/kept/x"));
     let source = shop.path("saved/config");
     let step = write_file(&config, &source, "new", Some(undo));
     fs::write(&source, "tampered").unwrap();
@@ -436,13 +436,7 @@ async fn a_step_that_did_not_begin_is_not_taken_back() {
     // A folder is in the way of the copy that the way back would need.
     let kept = shop.path("state/runs/kept/x");
     fs::create_dir_all(kept.join("in the way")).unwrap();
-    let undo = StepWork::WriteFile {
-        path: config.clone(),
-        source: kept,
-        from_machine: false,
-        sha256: sha256("old"),
-        mode: 0o644,
-    };
+    let undo = old_again(&config, kept);
     let step = write_file(&config, &shop.path("saved/config"), "new", Some(undo));
     let outcome = shop.execute(&shop.plan_of(vec![step])).await.unwrap();
     assert_eq!(outcome.outcome, OutcomeKind::FailedUnchanged, "{outcome:?}");

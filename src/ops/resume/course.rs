@@ -192,7 +192,7 @@ fn go_on(
     let is_verify = |at: &usize| {
         matches!(
             steps[*at].work,
-            StepWork::Verify { .. } | StepWork::Ask { .. }
+            StepWork::Verify { .. } | StepWork::Ask { .. } | StepWork::Judge { .. }
         )
     };
     let mut todo: Vec<usize> = (from..steps.len()).collect();
@@ -211,8 +211,16 @@ fn go_on(
 async fn are_still_done(ctx: &Context, course: &Course) -> Result<(), OpsError> {
     for (index, result) in course.results.iter().enumerate() {
         let work = &course.original.steps[index].work;
-        let is_lasting = matches!(work, StepWork::WriteFile { .. } | StepWork::TagImage { .. });
-        if !is_lasting || !result.ok {
+        let is_lasting = matches!(
+            work,
+            StepWork::WriteFile { .. } | StepWork::TagImage { .. } | StepWork::Downgrade { .. }
+        );
+        // Of a file that several steps write, only the newest version is there.
+        let rest = (index + 1..course.results.len()).filter(|at| course.results[*at].ok);
+        let is_replaced = rest
+            .into_iter()
+            .any(|at| writes_the_same(work, &course.original.steps[at].work));
+        if !is_lasting || !result.ok || is_replaced {
             continue;
         }
         let found = probe(ctx, &course.original, index, None, None).await?;
@@ -229,6 +237,13 @@ async fn are_still_done(ctx: &Context, course: &Course) -> Result<(), OpsError> 
         check_fingerprint(ctx, fingerprint).await?;
     }
     Ok(())
+}
+
+fn writes_the_same(one: &StepWork, other: &StepWork) -> bool {
+    matches!(
+        (one, other),
+        (StepWork::WriteFile { path, .. }, StepWork::WriteFile { path: same, .. }) if path == same
+    )
 }
 
 /// What a step did to its service is not undone by somebody else: stopped and running again, or of another release.

@@ -67,6 +67,7 @@ pub(super) async fn put_back(
                 path: file.path.clone(),
                 source: kept(ctx, &now),
                 from_machine: false,
+                mix: None,
                 sha256: now.clone(),
                 mode: file.mode,
             }
@@ -75,6 +76,7 @@ pub(super) async fn put_back(
             path: file.path.clone(),
             source,
             from_machine: false,
+            mix: None,
             sha256: file.sha256.clone(),
             mode: file.mode,
         };

@@ -102,6 +102,7 @@ impl Shop {
             to,
             configs_only,
             save_logs: true,
+            downgrade: false,
         }
     }
 

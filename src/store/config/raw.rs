@@ -16,8 +16,8 @@ use crate::domain::host::HostName;
 use crate::domain::nearest::nearest;
 use crate::domain::service::ServiceId;
 use crate::domain::settings::{
-    Connections, ExecCommands, MigrationCommands, Probe, ProbeKind, RequestRules, ServiceSettings,
-    SideSettings, SwitchSettings,
+    CanarySettings, Connections, ExecCommands, MigrationCommands, Probe, ProbeKind, RequestRules,
+    ServiceSettings, SideSettings, SwitchSettings,
 };
 use crate::domain::signal::{Limits, SignalName, Threshold};
 use crate::domain::time::parse_span;
@@ -147,8 +147,10 @@ known_keys! {
     RawMigrations { current: String, head: String, downgrade: String }
     RawSwitch {
         blue: RawColour, green: RawColour, active: PathBuf, test: String, reload: String, verify: RawProbe,
+        canary: RawCanary,
     }
-    RawColour { file: PathBuf, probe: RawProbe, verify: RawProbe }
+    RawColour { file: PathBuf, probe: RawProbe, verify: RawProbe, service: ServiceKey }
+    RawCanary { shares: Vec<Percent>, hold: SpanText }
     RawPolicy { rules: Vec<RawPolicyRule> }
     RawPolicyRule {
         user: String, host: String, service: String, operations: Vec<String>,
@@ -179,6 +181,22 @@ macro_rules! from_text {
             }
         }
     };
+}
+
+/// A part of a hundred that is neither nothing nor all of it.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "u8")]
+pub(super) struct Percent(u8);
+
+impl TryFrom<u8> for Percent {
+    type Error = String;
+
+    fn try_from(number: u8) -> Result<Self, Self::Error> {
+        match number {
+            1..=99 => Ok(Self(number)),
+            _ => Err(format!("{number} is no share: 1 to 99 percent")),
+        }
+    }
 }
 
 /// A host's name or ssh destination that no ssh client could take for an option.
@@ -550,6 +568,7 @@ impl From<RawService> for ServiceSettings {
             migrations: MigrationCommands {
                 current: raw.migrations.current,
                 head: raw.migrations.head,
+                downgrade: raw.migrations.downgrade,
             },
             exec: (exec != ExecCommands::default()).then_some(exec),
         }
@@ -564,8 +583,11 @@ impl From<RawSwitch> for SwitchSettings {
                 file: raw.file,
                 probe: raw.probe.map(|probe| probe.0),
                 verify: raw.verify.map(|probe| probe.0),
+                service: raw.service.map(|key| key.0),
             }
         };
+        let canary = raw.canary.unwrap_or_default();
+        let own = CanarySettings::default();
         Self {
             blue: side(raw.blue),
             green: side(raw.green),
@@ -573,6 +595,12 @@ impl From<RawSwitch> for SwitchSettings {
             test: raw.test,
             reload: raw.reload,
             verify: raw.verify.map(|probe| probe.0),
+            canary: CanarySettings {
+                shares: canary.shares.map_or(own.shares, |all| {
+                    all.into_iter().map(|percent| percent.0).collect()
+                }),
+                hold: canary.hold.map_or(own.hold, |span| span.0),
+            },
         }
     }
 }

@@ -18,7 +18,7 @@ mod draw;
 
 use jiff::Timestamp;
 
-use crate::domain::operation::{Operation, Plan, Risk};
+use crate::domain::operation::{Operation, Plan, Risk, SwitchWay};
 use crate::domain::outcome::{Outcome, Progress, StepResult};
 use crate::domain::safe_text::SafeText;
 use crate::tui::app::App;
@@ -194,8 +194,13 @@ pub fn name(operation: &Operation) -> String {
         Operation::RestoreConfigs { checkpoint, .. } => format!("Restore configs of {checkpoint}"),
         Operation::Fix { check, .. } => format!("Fix {check}"),
         Operation::Prune { .. } => "Remove old checkpoints".to_owned(),
-        Operation::Switch { service, to } => {
-            format!("Switch {} to {}", service.name, to.as_str())
+        Operation::Switch { service, to, way } => {
+            let how = match way {
+                SwitchWay::AtOnce => "",
+                SwitchWay::Canary => " by shares",
+                SwitchWay::Rolling => " by servers",
+            };
+            format!("Switch {} to {}{how}", service.name, to.as_str())
         }
         Operation::BackupRun { backup, .. } => format!("Back up {}", backup.name),
         Operation::BackupVerify { backup, id } => format!("Prove {} of {}", id, backup.name),
@@ -225,6 +230,7 @@ pub fn command_line(app: &App) -> Option<String> {
             to,
             configs_only,
             save_logs,
+            downgrade,
         } => {
             let mut words = vec![
                 "lastgood".to_owned(),
@@ -245,6 +251,9 @@ pub fn command_line(app: &App) -> Option<String> {
             }
             if !save_logs {
                 words.push("--no-save-logs".to_owned());
+            }
+            if *downgrade {
+                words.push("--downgrade".to_owned());
             }
             words
         }
@@ -280,12 +289,13 @@ pub fn command_line(app: &App) -> Option<String> {
             );
             words
         }
-        Operation::Switch { service, to } => {
+        Operation::Switch { service, to, way } => {
             let mut words = vec!["lastgood".to_owned()];
             if !service.host.is_local() {
                 words.extend(["--host".to_owned(), service.host.to_string()]);
             }
             words.extend(["switch", &service.name, to.as_str()].map(str::to_owned));
+            words.extend(way.option().map(str::to_owned));
             words
         }
         Operation::BackupRun { backup, .. } => ["lastgood", "backup", "run", &backup.name]

@@ -26,6 +26,7 @@ pub(super) fn plan(app: &mut App, action: Action) -> Vec<Effect> {
             to: RollBackTarget::LastGood,
             configs_only: false,
             save_logs: true,
+            downgrade: false,
         },
         _ => Operation::Restart {
             services,

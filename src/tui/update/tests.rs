@@ -45,6 +45,7 @@ fn roll_back() -> Operation {
         to: RollBackTarget::LastGood,
         configs_only: false,
         save_logs: true,
+        downgrade: false,
     }
 }
 

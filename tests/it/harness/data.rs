@@ -134,6 +134,29 @@ impl Postgres {
         }
     }
 
+    /// A client that has a table for itself until it ends.
+    pub(crate) fn lock(&self, database: &str, table: &str) -> Child {
+        let lock = format!("BEGIN; LOCK TABLE {table}; SELECT 'locked'; SELECT pg_sleep(600)");
+        let client = Command::new("psql")
+            .args(["-X", "-q", "-c", &lock])
+            .env("PGPASSWORD", PASSWORD)
+            .env("PGHOST", "127.0.0.1")
+            .env("PGPORT", self.port.to_string())
+            .env("PGUSER", "postgres")
+            .env("PGDATABASE", database)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let sql = format!(
+            "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = '{table}'::regclass AND granted"
+        );
+        wait_for("the lock", SOON, || {
+            (self.sql(database, &sql) == "1").then_some(())
+        });
+        client
+    }
+
     pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
         self.try_sql(database, sql)
             .unwrap_or_else(|error| panic!("{sql}: {error}"))

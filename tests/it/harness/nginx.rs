@@ -73,13 +73,14 @@ impl BlueGreen {
         fs::copy(folder.join("blue.conf"), folder.join("active.conf")).unwrap();
         let port = free_port();
         let at = folder.display();
+        let (blue_port, green_port) = (blue.port, green.port);
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|what| format!("{what}_temp_path {at}/tmp_{what};"))
             .join("\n  ");
         fs::write(
             folder.join("nginx.conf"),
             format!(
-                "pid {at}/pid;\nerror_log {at}/logs/error.log;\nworker_processes 1;\nevents {{}}\nhttp {{\n  access_log off;\n  {temporary}\n  include {at}/active.conf;\n  server {{\n    listen 127.0.0.1:{port};\n    location / {{ proxy_pass http://api; proxy_connect_timeout 1s; }}\n  }}\n}}\n"
+                "pid {at}/pid;\nerror_log {at}/logs/error.log;\nworker_processes 1;\nevents {{}}\nhttp {{\n  map $upstream_addr $blue {{ default 0; ~:{blue_port}$ 1; }}\n  map $upstream_addr $green {{ default 0; ~:{green_port}$ 1; }}\n  access_log {at}/logs/blue.log combined if=$blue;\n  access_log {at}/logs/green.log combined if=$green;\n  {temporary}\n  include {at}/active.conf;\n  server {{\n    listen 127.0.0.1:{port};\n    location / {{ proxy_pass http://api; proxy_connect_timeout 1s; }}\n  }}\n}}\n"
             ),
         )
         .unwrap();
@@ -136,7 +137,7 @@ impl BlueGreen {
             )
         };
         format!(
-            "[switch.api]\n{}\n{}\nactive = \"{at}/active.conf\"\ntest = \"{nginx} -t -q -p {at} -c nginx.conf\"\nreload = \"echo reloaded >> {at}/reloads; {nginx} -s reload -p {at} -c nginx.conf\"\n{more}",
+            "[switch.api]\n{}\n{}\nactive = \"{at}/active.conf\"\ntest = \"{nginx} -t -q -p {at} -c nginx.conf\"\nreload = \"cat {at}/active.conf >> {at}/reloads; {nginx} -s reload -p {at} -c nginx.conf\"\n{more}",
             side("blue", self.blue.port, "blue is up"),
             side("green", self.green.port, green)
         )
@@ -144,10 +145,75 @@ impl BlueGreen {
 
     /// How often the reload command was run.
     pub(crate) fn reloads(&self) -> usize {
-        fs::read_to_string(self.path("reloads"))
-            .unwrap_or_default()
-            .lines()
-            .count()
+        self.versions().len()
+    }
+
+    /// The files that nginx was told to read, one line each.
+    pub(crate) fn versions(&self) -> Vec<String> {
+        let all = fs::read_to_string(self.path("reloads")).unwrap_or_default();
+        all.lines().map(str::to_owned).collect()
+    }
+
+    /// The weights of blue and green in what nginx reads now; 0 for one that is not in it.
+    pub(crate) fn weights(version: &str, sides: [u16; 2]) -> [u32; 2] {
+        sides.map(|port| {
+            let servers = version
+                .split(';')
+                .filter(|part| part.contains(&format!(":{port}")));
+            let weight = |server: &str| {
+                let own = server.split("weight=").nth(1);
+                own.map_or(1, |number| number.trim().parse().unwrap())
+            };
+            servers.map(weight).sum()
+        })
+    }
+
+    /// The ports of blue and green.
+    pub(crate) fn ports(&self) -> [u16; 2] {
+        [self.blue.port, self.green.port]
+    }
+
+    /// The port of nginx.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Both sides answer this path too.
+    pub(crate) fn serve(&self, path: &str) {
+        for side in ["blue", "green"] {
+            let folder = self.folder.with_file_name(side);
+            fs::write(folder.join(path), "taken\n").unwrap();
+        }
+    }
+
+    /// Asks a port for a path, and the answer's status; `None` where nobody answered.
+    pub(crate) fn ask(port: u16, path: &str) -> Option<u16> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        text.split(' ').nth(1)?.parse().ok()
+    }
+
+    /// Puts a release in the place of green that is healthy, and fails whatever else it is asked.
+    pub(crate) fn break_green(&mut self) {
+        self.green.end();
+        let listener = TcpListener::bind(("127.0.0.1", self.green.port)).unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let mut head = [0; 2048];
+                let count = stream.read(&mut head).unwrap_or_default();
+                let is_health = head[..count].starts_with(b"GET /health");
+                let status = if is_health { "200 OK" } else { "500 Broken" };
+                let _ = write!(
+                    stream,
+                    "HTTP/1.0 {status}\r\nContent-Length: 12\r\n\r\ngreen is up\n"
+                );
+            }
+        });
     }
 
     /// Ends the green side.

@@ -115,6 +115,16 @@ impl Swarm {
         });
     }
 
+    /// As many tasks as somebody else wants.
+    pub(crate) fn scale(&self, name: &str, count: usize) {
+        let wanted = format!("{name}={count}");
+        self.manager
+            .must(&["service", "scale", "--detach", &wanted]);
+        wait_for("the tasks", Duration::from_secs(60), || {
+            (self.running(name).len() == count).then_some(())
+        });
+    }
+
     /// A template over the service as its manager has it.
     pub(crate) fn ask(&self, name: &str, template: &str) -> String {
         self.manager

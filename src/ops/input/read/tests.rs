@@ -58,6 +58,7 @@ fn baseline(created: i64, positions: Vec<LogPosition>) -> Baseline {
                 compose: None,
                 pm2: None,
                 image_copy: None,
+                schema_revision: None,
                 swarm: None,
                 restarts: 0,
                 limits: None,

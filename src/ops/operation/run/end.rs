@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{End, Runner, UNDO_LIMIT, describe, has_effect, is_proof, millis, way_back};
+use super::{End, Runner, UNDO_LIMIT, has_effect, is_proof, millis, way_back};
 use crate::domain::operation::{FingerprintSubject, Operation, Step, StepWork};
 use crate::domain::outcome::{OutcomeKind, StepResult};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceState};
-use crate::ops::operation::fingerprint;
 use crate::ops::operation::seen::look;
+use crate::ops::operation::{describe, fingerprint};
 use crate::store::journal::JournalEvent;
 
 impl Runner<'_> {
@@ -103,6 +103,7 @@ impl Runner<'_> {
             Some(
                 StepWork::Verify { .. }
                 | StepWork::Ask { .. }
+                | StepWork::Judge { .. }
                 | StepWork::Backup { .. }
                 | StepWork::WriteFile { .. }
                 | StepWork::RemoveCheckpoint { .. }
@@ -226,10 +227,11 @@ impl Runner<'_> {
         }
     }
 
-    /// Whether every file that the plan was made for is what it was.
+    /// Whether every file that the plan was made for is what it was, and the schema of a database where it was.
     async fn files_are_as_before(&self) -> bool {
         for fingerprint in self.plan.fingerprints() {
-            if let FingerprintSubject::File { .. } = fingerprint.subject
+            if let FingerprintSubject::File { .. } | FingerprintSubject::Schema { .. } =
+                fingerprint.subject
                 && fingerprint::check(self.machine.ctx, fingerprint)
                     .await
                     .is_err()
