@@ -13,6 +13,7 @@ pub mod outbox;
 pub mod paths;
 pub mod ring;
 pub mod runbook;
+mod sealed;
 pub mod signals;
 
 pub use paths::StoreError;

@@ -4,27 +4,17 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use super::IncidentError;
 use crate::domain::digest;
 use crate::domain::incident::{Incident, IncidentEvent, IncidentEventKind};
 use crate::domain::safe_text::SafeText;
 use crate::store::paths::{StateDir, StoreError};
+use crate::store::sealed::{self, GENESIS};
 
-/// The hash before the first line.
-const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// Read from the end at first; a longer line is read in more.
 const TAIL: u64 = 16 * 1024;
 
-/// A line as it stands on the disk, without its hash.
-#[derive(Serialize, Deserialize)]
-struct Line {
-    seq: u64,
-    #[serde(flatten)]
-    event: IncidentEvent,
-    prev: String,
-}
+type Line = sealed::Line<IncidentEvent>;
 
 /// The first place where a journal does not agree with itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,24 +43,10 @@ pub struct Journal {
 
 /// Holds a line against its own hash and against the line before.
 fn check(text: &[u8], number: u64, prev: &str) -> Result<(IncidentEvent, String), Fault> {
-    let fault = |problem: String| Fault {
+    sealed::check(text, number, prev).map_err(|problem| Fault {
         line: number,
         problem: SafeText::from_text(&problem),
-    };
-    let Some(hash) = digest::unseal(text) else {
-        return Err(fault(
-            "it was edited: it does not agree with its hash".into(),
-        ));
-    };
-    let line: Line = serde_json::from_slice(text)
-        .map_err(|error| fault(format!("it is no event of an incident: {error}")))?;
-    if line.seq != number || line.prev != prev {
-        return Err(fault(format!(
-            "it says that it is line {} and does not continue the line before: lines are missing, were moved or replaced",
-            line.seq
-        )));
-    }
-    Ok((line.event, hash.to_owned()))
+    })
 }
 
 /// The hash that a line hands on: its own, and of a damaged one that of its bytes, so that writing goes on.
@@ -223,12 +199,7 @@ pub(super) fn append(
     let mut lines = Vec::new();
     let mut push = |event: IncidentEvent| -> io::Result<()> {
         seq += 1;
-        let object = serde_json::to_vec(&Line {
-            seq,
-            event,
-            prev: prev.clone(),
-        })?;
-        let (line, hash) = digest::seal(&object);
+        let (line, hash) = sealed::seal(seq, event, &prev)?;
         lines.extend_from_slice(&line);
         prev = hash;
         Ok(())
