@@ -11,6 +11,7 @@ pub mod journal;
 pub mod lease;
 pub mod outbox;
 pub mod paths;
+pub mod presence;
 pub mod ring;
 pub mod runbook;
 mod sealed;

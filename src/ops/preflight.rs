@@ -30,6 +30,7 @@ use crate::domain::settings::MigrationCommands;
 use crate::host::{Command, Host};
 use crate::runtime::{docker, pm2};
 
+pub use fix::has_plan;
 pub(super) use fix::plan as plan_fix;
 pub(super) use machine::backups_by_size;
 

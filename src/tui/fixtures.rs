@@ -1,6 +1,7 @@
 //! States of the console for tests: the shop of the screens in the documentation, well, broken and hostile.
 
 mod data;
+mod night;
 mod render;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ use super::theme::Theme;
 use super::update::update;
 
 pub(crate) use data::bad_comparison;
+pub(crate) use night::{checks, incident};
 pub(crate) use render::{ansi, screen, styled};
 
 pub(crate) fn at(clock: &str) -> Timestamp {
@@ -62,6 +64,7 @@ pub(crate) fn setup() -> Setup {
         panes: Vec::new(),
         is_wall: false,
         is_read_only: false,
+        is_paired: true,
         banner: None,
         open: Vec::new(),
         log_bytes: 1 << 20,

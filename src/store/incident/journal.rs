@@ -88,7 +88,18 @@ pub(super) fn walk(bytes: &[u8]) -> Journal {
     journal
 }
 
-/// What the first and the last line say; `None` where there is no journal or nothing whole in it.
+/// Whether a line can change what an incident is, and not only what happened in it. A look at its bytes: most lines need
+/// not be parsed for a list.
+fn is_about_itself(text: &[u8]) -> bool {
+    const KINDS: [&[u8]; 4] = [b"graded", b"assigned", b"handed_over", b"ended"];
+    let Some(at) = memchr::memmem::find(text, b"\"event\":\"") else {
+        return false;
+    };
+    let kind = &text[at + 9..];
+    KINDS.iter().any(|wanted| kind.starts_with(wanted))
+}
+
+/// What the first line says, and those that changed it since; `None` where there is no journal or nothing whole in it.
 pub(super) fn summary(
     path: &Path,
     id: &str,
@@ -112,16 +123,27 @@ pub(super) fn summary(
     if first.pop() != Some(b'\n') {
         return Ok(None);
     }
-    let mut file = reader.into_inner();
-    let last = tail(&mut file).map_err(fail())?.last;
-    let last = last.and_then(|text| serde_json::from_slice::<Line>(&text).ok());
     let incident = check(&first, 1, GENESIS).and_then(|(event, _)| {
-        Incident::new(id, &event, last.as_ref().map(|line| &line.event)).ok_or_else(|| Fault {
+        Incident::new(id, &event).ok_or_else(|| Fault {
             line: 1,
             problem: SafeText::from_text("a journal begins with a start"),
         })
     });
-    Ok(Some(incident))
+    let mut incident = match incident {
+        Ok(incident) => incident,
+        Err(fault) => return Ok(Some(Err(fault))),
+    };
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).map_err(fail())?;
+    for line in rest.split_inclusive(|b| *b == b'\n') {
+        if let Some(text) = line.strip_suffix(b"\n")
+            && is_about_itself(text)
+            && let Ok(line) = serde_json::from_slice::<Line>(text)
+        {
+            incident.take(&line.event);
+        }
+    }
+    Ok(Some(Ok(incident)))
 }
 
 /// The end of a journal.

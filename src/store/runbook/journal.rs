@@ -78,6 +78,11 @@ impl RunJournal {
         })
     }
 
+    /// The run's id.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
     /// How many lines there are, and the hash of the newest.
     pub fn head(&self) -> (u64, &str) {
         (self.lines, &self.head)
