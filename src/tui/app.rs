@@ -282,6 +282,9 @@ impl App {
             || self.logs.secrets.shown_until.is_some()
             || self.operating.as_ref().is_some_and(Operating::is_running)
             || self.services.has_young_service(self.now)
+            || self.open_incident().is_some_and(|brief| {
+                format::elapsed_ms(brief.incident.started_at, self.now) < 60_000
+            })
             || matches!(self.lock, Lock::Armed { until } if format::elapsed_ms(self.now, until) < 60_000)
             || self
                 .checkpoint()

@@ -102,7 +102,13 @@ fn open(app: &App, brief: &Brief, width: usize) -> Vec<Line<'static>> {
             false => String::new(),
         };
         let indent = head.len() + 2 + kind.len();
-        let texts = wrap(event.text.as_str(), width.saturating_sub(indent).max(8));
+        let words = event.text.as_str();
+        // The kind has a column of its own.
+        let words = match words.strip_prefix(event.kind.as_str()) {
+            Some(rest) if !kind.is_empty() && rest.starts_with(' ') => rest.trim_start(),
+            _ => words,
+        };
+        let texts = wrap(words, width.saturating_sub(indent).max(8));
         for (n, text) in texts.into_iter().enumerate() {
             rows.push(if n == 0 {
                 Line::from(vec![

@@ -107,6 +107,13 @@ fn an_incident_is_opened_noted_and_ended_from_the_console() {
     assert_eq!(effects, [Effect::Incident(IncidentWork::Read)]);
     update(&mut app, Msg::Incident(Some(Box::new(opened_incident()))));
     assert!(screen(&app).contains("incident 18 min"), "{}", screen(&app));
+    app.now = fixed("15:12:40");
+    assert_eq!(
+        app.next_tick().as_secs(),
+        1,
+        "its seconds are on the screen"
+    );
+    app.now = fixed("15:31:07");
 
     type_in(&mut app, "nwhat we know:");
     press(&mut app, KeyCode::Enter);

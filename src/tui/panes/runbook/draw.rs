@@ -222,6 +222,11 @@ fn item_row(
     let others = others.join(" ");
     let due = item.due.map_or_else(String::new, |due| due.to_string());
     let late = if is_late { " late" } else { "" };
+    // In a narrow pane what is to be done comes before whose it is.
+    let who = match is_late && width < 40 {
+        true => String::new(),
+        false => who,
+    };
     let tail = format!("{} {due}{late}", format::cut(&who, 10));
     let tail = tail.trim().to_owned();
     let gap = if others.is_empty() { "" } else { " " };
