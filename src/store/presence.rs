@@ -125,10 +125,9 @@ mod tests {
                 others(&state).unwrap().is_empty(),
                 "nobody is their own other"
             );
+            // Until it is killed.
             let mut line = String::new();
             let _ = io::stdin().read_line(&mut line);
-            // As if killed: nothing is cleared away.
-            std::mem::forget(here);
             return;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -149,7 +148,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(fs::read_dir(folder(&state)).unwrap().count(), 1);
-        drop(child.stdin.take());
+        child.kill().unwrap();
         child.wait().unwrap();
         assert!(others(&state).unwrap().is_empty());
         assert_eq!(fs::read_dir(folder(&state)).unwrap().count(), 0);

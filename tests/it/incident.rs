@@ -124,6 +124,7 @@ fn a_whole_incident_leaves_its_record() {
     let report = sandbox.json(0, "incident-report", &["incident", "report"]);
     tells(&report, checkpoint, &service);
     matches_the_audit_log(&sandbox, &report);
+    is_asked_for_a_part(&sandbox, &service);
     let listed = sandbox.json(0, "incidents", &["incident", "list"]);
     let row = &list(&listed["incidents"])[0];
     assert_eq!(
@@ -293,6 +294,32 @@ fn matches_the_audit_log(sandbox: &Sandbox, report: &Value) {
         operations.count(),
         "{report:#}"
     );
+}
+
+/// The audit log is read by person, service and outcome.
+fn is_asked_for_a_part(sandbox: &Sandbox, service: &str) {
+    let asked = |arguments: &[&str]| {
+        let mut all = vec!["audit", "list"];
+        all.extend(arguments);
+        let found = sandbox.json(0, "audit", &all);
+        list(&found["records"]).to_vec()
+    };
+    let verified = asked(&["--service", service, "--outcome", "verified"]);
+    let of_roll_back = |record: &&Value| record["operation"] == "roll-back";
+    assert_eq!(
+        verified.iter().filter(of_roll_back).count(),
+        1,
+        "{verified:#?}"
+    );
+    assert!(
+        verified
+            .iter()
+            .all(|record| record["outcome"] == "verified")
+    );
+    let user = verified[0]["actor"]["user"].as_str().unwrap();
+    assert_eq!(asked(&["--user", user]).len(), asked(&[]).len());
+    assert!(asked(&["--user", "nobody-here"]).is_empty());
+    assert!(asked(&["--service", "no-such-service"]).is_empty());
 }
 
 fn bundles(sandbox: &Sandbox, id: &str) {
