@@ -73,6 +73,7 @@ fn console(comparison: Comparison) -> App {
         panes: Vec::new(),
         is_wall: false,
         is_read_only: false,
+        is_paired: true,
         banner: None,
         open: Vec::new(),
         log_bytes: 1 << 20,

@@ -11,8 +11,10 @@ pub mod journal;
 pub mod lease;
 pub mod outbox;
 pub mod paths;
+pub mod presence;
 pub mod ring;
 pub mod runbook;
+mod sealed;
 pub mod signals;
 
 pub use paths::StoreError;

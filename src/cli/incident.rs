@@ -14,7 +14,7 @@ use super::compare::verdict_line;
 use super::exit::Exit;
 use super::output::{Ended, Output, Stop, talk, talk_error};
 use crate::domain::comparison::Comparison;
-use crate::domain::incident::{Incident, Moment};
+use crate::domain::incident::{Incident, Moment, RoleHolder};
 use crate::domain::time;
 use crate::domain::verdict::Severity;
 use crate::ops::incident::{self, StartIncident};
@@ -66,6 +66,38 @@ pub enum IncidentCommand {
         #[arg(long, value_name = "ID")]
         incident: Option<String>,
     },
+    /// Say how bad it is now
+    Severity {
+        /// P0 or P1
+        #[arg(value_name = "P0|P1", value_parser = severity)]
+        severity: Severity,
+        /// Why
+        #[arg(long, value_name = "R", default_value = "")]
+        reason: String,
+        /// Which incident (default: the open one)
+        #[arg(long, value_name = "ID")]
+        incident: Option<String>,
+    },
+    /// Give somebody a role: lead, communications, scribe, …
+    Role {
+        /// The role
+        role: String,
+        /// Who has it from now on
+        who: String,
+        /// Which incident (default: the open one)
+        #[arg(long, value_name = "ID")]
+        incident: Option<String>,
+    },
+    /// Give the lead to somebody else, with what they have to know
+    HandOver {
+        /// Who leads from now on
+        who: String,
+        /// Where it stands, what was tried, what is next; - reads standard input, several lines
+        text: String,
+        /// Which incident (default: the open one)
+        #[arg(long, value_name = "ID")]
+        incident: Option<String>,
+    },
     /// Stop the clock and keep the report
     End {
         /// Which incident (default: the open one)
@@ -102,6 +134,7 @@ struct Row<'a> {
     severity: Option<Severity>,
     started_at: jiff::Timestamp,
     ended_at: Option<jiff::Timestamp>,
+    roles: &'a [RoleHolder],
 }
 
 impl<'a> Row<'a> {
@@ -112,6 +145,7 @@ impl<'a> Row<'a> {
             severity: incident.severity,
             started_at: incident.started_at,
             ended_at: incident.ended_at,
+            roles: &incident.roles,
         }
     }
 }
@@ -147,12 +181,38 @@ pub async fn run(args: &IncidentArgs, ctx: &Arc<Context>, out: &mut Output) -> E
             start(ctx, &what, out).await
         }
         IncidentCommand::Note { text, incident } => {
-            let text = match text.as_str() {
-                "-" => read_note()?,
-                text => text.to_owned(),
-            };
+            let text = read_note(text)?;
             let noted = incident::note(ctx, incident.as_deref(), &text).await?;
             said(&noted, "noted in", out)
+        }
+        IncidentCommand::Severity {
+            severity,
+            reason,
+            incident,
+        } => {
+            let id = incident.as_deref();
+            let graded = incident::grade(ctx, id, *severity, reason).await?;
+            said(&graded, &format!("{} is", severity.as_str()), out)
+        }
+        IncidentCommand::Role {
+            role,
+            who,
+            incident,
+        } => {
+            let assigned = incident::assign(ctx, incident.as_deref(), role, who).await?;
+            for held in &assigned.roles {
+                talk(format_args!("{}: {}", held.role, held.who));
+            }
+            said(&assigned, "role given in", out)
+        }
+        IncidentCommand::HandOver {
+            who,
+            text,
+            incident,
+        } => {
+            let text = read_note(text)?;
+            let handed = incident::hand_over(ctx, incident.as_deref(), who, &text).await?;
+            said(&handed, "handed over", out)
         }
         IncidentCommand::End { incident } => {
             let (ended, _) = incident::end(ctx, incident.as_deref()).await?;
@@ -217,7 +277,10 @@ fn said(incident: &Incident, word: &str, out: &mut Output) -> Ended {
     Ok(Exit::Done)
 }
 
-fn read_note() -> Result<String, Stop> {
+fn read_note(given: &str) -> Result<String, Stop> {
+    if given != "-" {
+        return Ok(given.to_owned());
+    }
     let mut text = String::new();
     std::io::stdin()
         .take(LONGEST_NOTE)

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::alert::AlertSeverity;
 use super::safe_text::SafeText;
 use super::service::{Release, ServiceId};
 use super::verdict::Severity;
@@ -48,6 +49,42 @@ pub enum IncidentEventKind {
     Note {
         /// Its lines.
         text: Vec<SafeText>,
+    },
+    /// Somebody said how bad it is, other than before.
+    Graded {
+        /// How bad.
+        severity: Severity,
+        /// Why; empty where nobody said.
+        reason: SafeText,
+    },
+    /// Somebody took a role.
+    Assigned {
+        /// `lead`, `communications`, …
+        role: SafeText,
+        /// Who has it now.
+        who: SafeText,
+    },
+    /// The lead went to somebody else, with what they have to know.
+    HandedOver {
+        /// Who leads from now on.
+        who: SafeText,
+        /// The lines of the note.
+        text: Vec<SafeText>,
+    },
+    /// The watch saw an alert fire or end.
+    Alerted {
+        /// As in `lastgood alerts`.
+        key: SafeText,
+        /// The service; `None` for what belongs to the machine.
+        service: Option<ServiceId>,
+        /// How urgent it is.
+        severity: AlertSeverity,
+        /// Whether it fires; else it is over.
+        is_firing: bool,
+        /// Since when, which may be before the incident was opened.
+        since: Timestamp,
+        /// One sentence with the numbers.
+        text: SafeText,
     },
     /// Which releases ran.
     Looked {
@@ -121,6 +158,18 @@ pub struct SeenService {
     pub created_at: Option<Timestamp>,
 }
 
+/// The role of whoever decides; whoever opens an incident has it first.
+pub const LEAD: &str = "lead";
+
+/// Who has a role in an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleHolder {
+    /// The role.
+    pub role: SafeText,
+    /// Who.
+    pub who: SafeText,
+}
+
 /// An incident, without what happened in it: a row of `incident list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Incident {
@@ -140,11 +189,13 @@ pub struct Incident {
     pub ended_by: Option<SafeText>,
     /// The checkpoint that everything is held against.
     pub baseline: Option<String>,
+    /// Who has which role, the lead first.
+    pub roles: Vec<RoleHolder>,
 }
 
 impl Incident {
-    /// What the first line of a journal, and its last, say of an incident; `None` where the first opens none.
-    pub fn new(id: &str, first: &IncidentEvent, last: Option<&IncidentEvent>) -> Option<Self> {
+    /// What the first line of a journal says of an incident; `None` where it opens none.
+    pub fn new(id: &str, first: &IncidentEvent) -> Option<Self> {
         let IncidentEventKind::Started {
             title,
             severity,
@@ -155,17 +206,47 @@ impl Incident {
         else {
             return None;
         };
-        let end = last.filter(|last| matches!(last.kind, IncidentEventKind::Ended { .. }));
         Some(Self {
             id: id.to_owned(),
             title: title.clone(),
             severity: *severity,
             started_at: *started_at,
-            ended_at: end.map(|end| end.at),
+            ended_at: None,
             started_by: first.by.clone(),
-            ended_by: end.map(|end| end.by.clone()),
+            ended_by: None,
             baseline: baseline.clone(),
+            roles: vec![RoleHolder {
+                role: SafeText::from_text(LEAD),
+                who: first.by.clone(),
+            }],
         })
+    }
+
+    /// Takes a later line over.
+    pub fn take(&mut self, event: &IncidentEvent) {
+        match &event.kind {
+            IncidentEventKind::Graded { severity, .. } => self.severity = Some(*severity),
+            IncidentEventKind::Assigned { role, who } => self.assign(role, who),
+            IncidentEventKind::HandedOver { who, .. } => {
+                self.assign(&SafeText::from_text(LEAD), who);
+            }
+            IncidentEventKind::Ended { .. } => {
+                self.ended_at = Some(event.at);
+                self.ended_by = Some(event.by.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn assign(&mut self, role: &SafeText, who: &SafeText) {
+        let who = who.clone();
+        match self.roles.iter_mut().find(|held| held.role == *role) {
+            Some(held) => held.who = who,
+            None => self.roles.push(RoleHolder {
+                role: role.clone(),
+                who,
+            }),
+        }
     }
 
     /// Whether the clock still runs.
@@ -229,11 +310,36 @@ mod tests {
         let end = event(IncidentEventKind::Ended {
             report_sha256: String::new(),
         });
-        assert!(Incident::new("x", &note, None).is_none());
-        assert!(Incident::new("x", &first, Some(&note)).is_some_and(|i| i.is_open()));
-        assert!(Incident::new("x", &first, Some(&end)).is_some_and(|i| !i.is_open()));
+        assert!(Incident::new("x", &note).is_none());
+        let mut incident = Incident::new("x", &first).unwrap();
+        let boris = SafeText::from_text("boris");
+        let graded = event(IncidentEventKind::Graded {
+            severity: Severity::P0,
+            reason: SafeText::default(),
+        });
+        let assigned = event(IncidentEventKind::Assigned {
+            role: SafeText::from_text("scribe"),
+            who: boris.clone(),
+        });
+        let handed = event(IncidentEventKind::HandedOver {
+            who: boris,
+            text: Vec::new(),
+        });
+        for event in [&note, &graded, &assigned, &handed] {
+            incident.take(event);
+        }
+        assert!(incident.is_open());
+        assert_eq!(incident.severity, Some(Severity::P0));
+        let roles: Vec<(&str, &str)> = incident
+            .roles
+            .iter()
+            .map(|held| (held.role.as_str(), held.who.as_str()))
+            .collect();
+        assert_eq!(roles, [("lead", "boris"), ("scribe", "boris")]);
+        incident.take(&end);
+        assert!(!incident.is_open());
         // What is on the disk is read back as it was.
-        for event in [first, note, end] {
+        for event in [first, note, graded, assigned, handed, end] {
             let text = serde_json::to_string(&event).unwrap();
             assert_eq!(serde_json::from_str::<IncidentEvent>(&text).unwrap(), event);
         }

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::host::HostName;
 use super::operation::Operation;
@@ -80,6 +81,17 @@ pub enum Block {
     Undo(String),
     /// A line of a ```` ```probe ```` block: a question whose answer ticks the item.
     Probe(Probe),
+}
+
+/// Somebody who looks at an item of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// The user's name.
+    pub user: SafeText,
+    /// The run.
+    pub run: String,
+    /// The item's number.
+    pub item: usize,
 }
 
 /// An offset from T, the moment the runbook counts from: `T+5m`, `T-24h`.

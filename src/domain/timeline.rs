@@ -23,6 +23,8 @@ pub enum TimelineKind {
     Log,
     /// A runbook item was ticked, failed or skipped.
     Runbook,
+    /// An alert fired or ended.
+    Alert,
     /// Someone's note.
     Note,
     /// An incident was opened or ended.
@@ -39,6 +41,7 @@ impl TimelineKind {
             Self::Action => "action",
             Self::Log => "log",
             Self::Runbook => "runbook",
+            Self::Alert => "alert",
             Self::Note => "note",
             Self::Incident => "incident",
         }

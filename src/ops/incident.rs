@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::input::Input;
 use super::{Context, ErrorKind, OpsError, checkpoint, compare, secrets, services};
 use crate::analysis::redact::Redactor;
+use crate::domain::alert::{Alert, AlertState};
 use crate::domain::comparison::Comparison;
 use crate::domain::digest;
 use crate::domain::incident::report::IncidentReport;
@@ -20,6 +21,7 @@ use crate::domain::incident::{
 };
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Service};
+use crate::domain::timeline::TimelineEvent;
 use crate::domain::verdict::Severity;
 use crate::store::incident::{IncidentError, IncidentStore, Listed};
 
@@ -92,7 +94,15 @@ pub async fn start(ctx: &Context, what: &StartIncident) -> Result<Incident, OpsE
             baseline,
         },
     );
-    Ok(store(ctx).start(&id_of(&stamp, title.as_str()), &first, what.another)?)
+    let opened = store(ctx).start(&id_of(&stamp, title.as_str()), &first, what.another)?;
+    // What fires already is why it was opened.
+    for alert in &super::alerts::read(ctx)?.alerts {
+        if alert.state == AlertState::Firing {
+            let fires = event(ctx, alerted_kind(alert));
+            store(ctx).append(&opened.id, &fires, None)?;
+        }
+    }
+    Ok(opened)
 }
 
 /// The newest complete checkpoint from before an instant, else the newest complete one.
@@ -123,6 +133,142 @@ pub async fn note(ctx: &Context, id: Option<&str>, text: &str) -> Result<Inciden
     let kind = IncidentEventKind::Note { text };
     store.append(&incident.id, &event(ctx, kind), None)?;
     Ok(incident)
+}
+
+/// Says how bad it is, other than before.
+///
+/// # Errors
+/// As [`note`], but for the text.
+pub async fn grade(
+    ctx: &Context,
+    id: Option<&str>,
+    severity: Severity,
+    reason: &str,
+) -> Result<Incident, OpsError> {
+    let reason = SafeText::from_text(&secrets::redactor(ctx, &[]).await?.redact(reason.trim()));
+    said(ctx, id, IncidentEventKind::Graded { severity, reason })
+}
+
+/// Gives somebody a role; whoever had it has it no more.
+///
+/// # Errors
+/// As [`note`]; no role or nobody is named.
+pub async fn assign(
+    ctx: &Context,
+    id: Option<&str>,
+    role: &str,
+    who: &str,
+) -> Result<Incident, OpsError> {
+    let (role, who) = (role.trim().to_lowercase(), who.trim());
+    if role.is_empty() || who.is_empty() {
+        let why = "a role needs a name and a person";
+        return Err(OpsError::new(ErrorKind::Usage, why).fix("lastgood incident role scribe anna"));
+    }
+    let redactor = secrets::redactor(ctx, &[]).await?;
+    let safe = |text: &str| SafeText::from_text(&redactor.redact(text));
+    let (role, who) = (safe(&role), safe(who));
+    said(ctx, id, IncidentEventKind::Assigned { role, who })
+}
+
+/// Gives the lead to somebody else, with what they have to know.
+///
+/// # Errors
+/// As [`note`]; nobody is named.
+pub async fn hand_over(
+    ctx: &Context,
+    id: Option<&str>,
+    who: &str,
+    text: &str,
+) -> Result<Incident, OpsError> {
+    if who.trim().is_empty() || text.trim().is_empty() {
+        let why =
+            "a handover needs a person and a note: where it stands, what was tried, what is next";
+        return Err(OpsError::new(ErrorKind::Usage, why)
+            .fix("lastgood incident hand-over boris \"rolled back, watching errors\""));
+    }
+    let redactor = secrets::redactor(ctx, &[]).await?;
+    let who = SafeText::from_text(&redactor.redact(who.trim()));
+    let text = SafeText::lines(redactor.redact(text.trim_end()).as_ref());
+    said(ctx, id, IncidentEventKind::HandedOver { who, text })
+}
+
+/// Appends what somebody said; gives the incident as it is then.
+fn said(ctx: &Context, id: Option<&str>, kind: IncidentEventKind) -> Result<Incident, OpsError> {
+    let store = store(ctx);
+    let mut incident = store.find(id)?;
+    let event = event(ctx, kind);
+    store.append(&incident.id, &event, None)?;
+    incident.take(&event);
+    Ok(incident)
+}
+
+/// The incident that is open, as far as it is known without a report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Brief {
+    /// The incident.
+    pub incident: Incident,
+    /// What was written down, the oldest first.
+    pub events: Vec<TimelineEvent>,
+}
+
+/// The open incident, the newest where several are; `None` where none is.
+///
+/// # Errors
+/// The state folder or the journal cannot be read.
+pub fn brief(ctx: &Context) -> Result<Option<Brief>, OpsError> {
+    let store = store(ctx);
+    let mut open = store
+        .list()?
+        .into_iter()
+        .filter_map(|row| row.incident.ok());
+    let Some(incident) = open.find(Incident::is_open) else {
+        return Ok(None);
+    };
+    let journal = store.read(&incident.id)?;
+    let mut events: Vec<TimelineEvent> = journal.events.iter().filter_map(story::said).collect();
+    events.extend(story::alerts(&journal.events));
+    events.push(story::opened(&incident));
+    events.sort_by_key(|event| event.at);
+    Ok(Some(Brief { incident, events }))
+}
+
+/// Writes alerts that turned into every incident that is open.
+///
+/// # Errors
+/// The state folder cannot be read or written.
+pub(super) fn alerted<'a>(
+    ctx: &Context,
+    turned: impl Iterator<Item = &'a Alert>,
+) -> Result<(), OpsError> {
+    let kinds: Vec<IncidentEventKind> = turned.map(alerted_kind).collect();
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    let store = store(ctx);
+    let open = store.list()?.into_iter();
+    for incident in open
+        .filter_map(|row| row.incident.ok())
+        .filter(Incident::is_open)
+    {
+        for kind in &kinds {
+            let by = SafeText::from_text("watch");
+            let at = Timestamp::now();
+            let kind = kind.clone();
+            store.append(&incident.id, &IncidentEvent { at, by, kind }, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn alerted_kind(alert: &Alert) -> IncidentEventKind {
+    IncidentEventKind::Alerted {
+        key: SafeText::from_text(&alert.key),
+        service: alert.service.clone(),
+        severity: alert.severity,
+        is_firing: alert.state == AlertState::Firing,
+        since: alert.fired_at.unwrap_or(alert.pending_at),
+        text: alert.text.clone(),
+    }
 }
 
 /// Looks at what runs and compares it with the checkpoint; both are kept in the journal. What could not be had is kept in

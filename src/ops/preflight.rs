@@ -28,6 +28,7 @@ use crate::domain::service::{Runtime, Service};
 use crate::host::Host;
 use crate::runtime::{docker, pm2};
 
+pub use fix::has_plan;
 pub(super) use fix::plan as plan_fix;
 pub(super) use machine::backups_by_size;
 

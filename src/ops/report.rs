@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::markdown::{code, plain};
+use crate::domain::incident::Moment;
 use crate::domain::incident::report::{IncidentAction, IncidentReport, NumberRow};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
@@ -195,11 +196,25 @@ fn facts(report: &IncidentReport, zone: &TimeZone) -> Vec<(&'static str, String)
                 .severity
                 .map_or("not said".to_owned(), |s| s.as_str().to_owned()),
         ),
-        ("began", at(report.started_at, &report.started_by)),
     ];
+    if !report.roles.is_empty() {
+        let roles = report.roles.iter();
+        let roles: Vec<String> = roles.map(|h| format!("{} {}", h.role, h.who)).collect();
+        facts.push(("roles", roles.join(", ")));
+    }
+    facts.push(("began", at(report.started_at, &report.started_by)));
     let took = span(report.duration_ms);
     match (report.ended_at, &report.ended_by) {
-        (Some(end), Some(by)) => facts.extend([("ended", at(end, by)), ("time to recovery", took)]),
+        (Some(end), Some(by)) => {
+            // Whoever ends it may know better than the last look, but that is not called recovery.
+            let mut last = report.verdicts.iter().rev();
+            let last = last.find(|found| found.moment == Moment::End);
+            let name = match last.map(|found| found.verdict.decision) {
+                Some(Decision::Keep) => "time to recovery",
+                _ => "time to the end, not proved to be recovered",
+            };
+            facts.extend([("ended", at(end, by)), (name, took)]);
+        }
         _ => facts.push(("open for", took)),
     }
     let baseline = report.baseline.clone();

@@ -6,6 +6,8 @@
 //!
 //! Everything here touches files, and writing waits for a lock: call it off the event loop.
 
+use std::io;
+
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
@@ -21,6 +23,7 @@ use crate::store::runbook::{Listing, RunSummary, RunbookError, RunbookStore, Sou
 mod answer;
 mod ask;
 mod export;
+mod follow;
 mod text;
 mod view;
 
@@ -29,6 +32,7 @@ pub use answer::{
 };
 pub use ask::ask_due;
 pub use export::to_markdown;
+pub use follow::{Follow, News, Place};
 pub use text::{listing_lines, runbook_lines, status_lines};
 pub use view::{ItemView, ListView, StatusView};
 
@@ -163,7 +167,7 @@ pub fn parse_t(text: &str, now: &Zoned) -> Result<Timestamp, OpsError> {
 /// leaves it open with what is missing. Writes nothing where it would say nothing new, or a person was faster.
 ///
 /// # Errors
-/// The journal cannot be written, for one by a viewer who may only read.
+/// The journal cannot be read, or written for another reason than that this user may only read it.
 pub fn record_probe(
     ctx: &Context,
     run: &str,
@@ -187,7 +191,13 @@ pub fn record_probe(
     if event_of(&state).is_none() {
         return Ok(state);
     }
-    Ok(store.append(run, |state| Ok(event_of(state)))?)
+    match store.append(run, |state| Ok(event_of(state))) {
+        // A viewer who may only read leaves it to those who work on it.
+        Err(RunbookError::Io { cause, .. }) if cause.kind() == io::ErrorKind::PermissionDenied => {
+            Ok(state)
+        }
+        written => Ok(written?),
+    }
 }
 
 fn actor(ctx: &Context) -> SafeText {
@@ -229,6 +239,14 @@ impl From<RunbookError> for OpsError {
             }
             E::Unfit(Unfit::Conflict { .. } | Unfit::NotNow { .. }) => {
                 (ErrorKind::Refused, Some("lastgood runbook status"))
+            }
+            E::Io {
+                what: "write",
+                cause,
+                ..
+            } if cause.kind() == io::ErrorKind::PermissionDenied => {
+                let text = "you may read this run of a runbook, but not write to it";
+                return Self::new(ErrorKind::Refused, text).because(error);
             }
             E::Unfit(Unfit::Order(_)) | E::Io { .. } | E::Damaged { .. } | E::Locked { .. } => {
                 (ErrorKind::Failed, None)

@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::notify::{Delivery, Postman};
-use super::{Context, ErrorKind, OpsError, notify, preflight, services};
+use super::{Context, ErrorKind, OpsError, incident, notify, preflight, services};
 use crate::analysis::alerts::{self, Turn};
 use crate::analysis::freshness;
 use crate::domain::alert::{Alert, AlertBook, AlertSeverity, AlertState};
@@ -253,6 +253,12 @@ async fn look_and_keep(
     let now = Timestamp::now();
     let (turns, book) = keep(ctx, &seen, now).await?;
     if let Err(error) = seen.keep_signals(ctx) {
+        problem(to, error.to_safe_text()).await;
+    }
+    let turned = turns
+        .iter()
+        .filter_map(|(key, _)| book.alerts.iter().find(|alert| alert.key == *key));
+    if let Err(error) = incident::alerted(ctx, turned) {
         problem(to, error.to_safe_text()).await;
     }
     for (key, turn) in &turns {

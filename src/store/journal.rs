@@ -15,6 +15,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::paths::{StateDir, StoreError};
+
+pub mod watch;
+
 use crate::domain::operation::Plan;
 use crate::domain::outcome::{Actor, OutcomeKind, StepResult};
 use crate::domain::safe_text::SafeText;

@@ -20,6 +20,7 @@ mod error;
 mod journal;
 
 pub use error::RunbookError;
+pub use journal::RunJournal;
 
 /// Name and text of every shipped runbook, in the order of a release's life.
 const SHIPPED: [(&str, &str); 9] = [
@@ -294,13 +295,12 @@ impl RunbookStore {
 
     /// Reads a run from its journal.
     pub fn open(&self, run: &str) -> Result<RunState, RunbookError> {
-        let path = self.existing(run)?;
-        let bytes = std::fs::read(&path).map_err(|cause| RunbookError::Io {
-            what: "read",
-            path: path.clone(),
-            cause,
-        })?;
-        Ok(journal::fold(run, &path, &bytes)?.state)
+        self.follow(run)?.into_state()
+    }
+
+    /// Reads a run from its journal, to go on reading or writing it.
+    pub fn follow(&self, run: &str) -> Result<RunJournal, RunbookError> {
+        RunJournal::open(run, &self.existing(run)?)
     }
 
     /// Appends the event that `decide` makes of the run as it is now, under the journal's lock, so that nothing
@@ -310,7 +310,14 @@ impl RunbookStore {
         run: &str,
         decide: impl FnOnce(&RunState) -> Result<Option<RunEvent>, RunbookError>,
     ) -> Result<RunState, RunbookError> {
-        journal::append(run, &self.existing(run)?, decide)
+        let mut journal = self.follow(run)?;
+        journal.append(decide)?;
+        journal.into_state()
+    }
+
+    /// The folder of all runs.
+    pub fn folder(&self) -> &Path {
+        &self.runs
     }
 
     /// The journal of a run, for those who follow it.

@@ -28,11 +28,17 @@ pub enum Place {
     Example,
     /// A record of a log, whole, or the sources of the logs.
     Record,
+    /// The incident that is open.
+    Incident,
+    /// Several lines of text.
+    Notes,
+    /// What would bite in a deploy.
+    Preflight,
 }
 
 impl Place {
     /// Every place, in the order of help and of `keys print`.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Global,
         Self::Pane(Pane::Services),
         Self::Pane(Pane::Logs),
@@ -47,6 +53,9 @@ impl Place {
         Self::Messages,
         Self::Example,
         Self::Record,
+        Self::Incident,
+        Self::Notes,
+        Self::Preflight,
     ];
 
     /// The table's name in a keymap file.
@@ -61,6 +70,9 @@ impl Place {
             Self::Messages => "messages",
             Self::Example => "example",
             Self::Record => "record",
+            Self::Incident => "incident",
+            Self::Notes => "notes",
+            Self::Preflight => "preflight",
         }
     }
 
@@ -76,7 +88,7 @@ impl Place {
 
     /// Whether letters are text here.
     pub fn is_text(self) -> bool {
-        matches!(self, Self::Prompt)
+        matches!(self, Self::Prompt | Self::Notes)
     }
 }
 
@@ -136,13 +148,16 @@ mod place {
     pub(super) const MESSAGES: Place = Place::Messages;
     pub(super) const EXAMPLE: Place = Place::Example;
     pub(super) const RECORD: Place = Place::Record;
+    pub(super) const INCIDENT: Place = Place::Incident;
+    pub(super) const NOTES: Place = Place::Notes;
+    pub(super) const PREFLIGHT: Place = Place::Preflight;
 }
 
 actions! {
     /// Leave the console; an action under way is finished first
     Quit = "app.quit", "quit", ReadOnly, [GLOBAL];
     /// Stop the console and go back to the shell; `fg` brings it back
-    Suspend = "app.suspend", "suspend", ReadOnly, [GLOBAL, MENU, CONFIRM, HELP, PROMPT, MESSAGES, EXAMPLE, RECORD];
+    Suspend = "app.suspend", "suspend", ReadOnly, [GLOBAL, MENU, CONFIRM, HELP, PROMPT, MESSAGES, EXAMPLE, RECORD, INCIDENT, NOTES, PREFLIGHT];
     /// Show what every key does here
     ShowHelp = "app.show-help", "help", ReadOnly, [GLOBAL];
     /// Show the messages and errors so far, with their causes
@@ -158,9 +173,9 @@ actions! {
     /// Read everything on screen again
     Refresh = "app.refresh-all", "refresh", ReadOnly, [GLOBAL];
     /// Draw the whole screen again
-    Redraw = "app.redraw-screen", "redraw", ReadOnly, [GLOBAL, MENU, CONFIRM, HELP, PROMPT, MESSAGES, EXAMPLE, RECORD];
+    Redraw = "app.redraw-screen", "redraw", ReadOnly, [GLOBAL, MENU, CONFIRM, HELP, PROMPT, MESSAGES, EXAMPLE, RECORD, INCIDENT, NOTES, PREFLIGHT];
     /// Close what is in front; in a pane: end the search
-    Close = "app.close-front", "close", ReadOnly, [GLOBAL, MENU, CONFIRM, HELP, PROMPT, MESSAGES, EXAMPLE, RECORD];
+    Close = "app.close-front", "close", ReadOnly, [GLOBAL, MENU, CONFIRM, HELP, PROMPT, MESSAGES, EXAMPLE, RECORD, INCIDENT, NOTES, PREFLIGHT];
     /// Go to the next pane
     FocusNext = "app.focus-next", "next pane", ReadOnly, [GLOBAL];
     /// Go to the pane before
@@ -179,17 +194,17 @@ actions! {
     FocusTimeline = "app.focus-timeline", "timeline", ReadOnly, [GLOBAL];
 
     /// One row down
-    GoDown = "list.go-down", "down", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, MENU, CONFIRM, HELP, MESSAGES, EXAMPLE, RECORD];
+    GoDown = "list.go-down", "down", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, MENU, CONFIRM, HELP, MESSAGES, EXAMPLE, RECORD, INCIDENT, PREFLIGHT];
     /// One row up
-    GoUp = "list.go-up", "up", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, MENU, CONFIRM, HELP, MESSAGES, EXAMPLE, RECORD];
+    GoUp = "list.go-up", "up", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, MENU, CONFIRM, HELP, MESSAGES, EXAMPLE, RECORD, INCIDENT, PREFLIGHT];
     /// Half a page down
-    PageDown = "list.page-down", "page down", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, CONFIRM, MESSAGES, EXAMPLE, RECORD];
+    PageDown = "list.page-down", "page down", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, CONFIRM, MESSAGES, EXAMPLE, RECORD, INCIDENT, PREFLIGHT];
     /// Half a page up
-    PageUp = "list.page-up", "page up", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, CONFIRM, MESSAGES, EXAMPLE, RECORD];
+    PageUp = "list.page-up", "page up", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, CONFIRM, MESSAGES, EXAMPLE, RECORD, INCIDENT, PREFLIGHT];
     /// To the first row
-    GoTop = "list.go-top", "top", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, MESSAGES, EXAMPLE, RECORD];
+    GoTop = "list.go-top", "top", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, MESSAGES, EXAMPLE, RECORD, INCIDENT, PREFLIGHT];
     /// To the last row; in the logs: follow again
-    GoBottom = "list.go-bottom", "bottom", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, MESSAGES, EXAMPLE, RECORD];
+    GoBottom = "list.go-bottom", "bottom", ReadOnly, [GLOBAL, SERVICES, LOGS, COMPARE, SIGNALS, RUNBOOK, TIMELINE, HELP, MESSAGES, EXAMPLE, RECORD, INCIDENT, PREFLIGHT];
     /// Scroll to the left
     ScrollLeft = "list.scroll-left", "left", ReadOnly, [GLOBAL, LOGS, COMPARE];
     /// Scroll to the right
@@ -307,8 +322,41 @@ actions! {
     CommentItem = "runbook.comment-item", "comment…", ReadOnly, [RUNBOOK];
     /// Take back what was said of the selected item
     UndoItem = "runbook.undo-item", "undo", ReadOnly, [RUNBOOK];
+    /// Keep the cursor where another engineer is, then where the next one is, then your own again
+    FollowOther = "runbook.follow-other", "follow other", ReadOnly, [RUNBOOK];
     /// Run the command of the selected runbook item
     RunItem = "runbook.run-item", "run…", Disruptive, [MENU];
+
+    /// Show only events in which every word is found: a person, a service, an outcome
+    FilterEvents = "timeline.filter-events", "only…", ReadOnly, [TIMELINE];
+    /// Show every event again
+    ClearEvents = "timeline.clear-filter", "show all", ReadOnly, [TIMELINE];
+    /// Check the hash chain of the audit log, or with a head hash from a report that the log still contains it
+    VerifyAudit = "timeline.verify-audit", "verify audit…", ReadOnly, [TIMELINE];
+
+    /// Show the incident that is open: its clock, who has which role, what was written down
+    ShowIncident = "incident.show-open", "incident", ReadOnly, [GLOBAL];
+    /// Open an incident: the clock runs, and what runs is compared with the newest checkpoint
+    StartIncident = "incident.start-new", "start…", ReadOnly, [INCIDENT];
+    /// Write a remark of several lines into the incident
+    NoteIncident = "incident.write-note", "note…", ReadOnly, [INCIDENT];
+    /// Say how bad it is now: P0 or P1, and why
+    GradeIncident = "incident.set-severity", "severity…", ReadOnly, [INCIDENT];
+    /// Give somebody a role: communications anna
+    AssignRole = "incident.assign-role", "role…", ReadOnly, [INCIDENT];
+    /// Give the lead to somebody else, with what they have to know
+    HandOver = "incident.hand-over", "hand over…", ReadOnly, [INCIDENT];
+    /// Show the report as it stands now
+    ReportIncident = "incident.show-report", "report", ReadOnly, [INCIDENT];
+    /// Stop the clock and keep the report
+    EndIncident = "incident.stop-clock", "end…", ReadOnly, [INCIDENT];
+    /// Keep what was written
+    SaveNotes = "notes.save-text", "save", ReadOnly, [NOTES];
+
+    /// Look at what would bite in a deploy
+    RunPreflight = "preflight.run-now", "preflight", ReadOnly, [GLOBAL, MENU, PREFLIGHT];
+    /// Show the plan that makes the selected check ok
+    FixCheck = "preflight.fix-check", "fix…", ReadOnly, [PREFLIGHT];
 
     /// Save how everything looks now, as the state to come back to
     CreateCheckpoint = "checkpoint.create-now", "checkpoint", ReadOnly, [MENU];

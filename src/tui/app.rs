@@ -8,11 +8,13 @@ use jiff::tz::TimeZone;
 use ratatui::layout::Size;
 
 use crate::analysis::redact::Redactor;
+use crate::domain::check::Check;
 use crate::domain::checkpoint::{Checkpoint, Manifest};
 use crate::domain::reading::Reading;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId};
 use crate::domain::signal::Grade;
+use crate::ops::incident::Brief;
 use crate::store::config::Highlight;
 
 use super::action::Place;
@@ -87,6 +89,8 @@ pub struct Setup {
     pub is_wall: bool,
     /// Whether nothing may be changed.
     pub is_read_only: bool,
+    /// Whether other engineers use the state folder too.
+    pub is_paired: bool,
     /// A line for the header.
     pub banner: Option<SafeText>,
     /// Services whose logs are opened as soon as they are found.
@@ -140,6 +144,10 @@ pub struct App {
     pub runbook: RunbookPane,
     /// What happened.
     pub timeline: TimelinePane,
+    /// The incident that is open; `None` within where none is.
+    pub incident: Reading<Option<Brief>>,
+    /// What would bite in a deploy.
+    pub preflight: Reading<Vec<Check>>,
     /// The exit code, once the console is to be left.
     pub leaving: Option<u8>,
     /// Whether something that was waited for has come: it is drawn at once, as after a key.
@@ -182,6 +190,8 @@ impl App {
             signals: SignalsPane::default(),
             runbook: RunbookPane::default(),
             timeline: TimelinePane::default(),
+            incident: Reading::Waiting,
+            preflight: Reading::Waiting,
             leaving: None,
             is_awaited: false,
             setup,
@@ -259,6 +269,11 @@ impl App {
         self.logs.is_following && self.logs.rate(self.now) >= 10 * height
     }
 
+    /// The incident that is open, as far as it is known.
+    pub fn open_incident(&self) -> Option<&Brief> {
+        self.incident.value()?.as_ref()
+    }
+
     /// When something on screen changes though nothing happens: in a second while an age under a minute or a
     /// running budget is shown, else with the header's minute.
     pub fn next_tick(&self) -> Duration {
@@ -268,6 +283,9 @@ impl App {
             || self.operating.as_ref().is_some_and(Operating::is_running)
             || self.services.has_young_service(self.now)
             || self.services.is_newly_away(self.now)
+            || self.open_incident().is_some_and(|brief| {
+                format::elapsed_ms(brief.incident.started_at, self.now) < 60_000
+            })
             || matches!(self.lock, Lock::Armed { until } if format::elapsed_ms(self.now, until) < 60_000)
             || self
                 .checkpoint()

@@ -5,7 +5,9 @@
 //! fails or panics becomes [`Msg::Failed`] by construction: its result is what the join returns.
 
 mod compare;
+mod incident;
 mod logs;
+mod operate;
 mod runbook;
 mod secrets;
 mod watch;
@@ -17,17 +19,14 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
 
 use crate::domain::log::{FileHits, PageBorder};
 use crate::domain::operation::{Operation, Plan};
-use crate::domain::outcome::Progress;
 use crate::domain::runbook::RunState;
 use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Service, ServiceId};
 use crate::domain::side_by_side::RequestWanted;
-use crate::ops::checkpoint::CreateCheckpoint;
 use crate::ops::logs::FileSearch;
 use crate::ops::{self, Confirmation, Context, ErrorKind};
 use crate::store::ring::OpenedFile;
@@ -38,6 +37,7 @@ use super::panes::logs::WantedPage;
 use super::panes::timeline;
 use super::terminal;
 
+pub use incident::IncidentWork;
 pub use logs::{FilePattern, FileSift};
 
 /// Moving through the services quickly opens the log of the last one only.
@@ -82,6 +82,16 @@ pub enum TaskKey {
     RunbookItem,
     /// Asking the probes of a run.
     RunbookProbes,
+    /// Following what others do to a run.
+    RunbookFollow,
+    /// Showing the others where this console is.
+    Presence,
+    /// Reading the incident, or saying something in it.
+    Incident,
+    /// Looking at what would bite in a deploy.
+    Preflight,
+    /// Checking the audit log.
+    Audit,
     /// Going on with a search.
     Search,
     /// Copying to the clipboard.
@@ -186,6 +196,16 @@ pub enum Effect {
         /// When.
         after: Duration,
     },
+    /// Follow what others do to a run, and which runs they start.
+    FollowRun(Option<String>),
+    /// Show the others that this console is at that item of that run.
+    BeAt(String, usize),
+    /// Read the open incident, or do something to it.
+    Incident(IncidentWork),
+    /// Look at what would bite in a deploy.
+    Preflight,
+    /// Check the audit log, with a head hash also that it still contains it.
+    VerifyAudit(Option<String>),
     /// Make a plan.
     Plan(Operation),
     /// Carry out a confirmed plan.
@@ -261,6 +281,8 @@ pub struct Effects {
     watched: compare::Watched,
     /// The file that lines are taken out to.
     pub writing: Writing,
+    /// Where this console is, for the others.
+    place: ops::runbook::Place,
 }
 
 impl Effects {
@@ -273,6 +295,7 @@ impl Effects {
             running: HashMap::new(),
             watched: compare::Watched::default(),
             writing: Writing::default(),
+            place: ops::runbook::Place::default(),
         }
     }
 
@@ -349,7 +372,10 @@ impl Effects {
                 );
             }
             Effect::CreateCheckpoint => {
-                self.start(TaskKey::CreateCheckpoint, create_checkpoint(ctx, inbox));
+                self.start(
+                    TaskKey::CreateCheckpoint,
+                    operate::create_checkpoint(ctx, inbox),
+                );
             }
             Effect::ReadRunbooks => self.start(TaskKey::Runbooks, async move {
                 let msg = blocking(move || runbook::read_runbooks(&ctx)).await?;
@@ -379,6 +405,18 @@ impl Effects {
                 TaskKey::RunbookProbes,
                 runbook::ask_probes(ctx, run, inventory, after),
             ),
+            Effect::FollowRun(run) => {
+                self.start(TaskKey::RunbookFollow, runbook::follow(ctx, run, inbox));
+            }
+            Effect::BeAt(run, item) => {
+                let place = self.place.clone();
+                self.start(TaskKey::Presence, runbook::go_to(ctx, place, run, item));
+            }
+            Effect::Incident(work) => self.start(TaskKey::Incident, incident::run(ctx, work)),
+            Effect::Preflight => self.start(TaskKey::Preflight, incident::preflight(ctx)),
+            Effect::VerifyAudit(anchor) => {
+                self.start(TaskKey::Audit, incident::verify_audit(ctx, anchor));
+            }
             Effect::Plan(operation) => self.start(TaskKey::Plan, async move {
                 let plan = ops::plan(&ctx, &operation).await?;
                 Ok(Some(Msg::Planned(Box::new(plan))))
@@ -396,7 +434,10 @@ impl Effects {
                         },
                     });
                 }
-                self.start(TaskKey::Execute, execute(ctx, plan, confirmation, inbox));
+                self.start(
+                    TaskKey::Execute,
+                    operate::execute(ctx, plan, confirmation, inbox),
+                );
             }
             Effect::Cancel(key) => {
                 if let Some(task) = self.running.remove(&key) {
@@ -547,38 +588,4 @@ async fn blocking<T: Send + 'static>(
             is_broken: true,
         }),
     }
-}
-
-/// Hands the progress of an operation to the loop until the operation ends.
-async fn forward(key: TaskKey, mut from: mpsc::Receiver<Progress>, inbox: mpsc::Sender<Msg>) {
-    while let Some(progress) = from.recv().await {
-        let _ = inbox.send(Msg::Progress { key, progress }).await;
-    }
-}
-
-async fn create_checkpoint(ctx: Arc<Context>, inbox: mpsc::Sender<Msg>) -> Ended {
-    let cancel = CancellationToken::new();
-    let _end_with_this_task = cancel.clone().drop_guard();
-    let (to, from) = mpsc::channel(16);
-    let what = CreateCheckpoint::default();
-    let (made, ()) = tokio::join!(
-        ops::checkpoint::create(&ctx, &what, to, cancel),
-        forward(TaskKey::CreateCheckpoint, from, inbox)
-    );
-    let (manifest, _path) = made?;
-    Ok(Some(Msg::CheckpointMade(Box::new(manifest))))
-}
-
-async fn execute(
-    ctx: Arc<Context>,
-    plan: Box<Plan>,
-    confirmation: Confirmation,
-    inbox: mpsc::Sender<Msg>,
-) -> Ended {
-    let (to, from) = mpsc::channel(64);
-    let (outcome, ()) = tokio::join!(
-        ops::execute(&ctx, &plan, &confirmation, to),
-        forward(TaskKey::Execute, from, inbox)
-    );
-    Ok(Some(Msg::Executed(Box::new(outcome?))))
 }

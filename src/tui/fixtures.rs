@@ -2,6 +2,7 @@
 
 mod board;
 mod data;
+mod night;
 mod render;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ use super::update::update;
 
 pub(crate) use board::{alert, measured};
 pub(crate) use data::bad_comparison;
+pub(crate) use night::{checks, incident};
 pub(crate) use render::{ansi, screen, styled};
 
 pub(crate) fn at(clock: &str) -> Timestamp {
@@ -64,6 +66,7 @@ pub(crate) fn setup() -> Setup {
         panes: Vec::new(),
         is_wall: false,
         is_read_only: false,
+        is_paired: true,
         banner: None,
         open: Vec::new(),
         log_bytes: 1 << 20,

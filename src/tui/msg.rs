@@ -4,17 +4,19 @@ use crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::layout::Size;
 
 use crate::domain::alert::Alert;
+use crate::domain::check::Check;
 use crate::domain::checkpoint::{Checkpoint, Manifest};
 use crate::domain::comparison::Comparison;
 use crate::domain::log::FileHits;
 use crate::domain::operation::Plan;
 use crate::domain::outcome::{Outcome, Progress};
-use crate::domain::runbook::RunState;
+use crate::domain::runbook::{Presence, RunState};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Inventory;
 use crate::domain::side_by_side::RequestPair;
 use crate::domain::signal::ServiceSignals;
 use crate::domain::timeline::TimelineEvent;
+use crate::ops::incident::Brief;
 use crate::ops::{ErrorKind, OpsError};
 use crate::store::ring::{OpenedFile, PreparedBlock, PreparedNote, PreparedPage, Sifted};
 
@@ -161,8 +163,24 @@ pub enum Msg {
     },
     /// Where a run stands.
     RunbookRun(Box<RunState>),
+    /// Somebody did something to the run.
+    RunbookWentOn(Box<RunState>),
+    /// Somebody started a run.
+    RunbookStarted(SafeText),
+    /// The other consoles that are there.
+    Others(Vec<Presence>),
     /// The probes of a run were asked; where it stands now.
     Probed(Box<RunState>),
+    /// The incident that is open; `None` where none is.
+    Incident(Option<Box<Brief>>),
+    /// An incident was opened or ended, or something was said in it.
+    IncidentSaid(SafeText),
+    /// The report of an incident, as Markdown.
+    IncidentReport(Vec<SafeText>),
+    /// What would bite in a deploy.
+    Preflight(Vec<Check>),
+    /// The hash chain of the audit log agrees, in words.
+    AuditVerified(SafeText),
     /// A comparison is done.
     Compared(Box<Comparison>),
     /// The records of a request were found on both sides of the comparison.

@@ -3,8 +3,11 @@
 pub mod confirm;
 pub mod example;
 pub mod help;
+pub mod incident;
 pub mod menu;
 pub mod messages;
+pub mod notes;
+pub mod preflight;
 pub mod prompt;
 pub mod record;
 pub mod sources;
@@ -18,8 +21,10 @@ use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 use super::action::Place;
 use super::app::App;
 use super::theme::Role;
+use crate::domain::safe_text::SafeText;
 use crate::store::ring::Key;
 use menu::Menu;
+use notes::Notes;
 use prompt::Prompt;
 
 /// What stands in front.
@@ -55,6 +60,25 @@ pub enum Overlay {
         /// The first row that is shown.
         first: usize,
     },
+    /// The incident that is open.
+    Incident {
+        /// The first row that is shown.
+        first: usize,
+    },
+    /// The report of an incident.
+    Report {
+        /// Its lines.
+        lines: Vec<SafeText>,
+        /// The first row that is shown.
+        first: usize,
+    },
+    /// Several lines of text that are being written.
+    Notes(Box<Notes>),
+    /// What would bite in a deploy.
+    Preflight {
+        /// The check under the cursor, among those that are not ok.
+        cursor: usize,
+    },
     /// Where each source of the logs stands.
     Sources {
         /// The first row that is shown.
@@ -68,7 +92,10 @@ impl Overlay {
         match self {
             Self::Menu(_) => Place::Menu,
             Self::Confirm => Place::Confirm,
-            Self::Help { .. } => Place::Help,
+            Self::Help { .. } | Self::Report { .. } => Place::Help,
+            Self::Incident { .. } => Place::Incident,
+            Self::Notes(_) => Place::Notes,
+            Self::Preflight { .. } => Place::Preflight,
             Self::Prompt(_) => Place::Prompt,
             Self::Messages { .. } => Place::Messages,
             Self::Example { .. } => Place::Example,
@@ -88,6 +115,10 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
         Some(Overlay::Messages { up }) => messages::draw(app, *up, frame),
         Some(Overlay::Example { first }) => example::draw(app, *first, frame),
         Some(Overlay::Record { key, first }) => record::draw(app, *key, *first, frame),
+        Some(Overlay::Incident { first }) => incident::draw(app, *first, frame),
+        Some(Overlay::Report { lines, first }) => incident::draw_report(app, lines, *first, frame),
+        Some(Overlay::Notes(notes)) => notes::draw(app, notes, frame),
+        Some(Overlay::Preflight { cursor }) => preflight::draw(app, *cursor, frame),
         Some(Overlay::Sources { first }) => sources::draw(app, *first, frame),
     }
 }

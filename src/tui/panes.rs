@@ -117,7 +117,7 @@ fn age_note<T>(app: &App, reading: &Reading<T>) -> Vec<Span<'static>> {
 }
 
 /// The first row to show, so that the row of the cursor is in view and the end is not left empty.
-fn first_row(cursor: usize, rows: usize, height: usize) -> usize {
+pub(super) fn first_row(cursor: usize, rows: usize, height: usize) -> usize {
     if rows <= height {
         return 0;
     }

@@ -3,6 +3,7 @@
 
 mod act;
 mod export;
+mod incident;
 mod key;
 mod logs;
 mod motion;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use crate::domain::signal::Grade;
 
 use super::app::App;
-use super::effect::Effect;
+use super::effect::{Effect, IncidentWork};
 use super::layout::Pane;
 use super::msg::{Interrupt, Msg};
 use super::overlays::Overlay;
@@ -36,6 +37,7 @@ pub fn begin() -> Vec<Effect> {
         Effect::ReadCheckpoints,
         Effect::ReadTimeline,
         Effect::ReadRunbooks,
+        Effect::Incident(IncidentWork::Read),
     ]
 }
 
@@ -126,6 +128,26 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.runbook.set_run(*run);
             Vec::new()
         }
+        Msg::RunbookWentOn(run) => runbook::went_on(app, *run),
+        Msg::RunbookStarted(run) => runbook::started(app, &run),
+        Msg::Others(others) => {
+            app.runbook.set_others(others);
+            app.is_awaited = true;
+            Vec::new()
+        }
+        Msg::Incident(brief) => {
+            let brief = brief.map(|brief| *brief);
+            app.incident = crate::domain::reading::Reading::fresh(brief, app.now);
+            app.is_awaited = true;
+            Vec::new()
+        }
+        Msg::IncidentSaid(text) => incident::said(app, text),
+        Msg::IncidentReport(lines) => incident::reported(app, lines),
+        Msg::Preflight(checks) => incident::checked(app, checks),
+        Msg::AuditVerified(text) => {
+            app.tell(Grade::Ok, text, None);
+            Vec::new()
+        }
         Msg::Compared(comparison) => news::compared(app, *comparison),
         Msg::RequestFound(pair) => {
             app.compare.set_request(*pair, app.now);
@@ -167,6 +189,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
     effects.extend(keep_sampling(app));
     effects.extend(keep_measuring(app));
     effects.extend(keep_probing(app));
+    effects.extend(runbook::keep_pairing(app));
     effects.extend(paging::keep_paging(app));
     effects
 }
@@ -285,3 +308,6 @@ fn has_card(app: &App) -> bool {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod together_tests;

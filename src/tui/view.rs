@@ -180,11 +180,15 @@ fn draw_header(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let (age, age_role) = checkpoint_age(app);
     let title = format::cut(&title(app), 36);
     let need: usize = verdict.as_ref().map_or(0, |v| v.width() + 3)
-        + running.as_ref().map_or(0, |v| v.width() + 3);
+        + running.as_ref().map_or(0, |v| v.width() + 3)
+        + incident(app).map_or(0, |v| v.width() + 3);
     if 10 + title.width() + need + 3 <= room {
         push(Span::styled(title, theme.style(Role::Strong)), &mut left);
     }
     if let Some(span) = running {
+        push(span, &mut left);
+    }
+    if let Some(span) = incident(app) {
         push(span, &mut left);
     }
     let age_fits = left.iter().map(Span::width).sum::<usize>() + age.width() + need + 3 <= room;
@@ -193,6 +197,11 @@ fn draw_header(app: &App, frame: &mut Frame<'_>, area: Rect) {
     }
     if let Some(span) = verdict {
         push(span, &mut left);
+    }
+    let have: usize = left.iter().map(Span::width).sum();
+    let alone = "private state, pairing off";
+    if !app.setup.is_paired && have + 3 + alone.len() <= room {
+        push(Span::styled(alone, theme.style(Role::Dim)), &mut left);
     }
     let have: usize = left.iter().map(Span::width).sum();
     if let Some(banner) = &app.setup.banner
@@ -214,6 +223,18 @@ fn draw_header(app: &App, frame: &mut Frame<'_>, area: Rect) {
         ..area
     };
     frame.render_widget(right.right_aligned(), at);
+}
+
+/// The clock of an incident: `incident 12 min`. How bad it is stands beside it, in the verdict.
+fn incident(app: &App) -> Option<Span<'static>> {
+    let theme = app.setup.theme;
+    let incident = &app.open_incident()?.incident;
+    let text = format!(
+        "incident {}",
+        format::span(format::elapsed_ms(incident.started_at, app.now))
+    );
+    let style = theme.grade(Grade::Critical).add_modifier(Modifier::BOLD);
+    Some(Span::styled(text, style))
 }
 
 /// An action under way, while its card is hidden.
@@ -288,6 +309,7 @@ fn footer_actions(place: Place) -> &'static [Action] {
             Action::ClaimItem,
             Action::UndoItem,
             Action::CommentItem,
+            Action::FollowOther,
             Action::OpenMenu,
             Action::ToggleList,
             Action::ToggleZoom,
@@ -305,7 +327,31 @@ fn footer_actions(place: Place) -> &'static [Action] {
             Action::ShowHelp,
             Action::Quit,
         ],
-        Place::Pane(_) | Place::Global => &[
+        Place::Pane(Pane::Timeline) => &[
+            Action::FilterEvents,
+            Action::ClearEvents,
+            Action::VerifyAudit,
+            Action::ShowIncident,
+            Action::OpenMenu,
+            Action::Refresh,
+            Action::ToggleZoom,
+            Action::RunCommand,
+            Action::ShowHelp,
+            Action::Quit,
+        ],
+        Place::Incident => &[
+            Action::StartIncident,
+            Action::NoteIncident,
+            Action::GradeIncident,
+            Action::AssignRole,
+            Action::HandOver,
+            Action::ReportIncident,
+            Action::EndIncident,
+            Action::Close,
+        ],
+        Place::Notes => &[Action::SaveNotes, Action::Close],
+        Place::Preflight => &[Action::FixCheck, Action::RunPreflight, Action::Close],
+        Place::Global => &[
             Action::OpenMenu,
             Action::CompareNow,
             Action::Refresh,
@@ -326,6 +372,16 @@ fn footer_actions(place: Place) -> &'static [Action] {
             &[Action::GoDown, Action::GoUp, Action::Close]
         }
         Place::Prompt => &[Action::AcceptText, Action::CompleteText, Action::Close],
+    }
+}
+
+/// `boris, clara here `: the other consoles; empty where there are none.
+fn others(app: &App) -> String {
+    let mut names: Vec<&str> = app.runbook.others.iter().map(|o| o.user.as_str()).collect();
+    names.dedup();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!("{} here ", format::cut(&names.join(", "), 30)),
     }
 }
 
@@ -374,6 +430,16 @@ fn draw_footer(app: &App, frame: &mut Frame<'_>, area: Rect) {
         return;
     }
     let place = app.place();
+    let others = others(app);
+    let width = width.saturating_sub(others.width());
+    if !others.is_empty() {
+        let others = Line::styled(others, theme.style(Role::Accent));
+        frame.render_widget(others.right_aligned(), area);
+    }
+    let area = Rect {
+        width: width as u16,
+        ..area
+    };
     let mut spans = vec![Span::raw(" ")];
     let mut used = 1;
     for action in footer_actions(place) {

@@ -30,12 +30,12 @@ pub(crate) use prometheus::Prometheus;
 pub(crate) use proxy::Proxy;
 pub(crate) use receiver::{Received, Receiver};
 pub(crate) use run::Run;
-pub(crate) use sandbox::Sandbox;
+pub(crate) use sandbox::{Sandbox, binary};
 pub(crate) use skip::{is_root, missing};
 pub(crate) use sshd::{Fleet, Sshd, user as sshd_user};
 pub(crate) use swarm::Swarm;
 pub(crate) use terminal::Terminal;
-pub(crate) use tmux::Tmux;
+pub(crate) use tmux::{PROMPT, Tmux};
 
 use std::time::{Duration, Instant};
 

@@ -89,6 +89,22 @@ fn a_whole_incident_leaves_its_record() {
         ])
         .exits(0);
     sandbox
+        .run(&["incident", "severity", "P1", "--reason", "one shop only"])
+        .exits(0);
+    sandbox
+        .run(&["incident", "severity", "P0", "--reason", "no, all of them"])
+        .exits(0);
+    sandbox
+        .run(&["incident", "role", "Scribe", "clara"])
+        .exits(0);
+    let note = "a new build is not faster\npassword=hunter2typed was in the log";
+    sandbox
+        .run(&["incident", "hand-over", "boris", note])
+        .exits(0);
+    sandbox
+        .run(&["incident", "hand-over", "boris", " "])
+        .exits(2);
+    sandbox
         .run(&["runbook", "start", "incident-response"])
         .exits(0);
     sandbox.run(&["runbook", "tick", "1"]).exits(0);
@@ -108,6 +124,7 @@ fn a_whole_incident_leaves_its_record() {
     let report = sandbox.json(0, "incident-report", &["incident", "report"]);
     tells(&report, checkpoint, &service);
     matches_the_audit_log(&sandbox, &report);
+    is_asked_for_a_part(&sandbox, &service);
     let listed = sandbox.json(0, "incidents", &["incident", "list"]);
     let row = &list(&listed["incidents"])[0];
     assert_eq!(
@@ -182,7 +199,22 @@ fn tells(report: &Value, checkpoint: &str, service: &str) {
         deploys.iter().all(|text| text.contains(service)),
         "{deploys:?}"
     );
-    assert_eq!(texts(report, "note").len(), 1, "{report:#}");
+    let notes = texts(report, "note");
+    assert_eq!(notes.len(), 2, "{report:#}");
+    assert!(
+        notes[1].contains("hands over to boris: a new build is not faster / "),
+        "{notes:?}"
+    );
+    let roles: Vec<(&str, &str)> = list(&report["roles"])
+        .iter()
+        .map(|held| {
+            (
+                held["role"].as_str().unwrap(),
+                held["who"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(roles, [("lead", "boris"), ("scribe", "clara")]);
     let verdicts = texts(report, "verdict");
     assert!(
         verdicts[0].starts_with("at the start: ROLL BACK P0"),
@@ -195,7 +227,10 @@ fn tells(report: &Value, checkpoint: &str, service: &str) {
             .any(|text| text.contains("done by")),
         "{report:#}"
     );
-    assert_eq!(texts(report, "incident").len(), 2);
+    let said = texts(report, "incident");
+    assert_eq!(said.len(), 5, "{said:?}");
+    assert!(said[1].ends_with("says P1: one shop only"), "{said:?}");
+    assert!(said[2].ends_with("says P0: no, all of them"), "{said:?}");
     let instants: Vec<&str> = list(&report["timeline"])
         .iter()
         .map(|event| event["at"].as_str().unwrap())
@@ -259,6 +294,32 @@ fn matches_the_audit_log(sandbox: &Sandbox, report: &Value) {
         operations.count(),
         "{report:#}"
     );
+}
+
+/// The audit log is read by person, service and outcome.
+fn is_asked_for_a_part(sandbox: &Sandbox, service: &str) {
+    let asked = |arguments: &[&str]| {
+        let mut all = vec!["audit", "list"];
+        all.extend(arguments);
+        let found = sandbox.json(0, "audit", &all);
+        list(&found["records"]).to_vec()
+    };
+    let verified = asked(&["--service", service, "--outcome", "verified"]);
+    let of_roll_back = |record: &&Value| record["operation"] == "roll-back";
+    assert_eq!(
+        verified.iter().filter(of_roll_back).count(),
+        1,
+        "{verified:#?}"
+    );
+    assert!(
+        verified
+            .iter()
+            .all(|record| record["outcome"] == "verified")
+    );
+    let user = verified[0]["actor"]["user"].as_str().unwrap();
+    assert_eq!(asked(&["--user", user]).len(), asked(&[]).len());
+    assert!(asked(&["--user", "nobody-here"]).is_empty());
+    assert!(asked(&["--service", "no-such-service"]).is_empty());
 }
 
 fn bundles(sandbox: &Sandbox, id: &str) {
@@ -392,4 +453,47 @@ fn eight_writers_of_one_incident_lose_nothing() {
             .iter()
             .any(|text| text.contains("goes on"))
     );
+}
+
+#[test]
+fn alerts_stand_in_the_timeline_of_an_incident() {
+    let sandbox =
+        Sandbox::new("alerted").with("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock");
+    let up = sandbox.write("up", "");
+    sandbox.write(
+        "lastgood.toml",
+        format!(
+            "[services.\"exec/bot\"]\nstatus = \"test -e {}\"\n",
+            up.display()
+        ),
+    );
+    let look = || sandbox.run(&["watch", "--once", "--interval", "1s"]);
+    look();
+    fs::remove_file(&up).unwrap();
+    look().exits(1);
+    // It fired before anybody opened an incident, and stands in it all the same.
+    sandbox
+        .run(&["incident", "start", "the bot is away"])
+        .exits(0);
+    fs::write(&up, "").unwrap();
+    let mut ended = false;
+    for _ in 0..20 {
+        let run = look();
+        ended |= run.stdout.contains("resolved");
+        if ended {
+            break;
+        }
+    }
+    assert!(ended, "the alert was not resolved");
+    let report = sandbox.json(0, "incident-report", &["incident", "report"]);
+    let alerts: Vec<&str> = texts(&report, "alert")
+        .into_iter()
+        .filter(|text| text.contains("exec/bot"))
+        .collect();
+    assert_eq!(alerts.len(), 2, "{report:#}");
+    assert!(
+        alerts[0].starts_with("P0 exec/bot down fires: "),
+        "{alerts:?}"
+    );
+    assert!(alerts[1].contains("is over"), "{alerts:?}");
 }

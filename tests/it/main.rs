@@ -34,6 +34,7 @@ mod logs;
 mod notify;
 mod own_signals;
 mod pages;
+mod pairing;
 mod pm2;
 mod pm2_roll_back;
 mod policy;

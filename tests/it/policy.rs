@@ -215,7 +215,7 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
         assert_eq!(run.code, expected, "{run}");
         assert_eq!(work(), before, "{run}");
     }
-    let reading: [&[&str]; 29] = [
+    let reading: [&[&str]; 32] = [
         &["services"],
         &["logs", "exec/bot"],
         &["health"],
@@ -238,6 +238,9 @@ fn a_read_only_session_writes_nothing_whatever_the_verb() {
         &["preflight", "exec/bot"],
         &["incident", "start", "slow"],
         &["incident", "note", "looking"],
+        &["incident", "severity", "P1"],
+        &["incident", "role", "scribe", "boris"],
+        &["incident", "hand-over", "boris", "watching"],
         &["incident", "end"],
         &["incident", "list"],
         &["incident", "report"],

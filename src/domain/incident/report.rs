@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Moment;
+use super::{Moment, RoleHolder};
 use crate::domain::change::Change;
 use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
@@ -21,6 +21,9 @@ pub struct IncidentReport {
     pub title: SafeText,
     /// How bad it is; `None` where nobody said.
     pub severity: Option<Severity>,
+    /// Who had which role at the end, the lead first.
+    #[serde(default)]
+    pub roles: Vec<RoleHolder>,
     /// When it began.
     pub started_at: Timestamp,
     /// Who opened it.

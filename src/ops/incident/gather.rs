@@ -75,6 +75,8 @@ pub(super) async fn report(
     events.extend(found.iter().map(story::judged));
     events.extend(story::ticks(ctx, &mut unknown));
     events.retain(|event| (from..=made_at).contains(&event.at));
+    // What fires when an incident is opened began before it.
+    events.extend(story::alerts(&journal.events));
     events.push(story::opened(incident));
     events.extend(incident.ended_at.map(|at| story::ended(incident, at)));
     events.sort_by_key(|event| event.at);
@@ -116,6 +118,7 @@ pub(super) async fn report(
         id: incident.id.clone(),
         title: incident.title.clone(),
         severity: incident.severity,
+        roles: incident.roles.clone(),
         started_at: incident.started_at,
         started_by: incident.started_by.clone(),
         ended_at: incident.ended_at,
@@ -294,6 +297,11 @@ fn clean(report: &mut IncidentReport, redactor: &Redactor) {
         }
     };
     one(&mut report.title);
+    report
+        .roles
+        .iter_mut()
+        .flat_map(|held| [&mut held.role, &mut held.who])
+        .for_each(one);
     report.summary.iter_mut().for_each(one);
     report.unknown.iter_mut().for_each(one);
     report

@@ -60,30 +60,28 @@ fn name_of(release: &Release) -> String {
     }
 }
 
-fn moment_of(incident: &Incident, at: Timestamp, grade: Grade, text: &str) -> TimelineEvent {
-    let severity = incident
-        .severity
-        .map_or(String::new(), |s| format!("{} ", s.as_str()));
+/// How bad it was at that moment, other events say: it changes.
+fn moment_of(at: Timestamp, grade: Grade, text: &str) -> TimelineEvent {
     TimelineEvent {
         at,
         kind: TimelineKind::Incident,
         service: None,
         grade,
-        text: SafeText::from_text(&format!("{severity}incident {text}")),
+        text: SafeText::from_text(text),
     }
 }
 
 pub(super) fn opened(incident: &Incident) -> TimelineEvent {
     let text = format!(
-        "begins: {}; opened by {}",
+        "incident begins: {}; opened by {}",
         incident.title, incident.started_by
     );
-    moment_of(incident, incident.started_at, Grade::Critical, &text)
+    moment_of(incident.started_at, Grade::Critical, &text)
 }
 
 pub(super) fn ended(incident: &Incident, at: Timestamp) -> TimelineEvent {
     let by = incident.ended_by.as_ref().map_or("?", SafeText::as_str);
-    moment_of(incident, at, Grade::Ok, &format!("ended by {by}"))
+    moment_of(at, Grade::Ok, &format!("incident ended by {by}"))
 }
 
 /// What people wrote, and what a crash cost.
@@ -95,6 +93,29 @@ pub(super) fn said(event: &IncidentEvent) -> Option<TimelineEvent> {
                 TimelineKind::Note,
                 Grade::Ok,
                 format!("{}: {}", event.by, lines.join(" / ")),
+            )
+        }
+        IncidentEventKind::Graded { severity, reason } => (
+            TimelineKind::Incident,
+            Grade::Warning,
+            format!(
+                "{} says {}{}",
+                event.by,
+                severity.as_str(),
+                after_colon(reason.as_str())
+            ),
+        ),
+        IncidentEventKind::Assigned { role, who } => (
+            TimelineKind::Incident,
+            Grade::Ok,
+            format!("{role} is {who} (said by {})", event.by),
+        ),
+        IncidentEventKind::HandedOver { who, text } => {
+            let lines: Vec<&str> = text.iter().map(SafeText::as_str).collect();
+            (
+                TimelineKind::Note,
+                Grade::Warning,
+                format!("{} hands over to {who}: {}", event.by, lines.join(" / ")),
             )
         }
         IncidentEventKind::Repaired { lost } => (
@@ -111,6 +132,42 @@ pub(super) fn said(event: &IncidentEvent) -> Option<TimelineEvent> {
         grade,
         text: SafeText::from_text(&text),
     })
+}
+
+fn after_colon(text: &str) -> String {
+    match text.is_empty() {
+        true => String::new(),
+        false => format!(": {text}"),
+    }
+}
+
+/// What the watch saw; what fired already when the incident was opened stands where it began.
+pub(super) fn alerts(events: &[IncidentEvent]) -> Vec<TimelineEvent> {
+    let told = events.iter().filter_map(|event| match &event.kind {
+        IncidentEventKind::Alerted {
+            key,
+            service,
+            severity,
+            is_firing,
+            since,
+            text,
+        } => {
+            let (at, grade, words) = match is_firing {
+                true if severity.pages() => (*since, Grade::Critical, format!("fires: {text}")),
+                true => (*since, Grade::Warning, format!("fires: {text}")),
+                false => (event.at, Grade::Ok, "is over".to_owned()),
+            };
+            Some(TimelineEvent {
+                at,
+                kind: TimelineKind::Alert,
+                service: service.clone(),
+                grade,
+                text: SafeText::from_text(&format!("{severity} {key} {words}")),
+            })
+        }
+        _ => None,
+    });
+    told.collect()
 }
 
 pub(super) fn judged((moment, at, comparison): &Found) -> TimelineEvent {

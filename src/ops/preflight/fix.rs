@@ -20,6 +20,11 @@ const STEP_LIMIT_MS: u64 = 60_000;
 /// Compares the permission bits of a file with those that it should have.
 const HAS_MODE: &str = r#"test "$(stat -c %a -- "$1")" = "$2""#;
 
+/// Whether there is a plan that makes a check ok.
+pub fn has_plan(check: &str) -> bool {
+    WITH_PLAN.contains(&check)
+}
+
 /// The plan that makes one check ok.
 ///
 /// # Errors
@@ -34,7 +39,7 @@ pub(in crate::ops) async fn plan(
     let check = known(check).map_err(|text| {
         OpsError::new(ErrorKind::Usage, text).fix("lastgood preflight --help lists them")
     })?;
-    if !WITH_PLAN.contains(&check) {
+    if !has_plan(check) {
         return Err(OpsError::new(
             ErrorKind::Usage,
             format!(

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::domain::incident::Moment;
+use crate::domain::incident::RoleHolder;
 use crate::domain::incident::report::{ChainEnd, TimedVerdict};
 use crate::domain::signal::Grade;
 use crate::domain::timeline::{TimelineEvent, TimelineKind};
@@ -24,6 +24,10 @@ fn hostile() -> IncidentReport {
         id: "19700101-000000".into(),
         title: text.clone(),
         severity: Some(Severity::P0),
+        roles: vec![RoleHolder {
+            role: text.clone(),
+            who: text.clone(),
+        }],
         started_at: at,
         started_by: text.clone(),
         ended_at: Some(at + SignedDuration::from_secs(425)),

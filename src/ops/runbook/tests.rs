@@ -280,3 +280,34 @@ fn t_lies_ahead_or_just_behind() {
     assert_eq!(t("2025-12-28 14:50"), "2025-12-28T11:50:00Z");
     assert_eq!(parse_t("soon", &now).unwrap_err().kind, ErrorKind::Usage);
 }
+
+#[tokio::test]
+async fn a_tick_of_another_is_told_at_once() {
+    let desk = desk();
+    let mut follow = Follow::start(&desk.ctx, None).unwrap();
+    let run = start(&desk.ctx, "deploy", None).unwrap().run;
+    let told = async |follow: &mut Follow| loop {
+        let news = follow.look().unwrap();
+        if !news.is_empty() {
+            return news;
+        }
+        let wait = tokio::time::timeout(std::time::Duration::from_secs(10), follow.changed());
+        wait.await.unwrap();
+    };
+    assert_eq!(told(&mut follow).await, [News::Started(run.clone())]);
+    let mut follow = Follow::start(&desk.ctx, Some(&run)).unwrap();
+    let mut took = Vec::new();
+    for item in 1..=5 {
+        act(&desk.ctx, Some(&run), &item.to_string(), TICK, None).unwrap();
+        let ticked = std::time::Instant::now();
+        let news = told(&mut follow).await;
+        took.push(ticked.elapsed());
+        let [News::Run(state)] = news.as_slice() else {
+            panic!("{news:?}");
+        };
+        assert_eq!(state.item(item).unwrap().state, ItemState::Done);
+    }
+    took.sort();
+    // Half of them: another test may have the processor for a moment.
+    assert!(took[2].as_millis() <= 200, "{took:?}");
+}

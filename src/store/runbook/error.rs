@@ -84,7 +84,7 @@ pub enum RunbookError {
         /// The journal.
         path: PathBuf,
         /// From 1.
-        line: usize,
+        line: u64,
         /// What is wrong with it.
         cause: String,
     },

@@ -1,10 +1,10 @@
 //! The journal of one run: JSON lines, appended under a lock that is held for the append only.
 //!
 //! A reader takes no lock: a line counts when it is whole. What a crash tore off is cut by the next writer, who
-//! also writes down what was lost.
+//! also writes down what was lost. Lines are a chain (see [`crate::store::sealed`]): an edit is found at its line.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
@@ -17,25 +17,237 @@ use super::{RunbookError, parse_text};
 use crate::domain::runbook::RunState;
 use crate::domain::runbook::run::{RunEvent, RunEventKind};
 use crate::domain::safe_text::SafeText;
+use crate::store::sealed::{self, GENESIS};
 
 /// An append takes milliseconds: whoever holds the lock for longer hangs.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A journal, read.
-pub(super) struct Folded {
-    pub(super) state: RunState,
-    /// Bytes of whole lines, the final line break included.
-    whole: usize,
-    /// The last line has no line break: it is an event that counts, or what a crash left of one.
-    tail: Tail,
+/// The journal of a run as far as it was read: the state that its lines add up to. [`RunJournal::catch_up`] reads what
+/// came since, so that following a long run costs no more than what is new.
+#[derive(Debug)]
+pub struct RunJournal {
+    run: String,
+    path: PathBuf,
+    /// `None` before the first line.
+    state: Option<RunState>,
+    /// Whole lines so far.
+    lines: u64,
+    /// Their bytes, the last line break included.
+    whole: u64,
+    /// The hash of the newest.
+    head: String,
 }
 
-#[derive(PartialEq)]
-enum Tail {
-    None,
-    /// A whole event that only lacks its line break.
-    Event,
-    Torn,
+/// A line that does not agree.
+struct Fault {
+    line: u64,
+    cause: String,
+}
+
+impl RunJournal {
+    /// Reads the journal of a run, for which reading it must be allowed and nothing else.
+    pub(super) fn open(run: &str, path: &Path) -> Result<Self, RunbookError> {
+        let mut journal = Self {
+            run: run.to_owned(),
+            path: path.to_owned(),
+            state: None,
+            lines: 0,
+            whole: 0,
+            head: GENESIS.to_owned(),
+        };
+        journal.catch_up()?;
+        match &journal.state {
+            Some(_) => Ok(journal),
+            None => Err(journal.damaged(Fault {
+                line: 1,
+                cause: "the file is empty".to_owned(),
+            })),
+        }
+    }
+
+    /// The run as far as it was read.
+    ///
+    /// # Errors
+    /// What was written last failed half-way, and the journal could not be read since.
+    pub fn state(&self) -> Result<&RunState, RunbookError> {
+        self.state.as_ref().ok_or_else(|| {
+            self.damaged(Fault {
+                line: self.lines + 1,
+                cause: "it was not read again".to_owned(),
+            })
+        })
+    }
+
+    /// The run's id.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// How many lines there are, and the hash of the newest.
+    pub fn head(&self) -> (u64, &str) {
+        (self.lines, &self.head)
+    }
+
+    /// The run, once nobody follows it any more.
+    pub(super) fn into_state(self) -> Result<RunState, RunbookError> {
+        self.state().cloned()
+    }
+
+    /// Reads what came since; says whether anything did.
+    ///
+    /// # Errors
+    /// A line that does not continue the ones before it, or fewer lines than were read already.
+    pub fn catch_up(&mut self) -> Result<bool, RunbookError> {
+        let mut file = File::open(&self.path).map_err(self.io("read"))?;
+        let before = self.lines;
+        if let (_, Some(_)) = self.read_on(&mut file)? {
+            // Between two reads a writer may have put lines in the place of a torn one: what is read under the lock
+            // is what stands there.
+            lock(&self.path, || file.try_lock_shared())?;
+            if let (_, Some(fault)) = self.read_on(&mut file)? {
+                return Err(self.damaged(fault));
+            }
+        }
+        Ok(self.lines > before)
+    }
+
+    /// Takes in whole lines up to the first that does not agree; gives what stands behind the last line break.
+    fn read_on(&mut self, file: &mut File) -> Result<(Vec<u8>, Option<Fault>), RunbookError> {
+        let io = self.io("read");
+        let mut bytes = Vec::new();
+        let length = file.metadata().map_err(&io)?.len();
+        if length < self.whole {
+            let cause = format!(
+                "it ends before line {}, which was read already: lines were cut off",
+                self.lines
+            );
+            let line = self.lines;
+            return Ok((Vec::new(), Some(Fault { line, cause })));
+        }
+        file.seek(SeekFrom::Start(self.whole))
+            .and_then(|_| file.read_to_end(&mut bytes))
+            .map_err(&io)?;
+        let mut rest = bytes.as_slice();
+        while let Some(end) = rest.iter().position(|&b| b == b'\n') {
+            let line = self.lines + 1;
+            let taken = sealed::check(&rest[..end], line, &self.head)
+                .and_then(|(event, hash)| self.take(&event).map(|()| hash));
+            match taken {
+                Ok(hash) => self.head = hash,
+                Err(cause) => return Ok((Vec::new(), Some(Fault { line, cause }))),
+            }
+            self.lines = line;
+            self.whole += end as u64 + 1;
+            rest = &rest[end + 1..];
+        }
+        Ok((rest.to_vec(), None))
+    }
+
+    fn take(&mut self, event: &RunEvent) -> Result<(), String> {
+        if let Some(state) = &mut self.state {
+            return state.apply(event).map_err(|unfit| unfit.to_string());
+        }
+        let RunEventKind::Started {
+            name, t_at, source, ..
+        } = &event.kind
+        else {
+            return Err("a journal begins with a start".to_owned());
+        };
+        let file = format!("{} (as started)", self.path.display());
+        let runbook = parse_text(name.as_str(), &file, source).map_err(|e| e.to_string())?;
+        let by = event.by.clone();
+        self.state = Some(RunState::new(&self.run, runbook, *t_at, event.at, by));
+        Ok(())
+    }
+
+    /// See [`super::RunbookStore::append`]; says whether anything was written.
+    ///
+    /// # Errors
+    /// Those of `decide`; the journal is damaged, or cannot be written.
+    pub fn append(
+        &mut self,
+        decide: impl FnOnce(&RunState) -> Result<Option<RunEvent>, RunbookError>,
+    ) -> Result<bool, RunbookError> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .open(&self.path)
+            .map_err(self.io("write"))?;
+        // It ends with the file.
+        lock(&self.path, || file.try_lock())?;
+        let torn = match self.read_on(&mut file)? {
+            (torn, None) => torn,
+            (_, Some(fault)) => return Err(self.damaged(fault)),
+        };
+        let Some(event) = decide(self.state()?)? else {
+            return Ok(false);
+        };
+        // One that does not fit is refused before anything is written.
+        if let Some(state) = &mut self.state {
+            state.apply(&event)?;
+        }
+        let mut events = vec![event];
+        if !torn.is_empty() {
+            let kind = RunEventKind::Repaired {
+                lost: SafeText::from_bytes(&torn),
+            };
+            let repaired = RunEvent {
+                item: None,
+                revision: 0,
+                kind,
+                ..events[0].clone()
+            };
+            if let Some(state) = &mut self.state {
+                state.apply(&repaired)?;
+            }
+            events.insert(0, repaired);
+        }
+        let written = self.write(&mut file, &events);
+        if written.is_err() {
+            // What a full disk cut off is no line, and what was taken over is not on the disk.
+            let _ = file.set_len(self.whole);
+            self.state = None;
+            (self.lines, self.whole) = (0, 0);
+            self.head = GENESIS.to_owned();
+        }
+        written.map(|()| true)
+    }
+
+    fn write(&mut self, file: &mut File, events: &[RunEvent]) -> Result<(), RunbookError> {
+        let (mut seq, mut head) = (self.lines, self.head.clone());
+        let mut lines = Vec::new();
+        for event in events {
+            seq += 1;
+            let (line, hash) = sealed::seal(seq, event, &head).map_err(self.io("write"))?;
+            lines.extend(line);
+            head = hash;
+        }
+        // One write: a reader sees all of it or, after a crash, a torn end that the next writer repairs.
+        file.set_len(self.whole)
+            .and_then(|()| file.write_all(&lines))
+            .and_then(|()| file.sync_data())
+            .map_err(self.io("write"))?;
+        (self.lines, self.head) = (seq, head);
+        self.whole += lines.len() as u64;
+        Ok(())
+    }
+
+    fn io(&self, what: &'static str) -> impl Fn(std::io::Error) -> RunbookError + use<> {
+        let path = self.path.clone();
+        move |cause| RunbookError::Io {
+            what,
+            path: path.clone(),
+            cause,
+        }
+    }
+
+    fn damaged(&self, fault: Fault) -> RunbookError {
+        RunbookError::Damaged {
+            path: self.path.clone(),
+            line: fault.line,
+            cause: fault.cause,
+        }
+    }
 }
 
 /// Makes the folder of a run and its first line. Returns the run's id, which has a number behind it where the
@@ -73,7 +285,7 @@ pub(super) fn create(runs: &Path, wanted: &str, event: &RunEvent) -> Result<Stri
             .open(&partial)?;
         // The umask of a shared state must not lock the colleagues out.
         file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-        file.write_all(line_of(event)?.as_bytes())?;
+        file.write_all(&sealed::seal(1, event, GENESIS)?.0)?;
         file.sync_all()?;
         std::fs::rename(&partial, &path)?;
         File::open(&dir)?.sync_all()?;
@@ -115,12 +327,6 @@ fn is_shared(dir: &Path) -> bool {
     std::fs::metadata(dir).is_ok_and(|metadata| metadata.mode() & 0o2020 == 0o2020)
 }
 
-fn line_of(event: &RunEvent) -> std::io::Result<String> {
-    let mut line = serde_json::to_string(event).map_err(std::io::Error::other)?;
-    line.push('\n');
-    Ok(line)
-}
-
 /// When the run was started, from the first line alone. A journal whose first line cannot be read is as old as its
 /// last change, so that it stands where a person looks and says what is wrong when it is opened. `None` where there
 /// is no journal: a start that a crash cut off.
@@ -138,134 +344,14 @@ fn first_line_at(path: &Path) -> Option<Timestamp> {
     matches!(event.kind, RunEventKind::Started { .. }).then_some(event.at)
 }
 
-/// Reads a journal's bytes into the state they add up to.
-pub(super) fn fold(run: &str, path: &Path, bytes: &[u8]) -> Result<Folded, RunbookError> {
-    let damaged = |line: usize, cause: String| RunbookError::Damaged {
-        path: path.to_owned(),
-        line,
-        cause,
-    };
-    let mut state: Option<RunState> = None;
-    let mut whole = 0;
-    let mut tail = Tail::None;
-    for (index, line) in bytes.split_inclusive(|&b| b == b'\n').enumerate() {
-        let is_whole = line.ends_with(b"\n");
-        let event = match serde_json::from_slice::<RunEvent>(line) {
-            Ok(event) => event,
-            Err(_) if !is_whole && state.is_some() => {
-                tail = Tail::Torn;
-                break;
-            }
-            Err(cause) => return Err(damaged(index + 1, cause.to_string())),
-        };
-        match (&mut state, &event.kind) {
-            (
-                None,
-                RunEventKind::Started {
-                    name, t_at, source, ..
-                },
-            ) => {
-                let runbook = parse_text(
-                    name.as_str(),
-                    &format!("{} (as started)", path.display()),
-                    source,
-                )?;
-                state = Some(RunState::new(
-                    run,
-                    runbook,
-                    *t_at,
-                    event.at,
-                    event.by.clone(),
-                ));
-            }
-            (None, _) => {
-                return Err(damaged(
-                    index + 1,
-                    "a journal begins with a start".to_owned(),
-                ));
-            }
-            (Some(state), _) => state
-                .apply(&event)
-                .map_err(|unfit| damaged(index + 1, unfit.to_string()))?,
-        }
-        if is_whole {
-            whole += line.len();
-        } else {
-            tail = Tail::Event;
-        }
-    }
-    let state = state.ok_or_else(|| damaged(1, "the file is empty".to_owned()))?;
-    Ok(Folded { state, whole, tail })
-}
-
-/// See [`super::RunbookStore::append`].
-pub(super) fn append(
-    run: &str,
-    path: &Path,
-    decide: impl FnOnce(&RunState) -> Result<Option<RunEvent>, RunbookError>,
-) -> Result<RunState, RunbookError> {
-    let io = |what| {
-        move |cause| RunbookError::Io {
-            what,
-            path: path.to_owned(),
-            cause,
-        }
-    };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .open(path)
-        .map_err(io("write"))?;
-    lock(&file, path)?;
-    let mut bytes = Vec::new();
-    file.rewind()
-        .and_then(|()| file.read_to_end(&mut bytes))
-        .map_err(io("read"))?;
-    let Folded {
-        mut state,
-        whole,
-        tail,
-    } = fold(run, path, &bytes)?;
-    let Some(event) = decide(&state)? else {
-        return Ok(state);
-    };
-    let mut lines = String::new();
-    match tail {
-        Tail::None => {}
-        Tail::Event => lines.push('\n'),
-        Tail::Torn => {
-            file.set_len(whole as u64).map_err(io("repair"))?;
-            let lost = SafeText::from_bytes(&bytes[whole..]);
-            let kind = RunEventKind::Repaired { lost };
-            let repaired = RunEvent {
-                at: event.at,
-                by: event.by.clone(),
-                item: None,
-                revision: 0,
-                kind,
-            };
-            state.apply(&repaired)?;
-            lines.push_str(&line_of(&repaired).map_err(io("write"))?);
-        }
-    }
-    state.apply(&event)?;
-    lines.push_str(&line_of(&event).map_err(io("write"))?);
-    // One write: another reader sees all of it or, after a crash, a torn end that the next writer repairs.
-    file.write_all(lines.as_bytes())
-        .and_then(|()| file.sync_data())
-        .map_err(io("write"))?;
-    // The lock ends with the file.
-    Ok(state)
-}
-
 #[expect(
     clippy::disallowed_methods,
     reason = "the journal is written on a blocking thread, and a lock cannot be waited for with a time limit"
 )]
-fn lock(file: &File, path: &Path) -> Result<(), RunbookError> {
+fn lock(path: &Path, try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), RunbookError> {
     let begun = Instant::now();
     loop {
-        match file.try_lock() {
+        match try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_TIMEOUT => {
                 std::thread::sleep(Duration::from_millis(2));

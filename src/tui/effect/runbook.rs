@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Ended;
+use tokio::sync::mpsc;
+
+use super::{Ended, blocking};
 use crate::domain::runbook::RunState;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Inventory;
+use crate::ops::runbook::{Follow, News, Place};
 use crate::ops::{self, Context};
 use crate::tui::msg::Msg;
 use crate::tui::panes::runbook::{Entry, Runbooks};
@@ -52,4 +55,39 @@ pub(super) async fn ask_probes(
     tokio::time::sleep(after).await;
     let state = ops::runbook::ask_due(&ctx, *run, &inventory).await?;
     Ok(Some(Msg::Probed(Box::new(state))))
+}
+
+/// Tells what others do to a run, and which runs they start, until it is replaced.
+pub(super) async fn follow(
+    ctx: Arc<Context>,
+    run: Option<String>,
+    inbox: mpsc::Sender<Msg>,
+) -> Ended {
+    let mut follow = blocking(move || Follow::start(&ctx, run.as_deref())).await?;
+    loop {
+        let looked = blocking(move || {
+            let news = follow.look()?;
+            Ok((follow, news))
+        });
+        let news;
+        (follow, news) = looked.await?;
+        for news in news {
+            let msg = match news {
+                News::Run(run) => Msg::RunbookWentOn(run),
+                News::Started(run) => Msg::RunbookStarted(SafeText::from_text(&run)),
+                News::Others(others) => Msg::Others(others),
+            };
+            if inbox.send(msg).await.is_err() {
+                return Ok(None);
+            }
+        }
+        follow.changed().await;
+    }
+}
+
+/// Shows the others where this console is, once it stays there.
+pub(super) async fn go_to(ctx: Arc<Context>, place: Place, run: String, item: usize) -> Ended {
+    tokio::time::sleep(super::SETTLE).await;
+    blocking(move || place.go(&ctx, &run, item)).await?;
+    Ok(None)
 }

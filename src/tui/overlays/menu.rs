@@ -15,9 +15,10 @@ use crate::tui::theme::Role;
 use crate::tui::update::is_possible;
 
 /// The entries, in their order.
-const ENTRIES: [Action; 7] = [
+const ENTRIES: [Action; 8] = [
     Action::RunItem,
     Action::CompareNow,
+    Action::RunPreflight,
     Action::CreateCheckpoint,
     Action::Restart,
     Action::StopService,

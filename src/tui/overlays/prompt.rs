@@ -34,6 +34,35 @@ pub enum Purpose {
     Skip,
     /// A remark on a runbook item.
     Comment,
+    /// What a new incident is about.
+    IncidentTitle,
+    /// How bad an incident is, and why.
+    Severity,
+    /// A role and who has it.
+    Role,
+    /// Who leads from now on, and what they have to know.
+    HandOver,
+    /// The last remark before an incident is over.
+    EndIncident,
+    /// A head hash that the audit log must still contain; nothing: its chain alone is checked.
+    Anchor,
+    /// Words of the events that are shown.
+    FilterEvents,
+}
+
+impl Purpose {
+    /// Whether it belongs to an incident or to the record of what was done.
+    pub fn is_of_incident(self) -> bool {
+        matches!(
+            self,
+            Self::IncidentTitle
+                | Self::Severity
+                | Self::Role
+                | Self::HandOver
+                | Self::EndIncident
+                | Self::Anchor
+        )
+    }
 }
 
 /// A line of text that is being typed.
@@ -152,6 +181,13 @@ pub fn draw(app: &App, prompt: &Prompt, frame: &mut Frame<'_>) {
         Purpose::Fail => "what was seen: ",
         Purpose::Skip => "why is it left out: ",
         Purpose::Comment => "remark: ",
+        Purpose::IncidentTitle => "what is it about: ",
+        Purpose::Severity => "P0 or P1, and why: ",
+        Purpose::Role => "role and person (communications anna): ",
+        Purpose::HandOver => "hand over to NAME, and what they have to know: ",
+        Purpose::EndIncident => "what ended it: ",
+        Purpose::Anchor => "head hash from a report (Enter: the chain alone): ",
+        Purpose::FilterEvents => "only events with (anna backend failed): ",
     };
     let used = sign.len() as u16 + 1;
     frame.render_widget(

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use crate::domain::reading::Reading;
 use crate::domain::runbook::run::ItemRun;
-use crate::domain::runbook::{Item, RunState};
+use crate::domain::runbook::{Item, Presence, RunState};
 use crate::domain::safe_text::SafeText;
 
 pub use draw::draw;
@@ -65,6 +65,14 @@ pub struct RunbookPane {
     pub is_probing: bool,
     /// When they are to be asked next.
     pub next_at: Option<Timestamp>,
+    /// The run whose journal is followed, once one is; `None` within for none of them.
+    pub followed: Option<Option<String>>,
+    /// The run and item at which the others see this console.
+    pub at: Option<(String, usize)>,
+    /// The other consoles that are there.
+    pub others: Vec<Presence>,
+    /// Whose cursor this one keeps to.
+    pub leader: Option<SafeText>,
 }
 
 impl RunbookPane {
@@ -96,8 +104,47 @@ impl RunbookPane {
         self.reading.value()?.entries.get(self.cursor)
     }
 
-    /// Moves the cursor by so many rows.
+    /// Those of the others who look at an item of the run on the screen.
+    pub fn at_item(&self, number: usize) -> impl Iterator<Item = &Presence> {
+        let run = self.run.as_ref().map(|run| run.run.as_str());
+        self.others
+            .iter()
+            .filter(move |other| Some(other.run.as_str()) == run && other.item == number)
+    }
+
+    /// Takes over who else is there; the cursor goes along with the one it keeps to.
+    pub fn set_others(&mut self, others: Vec<Presence>) {
+        self.others = others;
+        self.keep_to_leader();
+    }
+
+    /// Keeps to the next of the others, after the last one to nobody.
+    pub fn follow_next(&mut self) {
+        let mut names: Vec<&SafeText> = self.others.iter().map(|other| &other.user).collect();
+        names.dedup();
+        let next = match &self.leader {
+            None => names.first(),
+            Some(leader) => names.iter().skip_while(|name| **name != leader).nth(1),
+        };
+        self.leader = next.map(|name| (*name).clone());
+        self.keep_to_leader();
+    }
+
+    fn keep_to_leader(&mut self) {
+        let Some(run) = self.shown_run() else { return };
+        let place = self.leader.as_ref().and_then(|leader| {
+            let mut others = self.others.iter();
+            others.find(|other| other.user == *leader && other.run == run.run)
+        });
+        match place.map(|place| place.item.saturating_sub(1)) {
+            Some(cursor) => self.cursor = cursor.min(run.items.len().saturating_sub(1)),
+            None => self.leader = None,
+        }
+    }
+
+    /// Moves the cursor by so many rows, away from whoever it kept to.
     pub fn step(&mut self, by: isize) {
+        self.leader = None;
         let count = match self.shown_run() {
             Some(run) => run.items.len(),
             None => self.reading.value().map_or(0, |r| r.entries.len()),

@@ -6,6 +6,7 @@
 //! │ 15:12:30 ✖ verdict    ROLL BACK P0: backend               │
 //! └───────────────────────────────────────────────────────────┘
 //! ```
+//! It is also the viewer of the audit log: words choose whose events are shown, of which service, with which outcome.
 
 use std::collections::VecDeque;
 
@@ -17,6 +18,7 @@ use ratatui::widgets::Paragraph;
 use crate::domain::reading::Reading;
 use crate::domain::signal::Grade;
 use crate::domain::timeline::TimelineEvent;
+use crate::tui::action::{Action, Place};
 use crate::tui::app::App;
 use crate::tui::format;
 use crate::tui::layout::Pane;
@@ -35,6 +37,8 @@ pub struct TimelinePane {
     live: VecDeque<TimelineEvent>,
     /// How many rows the view is scrolled up from the newest.
     pub up: usize,
+    /// Only events in which each of these words is found are shown.
+    pub only: Option<String>,
 }
 
 impl TimelinePane {
@@ -51,6 +55,31 @@ impl TimelinePane {
         if self.live.len() > MAX_LIVE {
             self.live.pop_front();
         }
+    }
+
+    /// Shows only events with each of these words; all where there is none.
+    pub fn set_only(&mut self, words: &str) {
+        let words = words.trim();
+        self.only = (!words.is_empty()).then(|| words.to_owned());
+        self.up = 0;
+    }
+
+    /// The events that are shown: of a person, of a service, with an outcome, whatever was asked for.
+    pub fn shown(&self) -> Vec<&TimelineEvent> {
+        let mut events = self.events();
+        if let Some(only) = &self.only {
+            let words: Vec<String> = only.split_whitespace().map(str::to_lowercase).collect();
+            events.retain(|event| {
+                let service = event
+                    .service
+                    .as_ref()
+                    .map_or(String::new(), ToString::to_string);
+                let kind = event.kind.as_str();
+                let text = format!("{kind} {service} {}", event.text).to_lowercase();
+                words.iter().all(|word| text.contains(word))
+            });
+        }
+        events
     }
 
     /// Everything, the oldest first; what both this session and the state folder tell stands once.
@@ -70,7 +99,7 @@ impl TimelinePane {
 
     /// Scrolls by so many rows, upwards for a negative number.
     pub fn step(&mut self, by: isize, height: usize) {
-        let most = self.events().len().saturating_sub(height);
+        let most = self.shown().len().saturating_sub(height);
         self.up = self.up.saturating_add_signed(-by).min(most);
     }
 }
@@ -80,6 +109,16 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let pane = &app.timeline;
     let theme = app.setup.theme;
     let mut title = super::age_note(app, &pane.reading);
+    let events = pane.shown();
+    if let Some(only) = &pane.only {
+        let count = format!(
+            "only {}: {} of {} ",
+            format::cut(only, 30),
+            events.len(),
+            pane.events().len()
+        );
+        title.push(Span::styled(count, theme.style(Role::Accent)));
+    }
     if pane.up > 0 {
         title.push(Span::styled(
             format!("{} newer below ", pane.up),
@@ -87,7 +126,17 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         ));
     }
     let inner = super::frame(app, Pane::Timeline, title, frame, area);
-    let events = pane.events();
+    if let (Some(only), true) = (&pane.only, events.is_empty()) {
+        let key = app
+            .setup
+            .keymap
+            .key(Action::ClearEvents, Place::Pane(Pane::Timeline));
+        let help = key.map(|key| format!("{key} shows every event again."));
+        let head = format!("No event has {}.", format::cut(only, 40));
+        let help: Vec<String> = help.into_iter().collect();
+        super::empty(app, &head, &help, frame, inner);
+        return;
+    }
     if events.is_empty() {
         match &pane.reading {
             Reading::Waiting => super::empty(app, "Reading…", &[], frame, inner),

@@ -1,5 +1,6 @@
 //! What each action does to the state.
 
+use crate::domain::reading::Reading;
 use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
 use crate::domain::side_by_side::Row;
@@ -17,7 +18,7 @@ use crate::tui::panes::compare::View;
 use super::motion::{go, go_to_end, half_page, scroll};
 use super::operate::{accept_plan, ask_for_plan, other_way, plan};
 use super::runbook::{act_on_item, ask_about_item, plan_item, start_runbook};
-use super::{logs, news, select};
+use super::{incident, logs, news, select};
 
 /// Whether an action can do something right now. Footer and help are made from this.
 pub fn is_possible(app: &App, action: Action) -> bool {
@@ -84,6 +85,17 @@ pub fn is_possible(app: &App, action: Action) -> bool {
         | Action::ClaimItem
         | Action::CommentItem
         | Action::UndoItem => app.runbook.item().is_some(),
+        Action::StartIncident => matches!(&app.incident, Reading::Fresh { value: None, .. }),
+        Action::NoteIncident
+        | Action::GradeIncident
+        | Action::AssignRole
+        | Action::HandOver
+        | Action::ReportIncident
+        | Action::EndIncident => app.open_incident().is_some(),
+        Action::FixCheck => !crate::tui::overlays::preflight::shown(app).is_empty(),
+        Action::FilterEvents => !app.timeline.events().is_empty() || app.timeline.only.is_some(),
+        Action::ClearEvents => app.timeline.only.is_some(),
+        Action::FollowOther => !app.runbook.others.is_empty(),
         Action::AcceptPlan => app
             .operating
             .as_ref()
@@ -244,9 +256,28 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         Action::TickItem => return act_on_item(app, ItemAction::Tick { evidence: None }),
         Action::ClaimItem => return act_on_item(app, ItemAction::Claim),
         Action::UndoItem => return act_on_item(app, ItemAction::Undo),
+        Action::FollowOther => app.runbook.follow_next(),
         Action::FailItem => ask_about_item(app, Purpose::Fail),
         Action::SkipItem => ask_about_item(app, Purpose::Skip),
         Action::CommentItem => ask_about_item(app, Purpose::Comment),
+        Action::FilterEvents => {
+            let only = app.timeline.only.clone().unwrap_or_default();
+            let prompt = Prompt::new(Purpose::FilterEvents, &only);
+            app.overlay = Some(Overlay::Prompt(Box::new(prompt)));
+        }
+        Action::ClearEvents => app.timeline.set_only(""),
+        Action::ShowIncident
+        | Action::StartIncident
+        | Action::NoteIncident
+        | Action::GradeIncident
+        | Action::AssignRole
+        | Action::HandOver
+        | Action::ReportIncident
+        | Action::EndIncident
+        | Action::SaveNotes
+        | Action::RunPreflight
+        | Action::FixCheck
+        | Action::VerifyAudit => return incident::perform(app, action),
         Action::ChooseEntry => {
             if let Some(Overlay::Menu(menu)) = &app.overlay
                 && let Some(entry) = menu::entries(app).get(menu.cursor)
@@ -361,6 +392,7 @@ fn refresh(app: &mut App) -> Vec<Effect> {
     let mut effects = super::begin();
     app.signals.next_at = None;
     app.signals.is_sampling = false;
+    app.runbook.followed = None;
     let slots: Vec<u32> = app.logs.sources.iter().map(|f| f.slot).collect();
     effects.extend(logs::reopen(app, &slots));
     app.tell(Grade::Ok, "Reading everything again.", None);
@@ -394,6 +426,12 @@ fn accept_text(app: &mut App) -> Vec<Effect> {
         if prompt.purpose == Purpose::Find {
             return logs::search(app, None);
         }
+        if prompt.purpose == Purpose::FilterEvents {
+            app.timeline.set_only("");
+        }
+        if prompt.purpose == Purpose::Anchor {
+            return incident::accept(app, Purpose::Anchor, "");
+        }
         if prompt.purpose == Purpose::Export {
             return logs::accept(app, Purpose::Export, "");
         }
@@ -404,6 +442,11 @@ fn accept_text(app: &mut App) -> Vec<Effect> {
         Purpose::Fail => act_on_item(app, ItemAction::Fail { reason: Some(text) }),
         Purpose::Skip => act_on_item(app, ItemAction::Skip { reason: text }),
         Purpose::Comment => act_on_item(app, ItemAction::Comment { text }),
+        Purpose::FilterEvents => {
+            app.timeline.set_only(&line);
+            Vec::new()
+        }
+        purpose if purpose.is_of_incident() => incident::accept(app, purpose, &line),
         Purpose::Command if logs::command(&line) => logs::run(app, &line),
         Purpose::Command => match prompt::resolve(&line) {
             Ok(action) => perform(app, action),

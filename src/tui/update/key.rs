@@ -67,6 +67,9 @@ fn text(app: &mut App, place: Place, event: &KeyEvent) -> Vec<Effect> {
             let (purpose, line) = (prompt.purpose, prompt.line().to_owned());
             return logs::typing(app, purpose, &line);
         }
+        (Place::Notes, Some(Overlay::Notes(notes))) => {
+            notes.text.input(*event);
+        }
         (Place::Confirm, _) => {
             let Some(operating) = &mut app.operating else {
                 return Vec::new();
@@ -101,6 +104,7 @@ pub(super) fn paste(app: &mut App, text: &str) -> Vec<Effect> {
             let (purpose, line) = (prompt.purpose, prompt.line().to_owned());
             return logs::typing(app, purpose, &line);
         }
+        Some(Overlay::Notes(notes)) => notes.paste(text),
         Some(Overlay::Confirm) => {
             app.tell(
                 Grade::Warning,

@@ -4,7 +4,7 @@ use crate::tui::action::Place;
 use crate::tui::app::App;
 use crate::tui::effect::Effect;
 use crate::tui::layout::Pane;
-use crate::tui::overlays::{Overlay, help, menu, messages};
+use crate::tui::overlays::{Overlay, help, menu, messages, preflight};
 use crate::tui::panes::logs::Goal;
 
 use super::select;
@@ -31,6 +31,7 @@ pub(super) fn go(app: &mut App, by: i64) -> Vec<Effect> {
     };
     let page = app.size.height.saturating_sub(4) as usize;
     let entries = menu::entries(app).len();
+    let checks = preflight::shown(app).len();
     match &mut app.overlay {
         Some(Overlay::Menu(menu)) => menu.step(amount, entries),
         Some(Overlay::Help { first, .. }) => {
@@ -49,6 +50,15 @@ pub(super) fn go(app: &mut App, by: i64) -> Vec<Effect> {
         Some(Overlay::Record { first, .. } | Overlay::Sources { first }) => {
             *first = first.saturating_add_signed(amount).min(5000);
         }
+        Some(Overlay::Incident { first } | Overlay::Report { first, .. }) => {
+            *first = first.saturating_add_signed(amount).min(5000);
+        }
+        Some(Overlay::Preflight { cursor }) => {
+            *cursor = cursor
+                .saturating_add_signed(amount)
+                .min(checks.saturating_sub(1));
+        }
+        Some(Overlay::Notes(_)) => {}
         Some(Overlay::Confirm) => {
             if let Some(operating) = &mut app.operating {
                 operating.first = operating.first.saturating_add_signed(amount).min(200);

@@ -402,7 +402,15 @@ pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effec
             app.runbook.is_probing = false;
             app.runbook.next_at = Some(now + crate::tui::panes::runbook::PROBE_EVERY);
         }
+        TaskKey::Incident if app.incident.value().is_none() => {
+            fail(&mut app.incident, &cause, now);
+        }
+        TaskKey::Preflight => fail(&mut app.preflight, &cause, now),
         TaskKey::RunbookItem
+        | TaskKey::Incident
+        | TaskKey::Audit
+        | TaskKey::RunbookFollow
+        | TaskKey::Presence
         | TaskKey::Acknowledge
         | TaskKey::Search
         | TaskKey::SearchFile(_)

@@ -1,9 +1,13 @@
 //! What is said of the items of a runbook.
 
+use crate::domain::runbook::RunState;
 use crate::domain::runbook::run::ItemAction;
+use crate::domain::safe_text::SafeText;
 use crate::domain::signal::Grade;
+use crate::tui::action::{Action, Place};
 use crate::tui::app::App;
 use crate::tui::effect::Effect;
+use crate::tui::layout::Pane;
 use crate::tui::overlays::Overlay;
 use crate::tui::overlays::prompt::{Prompt, Purpose};
 
@@ -50,4 +54,56 @@ pub(super) fn plan_item(app: &mut App) -> Vec<Effect> {
         return Vec::new();
     };
     ask_for_plan(app, operation)
+}
+
+/// Somebody did something to the run: it is on the screen at once.
+pub(super) fn went_on(app: &mut App, run: RunState) -> Vec<Effect> {
+    let shown = app.runbook.run.as_ref();
+    // What this console wrote itself may be newer than what was read of it.
+    let is_newer = |shown: &RunState| {
+        let pairs = shown.items.iter().zip(&run.items);
+        let mut pairs =
+            pairs.filter(|(a, b)| a.revision != b.revision || a.comments.len() != b.comments.len());
+        pairs.all(|(a, b)| a.revision <= b.revision && a.comments.len() <= b.comments.len())
+    };
+    if shown.is_some_and(|shown| shown.run == run.run && is_newer(shown)) {
+        app.runbook.set_run(run);
+        app.is_awaited = true;
+    }
+    Vec::new()
+}
+
+/// Somebody started a run: it is shown, unless this console is in the middle of another.
+pub(super) fn started(app: &mut App, run: &SafeText) -> Vec<Effect> {
+    if app
+        .runbook
+        .run
+        .as_ref()
+        .is_some_and(|own| !own.is_complete())
+    {
+        let key = app.setup.keymap.key(Action::Refresh, Place::Global);
+        let fix = key.map(|key| SafeText::from_text(&format!("{key} goes to it")));
+        let text = format!("Another runbook was started: {run}.");
+        app.tell(Grade::Unknown, text, fix);
+        return Vec::new();
+    }
+    vec![Effect::ReadRunbooks]
+}
+
+/// The run on the screen is followed, and the others see at which item of it this console is.
+pub(super) fn keep_pairing(app: &mut App) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let run = app.runbook.run.as_ref().map(|run| run.run.clone());
+    let is_read = app.runbook.reading.value().is_some();
+    if (is_read || run.is_some()) && app.runbook.followed.as_ref() != Some(&run) {
+        app.runbook.followed = Some(run.clone());
+        effects.push(Effect::FollowRun(run.clone()));
+    }
+    let at = run.zip(app.runbook.item().map(|(item, _)| item.number));
+    if app.setup.is_paired && app.is_visible(Pane::Runbook) && at.is_some() && at != app.runbook.at
+    {
+        app.runbook.at.clone_from(&at);
+        effects.extend(at.map(|(run, item)| Effect::BeAt(run, item)));
+    }
+    effects
 }

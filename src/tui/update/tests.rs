@@ -25,17 +25,17 @@ use crate::tui::panes::signals::SAMPLE_EVERY;
 
 use super::update;
 
-fn press(app: &mut App, code: KeyCode) -> Vec<Effect> {
+pub(super) fn press(app: &mut App, code: KeyCode) -> Vec<Effect> {
     update(app, Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)))
 }
 
-fn type_in(app: &mut App, text: &str) -> Vec<Effect> {
+pub(super) fn type_in(app: &mut App, text: &str) -> Vec<Effect> {
     text.chars()
         .flat_map(|c| press(app, KeyCode::Char(c)))
         .collect()
 }
 
-fn says(app: &App, text: &str) -> bool {
+pub(super) fn says(app: &App, text: &str) -> bool {
     app.notices.iter().any(|n| n.text.as_str().contains(text))
 }
 

@@ -5,14 +5,15 @@ use std::time::Duration;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
+use crate::domain::runbook::Presence;
 use crate::domain::service::{Inventory, Release};
 use crate::domain::side_by_side::Row;
 use crate::domain::signal::Grade;
 use crate::ops::ErrorKind;
 use crate::tui::app::App;
 use crate::tui::fixtures::{
-    ansi, bad_comparison, broken, checkpoints, empty, failed, forbidden_docker, hostile, id, later,
-    plan, safe, screen, service, setup, signals as sampled, stale, styled,
+    ansi, bad_comparison, broken, checkpoints, checks, empty, failed, forbidden_docker, hostile,
+    id, incident, later, plan, safe, screen, service, setup, signals as sampled, stale, styled,
 };
 use crate::tui::layout::Pane;
 use crate::tui::msg::{Msg, Problem};
@@ -203,6 +204,45 @@ const STATES: &[State] = &[
     ("search", |w, h| with_keys(broken(w, h), "/payment⏎")),
     ("wrapped", |w, h| with_keys(broken(w, h), "2w")),
     ("runbook", |w, h| with_keys(broken(w, h), "5z")),
+    ("pairing", |w, h| {
+        let mut app = with_keys(broken(w, h), "5z");
+        let at = |user: &str, item| Presence {
+            user: safe(user),
+            run: "20251227-150000-after-deploy".into(),
+            item,
+        };
+        update(&mut app, Msg::Others(vec![at("boris", 3), at("clara", 4)]));
+        app
+    }),
+    ("timeline", |w, h| with_keys(broken(w, h), "6z")),
+    ("timeline_only", |w, h| {
+        with_keys(broken(w, h), "6z/backend⏎")
+    }),
+    ("incident", |w, h| {
+        let mut app = with_keys(broken(w, h), "I");
+        update(&mut app, Msg::Incident(Some(Box::new(incident()))));
+        app
+    }),
+    ("incident_none", |w, h| {
+        let mut app = with_keys(broken(w, h), "I");
+        update(&mut app, Msg::Incident(None));
+        app
+    }),
+    ("note", |w, h| {
+        let mut app = broken(w, h);
+        update(&mut app, Msg::Incident(Some(Box::new(incident()))));
+        with_keys(app, "Inwhat we know:⏎payment answers with HTML")
+    }),
+    ("incident_behind", |w, h| {
+        let mut app = broken(w, h);
+        update(&mut app, Msg::Incident(Some(Box::new(incident()))));
+        app
+    }),
+    ("preflight", |w, h| {
+        let mut app = with_keys(broken(w, h), "P");
+        update(&mut app, Msg::Preflight(checks()));
+        app
+    }),
     ("runbook_list", |w, h| with_keys(broken(w, h), "5o")),
     ("reason", |w, h| with_keys(broken(w, h), "5s")),
     ("zoomed", |w, h| with_keys(broken(w, h), "3zu")),

@@ -21,6 +21,8 @@ use ratatui::widgets::Paragraph;
 use unicode_width::UnicodeWidthStr;
 
 use crate::domain::reading::Reading;
+use crate::domain::runbook::run::ItemRun;
+use crate::domain::runbook::{Item, ItemState};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Inventory;
 use crate::domain::signal::{Grade, Signal};
@@ -55,6 +57,10 @@ pub(super) fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         return;
     }
     let mut tail = Vec::new();
+    if height > 7 {
+        tail.extend(incident(app, width));
+        tail.extend(runbook(app, width));
+    }
     let (age, role) = super::checkpoint_age(app);
     if !age.is_empty() && height > 5 {
         tail.push(Line::styled(
@@ -86,6 +92,46 @@ fn page(app: &App, pages: usize) -> usize {
         return 0;
     }
     usize::try_from(app.now.as_second() / PAGE).unwrap_or(0) % pages
+}
+
+/// The incident that is open and its clock: `P0 incident 18 min  Checkout fails`.
+fn incident(app: &App, width: usize) -> Option<Line<'static>> {
+    let incident = &app.open_incident()?.incident;
+    let severity = incident.severity.map_or("", |s| s.as_str());
+    let clock = format::span(format::elapsed_ms(incident.started_at, app.now));
+    let text = format!(" {severity} incident {clock}  {}", incident.title);
+    let style = app.setup.theme.grade(Grade::Critical);
+    Some(Line::styled(format::cut(&text, width), style))
+}
+
+/// How far the runbook is that is being worked through: `runbook after-deploy  9 of 21  ✖ 1  late 2`.
+fn runbook(app: &App, width: usize) -> Option<Line<'static>> {
+    let theme = app.setup.theme;
+    let run = app.runbook.run.as_ref().filter(|run| !run.is_complete())?;
+    let count = |wanted: &dyn Fn(&Item, &ItemRun) -> bool| {
+        run.items()
+            .filter(|(item, state)| wanted(item, state))
+            .count()
+    };
+    let failed = count(&|_, state| state.state == ItemState::Failed);
+    let late = count(&|item, state| run.is_late(item, state, app.now));
+    let (resolved, of) = run.progress();
+    let mut rest = format!("  {resolved} of {of}");
+    let mut role = Role::Text;
+    if late > 0 {
+        rest.push_str(&format!("  late {late}"));
+        role = Role::Warning;
+    }
+    if failed > 0 {
+        rest.push_str(&format!(
+            "  {} {failed}",
+            theme.grade_glyph(Grade::Critical)
+        ));
+        role = Role::Critical;
+    }
+    let name = format!(" runbook {}", run.runbook.name);
+    let name = format::cut(&name, width.saturating_sub(rest.width()));
+    Some(Line::styled(format!("{name}{rest}"), theme.style(role)))
 }
 
 fn head(app: &App, width: usize) -> Line<'static> {

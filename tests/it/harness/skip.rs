@@ -51,9 +51,8 @@ fn reason_missing(component: &str) -> Option<String> {
         "postgres" => super::data::postgres_programs()
             .is_none()
             .then(|| "no PostgreSQL server".into()),
-        "root" => {
-            (!is_root()).then(|| "this test mounts or starts a daemon, which needs root".into())
-        }
+        "root" => (!is_root())
+            .then(|| "this test mounts, adds users or starts a daemon, which needs root".into()),
         program => {
             let found = Command::new("sh")
                 .args(["-c", "command -v \"$0\"", program])

@@ -11,6 +11,7 @@ use super::Runbooks;
 use crate::domain::reading::Reading;
 use crate::domain::runbook::run::ItemRun;
 use crate::domain::runbook::{Item, ItemState, RunState};
+use crate::domain::safe_text::SafeText;
 use crate::domain::signal::Grade;
 use crate::tui::action::{Action, Place};
 use crate::tui::app::App;
@@ -28,6 +29,12 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         title.push(Span::styled(
             format!(" {} ", format::cut(&run.runbook.name, 18)),
             theme.style(Role::Strong),
+        ));
+    }
+    if let Some(leader) = &pane.leader {
+        title.push(Span::styled(
+            format!("with {} ", format::cut(leader.as_str(), 10)),
+            theme.style(Role::Accent),
         ));
     }
     title.extend(super::super::age_note(app, &pane.reading));
@@ -196,16 +203,35 @@ fn item_row(
     };
     let who = match (&state.by, state.state, &item.owner) {
         (_, ItemState::Open, Some(owner)) => owner.as_str().to_owned(),
-        (Some(by), ItemState::Claimed, _) => by.as_str().to_owned(),
+        (_, ItemState::Open, None) => String::new(),
         _ if state.is_auto => "auto".to_owned(),
-        _ => String::new(),
+        (by, _, _) => by.as_ref().map_or_else(String::new, SafeText::to_string),
     };
+    // Who else looks at it right now.
+    let others: Vec<String> = app
+        .runbook
+        .at_item(item.number)
+        .map(|other| {
+            format!(
+                "{}{}",
+                format::cut(other.user.as_str(), 10),
+                theme.stale_glyph()
+            )
+        })
+        .collect();
+    let others = others.join(" ");
     let due = item.due.map_or_else(String::new, |due| due.to_string());
     let late = if is_late { " late" } else { "" };
+    // In a narrow pane what is to be done comes before whose it is.
+    let who = match is_late && width < 40 {
+        true => String::new(),
+        false => who,
+    };
     let tail = format!("{} {due}{late}", format::cut(&who, 10));
     let tail = tail.trim().to_owned();
+    let gap = if others.is_empty() { "" } else { " " };
     let indent = " ".repeat(item.depth.min(3) * 2);
-    let text_width = width.saturating_sub(1 + 4 + tail.width() + 2);
+    let text_width = width.saturating_sub(1 + 4 + gap.len() + others.width() + tail.width() + 2);
     let text = format::left(&format!("{indent}{}", item.text), text_width);
     let style = if is_selected {
         theme.selection(is_focused)
@@ -218,6 +244,7 @@ fn item_row(
         Span::styled(marker(app, is_selected), theme.style(Role::Accent)),
         Span::styled(format!("{mark} "), theme.style(mark_role)),
         Span::styled(text, style),
+        Span::styled(format!("{gap}{others}"), theme.style(Role::Accent)),
         Span::styled(
             format!(" {tail}"),
             theme.style(if is_late { Role::Warning } else { Role::Dim }),
@@ -255,15 +282,12 @@ fn details(
                 push(note.as_str(), Role::Dim, 3);
             }
             for script in item.run_scripts() {
-                for line in crate::domain::safe_text::SafeText::lines(script)
-                    .iter()
-                    .take(6)
-                {
+                for line in SafeText::lines(script).iter().take(6) {
                     push(&format!("$ {line}"), Role::Accent, 3);
                 }
             }
             for probe in item.probes() {
-                let text = crate::domain::safe_text::SafeText::from_text(&probe.to_string());
+                let text = SafeText::from_text(&probe.to_string());
                 push(&format!("? {text}"), Role::Dim, 2);
             }
             for comment in &state.comments {
