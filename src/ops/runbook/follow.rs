@@ -1,7 +1,6 @@
 //! Following a run that others work on too: what they tick, where they are, that they leave.
 //!
-//! The kernel tells when the journal grows (inotify), so a tick is on the other screen as soon as it is read: measured in
-//! `a_tick_of_another_is_told_at_once`, 25 ms from the tick on the disk to the news. Where the kernel does not tell, it is
+//! The kernel tells when the journal grows (inotify), so a tick is on the other screen as soon as it is read. Where the kernel does not tell, it is
 //! looked once a second.
 
 use std::path::PathBuf;
