@@ -1,7 +1,7 @@
 //! Following a run that others work on too: what they tick, where they are, that they leave.
 //!
-//! The kernel tells when the journal grows (inotify), so a tick is on the other screen as soon as it is read. Where the kernel does not tell, it is
-//! looked once a second.
+//! The kernel tells when the journal grows (inotify), so a tick is on the other screen as soon as it is read. Where the
+//! kernel does not tell, it is looked once a second.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
