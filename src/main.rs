@@ -146,8 +146,15 @@ async fn console(global: &Global, args: TuiArgs) -> u8 {
     open_console(ctx, options).await
 }
 
+/// Closing the connections to other machines takes no longer: one of them may not answer any more.
+const CLOSING: std::time::Duration = std::time::Duration::from_secs(2);
+
 async fn open_console(ctx: Arc<Context>, options: tui::ConsoleOptions) -> u8 {
-    match tui::run(ctx, options).await {
+    let kept = Arc::clone(&ctx);
+    let left = tui::run(ctx, options).await;
+    let closing = tokio::task::spawn_blocking(move || drop(kept));
+    let _ = tokio::time::timeout(CLOSING, closing).await;
+    match left {
         Ok(code) => code,
         Err(error) => {
             talk(format_args!("lastgood: {error}"));
