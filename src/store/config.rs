@@ -10,6 +10,7 @@ mod error;
 mod load;
 mod raw;
 mod signals;
+mod switch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -16,8 +16,7 @@ use crate::domain::host::HostName;
 use crate::domain::nearest::nearest;
 use crate::domain::service::ServiceId;
 use crate::domain::settings::{
-    CanarySettings, Connections, ExecCommands, MigrationCommands, Probe, ProbeKind, RequestRules,
-    ServiceSettings, SideSettings, SwitchSettings,
+    Connections, ExecCommands, MigrationCommands, Probe, ProbeKind, RequestRules, ServiceSettings,
 };
 use crate::domain::signal::{Limits, SignalName, Threshold};
 use crate::domain::time::parse_span;
@@ -25,6 +24,7 @@ use crate::store::config::HighlightStyle;
 use crate::store::config::alerts::{RawRoute, RawWatch, RuleEntry, SinkEntry};
 use crate::store::config::backups::{BackupName, RawBackup};
 use crate::store::config::signals::{RawMetrics, RawPrometheus, SignalEntry};
+use crate::store::config::switch::RawSwitch;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -145,12 +145,6 @@ macro_rules! known_keys {
 
 known_keys! {
     RawMigrations { current: String, head: String, downgrade: String }
-    RawSwitch {
-        blue: RawColour, green: RawColour, active: PathBuf, test: String, reload: String, verify: RawProbe,
-        canary: RawCanary,
-    }
-    RawColour { file: PathBuf, probe: RawProbe, verify: RawProbe, service: ServiceKey }
-    RawCanary { shares: Vec<Percent>, hold: SpanText }
     RawPolicy { rules: Vec<RawPolicyRule> }
     RawPolicyRule {
         user: String, host: String, service: String, operations: Vec<String>,
@@ -181,22 +175,6 @@ macro_rules! from_text {
             }
         }
     };
-}
-
-/// A part of a hundred that is neither nothing nor all of it.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "u8")]
-pub(super) struct Percent(u8);
-
-impl TryFrom<u8> for Percent {
-    type Error = String;
-
-    fn try_from(number: u8) -> Result<Self, Self::Error> {
-        match number {
-            1..=99 => Ok(Self(number)),
-            _ => Err(format!("{number} is no share: 1 to 99 percent")),
-        }
-    }
 }
 
 /// A host's name or ssh destination that no ssh client could take for an option.
@@ -232,7 +210,7 @@ from_text!(Rights, |text| {
 
 /// `[host:]group/name`, or a short name.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ServiceKey(String);
+pub(super) struct ServiceKey(pub(super) String);
 from_text!(ServiceKey, |text| {
     let is_short = !text.is_empty() && !text.contains(['/', ':']);
     if is_short || ServiceId::parse(&text).is_some() {
@@ -458,7 +436,7 @@ impl LimitRow {
 
 /// A probe: an address as text, or a table.
 #[derive(Debug)]
-struct RawProbe(Probe);
+pub(super) struct RawProbe(pub(super) Probe);
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -571,36 +549,6 @@ impl From<RawService> for ServiceSettings {
                 downgrade: raw.migrations.downgrade,
             },
             exec: (exec != ExecCommands::default()).then_some(exec),
-        }
-    }
-}
-
-impl From<RawSwitch> for SwitchSettings {
-    fn from(raw: RawSwitch) -> Self {
-        let side = |raw: Option<RawColour>| {
-            let raw = raw.unwrap_or_default();
-            SideSettings {
-                file: raw.file,
-                probe: raw.probe.map(|probe| probe.0),
-                verify: raw.verify.map(|probe| probe.0),
-                service: raw.service.map(|key| key.0),
-            }
-        };
-        let canary = raw.canary.unwrap_or_default();
-        let own = CanarySettings::default();
-        Self {
-            blue: side(raw.blue),
-            green: side(raw.green),
-            active: raw.active,
-            test: raw.test,
-            reload: raw.reload,
-            verify: raw.verify.map(|probe| probe.0),
-            canary: CanarySettings {
-                shares: canary.shares.map_or(own.shares, |all| {
-                    all.into_iter().map(|percent| percent.0).collect()
-                }),
-                hold: canary.hold.map_or(own.hold, |span| span.0),
-            },
         }
     }
 }
