@@ -149,11 +149,15 @@ async fn console(global: &Global, args: TuiArgs) -> u8 {
 /// Closing the connections to other machines takes no longer: one of them may not answer any more.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(2);
 
+async fn close(ctx: Arc<Context>) {
+    let closing = tokio::task::spawn_blocking(move || drop(ctx));
+    let _ = tokio::time::timeout(CLOSING, closing).await;
+}
+
 async fn open_console(ctx: Arc<Context>, options: tui::ConsoleOptions) -> u8 {
     let kept = Arc::clone(&ctx);
     let left = tui::run(ctx, options).await;
-    let closing = tokio::task::spawn_blocking(move || drop(kept));
-    let _ = tokio::time::timeout(CLOSING, closing).await;
+    close(kept).await;
     match left {
         Ok(code) => code,
         Err(error) => {
@@ -200,7 +204,7 @@ async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended 
         _ => &[],
     };
     let ctx = Arc::new(Context::open(&options(global, "cli", files))?);
-    match command {
+    let ended = match command {
         Command::Services(args) => cli::services::run(&args, &ctx, out).await,
         Command::Logs(args) => cli::logs::run(&args, &ctx, out).await,
         Command::Checkpoint(args) => cli::checkpoint::run(&args, global, &ctx, out).await,
@@ -236,5 +240,7 @@ async fn headless(global: &Global, command: Command, out: &mut Output) -> Ended 
         | Command::Completions(_)
         | Command::Man
         | Command::Help(_) => Ok(Exit::Usage),
-    }
+    };
+    close(ctx).await;
+    ended
 }
