@@ -1,27 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
-use crate::domain::operation::{Operation, Risk};
 
 fn plan() -> Plan {
     Plan {
-        operation: Operation::Restart {
-            services: vec![ServiceId::local("shop", "backend")],
-            reload: false,
-            rolling: false,
-        },
-        host: HostName::local(),
-        risk: Risk::Disruptive,
-        services: vec![ServiceId::local("shop", "backend")],
-        from: None,
-        to: None,
-        notes: Vec::new(),
         steps: Vec::new(),
-        not_rolled_back: Vec::new(),
-        on_failure: None,
-        downtime_ms: None,
         budget_ms: 1000,
-        hash: String::new(),
+        ..crate::domain::operation::tests::plan()
     }
     .seal()
 }

@@ -353,43 +353,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::domain::host::HostName;
-    use crate::domain::operation::{ContainerAction, Step};
 
     fn plan(risk: Risk) -> Plan {
-        let service = ServiceId::local("shop", "backend");
-        Plan {
-            operation: Operation::Restart {
-                services: vec![service.clone()],
-                reload: false,
-                rolling: false,
-            },
-            host: HostName::local(),
+        let mut plan = Plan {
             risk,
-            services: vec![service],
             from: Some(SafeText::from_text("shop:1.5")),
-            to: None,
             notes: vec![SafeText::from_text("as it is")],
-            steps: vec![Step {
-                text: SafeText::from_text("docker restart shop-backend-1"),
-                work: StepWork::Container {
-                    container: "abc".into(),
-                    action: ContainerAction::Restart,
-                    grace_s: 10,
-                },
-                undo: None,
-                manual: None,
-                fingerprints: Vec::new(),
-                timeout_ms: 1000,
-                may_fail: false,
-            }],
             not_rolled_back: vec![SafeText::from_text("volumes")],
-            on_failure: None,
             downtime_ms: Some(10_000),
-            budget_ms: 120_000,
-            hash: String::new(),
-        }
-        .seal()
+            ..crate::domain::operation::tests::plan()
+        };
+        plan.steps[0].text = SafeText::from_text("docker restart shop-backend-1");
+        plan.seal()
     }
 
     fn global(arguments: &[&str]) -> Global {

@@ -30,13 +30,16 @@ pub use machine::{machine_limits, machines, machines_of};
 
 /// How far back a measurement looks by default.
 const SPAN: Duration = Duration::from_secs(15 * 60);
+/// A service among many that takes longer has no signals this time.
+const IN_TIME: Duration = Duration::from_secs(10);
 /// A rate over less than two scrapes of a minute has no value.
 const SHORTEST_RATE: u64 = 120;
 
 /// Measures every signal of a service over a window of its logs (default: the last 15 minutes, at most since
 /// its creation). What cannot be measured is there with `value: None` and the reason.
 pub async fn measure(ctx: &Context, service: &Service, window: Window) -> ServiceSignals {
-    all_of(ctx, service, window, false).await
+    let is_golden = !own::has_all_of_the_log(&ctx.config.service(&service.id));
+    all_of(ctx, service, window, is_golden, false).await
 }
 
 /// Measures as [`measure`] does over the last `span` (default: 15 minutes), for those who look again and again: only what was
@@ -47,19 +50,40 @@ pub async fn measure_lately(
     span: Option<SignedDuration>,
 ) -> ServiceSignals {
     let window = span.map_or(Window::ALL, |span| Window::since(Timestamp::now() - span));
-    all_of(ctx, service, window, lately::is_sliced(service)).await
+    let is_golden = !own::has_all_of_the_log(&ctx.config.service(&service.id));
+    all_of(ctx, service, window, is_golden, lately::is_sliced(service)).await
 }
 
+/// Measures as [`measure_lately`] does, of a service among many: one that takes too long is not waited for.
+pub async fn measure_in_time(
+    ctx: &Context,
+    service: &Service,
+    span: SignedDuration,
+) -> ServiceSignals {
+    tokio::time::timeout(IN_TIME, measure_lately(ctx, service, Some(span)))
+        .await
+        .unwrap_or_else(|_| unmeasured(ctx, service, IN_TIME))
+}
+
+/// Measures what a comparison cannot take from the logs that it has read anyway: saturation, connections, what Prometheus
+/// is asked for, and own signals.
+pub(crate) async fn measure_beside_logs(ctx: &Context, service: &Service) -> ServiceSignals {
+    all_of(ctx, service, Window::ALL, false, false).await
+}
+
+/// `is_golden`: whether latency, traffic and errors are wanted of the log. `is_again`: whether it is read on from the last
+/// look.
 async fn all_of(
     ctx: &Context,
     service: &Service,
     window: Window,
+    is_golden: bool,
     is_again: bool,
 ) -> ServiceSignals {
     let window = fit(service, window, Timestamp::now());
     let settings = ctx.config.service(&service.id);
     let own = own::of(ctx, Some(&service.id));
-    let wanted = Wanted::new(!own::has_all_of_the_log(&settings), &own);
+    let wanted = Wanted::new(is_golden, &own);
     let from_log = async {
         if wanted.is_nothing() {
             return Vec::new();
@@ -83,7 +107,7 @@ async fn all_of(
 }
 
 /// The signals of a service that could not be measured in time: each there, none with a value.
-pub(crate) fn unmeasured(ctx: &Context, service: &Service, limit: Duration) -> ServiceSignals {
+fn unmeasured(ctx: &Context, service: &Service, limit: Duration) -> ServiceSignals {
     let limits = ctx.config.service(&service.id).limits;
     let own = own::of(ctx, Some(&service.id));
     let names: BTreeSet<SignalName> = limits
@@ -99,31 +123,6 @@ pub(crate) fn unmeasured(ctx: &Context, service: &Service, limit: Duration) -> S
             .into_iter()
             .map(|name| unknown(name, why.clone()))
             .collect(),
-    }
-}
-
-/// Measures what a comparison cannot take from the logs that it has read anyway: saturation, connections, what Prometheus
-/// is asked for, and own signals.
-pub(crate) async fn measure_beside_logs(ctx: &Context, service: &Service) -> ServiceSignals {
-    let window = fit(service, Window::ALL, Timestamp::now());
-    let settings = ctx.config.service(&service.id);
-    let own = own::of(ctx, Some(&service.id));
-    let wanted = Wanted::new(false, &own);
-    let captured = async {
-        if wanted.is_nothing() {
-            return Vec::new();
-        }
-        match log::read(ctx, service, window, &own).await {
-            Ok(tally) => wanted.signals(Ok(&tally), &settings, window),
-            Err(error) => wanted.signals(Err(&error.to_safe_text()), &settings, window),
-        }
-    };
-    let beside = beside_the_log(ctx, service, window, &own);
-    let (mut signals, others) = future::join(captured, beside).await;
-    replace(&mut signals, others);
-    ServiceSignals {
-        id: service.id.clone(),
-        signals,
     }
 }
 

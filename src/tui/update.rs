@@ -234,6 +234,12 @@ fn age(app: &mut App) {
     }
 }
 
+/// How long it is until then; nothing where that is now or was.
+fn until(at: Option<jiff::Timestamp>, now: jiff::Timestamp) -> std::time::Duration {
+    at.and_then(|at| std::time::Duration::try_from(at.duration_since(now)).ok())
+        .unwrap_or_default()
+}
+
 /// Signals are measured only while someone can see them.
 fn keep_sampling(app: &mut App) -> Option<Effect> {
     if app.signals.is_sampling || !app.is_visible(Pane::Signals) {
@@ -241,11 +247,7 @@ fn keep_sampling(app: &mut App) -> Option<Effect> {
     }
     let service = app.selected()?.clone();
     app.signals.is_sampling = true;
-    let after = app
-        .signals
-        .next_at
-        .and_then(|at| std::time::Duration::try_from(at.duration_since(app.now)).ok())
-        .unwrap_or_default();
+    let after = until(app.signals.next_at, app.now);
     Some(Effect::Sample {
         service: Box::new(service),
         after,
@@ -261,10 +263,7 @@ fn keep_measuring(app: &mut App) -> Option<Effect> {
     let services = app.services.reading.value()?.services.clone();
     let board = &mut app.signals.board;
     board.is_sampling = true;
-    let after = board
-        .next_at
-        .and_then(|at| std::time::Duration::try_from(at.duration_since(app.now)).ok())
-        .unwrap_or_default();
+    let after = until(board.next_at, app.now);
     Some(Effect::SampleAll { services, after })
 }
 
@@ -278,11 +277,7 @@ fn keep_probing(app: &mut App) -> Option<Effect> {
     if run.due_probes().is_empty() {
         return None;
     }
-    let after = app
-        .runbook
-        .next_at
-        .and_then(|at| std::time::Duration::try_from(at.duration_since(app.now)).ok())
-        .unwrap_or_default();
+    let after = until(app.runbook.next_at, app.now);
     let effect = Effect::AskProbes {
         run: Box::new(run.clone()),
         inventory: Box::new(inventory.clone()),

@@ -459,14 +459,7 @@ fn eight_writers_of_one_incident_lose_nothing() {
 fn alerts_stand_in_the_timeline_of_an_incident() {
     let sandbox =
         Sandbox::new("alerted").with("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock");
-    let up = sandbox.write("up", "");
-    sandbox.write(
-        "lastgood.toml",
-        format!(
-            "[services.\"exec/bot\"]\nstatus = \"test -e {}\"\n",
-            up.display()
-        ),
-    );
+    let up = sandbox.bot();
     let look = || sandbox.run(&["watch", "--once", "--interval", "1s"]);
     look();
     fs::remove_file(&up).unwrap();

@@ -42,16 +42,6 @@ impl Story {
         assert_eq!(self.front.answer().as_deref(), Some("blue is up"));
         assert_eq!(self.front.reloads(), 0);
     }
-
-    /// The outcomes in the audit log.
-    fn outcomes(&self) -> Vec<Value> {
-        let listed = self.sandbox.json(0, "", &["audit", "list"]);
-        list(&listed["records"])
-            .iter()
-            .filter(|record| record["phase"] == "outcome")
-            .map(|record| record["outcome"].clone())
-            .collect()
-    }
 }
 
 #[test]
@@ -87,7 +77,7 @@ fn requests_go_to_the_other_side_and_back() {
     assert_eq!(front.reloads(), 1);
     let again = sandbox.json(0, "outcome", &GREEN);
     assert_eq!(again["outcome"], "verified", "{again:#}");
-    assert_eq!(story.outcomes(), [Value::from("verified")]);
+    assert_eq!(story.sandbox.outcomes(), [Value::from("verified")]);
 
     sandbox.run(&["switch", "api", "blue", "--yes"]).exits(0);
     assert_eq!(front.answer().as_deref(), Some("blue is up"));
@@ -107,7 +97,7 @@ fn a_side_that_is_down_never_takes_over() {
         .exits(1)
         .says(&["green of api is not healthy", "nothing was changed"]);
     story.is_untouched();
-    assert!(story.outcomes().is_empty());
+    assert!(story.sandbox.outcomes().is_empty());
 }
 
 #[test]
@@ -132,7 +122,7 @@ fn a_file_that_the_proxy_does_not_take_is_put_back_untested_by_traffic() {
     assert!(detail.contains("exit 1"), "{outcome:#}");
     story.is_untouched();
     assert_eq!(story.front.worker(), worker);
-    assert_eq!(story.outcomes(), [Value::from("failed_unchanged")]);
+    assert_eq!(story.sandbox.outcomes(), [Value::from("failed_unchanged")]);
 }
 
 #[test]
@@ -201,7 +191,7 @@ fn a_switch_killed_between_file_and_reload_is_gone_on_with_or_taken_back() {
         let run = story.sandbox.run(&options);
         assert_eq!(run.code, if end == "verified" { 0 } else { 4 }, "{run}");
         assert_eq!(story.front.answer().as_deref(), Some(answer), "{run}");
-        assert_eq!(story.outcomes(), [Value::from(end)], "{run}");
+        assert_eq!(story.sandbox.outcomes(), [Value::from(end)], "{run}");
         story
             .sandbox
             .run(&["resume"])

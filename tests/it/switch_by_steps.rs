@@ -83,15 +83,6 @@ impl Story {
         assert_eq!(self.front.answer().as_deref(), Some("blue is up"));
         assert_eq!(self.weights().last(), Some(&[1, 0]));
     }
-
-    fn outcomes(&self) -> Vec<Value> {
-        let listed = self.sandbox.json(0, "", &["audit", "list"]);
-        list(&listed["records"])
-            .iter()
-            .filter(|record| record["phase"] == "outcome")
-            .map(|record| record["outcome"].clone())
-            .collect()
-    }
 }
 
 /// Requests to the front until it is dropped.
@@ -193,7 +184,7 @@ fn a_side_that_dies_under_its_share_gives_way_at_once() {
     assert_eq!(outcome["outcome"], "failed_unchanged", "{outcome:#}");
     assert_eq!(story.weights(), [[9, 1], [1, 0]]);
     story.is_back_on_blue();
-    assert_eq!(story.outcomes(), [Value::from("failed_unchanged")]);
+    assert_eq!(story.sandbox.outcomes(), [Value::from("failed_unchanged")]);
 }
 
 #[test]
@@ -269,7 +260,11 @@ fn a_canary_killed_at_any_step_is_gone_on_with_or_taken_back() {
             };
             let run = story.sandbox.run(words).exits(if undo { 4 } else { 0 });
             let end = if undo { "failed_unchanged" } else { "verified" };
-            assert_eq!(story.outcomes(), [Value::from(end)], "step {step}: {run}");
+            assert_eq!(
+                story.sandbox.outcomes(),
+                [Value::from(end)],
+                "step {step}: {run}"
+            );
             if undo {
                 assert_eq!(
                     story.front.read("active.conf"),

@@ -76,14 +76,7 @@ fn a_dead_compose_service_is_paged_in_time_and_resolved() {
 fn once_says_by_its_exit_code_what_is_so() {
     let sandbox =
         Sandbox::new("watch-once").with("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock");
-    let up = sandbox.write("up", "");
-    sandbox.write(
-        "lastgood.toml",
-        format!(
-            "[services.\"exec/bot\"]\nstatus = \"test -e {}\"\n",
-            up.display()
-        ),
-    );
+    let up = sandbox.bot();
     // The engine that cannot be asked is missing data, whatever else is well.
     let run = sandbox
         .run(&["watch", "--once", "--interval", "1s"])

@@ -74,7 +74,7 @@ pub(super) async fn read(
     };
     let mut kept = kept.lock().await;
     if service.runtime == Runtime::Pm2 {
-        read_files(ctx, service, window, own, &mut kept).await?;
+        read_files(ctx, service, (since, now), own, &mut kept).await?;
         return Ok(kept.all(window));
     }
     let instances = service.instances.iter().map(|i| i.id.clone());
@@ -113,13 +113,10 @@ pub(super) async fn read(
 async fn read_files(
     ctx: &Context,
     service: &Service,
-    window: Window,
+    (since, until): (Timestamp, Timestamp),
     own: &[&OwnSignal],
     kept: &mut Slices,
 ) -> Result<(), OpsError> {
-    let (Some(since), Some(until)) = (window.since, window.until) else {
-        return Ok(());
-    };
     // The files go on where a process ends.
     kept.begin(Vec::new(), since);
     let from = kept.slices.back().map_or(since, |last| last.until);

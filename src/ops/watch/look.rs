@@ -1,7 +1,6 @@
 //! One look of the watch: health and signals of every service, held against the newest good checkpoint.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use futures_util::future;
 use jiff::{SignedDuration, Timestamp};
@@ -22,8 +21,6 @@ use crate::store::config::Config;
 
 /// Signals are measured over so much of the log: an outage shows within a minute, and one slow request does not.
 const SPAN: SignedDuration = SignedDuration::from_mins(5);
-/// A log that takes longer to read has no signals this time.
-const SIGNALS_LIMIT: Duration = Duration::from_secs(10);
 /// A service that was removed is told of for so long.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
 
@@ -54,15 +51,8 @@ impl Looking {
     ) -> Result<Look, OpsError> {
         self.restarts.judge(&mut inventory, Instant::now());
         let services = &inventory.services;
-        let measure = |service| async move {
-            tokio::time::timeout(
-                SIGNALS_LIMIT,
-                signals::measure_lately(ctx, service, Some(SPAN)),
-            )
-            .await
-            // Without a value, and not without a signal: what fires goes on firing, and says that nobody could look.
-            .unwrap_or_else(|_| signals::unmeasured(ctx, service, SIGNALS_LIMIT))
-        };
+        // Without a value, and not without a signal: what fires goes on firing, and says that nobody could look.
+        let measure = |service| signals::measure_in_time(ctx, service, SPAN);
         let (health, measured, machines) = future::join3(
             health::check(ctx, services),
             future::join_all(services.iter().map(measure)),

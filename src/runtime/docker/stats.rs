@@ -127,12 +127,12 @@ async fn sample(
             return Ok((later.unwrap_or(now), later.and(Some(now))));
         }
     }
-    if before.is_some() {
-        let now = engines(&ask(engine, id, true).await?);
-        if let Some(before) = now.as_ref().and_then(fits) {
-            now.iter().for_each(|now| remember(id, *now));
-            return Ok((now.unwrap_or(before), Some(before)));
-        }
+    if before.is_some()
+        && let Some(now) = engines(&ask(engine, id, true).await?)
+        && let Some(before) = fits(&now)
+    {
+        remember(id, now);
+        return Ok((now, Some(before)));
     }
     let found = ask(engine, id, false).await?;
     let now = engines(&found)

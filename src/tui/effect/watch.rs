@@ -80,8 +80,6 @@ pub(super) async fn sample(
 
 /// So many services are measured at once: most of the time of one is a pause between two samples.
 const AT_ONCE: usize = 16;
-/// A service that takes longer has no signals this time.
-const LIMIT: Duration = Duration::from_secs(10);
 /// An outage of a moment ago shows, and one slow request does not.
 const SPAN: SignedDuration = SignedDuration::from_mins(5);
 
@@ -93,19 +91,8 @@ pub(super) async fn sample_all(
 ) -> Ended {
     tokio::time::sleep(after).await;
     // Made before they are streamed: a closure over references inside the stream would not be `Send`.
-    let looks: Vec<_> = services
-        .iter()
-        .map(|service| {
-            let ctx = &ctx;
-            async move {
-                tokio::time::timeout(
-                    LIMIT,
-                    ops::signals::measure_lately(ctx, service, Some(SPAN)),
-                )
-                .await
-                .unwrap_or_else(|_| ops::signals::unmeasured(ctx, service, LIMIT))
-            }
-        })
+    let looks: Vec<_> = (services.iter())
+        .map(|service| ops::signals::measure_in_time(&ctx, service, SPAN))
         .collect();
     let looks = stream::iter(looks).buffered(AT_ONCE).collect::<Vec<_>>();
     let (mut signals, machines) = tokio::join!(looks, ops::signals::machines(&ctx));

@@ -175,10 +175,11 @@ fn overall(app: &App) -> (&'static str, String, Grade) {
     }
     let board = &app.signals.board;
     let is_blind = |all: &Inventory| all.services.iter().any(|service| board.is_blind(service));
-    let mut grade = match &app.services.reading {
-        Reading::Fresh { value, .. } if !value.services.is_empty() => {
-            let services = value.services.iter().map(|s| judged_grade(app, s));
-            let worst = services.max().unwrap_or_default().max(board.worst());
+    let services = app.services.reading.value();
+    let worst = services.and_then(|all| all.services.iter().map(|s| judged_grade(app, s)).max());
+    let mut grade = match (&app.services.reading, worst) {
+        (Reading::Fresh { value, .. }, Some(worst)) => {
+            let worst = worst.max(board.worst());
             match value.unreachable.is_empty() && !is_blind(value) {
                 true => worst,
                 false => worst.max(Grade::Unknown),
@@ -189,17 +190,13 @@ fn overall(app: &App) -> (&'static str, String, Grade) {
     if !board.reading.is_fresh() || board.reading.value().is_some_and(|b| b.unread.is_some()) {
         grade = grade.max(Grade::Unknown);
     }
-    let is_down = app.services.reading.value().is_some_and(|all| {
-        let states = all.services.iter().map(|s| judged_grade(app, s));
-        states.max() == Some(Grade::Critical)
-    });
     let paging = board
         .firing()
         .first()
         .map(|alert| alert.severity.to_string());
     let word = match (grade, paging) {
         (Grade::Critical, Some(severity)) => severity,
-        (Grade::Critical, None) if is_down => "DOWN".to_owned(),
+        (Grade::Critical, None) if worst == Some(Grade::Critical) => "DOWN".to_owned(),
         (Grade::Critical, None) => "CRITICAL".to_owned(),
         (Grade::Ok, _) => "ok".to_owned(),
         (Grade::Warning, _) => "warning".to_owned(),

@@ -112,6 +112,28 @@ impl Sandbox {
         Run::of(self.command(arguments))
     }
 
+    /// The outcomes in the audit log.
+    pub(crate) fn outcomes(&self) -> Vec<Value> {
+        let listed = self.json(0, "", &["audit", "list"]);
+        let records = listed["records"].as_array().expect("a list of records");
+        records
+            .iter()
+            .filter(|record| record["phase"] == "outcome")
+            .map(|record| record["outcome"].clone())
+            .collect()
+    }
+
+    /// Configures `exec/bot`, a service that runs as long as the file is there whose path this gives.
+    pub(crate) fn bot(&self) -> PathBuf {
+        let up = self.write("up", "");
+        let status = format!(
+            "[services.\"exec/bot\"]\nstatus = \"test -e {}\"\n",
+            up.display()
+        );
+        self.write("lastgood.toml", status);
+        up
+    }
+
     /// Runs with `--format json`, expects `code`, and gives the document.
     pub(crate) fn json(&self, code: i32, schema: &str, arguments: &[&str]) -> Value {
         let mut all = arguments.to_vec();
