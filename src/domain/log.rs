@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::safe_text::SafeText;
@@ -261,6 +261,16 @@ pub struct LogNote {
     pub lines: Option<u64>,
     /// In words: `api:1.4 → api:1.5`, `exit 137`.
     pub detail: SafeText,
+}
+
+impl LogNote {
+    /// How far the clock of the machine is ahead of ours, where the note is about that.
+    pub fn ahead(&self) -> Option<SignedDuration> {
+        match (self.kind, self.from, self.to) {
+            (LogNoteKind::Clock, Some(ours), Some(theirs)) => Some(theirs.duration_since(ours)),
+            _ => None,
+        }
+    }
 }
 
 /// Which part of a log to read again: the lines before or after one that is held.

@@ -22,6 +22,7 @@ use crate::domain::safe_text::SafeText;
 
 mod agreed;
 mod detached;
+mod engine;
 mod folder;
 mod link;
 mod linked;
@@ -31,6 +32,7 @@ mod streamed;
 mod trouble;
 
 pub(crate) use agreed::Swap;
+pub use engine::DockerSocket;
 use link::{Failure, Link};
 pub use reader::Piece;
 use trouble::{Address, Trouble};
@@ -69,24 +71,6 @@ else
 fi
 sync -- "$n" && mv -f -- "$n" "$t" && sync -- "$d"
 "#;
-/// Prints where an engine's socket is that this user may use; else says why not.
-const FIND_DOCKER: &str = r#"
-for s in /var/run/docker.sock "/run/user/$(id -u)/docker.sock"; do
-  [ -S "$s" ] || continue
-  if [ -r "$s" ] && [ -w "$s" ]; then echo "$s"; exit 0; fi
-  echo "$s"; exit 67
-done
-exit 66"#;
-
-/// Whether somebody listens at a socket, as the kernel tells every user.
-const IS_LISTENING: &str = r#"
-t=$(readlink -f -- "$1") || exit 1
-while read -r _ _ _ flags _ _ _ path; do
-  [ "$flags" = 00010000 ] || continue
-  case $path in "$1" | "$t") exit 0 ;; esac
-done < /proc/net/unix
-exit 1"#;
-
 /// A machine behind ssh, connected when first needed.
 #[derive(Debug)]
 pub struct Session {
@@ -129,22 +113,6 @@ struct LinkState {
     open: Option<Arc<Link>>,
     /// When connecting failed last, and why.
     failed: Option<(Instant, Trouble)>,
-}
-
-/// Where the Docker engine of a machine is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DockerSocket {
-    /// A socket of that machine, and one of this machine that leads there.
-    At {
-        /// There.
-        remote: PathBuf,
-        /// Here.
-        local: PathBuf,
-    },
-    /// There is no socket.
-    Absent,
-    /// There is one, and this user may not use it.
-    Denied(PathBuf),
 }
 
 impl Session {
@@ -226,7 +194,7 @@ impl Session {
         let asked = Instant::now();
         let mut state = self.link.lock().await;
         if let Some(open) = &state.open {
-            if open.is_alive().await {
+            if open.is_alive() {
                 return Ok(Arc::clone(open));
             }
             state.open = None;
@@ -454,56 +422,6 @@ impl Session {
     /// What the server said when it opened no way for a forwarded socket, since this was last asked.
     pub(super) async fn refused_channel(&self) -> Option<String> {
         self.link().await.ok()?.new_refusal()
-    }
-
-    /// Where its Docker engine is, by the sockets that are usual.
-    ///
-    /// # Errors
-    /// It cannot be reached.
-    pub(crate) async fn docker_socket(&self) -> Result<DockerSocket, HostError> {
-        // Looked for once a connection: a socket stays where it is, and one that is gone is told when it is used.
-        let known = self.link().await?.docker.get().cloned();
-        if let Some(remote) = known {
-            let local = self.forward(&remote).await?;
-            return Ok(DockerSocket::At { remote, local });
-        }
-        let output = self
-            .run(&Command::shell(FIND_DOCKER, &[], FILE_TIMEOUT))
-            .await?;
-        let path = PathBuf::from(output.stdout_text().trim());
-        match output.code {
-            Some(0) => {
-                let _ = self.link().await?.docker.set(path.clone());
-                Ok(DockerSocket::At {
-                    local: self.forward(&path).await?,
-                    remote: path,
-                })
-            }
-            Some(NOT_READABLE) => Ok(DockerSocket::Denied(path)),
-            _ => Ok(DockerSocket::Absent),
-        }
-    }
-
-    /// Why a forwarded socket ended at once: `Ok` where nobody listens there, and what its server says where it opens no
-    /// way to somebody who does. The client is told the same in both cases, so the machine is asked.
-    ///
-    /// # Errors
-    /// It cannot be reached.
-    pub(crate) async fn why_cut(&self, remote: &Path) -> Result<Option<String>, HostError> {
-        let text = remote.to_string_lossy();
-        let output = self
-            .run(&Command::shell(IS_LISTENING, &[&text], FILE_TIMEOUT))
-            .await?;
-        match output.code {
-            Some(0) => Ok(self.link().await?.last_refusal()),
-            Some(1) => Ok(None),
-            // Lost on the way: nothing is known of who listens.
-            _ => Err(HostError::File {
-                what: "look who listens at",
-                path: remote.to_owned(),
-                source: std::io::Error::other(output.describe().to_string()),
-            }),
-        }
     }
 }
 

@@ -1,20 +1,20 @@
 //! Reads the logs of a service.
 
+mod skew;
+
 use jiff::{SignedDuration, Timestamp, Zoned};
 use regex::bytes::Regex;
 use tokio::sync::mpsc;
 
+use self::skew::Skew;
 use super::services::{failed, host_of};
 use super::{Context, OpsError};
 use crate::analysis::parse;
 use crate::analysis::parse::time::TimeReader;
 use crate::domain::log::{
-    FileHits, LogEvent, LogNote, LogNoteKind, LogPage, LogPosition, LogRequest, PageRequest,
-    Passage,
+    FileHits, LogEvent, LogNote, LogPage, LogPosition, LogRequest, PageRequest, Passage,
 };
-use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId};
-use crate::host::Host;
 use crate::runtime;
 
 pub use crate::host::tail::FileSearch;
@@ -31,43 +31,38 @@ pub async fn read(
     request: &LogRequest,
     to: mpsc::Sender<LogEvent>,
 ) -> Result<(), OpsError> {
-    let host = host_of(ctx, &service.id)?;
-    if let Some(note) = clock_note(host, &service.id).await
-        && to.send(LogEvent::Note(note)).await.is_err()
-    {
-        return Ok(());
-    }
-    let settings = ctx.config.service(&service.id);
-    runtime::read_logs(host, service, &settings, request, to)
-        .await
-        .map_err(|e| failed(format!("cannot read the log of {}", service.id), e))
+    read_with(ctx, service, request, to, None).await
 }
 
-/// A clock that is wrong by less is not told: nobody misreads it.
-const TOLD_FROM: SignedDuration = SignedDuration::from_secs(1);
-
-/// What is to be said of the clock of another machine: lines of two machines stand in the order of their times.
-async fn clock_note(host: &Host, service: &ServiceId) -> Option<LogNote> {
-    let ahead = host.ahead().await?;
-    if ahead.abs() < TOLD_FROM {
-        return None;
-    }
-    let now = Timestamp::now();
-    let word = if ahead.is_negative() {
-        "behind"
-    } else {
-        "ahead of"
+/// What comes of a machine whose clock is not ours is put on our clock, and a note says so first.
+async fn read_with(
+    ctx: &Context,
+    service: &Service,
+    request: &LogRequest,
+    to: mpsc::Sender<LogEvent>,
+    pattern: Option<&Regex>,
+) -> Result<(), OpsError> {
+    let host = host_of(ctx, &service.id)?;
+    let settings = ctx.config.service(&service.id);
+    let read = async |request: &LogRequest, to| match pattern {
+        Some(pattern) => {
+            runtime::read_matching(host, service, &settings, request, pattern, to).await
+        }
+        None => runtime::read_logs(host, service, &settings, request, to).await,
     };
-    let seconds = ahead.unsigned_abs().as_secs_f64();
-    let detail = format!("the clock of {} is {seconds:.1} s {word} ours", host.name());
-    Some(LogNote {
-        kind: LogNoteKind::Clock,
-        service: service.clone(),
-        from: Some(now),
-        to: now.checked_add(ahead).ok(),
-        lines: None,
-        detail: SafeText::from_text(&detail),
-    })
+    let read = match Skew::of(host).await {
+        None => read(request, to).await,
+        Some(skew) => {
+            let note = LogEvent::Note(skew.note(host, &service.id));
+            if to.send(note).await.is_err() {
+                return Ok(());
+            }
+            let (raw, from) = mpsc::channel(1);
+            let request = skew.ask(request);
+            tokio::join!(read(&request, raw), skew.hand_on(from, to)).0
+        }
+    };
+    read.map_err(|e| failed(format!("cannot read the log of {}", service.id), e))
 }
 
 /// Reads a closed log whose lines are only wanted where they match. What comes may hold others too, such as the lines
@@ -83,11 +78,7 @@ pub async fn read_matching(
     pattern: &Regex,
     to: mpsc::Sender<LogEvent>,
 ) -> Result<(), OpsError> {
-    let host = host_of(ctx, &service.id)?;
-    let settings = ctx.config.service(&service.id);
-    runtime::read_matching(host, service, &settings, request, pattern, to)
-        .await
-        .map_err(|e| failed(format!("cannot read the log of {}", service.id), e))
+    read_with(ctx, service, request, to, Some(pattern)).await
 }
 
 /// Reads a part of a service's log again.
@@ -101,9 +92,15 @@ pub async fn page(
 ) -> Result<LogPage, OpsError> {
     let host = host_of(ctx, &service.id)?;
     let settings = ctx.config.service(&service.id);
-    runtime::read_page(host, service, &settings, request)
+    let skew = Skew::of(host).await;
+    let asked = skew.map(|skew| skew.ask_page(request));
+    let page = runtime::read_page(host, service, &settings, asked.as_ref().unwrap_or(request))
         .await
-        .map_err(|e| failed(format!("cannot read more of the log of {}", service.id), e))
+        .map_err(|e| failed(format!("cannot read more of the log of {}", service.id), e))?;
+    Ok(match skew {
+        Some(skew) => skew.page(page),
+        None => page,
+    })
 }
 
 /// Searches a part of a log file in place, block by block, and sends where lines match; without an expression it counts
@@ -164,6 +161,8 @@ pub async fn place_at(
 pub struct Clock {
     times: TimeReader,
     last: Option<Timestamp>,
+    /// How far the clock is ahead by which the lines themselves tell the time.
+    ahead: SignedDuration,
 }
 
 impl Default for Clock {
@@ -171,15 +170,50 @@ impl Default for Clock {
         Self {
             times: TimeReader::new(&Zoned::now()),
             last: None,
+            ahead: SignedDuration::ZERO,
         }
     }
 }
 
 impl Clock {
+    /// Learns from a note that the lines are of another clock than ours.
+    pub fn hear(&mut self, note: &LogNote) {
+        self.ahead = note.ahead().unwrap_or(self.ahead);
+    }
+
     /// The time of the next line; `None` where no line has said one yet.
     pub fn read(&mut self, at: Option<Timestamp>, text: &[u8]) -> Option<Timestamp> {
-        let at = at.or_else(|| parse::read_line(text, &mut self.times).at);
+        let at = at.or_else(|| {
+            let said = parse::read_line(text, &mut self.times).at?;
+            said.checked_sub(self.ahead).ok()
+        });
         self.last = at.or(self.last);
         self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::log::LogNoteKind;
+    use crate::domain::service::ServiceId;
+
+    #[test]
+    fn a_line_that_tells_its_time_is_put_on_our_clock() {
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        let mut clock = Clock::default();
+        clock.hear(&LogNote {
+            kind: LogNoteKind::Clock,
+            service: ServiceId::local("shop", "api"),
+            from: at("2026-11-26T04:00:00Z"),
+            to: at("2026-11-26T04:00:40Z"),
+            lines: None,
+            detail: "".into(),
+        });
+        let text = b"2026-11-26T04:10:40Z ERROR payment failed";
+        assert_eq!(clock.read(None, text), at("2026-11-26T04:10:00Z"));
+        // The runtime's times are corrected where they come in.
+        let given = at("2026-11-26T04:11:00Z");
+        assert_eq!(clock.read(given, text), given);
     }
 }

@@ -1,5 +1,6 @@
 //! Harvests the values that are known to be secret, so that text can be cleaned of them.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -25,13 +26,17 @@ const MAX_ENV_FILE: u64 = 1024 * 1024;
 /// the shape of a secret is still found.
 pub async fn redactor(ctx: &Context, services: &[Service]) -> Result<Redactor, OpsError> {
     let mut known = KnownSecrets::default();
+    // The services of a project share theirs, which is read once: another machine may be far away.
+    let mut read = BTreeSet::new();
     for service in services {
         let Ok(host) = host_of(ctx, &service.id) else {
             continue;
         };
         known.harvest_env_file(&swarm_environment(host, service).await);
         for path in env_files(service, &ctx.config.service(&service.id)) {
-            if let Ok(text) = host.read_file(&path, MAX_ENV_FILE).await {
+            if read.insert((host.name(), path.clone()))
+                && let Ok(text) = host.read_file(&path, MAX_ENV_FILE).await
+            {
                 known.harvest_env_file(&String::from_utf8_lossy(&text));
             }
         }

@@ -47,6 +47,8 @@ const MEASURED_OVER: Duration = Duration::from_millis(300);
 /// The first wait before connecting again; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// A machine behind ssh has said by then that nobody listens, unless its link is slow.
+const CUT_WITHIN: Duration = Duration::from_secs(2);
 /// Ends within a minute that are a loop.
 const LOOP_ENDS: usize = 2;
 /// How often daemons of other homes are looked for.
@@ -260,6 +262,8 @@ fn daemon_of(host: &Host, service: &Service) -> Result<(Daemon, Origin), Runtime
                 tool: origin.tool.clone(),
                 has_traces: true,
                 is_default: false,
+                has_dump: None,
+                socket: None,
             };
             Daemon::there(origin.app.home.clone(), "", None, false, there)
         }
@@ -292,7 +296,9 @@ pub async fn watch(host: &Host, to: mpsc::Sender<()>) {
 async fn watch_one(daemon: Daemon, to: mpsc::Sender<()>) {
     let mut wait = FIRST_WAIT;
     while !to.is_closed() {
-        if let Ok(mut bus) = Bus::connect(&daemon).await {
+        if let Ok(mut bus) = Bus::connect(&daemon).await
+            && has_somebody(&daemon, &mut bus).await
+        {
             wait = FIRST_WAIT;
             // Subscribed before this signal, so that nothing falls between the look and the events.
             signal(&to);
@@ -317,6 +323,18 @@ async fn watch_one(daemon: Daemon, to: mpsc::Sender<()>) {
             return;
         }
         wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// Whether a daemon is behind the connection. A forwarded socket takes every connection, and ends one behind which nobody
+/// listens: taken for a daemon that came and went, that would make the console look again each time.
+async fn has_somebody(daemon: &Daemon, bus: &mut Bus) -> bool {
+    if daemon.there.is_none() {
+        return true;
+    }
+    match tokio::time::timeout(CUT_WITHIN, bus.next(false)).await {
+        Ok(event) => event.is_ok(),
+        Err(_) => true,
     }
 }
 

@@ -213,7 +213,12 @@ impl Merge {
                 Ok(())
             }
             LogEvent::Block(_) => Ok(()),
-            event => printer.event(index, &event, out),
+            event => {
+                if let LogEvent::Note(note) = &event {
+                    stream.clock.hear(note);
+                }
+                printer.event(index, &event, out)
+            }
         }
     }
 }

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use openssh::{ControlPersist, ForwardType, KnownHosts, SessionBuilder, Socket};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
+use super::engine::{self, Found};
 use super::folder;
 use super::relay::Relays;
 use super::trouble::{Address, Trouble, explain, is_about_the_key, shown_key};
@@ -29,15 +31,15 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const IDLE_SECONDS: usize = 60;
 /// On top of a command's own limit, which the other side keeps: time for the link.
 pub(super) const LINK_MARGIN: Duration = Duration::from_secs(10);
-/// A master on this machine answers at once, or hangs.
-const ALIVE_ANSWER: Duration = Duration::from_secs(2);
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a login shell may say before the first command runs.
 const MAX_BANNER: usize = 64 * 1024;
 
 const CLEAN: &str = r#"exec env -i HOME="$HOME" PATH="$PATH" USER="${USER:-}" LOGNAME="${LOGNAME:-}" LANG="${LANG:-C}" ${TZ:+"TZ=$TZ"} "$@""#;
 const IN_FOLDER: &str = r#"cd -- "$1" || exit 126; shift; exec "$@""#;
-const HELLO: &str = r#"date +%s.%N; id -un; echo "$HOME"; echo "${SHELL:-}"; printf %s "$1" | od -An -v -tx1 | tr -d " "; exit 0"#;
+/// Said before what [`engine::FIND`] says.
+const HELLO: &str =
+    r#"date +%s.%N; id -un; echo "$HOME"; echo "${SHELL:-}"; printf %s "$1" | od -An -v -tx1 | tr -d " \n"; echo"#;
 /// Whatever a shell might take for something else.
 const TRICKY: &str = "it's \\n \\\\ !x $HOME `id` \"q\" ;&|<>(){}[]*?~#=%^ \t ü";
 
@@ -54,6 +56,8 @@ pub(super) struct Hello {
     is_exact: bool,
     /// How far its clock is ahead of ours, to half the time that the question took.
     pub(super) ahead: SignedDuration,
+    /// What [`engine::FIND`] said.
+    docker: String,
 }
 
 impl Hello {
@@ -78,13 +82,14 @@ impl Hello {
         let there = SignedDuration::try_from_secs_f64(clock).ok()?;
         let here = asked_at.checked_add(half).ok()?.as_duration();
         let [user, home, shell] = [lines.next()?, lines.next()?, lines.next()?];
-        let hex: String = lines.collect();
+        let hex = lines.next()?;
         Some(Self {
             user: SafeText::from_text(user).to_string(),
             home: PathBuf::from(home),
             shell: SafeText::from_text(shell).to_string(),
             is_exact: hex == digest::hex(TRICKY.as_bytes()),
             ahead: there - here,
+            docker: lines.next().unwrap_or_default().to_owned(),
         })
     }
 }
@@ -106,7 +111,9 @@ pub(super) struct Link {
     pub(super) session: Arc<openssh::Session>,
     pub(super) hello: Hello,
     /// Where the engine's socket was found.
-    pub(super) docker: OnceLock<PathBuf>,
+    pub(super) docker: Mutex<Found>,
+    /// Open for as long as the master lives.
+    life: UnixStream,
     /// What is put before every command.
     pub(super) rights: Vec<String>,
     pub(super) relays: Relays,
@@ -158,6 +165,9 @@ impl Link {
             Ok(Err(error)) => return Err(refusal(address, &chain(&error)).await),
             Err(_) => return Err(explain(address, "Connection timed out", None)),
         };
+        let life = UnixStream::connect(session.control_socket())
+            .await
+            .map_err(|error| other("the connection's master ended at once", &error))?;
         let mut link = Self {
             session: Arc::new(session),
             hello: Hello {
@@ -166,8 +176,10 @@ impl Link {
                 shell: String::new(),
                 is_exact: false,
                 ahead: SignedDuration::ZERO,
+                docker: String::new(),
             },
-            docker: OnceLock::new(),
+            docker: Mutex::new(Found::parse("")),
+            life,
             rights: rights.to_vec(),
             relays: Relays::default(),
             refusals_seen: AtomicUsize::new(0),
@@ -175,13 +187,15 @@ impl Link {
             folder,
         };
         link.hello = link.greet(address).await?;
+        link.docker = Mutex::new(Found::parse(&link.hello.docker));
         Ok(link)
     }
 
     async fn greet(&self, address: &Address) -> Result<Hello, Trouble> {
         let by_hand = || format!("try it by hand: {} 'echo hello'", address.line());
         let (asked_at, begun) = (Timestamp::now(), Instant::now());
-        let hello = Command::shell(HELLO, &[TRICKY], HELLO_TIMEOUT);
+        let script = format!("{HELLO}{}", engine::FIND);
+        let hello = Command::shell(&script, &[TRICKY], HELLO_TIMEOUT);
         let output = match self.exec(&hello, Streams::default()).await {
             Ok(output) => output,
             Err(Failure::NoShell(trouble)) => return Err(trouble),
@@ -199,9 +213,25 @@ impl Link {
     }
 
     /// Whether the master lives. What it is connected to may be gone all the same: it finds out by itself.
-    pub(super) async fn is_alive(&self) -> bool {
-        let answer = tokio::time::timeout(ALIVE_ANSWER, self.session.check()).await;
-        matches!(answer, Ok(Ok(())))
+    pub(super) fn is_alive(&self) -> bool {
+        // What it says by itself, its greeting, is of no interest.
+        let mut said = [0; 256];
+        loop {
+            match self.life.try_read(&mut said) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+    }
+
+    /// Waits until the master has ended, without looking again and again: the kernel tells.
+    pub(super) async fn until_dead(&self) {
+        while self.is_alive() {
+            if self.life.readable().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Runs a command over a channel of its own. The other side keeps its time limit.
@@ -464,15 +494,12 @@ mod tests {
         let hex = digest::hex(TRICKY.as_bytes());
         let at = Timestamp::from_second(1_700_000_000).unwrap();
         let hello = |hex: &str| {
-            let text = format!("1700000003.5\ndeploy\n/home/deploy\n/bin/sh\n{hex}\n");
+            let text = format!("1700000003.5\ndeploy\n/home/deploy\n/bin/sh\n{hex}\nabsent\n");
             Hello::parse(&text, at, Duration::from_secs(1)).unwrap()
         };
         let good = hello(&hex);
         assert!(good.unfit().is_none());
         assert_eq!(good.ahead, SignedDuration::from_secs(3));
-        // `od` writes sixteen bytes a line.
-        let lines = format!("{}\n{}", &hex[..32], &hex[32..]);
-        assert!(hello(&lines).unfit().is_none());
         let bad = hello(&hex.replacen("5c5c", "5c", 1)).unfit().unwrap();
         assert!(bad.text.contains("/bin/sh"), "{bad:?}");
     }

@@ -5,24 +5,18 @@ use std::time::Duration;
 
 use super::Session;
 
-/// Between two looks at the master, which is a process of this machine. It ends by itself where the other side is silent.
-const LOOK: Duration = Duration::from_secs(1);
+/// Whoever connects holds the link, and says how that ends; looked again after this time.
+const LOOK: Duration = Duration::from_millis(500);
 
 impl Session {
     /// Waits until a link that was there is lost. Ends at once where there is none.
     pub(crate) async fn until_lost(&self) {
-        while self.is_linked.load(Ordering::Relaxed) {
-            // Whoever connects holds the lock, and says how that ends.
-            let open = match self.link.try_lock() {
-                Ok(state) => state.open.clone(),
-                Err(_) => None,
-            };
-            if let Some(open) = open
-                && !open.is_alive().await
-            {
-                return;
+        while self.is_linked() {
+            let open = self.link.try_lock().ok().and_then(|state| state.open.clone());
+            match open {
+                Some(open) => return open.until_dead().await,
+                None => tokio::time::sleep(LOOK).await,
             }
-            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -108,7 +108,7 @@ impl Link {
         let code = match child.wait().await {
             Ok(status) => status.code(),
             // Also what a lost link ends with: the master knows.
-            Err(openssh::Error::RemoteProcessTerminated) if self.is_alive().await => None,
+            Err(openssh::Error::RemoteProcessTerminated) if self.is_alive() => None,
             Err(error) => return Err(Failure::Lost(chain(&error))),
         };
         if let Err(banner) = found {

@@ -188,8 +188,13 @@ pub(super) async fn read_parts(
         let mut part = Part::new(&options, &captures);
         let mut clock = logs::Clock::default();
         while let Some(event) = from.blocking_recv() {
-            let LogEvent::Block(block) = event else {
-                continue;
+            let block = match event {
+                LogEvent::Block(block) => block,
+                LogEvent::Note(note) => {
+                    clock.hear(&note);
+                    continue;
+                }
+                LogEvent::Opened(_) => continue,
             };
             for (line, text) in block.iter() {
                 while borders.next_if(|border| line.at >= Some(*border)).is_some() {

@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 use super::amp::{self, Argument};
 use super::cli;
 use super::list::{self, Process};
-use super::remote::There;
+use super::remote::{Seen, There};
 use super::socket::{Messages, SocketError};
 use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
@@ -148,8 +148,16 @@ impl Daemon {
         }
     }
 
+    /// What was seen of its socket on another machine.
+    fn seen(&self) -> Option<Seen> {
+        self.there.as_ref()?.socket
+    }
+
     /// Why a forwarded socket ended at once.
     async fn why_cut(&self, there: &There) -> Option<AskError> {
+        if there.socket == Some(Seen::Left) {
+            return Some(AskError::NotRunning);
+        }
         let cut = there.session.why_cut(&self.home.join("rpc.sock")).await;
         Some(match cut.ok()? {
             Some(why) => AskError::Forbidden(why),
@@ -158,6 +166,9 @@ impl Daemon {
     }
 
     async fn ask(&self) -> Result<Vec<Process>, AskError> {
+        if self.seen() == Some(Seen::Absent) {
+            return Err(AskError::NotRunning);
+        }
         let mut stream = self.connect("rpc.sock").await?;
         let call =
             Argument::Json(br#"{"type":"call","method":"getMonitorData","args":[{}]}"#.to_vec());
@@ -281,6 +292,9 @@ impl Daemon {
     }
 
     async fn saved_there(&self, there: &There) -> Saved {
+        if there.has_dump == Some(false) {
+            return Saved::Nothing;
+        }
         let host = Host::Ssh(Arc::clone(&there.session));
         saved(saved_names_of(&host, &self.home).await)
     }

@@ -15,15 +15,19 @@ use crate::host::{Command, Host, HostError};
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// A line a home, its fields parted by `|`: kind, process or `-`, whether it is our own user's, its owner, whether it has
-/// traces of applications, where `pm2` is or nothing, the home. The first line is the path that commands have.
+/// traces of applications, whether it has a `dump.pm2`, whether somebody listens at its socket, where `pm2` is or nothing,
+/// the home. The first line is the path that commands have.
 ///
 /// A process speaks for a home that its user owns, root for any, and one in a container for none.
 const FIND: &str = r#"
 echo "$PATH"
 me=$(id -u)
+n="
+"
+heard=$(while read -r _ _ _ flags _ _ _ path; do [ "$flags" != 00010000 ] || echo "$path"; done < /proc/net/unix)
 tool() {
   p=$(command -v pm2) && { echo "$p"; return; }
-  n=$(readlink "/proc/$1/exe" 2>/dev/null) && [ -f "${n%/*}/pm2" ] && { echo "${n%/*}/pm2"; return; }
+  e=$(readlink "/proc/$1/exe" 2>/dev/null) && [ -f "${e%/*}/pm2" ] && { echo "${e%/*}/pm2"; return; }
   l=
   for p in "$HOME"/.nvm/versions/node/*/bin/pm2 "$HOME"/.volta/bin/pm2 "$HOME"/.local/share/fnm/node-versions/*/installation/bin/pm2 \
     "$HOME"/.fnm/node-versions/*/installation/bin/pm2 "$HOME"/.npm-global/bin/pm2 "$HOME"/.local/bin/pm2; do [ ! -f "$p" ] || l=$p; done
@@ -34,17 +38,23 @@ tell() {
   u=$(stat -c %u -- "$3") || return 0
   o=no; [ "$u" != "$me" ] || o=own
   t=no; [ ! -e "$3/dump.pm2" ] && [ ! -e "$3/rpc.sock" ] && [ -z "$(ls -A "$3/logs" "$3/pids" 2>/dev/null | grep -v :)" ] || t=traces
+  d=dump; [ -e "$3/dump.pm2" ] || d=no
+  s=no
+  if [ -S "$3/rpc.sock" ]; then
+    s=left
+    case "$n$heard$n" in *"$n$3/rpc.sock$n"* | *"$n$(readlink -f -- "$3/rpc.sock")$n"*) s=heard ;; esac
+  fi
   p=$2; [ "$p" != - ] || p=$(cat "$3/pm2.pid" 2>/dev/null)
-  echo "$1|$2|$o|$(stat -c %U -- "$3")|$t|$(tool "${p:-0}")|$3"
+  echo "$1|$2|$o|$(stat -c %U -- "$3")|$t|$d|$s|$(tool "${p:-0}")|$3"
 }
 [ -z "${PM2_HOME:-}" ] || tell named - "$PM2_HOME"
 tell default - "$HOME/.pm2"
 for f in $(grep -la '^PM2 v[^ ]*: God Daemon (' /proc/[0-9]*/cmdline 2>/dev/null); do
-  d=${f%/cmdline}
+  q=${f%/cmdline}
   h=$(tr '\0' ' ' < "$f" | sed -n 's/^PM2 v[^ ]*: God Daemon (\(\/.*\)) *$/\1/p')
-  [ -n "$h" ] && [ "$(sed -n 's/^NSpid://p' "$d/status" | wc -w)" -le 1 ] || continue
-  u=$(stat -c %u "$d") && { [ "$u" = 0 ] || [ "$u" = "$(stat -c %u -- "$h" 2>/dev/null)" ]; } || continue
-  tell running "${d#/proc/}" "$h"
+  [ -n "$h" ] && [ "$(sed -n 's/^NSpid://p' "$q/status" | wc -w)" -le 1 ] || continue
+  u=$(stat -c %u "$q") && { [ "$u" = 0 ] || [ "$u" = "$(stat -c %u -- "$h" 2>/dev/null)" ]; } || continue
+  tell running "${q#/proc/}" "$h"
 done
 exit 0"#;
 
@@ -59,6 +69,22 @@ pub(super) struct There {
     pub(super) has_traces: bool,
     /// Whether it is the home that `pm2` takes without being told.
     pub(super) is_default: bool,
+    /// Whether its home holds a `dump.pm2`; `None` where nobody looked.
+    pub(super) has_dump: Option<bool>,
+    /// Its socket; `None` where nobody looked.
+    pub(super) socket: Option<Seen>,
+}
+
+/// What was seen of a daemon's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// There is none.
+    Absent,
+    /// There is one, and the kernel names nobody who listens at it: left behind by a daemon that was killed, or of a
+    /// daemon that has a network of its own.
+    Left,
+    /// Somebody listens.
+    Heard,
 }
 
 /// The daemons, or places where one should be, each once.
@@ -76,8 +102,8 @@ fn parse(session: &Arc<Session>, text: &str) -> Vec<Daemon> {
     let path = lines.next().unwrap_or_default();
     let mut found: Vec<Daemon> = Vec::new();
     for line in lines {
-        let fields: Vec<&str> = line.splitn(7, '|').collect();
-        let [kind, pid, own, user, traces, program, home] = fields.as_slice() else {
+        let fields: Vec<&str> = line.splitn(9, '|').collect();
+        let [kind, pid, own, user, traces, dump, socket, program, home] = fields.as_slice() else {
             continue;
         };
         let home = PathBuf::from(home);
@@ -93,6 +119,12 @@ fn parse(session: &Arc<Session>, text: &str) -> Vec<Daemon> {
             tool,
             has_traces: *traces == "traces",
             is_default: *kind == "default",
+            has_dump: Some(*dump == "dump"),
+            socket: Some(match *socket {
+                "no" => Seen::Absent,
+                "left" => Seen::Left,
+                _ => Seen::Heard,
+            }),
         };
         found.push(Daemon::there(home, *user, pid, *kind == "named", there));
     }
@@ -108,13 +140,15 @@ mod tests {
     fn each_home_stands_once_with_its_process_and_its_tool() {
         let name = HostName::parse("prod-1").unwrap();
         let session = Arc::new(Session::new(name, "prod-1", None));
-        let text = "/usr/bin:/bin\nnamed|-|own|deploy|traces|/nvm/v20/bin/pm2|/home/deploy/.pm2\n\
-                    running|77|own|deploy|traces|/nvm/v20/bin/pm2|/home/deploy/.pm2\n\
-                    running|78|no|anna|no|/usr/bin/pm2|/home/an|na/.pm2\n";
+        let text = "/usr/bin:/bin\nnamed|-|own|deploy|traces|dump|heard|/nvm/v20/bin/pm2|/home/deploy/.pm2\n\
+                    running|77|own|deploy|traces|dump|heard|/nvm/v20/bin/pm2|/home/deploy/.pm2\n\
+                    running|78|no|anna|no|no|left|/usr/bin/pm2|/home/an|na/.pm2\n";
         let found = parse(&session, text);
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].pid, found[1].pid), (Some(77), Some(78)));
         assert_eq!(found[1].home, Path::new("/home/an|na/.pm2"));
+        let there = found[1].there.as_ref().unwrap();
+        assert_eq!((there.has_dump, there.socket), (Some(false), Some(Seen::Left)));
         let tool = |daemon: &Daemon| daemon.there.as_ref().and_then(|t| t.tool.clone());
         assert_eq!(tool(&found[1]), None, "another user's");
         let own = tool(&found[0]).unwrap();
@@ -127,14 +161,25 @@ mod tests {
         let home = dir.path().join("my pm2");
         std::fs::create_dir_all(home.join("logs")).unwrap();
         std::fs::write(home.join("logs/a-out.log"), "").unwrap();
-        let output = std::process::Command::new("sh")
-            .args(["-c", FIND])
-            .env("PM2_HOME", &home)
-            .env("HOME", dir.path())
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let line = text.lines().find(|l| l.starts_with("named|")).unwrap();
+        let find = || {
+            let output = std::process::Command::new("sh")
+                .args(["-c", FIND])
+                .env("PM2_HOME", &home)
+                .env("HOME", dir.path())
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let line = text.lines().find(|l| l.starts_with("named|"));
+            line.unwrap().to_owned()
+        };
+        let line = find();
+        assert!(line.contains("|traces|no|no|"), "{line}");
+        let socket = home.join("rpc.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(find().contains("|no|heard|"));
+        drop(listener);
+        std::fs::write(home.join("dump.pm2"), "[]").unwrap();
+        assert!(find().contains("|dump|left|"));
         assert!(line.starts_with("named|-|own|"), "{line}");
         assert!(line.contains("|traces|"), "{line}");
         assert!(line.ends_with(&format!("|{}", home.display())), "{line}");

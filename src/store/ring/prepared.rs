@@ -159,6 +159,8 @@ pub struct LineReader {
     /// The number of the last row.
     last: u64,
     order: i64,
+    /// How many nanoseconds the clock is ahead by which the lines themselves tell the time.
+    ahead: i64,
 }
 
 impl LineReader {
@@ -169,6 +171,7 @@ impl LineReader {
             numbering: Numbering::Sequence,
             last: FIRST,
             order: NO_TIME,
+            ahead: 0,
         }
     }
 
@@ -203,7 +206,10 @@ impl LineReader {
     pub fn note(&mut self, note: LogNote) -> PreparedNote {
         // A place has room for a few seams in front of its line; more than that share the last one's place in vain.
         self.last += 1;
-        if let Some(at) = note.to.or(note.from) {
+        if let Some(ahead) = note.ahead() {
+            // It is no event of the log: the lines that follow may be older.
+            self.ahead = i64::try_from(ahead.as_nanos()).unwrap_or(0);
+        } else if let Some(at) = note.to.or(note.from) {
             self.order = self.order.max(nanoseconds(at));
         }
         PreparedNote {
@@ -269,7 +275,7 @@ impl LineReader {
             Some(at) => nanoseconds(at),
             None => record
                 .at_ms
-                .map_or(NO_TIME, |ms| ms.saturating_mul(1_000_000)),
+                .map_or(NO_TIME, |ms| ms.saturating_mul(1_000_000).saturating_sub(self.ahead)),
         };
         let mut flags = 0;
         if line.stream == Stream::Stderr {
