@@ -4,6 +4,7 @@
 //! only the audit log hands out. Every command has a time limit and a bound on its output.
 
 use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +48,7 @@ pub enum Host {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     /// The program and its arguments, each taken as it is.
-    pub argv: Vec<String>,
+    pub argv: Vec<OsString>,
     /// Where to run it; the session's own folder where nothing is said.
     pub cwd: Option<PathBuf>,
     /// Variables to set. Over ssh they are arguments, for everyone there to read.
@@ -65,7 +66,7 @@ pub struct Command {
 
 impl Command {
     /// A command with a time limit, 1 MiB of output, and the session's environment.
-    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>, timeout: Duration) -> Self {
+    pub fn new<S: Into<OsString>>(argv: impl IntoIterator<Item = S>, timeout: Duration) -> Self {
         Self {
             argv: argv.into_iter().map(Into::into).collect(),
             cwd: None,
@@ -79,12 +80,31 @@ impl Command {
 
     /// A line for `sh -c`, with its positional arguments (`$1`, …): data never becomes part of the line.
     pub fn shell(line: &str, arguments: &[&str], timeout: Duration) -> Self {
-        let mut argv = vec!["sh".to_owned(), "-c".to_owned(), line.to_owned()];
-        if !arguments.is_empty() {
-            argv.push("sh".to_owned());
-            argv.extend(arguments.iter().map(|a| (*a).to_owned()));
+        Self::shell_with(line, arguments, timeout)
+    }
+
+    /// The same with arguments that need be no text, such as paths.
+    pub fn shell_with<S: AsRef<OsStr>>(
+        line: &str,
+        arguments: impl IntoIterator<Item = S>,
+        timeout: Duration,
+    ) -> Self {
+        let mut command = Self::new(["sh", "-c", line], timeout);
+        for argument in arguments {
+            if command.argv.len() == 3 {
+                // `$0`.
+                command.argv.push("sh".into());
+            }
+            command.argv.push(argument.as_ref().to_owned());
         }
-        Self::new(argv, timeout)
+        command
+    }
+
+    /// The program, as far as it is text.
+    pub(crate) fn program(&self) -> Cow<'_, str> {
+        self.argv
+            .first()
+            .map_or_else(Cow::default, |p| p.to_string_lossy())
     }
 
     /// Runs it in a folder.
@@ -110,7 +130,7 @@ impl Command {
 
     /// The command as one would type it.
     pub fn to_line(&self) -> String {
-        shell_words::join(&self.argv)
+        shell_words::join(self.argv.iter().map(|word| word.to_string_lossy()))
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn process(command: &Command) -> Result<tokio::process::Command, Host
 /// Runs a command to its end or to its time limit.
 pub(super) async fn run(command: &Command) -> Result<CommandOutput, HostError> {
     let mut process = process(command)?;
-    let program = command.argv.first().cloned().unwrap_or_default();
+    let program = command.program().into_owned();
     let started = Instant::now();
     let mut child = process.spawn().map_err(|source| HostError::Start {
         program: program.clone(),

@@ -7,6 +7,8 @@
 //! Remote scripts are constants and data goes as their arguments. Nothing is changed through a login shell that does not
 //! hand arguments on as they are. What a login shell says by itself is no output.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,6 +26,7 @@ mod agreed;
 mod detached;
 mod engine;
 mod folder;
+mod lately;
 mod link;
 mod linked;
 mod reader;
@@ -85,6 +88,7 @@ pub struct Session {
     /// How many channels there are at most, as far as the server let us know.
     width: AtomicUsize,
     reader: Mutex<Option<reader::Reader>>,
+    lately: lately::Lately,
     /// How many changes are under way, which wait for a link that was lost.
     changes: AtomicUsize,
 }
@@ -139,6 +143,7 @@ impl Session {
             channels: Semaphore::new(CHANNELS),
             width: AtomicUsize::new(CHANNELS),
             reader: Mutex::new(None),
+            lately: lately::Lately::default(),
             changes: AtomicUsize::new(0),
         }
     }
@@ -318,9 +323,10 @@ impl Session {
 
     /// The first `max` bytes of a file, and whether there were more (as a count of at least one).
     async fn head(&self, path: &Path, max: u64) -> Result<(Vec<u8>, u64), HostError> {
-        let text = path.to_string_lossy();
         let asked = max.saturating_add(1);
-        let mut command = Command::shell(READ, &[&text, &asked.to_string()], FILE_TIMEOUT);
+        let size = asked.to_string();
+        let arguments = [path.as_os_str(), size.as_ref()];
+        let mut command = Command::shell_with(READ, arguments, FILE_TIMEOUT);
         command.max_output = usize::try_from(asked).unwrap_or(usize::MAX);
         let output = self.run(&command).await?;
         let mut content = check("read", path, output)?.stdout;
@@ -341,19 +347,19 @@ impl Session {
     }
 
     pub(super) async fn read_link(&self, path: &Path) -> Result<Option<PathBuf>, HostError> {
-        let text = path.to_string_lossy();
-        let command = Command::new(["readlink", "--", &*text], FILE_TIMEOUT);
+        let words = ["readlink".as_ref(), "--".as_ref(), path.as_os_str()];
+        let command = Command::new(words, FILE_TIMEOUT);
         let output = self.run(&command).await?;
         Ok(output.is_success().then(|| {
-            let target = output.stdout_text();
-            PathBuf::from(target.strip_suffix('\n').unwrap_or(&target))
+            let target = &output.stdout;
+            let target = target.strip_suffix(b"\n").unwrap_or(target);
+            PathBuf::from(OsStr::from_bytes(target))
         }))
     }
 
     pub(super) async fn stat(&self, path: &Path) -> Result<Option<FileStat>, HostError> {
-        let text = path.to_string_lossy();
         let output = self
-            .run(&Command::shell(STAT, &[&text], FILE_TIMEOUT))
+            .run(&Command::shell_with(STAT, [path], FILE_TIMEOUT))
             .await?;
         if output.code == Some(NOT_FOUND) {
             return Ok(None);
@@ -376,9 +382,9 @@ impl Session {
         mode: u32,
     ) -> Result<(), HostError> {
         self.is_fit().await?;
-        let text = path.to_string_lossy();
-        let arguments = [&*text, &format!("{mode:o}"), &content.len().to_string()];
-        let command = Command::shell(WRITE, &arguments, FILE_TIMEOUT);
+        let (mode, size) = (format!("{mode:o}"), content.len().to_string());
+        let arguments = [path.as_os_str(), mode.as_ref(), size.as_ref()];
+        let command = Command::shell_with(WRITE, arguments, FILE_TIMEOUT);
         let deadline = Instant::now() + WRITE_PATIENCE;
         loop {
             let output = match self.run_with(&command, Some(content)).await {

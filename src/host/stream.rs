@@ -104,7 +104,7 @@ pub(super) async fn run(command: &Command, streams: Streams) -> Result<CommandOu
         process.stdin(Stdio::piped());
     }
     let started = Instant::now();
-    let program = command.argv.first().cloned().unwrap_or_default();
+    let program = command.program().into_owned();
     let start_error = |source| HostError::Start {
         program: program.clone(),
         source,

@@ -287,11 +287,15 @@ fn no_master_and_no_socket_is_left() {
         .unwrap()
         .mode();
     assert_eq!(mode & 0o777, 0o700);
+    assert!(!sshd.running().is_empty(), "nothing runs there");
     follow.signal(rustix::process::Signal::KILL);
     std::thread::sleep(Duration::from_millis(300));
     sandbox.run(&["logs", "prod-1:file/far"]).exits(0);
     wait_for("no master", Duration::from_secs(5), || {
         (masters(config.to_str().unwrap()) == 0 && folders().is_empty()).then_some(())
+    });
+    wait_for("no process there", Duration::from_secs(60), || {
+        sshd.running().is_empty().then_some(())
     });
 }
 
@@ -375,6 +379,8 @@ fn hostile_names_run_nothing() {
 fn arguments_arrive_byte_for_byte() {
     use lastgood::domain::host::HostName;
     use lastgood::host::{Command, Host, ssh::Session};
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
     if missing(&["sshd"]) {
         return;
     }
@@ -393,16 +399,22 @@ fn arguments_arrive_byte_for_byte() {
         state ^= state << 17;
         state % below
     };
-    let mut argument = || -> String {
-        (0..random(24))
-            .map(|_| match random(3) {
-                0 => char::from(b"'\"\\!$`;&|<>(){}[]*?~#=%^ \t\n\r"[random(27) as usize]),
-                1 => char::from_u32(1 + random(255) as u32).unwrap(),
-                _ => char::from_u32(0x20 + random(0x2fe0) as u32).unwrap_or('x'),
-            })
-            .collect()
+    let mut argument = || {
+        let mut bytes = Vec::new();
+        for _ in 0..random(24) {
+            match random(3) {
+                0 => bytes.push(b"'\"\\!$`;&|<>(){}[]*?~#=%^ \t\n\r"[random(27) as usize]),
+                // Any byte but NUL, text or not.
+                1 => bytes.push(1 + random(255) as u8),
+                _ => {
+                    let any = char::from_u32(0x20 + random(0x2fe0) as u32).unwrap_or('x');
+                    bytes.extend(any.to_string().into_bytes());
+                }
+            }
+        }
+        OsString::from_vec(bytes)
     };
-    let vectors: Vec<Vec<String>> = (0..2000)
+    let vectors: Vec<Vec<OsString>> = (0..2000)
         .map(|n| (0..1 + n % 5).map(|_| argument()).collect())
         .collect();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -413,12 +425,12 @@ fn arguments_arrive_byte_for_byte() {
             tasks.spawn(async move {
                 // Twenty at once: a channel takes longer than what it carries.
                 for some in part.chunks(20) {
-                    let words: Vec<&str> = some.iter().flatten().map(String::as_str).collect();
+                    let words: Vec<&OsString> = some.iter().flatten().collect();
                     let line = r#"for a; do printf '%s\0' "$a"; done"#;
-                    let command = Command::shell(line, &words, Duration::from_secs(20));
+                    let command = Command::shell_with(line, &words, Duration::from_secs(20));
                     let output = host.query(&command).await.unwrap();
-                    let mut expected = words.join("\0").into_bytes();
-                    expected.push(0);
+                    let ended = words.iter().map(|word| [word.as_bytes(), b"\0"].concat());
+                    let expected = ended.collect::<Vec<_>>().concat();
                     assert_eq!(output.stdout, expected, "{some:?}");
                 }
             });

@@ -4,6 +4,7 @@
 //! its output and its exit code in a folder. The name of that folder is chosen here, before anything is asked of the
 //! other side: where the answer to the start is lost, the same start asked again finds the folder and starts nothing.
 
+use std::ffi::OsString;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -71,10 +72,9 @@ impl Session {
         let deadline = started + command.timeout + LINK_MARGIN;
         let name = name(run);
         let seconds = command.timeout.as_secs().max(1).to_string();
-        let mut words = vec![name, "timeout".into(), "-k".into(), "2".into(), seconds];
-        words.extend(plain(command));
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let start = Command::shell(START, &words, FILE_TIMEOUT);
+        let limit = [&name, "timeout", "-k", "2", &seconds].map(OsString::from);
+        let words = limit.into_iter().chain(plain(command));
+        let start = Command::shell_with(START, words, FILE_TIMEOUT);
         let begun = self.again_until(deadline, &start).await?;
         let folder = begun.stdout_text().trim().to_owned();
         if !begun.is_success() || folder.is_empty() {

@@ -109,9 +109,8 @@ impl Session {
     /// # Errors
     /// It cannot be reached.
     pub(crate) async fn why_cut(&self, remote: &Path) -> Result<Option<String>, HostError> {
-        let text = remote.to_string_lossy();
         let output = self
-            .run(&Command::shell(IS_LISTENING, &[&text], FILE_TIMEOUT))
+            .run(&Command::shell_with(IS_LISTENING, [remote], FILE_TIMEOUT))
             .await?;
         match output.code {
             Some(0) => Ok(self.link().await?.last_refusal()),

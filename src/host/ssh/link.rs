@@ -1,10 +1,12 @@
 //! One connection to a machine: the master process, what the other side is, and one channel for one command.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -38,8 +40,7 @@ const MAX_BANNER: usize = 64 * 1024;
 const CLEAN: &str = r#"exec env -i HOME="$HOME" PATH="$PATH" USER="${USER:-}" LOGNAME="${LOGNAME:-}" LANG="${LANG:-C}" ${TZ:+"TZ=$TZ"} "$@""#;
 const IN_FOLDER: &str = r#"cd -- "$1" || exit 126; shift; exec "$@""#;
 /// Said before what [`engine::FIND`] says.
-const HELLO: &str =
-    r#"date +%s.%N; id -un; echo "$HOME"; echo "${SHELL:-}"; printf %s "$1" | od -An -v -tx1 | tr -d " \n"; echo"#;
+const HELLO: &str = r#"date +%s.%N; id -un; echo "$HOME"; echo "${SHELL:-}"; printf %s "$1" | od -An -v -tx1 | tr -d " \n"; echo"#;
 /// Whatever a shell might take for something else.
 const TRICKY: &str = "it's \\n \\\\ !x $HOME `id` \"q\" ;&|<>(){}[]*?~#=%^ \t ü";
 
@@ -389,30 +390,46 @@ pub(super) fn is_full(text: &str) -> bool {
 }
 
 /// `timeout …` and the command, with its folder and its variables.
-pub(super) fn limited(command: &Command) -> Vec<String> {
+pub(super) fn limited(command: &Command) -> Vec<OsString> {
     // Whole seconds: not every `timeout` takes parts of them.
     let seconds = command.timeout.as_secs_f64().ceil().max(1.0);
-    let mut argv = ["timeout", "-k", "2"].map(str::to_owned).to_vec();
-    argv.push(format!("{seconds:.0}"));
+    let seconds = format!("{seconds:.0}");
+    let mut argv = ["timeout", "-k", "2", &seconds]
+        .map(OsString::from)
+        .to_vec();
     argv.extend(plain(command));
     argv
 }
 
 /// The command with its folder and its variables.
-pub(super) fn plain(command: &Command) -> Vec<String> {
+pub(super) fn plain(command: &Command) -> Vec<OsString> {
     let mut argv = Vec::new();
     if let Some(cwd) = &command.cwd {
-        argv.extend(["sh", "-c", IN_FOLDER, "sh"].map(str::to_owned));
-        argv.push(cwd.to_string_lossy().into_owned());
+        argv.extend(["sh", "-c", IN_FOLDER, "sh"].map(OsString::from));
+        argv.push(cwd.clone().into_os_string());
     }
     if command.has_clean_env {
-        argv.extend(["sh", "-c", CLEAN, "sh"].map(str::to_owned));
+        argv.extend(["sh", "-c", CLEAN, "sh"].map(OsString::from));
     } else if !command.env.is_empty() {
-        argv.push("env".to_owned());
+        argv.push("env".into());
     }
-    argv.extend(command.env.iter().map(|(n, v)| format!("{n}={v}")));
+    argv.extend(command.env.iter().map(|(n, v)| format!("{n}={v}").into()));
     argv.extend(command.argv.iter().cloned());
     argv
+}
+
+/// A word as a shell reads it, byte for byte: the library quotes text only. Also those shells keep it that take `!` out of
+/// quotes.
+pub(super) fn quoted(word: &OsStr) -> OsString {
+    let mut bytes = vec![b'\''];
+    for &byte in word.as_bytes() {
+        match byte {
+            b'\'' | b'!' => bytes.extend([b'\'', b'\\', byte, b'\'']),
+            _ => bytes.push(byte),
+        }
+    }
+    bytes.push(b'\'');
+    OsString::from_vec(bytes)
 }
 
 /// All that an error and its causes say: the library's own text hides its cause.
@@ -467,6 +484,7 @@ mod tests {
             argv[argv.len() - 5..],
             ["/srv/shop", "env", "A=b c", "docker", "ps"]
         );
+        assert_eq!(quoted("it's!".as_ref()), r"'it'\''s'\!''");
         let clean = plain(&Command::new(["true"], Duration::ZERO).with_clean_env());
         assert_eq!(clean[..4], ["sh", "-c", CLEAN, "sh"]);
     }

@@ -12,7 +12,11 @@ impl Session {
     /// Waits until a link that was there is lost. Ends at once where there is none.
     pub(crate) async fn until_lost(&self) {
         while self.is_linked() {
-            let open = self.link.try_lock().ok().and_then(|state| state.open.clone());
+            let open = self
+                .link
+                .try_lock()
+                .ok()
+                .and_then(|state| state.open.clone());
             match open {
                 Some(open) => return open.until_dead().await,
                 None => tokio::time::sleep(LOOK).await,

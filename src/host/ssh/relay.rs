@@ -107,8 +107,7 @@ async fn carry(link: &Link, stream: UnixStream, remote: &Path) {
     let (mut from, mut to) = stream.into_split();
     let (input, inputs) = channel();
     let (output, mut outputs) = channel();
-    let path = remote.to_string_lossy();
-    let command = Command::shell(DIAL, &[&path], LIMIT);
+    let command = Command::shell_with(DIAL, [remote], LIMIT);
     let up = async {
         let mut piece = vec![0; PIECE];
         while let Ok(n @ 1..) = from.read(&mut piece).await {

@@ -6,7 +6,7 @@ use openssh::Stdio;
 use tokio::sync::mpsc;
 
 use super::Session;
-use super::link::{Failure, Link, after_mark, chain, is_full, limited, mark, no_shell};
+use super::link::{Failure, Link, after_mark, chain, is_full, limited, mark, no_shell, quoted};
 use crate::host::local::{Keep, Kept};
 use crate::host::stream::{Chunk, Streams, channel, drain, feed};
 use crate::host::{Command, CommandOutput, HostError};
@@ -63,7 +63,7 @@ impl Link {
         remote
             .args(&words[1..])
             .args(["sh", &mark, name])
-            .args(limited(command))
+            .raw_args(limited(command).iter().map(|word| quoted(word)))
             .stdin(match &input {
                 Some(_) => Stdio::piped(),
                 None => Stdio::null(),

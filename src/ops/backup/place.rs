@@ -75,7 +75,7 @@ impl Place {
     }
 
     fn cannot(&self, command: &Command) -> String {
-        format!("cannot run {} {}", program(command), self.words())
+        format!("cannot run {} {}", command.program(), self.words())
     }
 
     /// `on local`, `in the container 0123456789ab`.
@@ -99,8 +99,8 @@ impl Place {
     }
 
     fn missing(&self, command: &Command) -> OpsError {
-        let program = program(command);
-        let package = match program {
+        let program = command.program();
+        let package = match &*program {
             "pg_dump" | "pg_restore" | "psql" => "postgresql-client",
             "redis-cli" | "redis-server" => "redis",
             other => other,
@@ -116,7 +116,7 @@ impl Place {
     }
 
     fn is_there(&self, command: &Command, ended: CommandOutput) -> Result<CommandOutput, OpsError> {
-        let is_shell = program(command) == "sh";
+        let is_shell = command.program() == "sh";
         match ended.code == Some(NO_PROGRAM) && !is_shell {
             true => Err(self.missing(command)),
             false => Ok(ended),
@@ -124,13 +124,8 @@ impl Place {
     }
 }
 
-fn program(command: &Command) -> &str {
-    command.argv.first().map_or("", String::as_str)
-}
-
 fn contained(command: &Command) -> Command {
-    let mut argv = ["sh", "-c", IN_CONTAINER, "sh"].map(str::to_owned).to_vec();
-    argv.extend(command.argv.iter().cloned());
+    let argv = Command::shell_with(IN_CONTAINER, &command.argv, command.timeout).argv;
     Command {
         argv,
         ..command.clone()

@@ -1,5 +1,6 @@
 //! Programs in a container that runs, through the engine's exec: their streams, and the exit code that the engine knows.
 
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use bollard::container::LogOutput;
@@ -76,12 +77,19 @@ pub(super) async fn run(
         .chain(&command.secret)
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
+    // The engine takes text only.
+    let words = command.argv.iter().cloned().map(OsString::into_string);
+    let words = words
+        .collect::<Result<Vec<String>, OsString>>()
+        .map_err(|word| {
+            RuntimeError::failed(&*what, format!("{:?} is not UTF-8", word.display()))
+        })?;
     let options = CreateExecOptions {
         attach_stdin: Some(input.is_some()),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         tty: Some(false),
-        cmd: Some(command.argv.clone()),
+        cmd: Some(words),
         env: Some(env),
         working_dir: command.cwd.as_ref().map(|cwd| cwd.display().to_string()),
         ..CreateExecOptions::default()

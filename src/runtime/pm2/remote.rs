@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::cli::Tool;
 use super::daemon::Daemon;
+use crate::host::HostError;
 use crate::host::ssh::Session;
-use crate::host::{Command, Host, HostError};
 
 const LIMIT: Duration = Duration::from_secs(15);
 
@@ -92,8 +92,7 @@ pub(super) enum Seen {
 /// # Errors
 /// The machine cannot be asked.
 pub(super) async fn find(session: &Arc<Session>) -> Result<Vec<Daemon>, HostError> {
-    let host = Host::Ssh(Arc::clone(session));
-    let output = host.query(&Command::shell(FIND, &[], LIMIT)).await?;
+    let output = session.ask_together(FIND, LIMIT).await?;
     Ok(parse(session, &output.stdout_text()))
 }
 
@@ -148,7 +147,10 @@ mod tests {
         assert_eq!((found[0].pid, found[1].pid), (Some(77), Some(78)));
         assert_eq!(found[1].home, Path::new("/home/an|na/.pm2"));
         let there = found[1].there.as_ref().unwrap();
-        assert_eq!((there.has_dump, there.socket), (Some(false), Some(Seen::Left)));
+        assert_eq!(
+            (there.has_dump, there.socket),
+            (Some(false), Some(Seen::Left))
+        );
         let tool = |daemon: &Daemon| daemon.there.as_ref().and_then(|t| t.tool.clone());
         assert_eq!(tool(&found[1]), None, "another user's");
         let own = tool(&found[0]).unwrap();

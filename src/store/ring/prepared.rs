@@ -273,9 +273,9 @@ impl LineReader {
         let record = self.records.read(line.stream, text);
         let own = match line.at {
             Some(at) => nanoseconds(at),
-            None => record
-                .at_ms
-                .map_or(NO_TIME, |ms| ms.saturating_mul(1_000_000).saturating_sub(self.ahead)),
+            None => record.at_ms.map_or(NO_TIME, |ms| {
+                ms.saturating_mul(1_000_000).saturating_sub(self.ahead)
+            }),
         };
         let mut flags = 0;
         if line.stream == Stream::Stderr {

@@ -204,6 +204,20 @@ impl Sshd {
         self.server.as_ref().map_or(0, |s| children(s.id()).len())
     }
 
+    /// The processes that its clients started, detached ones too: sshd names the connection to each.
+    pub(crate) fn running(&self) -> Vec<u32> {
+        let way = format!(" {} {}", self.address, self.port);
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|id: &u32| {
+                let variables = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+                let mut variables = variables.split(|byte| *byte == 0);
+                variables
+                    .any(|one| one.starts_with(b"SSH_CONNECTION=") && one.ends_with(way.as_bytes()))
+            })
+            .collect()
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
