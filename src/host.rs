@@ -304,6 +304,14 @@ impl Host {
         }
     }
 
+    /// What its clock shows now; ours where it cannot be reached.
+    pub async fn now(&self) -> Timestamp {
+        let ahead = self.ahead().await.unwrap_or_default();
+        Timestamp::now()
+            .saturating_add(ahead)
+            .unwrap_or_else(|_| Timestamp::now())
+    }
+
     /// Its name.
     pub fn name(&self) -> HostName {
         match self {

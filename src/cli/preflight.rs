@@ -97,9 +97,10 @@ pub(super) fn lines(checks: &[Check], out: &Output) -> Vec<String> {
         .collect();
     // Stable: within a grade in the order in which they were made.
     shown.sort_by_key(|check| std::cmp::Reverse(check.grade));
-    let service = |check: &Check| {
-        let id = check.service.as_ref();
-        id.map_or_else(String::new, ToString::to_string)
+    let service = |check: &Check| match (&check.service, &check.host) {
+        (Some(id), _) => id.to_string(),
+        (None, Some(host)) => host.to_string(),
+        (None, None) => String::new(),
     };
     let width = shown
         .iter()

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::host::HostName;
 use super::safe_text::SafeText;
 use super::service::ServiceId;
 
@@ -50,6 +51,9 @@ pub struct Check {
     pub grade: CheckGrade,
     /// The service it is about; `None` for the machine.
     pub service: Option<ServiceId>,
+    /// The machine that it is about, where that is not this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostName>,
     /// What was seen.
     pub detail: SafeText,
     /// What to do about it, in words or as a command; `None` where nothing is to be done.
@@ -63,6 +67,7 @@ impl Check {
             name,
             grade,
             service: None,
+            host: None,
             detail: SafeText::from_text(detail.as_ref()),
             fix: None,
         }

@@ -35,7 +35,7 @@ mod streamed;
 mod trouble;
 
 pub(crate) use agreed::Swap;
-pub use engine::DockerSocket;
+pub use engine::{DockerSocket, FORWARDING};
 use link::{Failure, Link};
 pub use reader::Piece;
 use trouble::{Address, Trouble};
@@ -117,6 +117,21 @@ struct LinkState {
     open: Option<Arc<Link>>,
     /// When connecting failed last, and why.
     failed: Option<(Instant, Trouble)>,
+}
+
+/// What a machine is for whoever signs in there.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Login {
+    /// The user.
+    pub(crate) user: String,
+    /// Its home folder.
+    pub(crate) home: PathBuf,
+    /// Its login shell.
+    pub(crate) shell: String,
+    /// How far the clock there is ahead of ours.
+    pub(crate) ahead: SignedDuration,
+    /// Why nothing may be changed through it, and what to do about that.
+    pub(crate) unfit: Option<(String, String)>,
 }
 
 impl Session {
@@ -255,6 +270,21 @@ impl Session {
     /// It cannot be reached.
     pub async fn home(&self) -> Result<PathBuf, HostError> {
         Ok(self.link().await?.hello.home.clone())
+    }
+
+    /// What the other side is, connecting where that was not done yet.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub(crate) async fn login(&self) -> Result<Login, HostError> {
+        let hello = &self.link().await?.hello;
+        Ok(Login {
+            user: hello.user.clone(),
+            home: hello.home.clone(),
+            shell: hello.shell.clone(),
+            ahead: hello.ahead,
+            unfit: hello.unfit().map(|trouble| (trouble.text, trouble.fix)),
+        })
     }
 
     /// Whether something may be changed through this login.

@@ -3,16 +3,20 @@
 //! It opens nothing that others need, so that it also answers where a configuration file is broken or the state folder is
 //! unusable: those are what it is asked about. Each check names the command that puts it right.
 
+mod machine;
+
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use crate::analysis::preflight::judge_disks;
 use crate::domain::check::{Check, CheckGrade};
 use crate::domain::safe_text::SafeText;
 use crate::host::{Command, Host, user_name};
-use crate::ops::Options;
 use crate::ops::preflight::disks_of;
+use crate::ops::{Options, hosts};
 use crate::runtime::{RuntimeError, compose, docker};
 use crate::store::config::{self, Config};
 use crate::store::paths::StateDir;
@@ -37,7 +41,7 @@ pub struct Terminal {
     pub is_multiplexed: bool,
 }
 
-/// Makes every check.
+/// Makes every check: of this machine, then of each machine behind ssh that is configured or asked for.
 pub async fn check(options: &Options, terminal: &Terminal) -> Vec<Check> {
     let host = Host::Local;
     let places = config::Places::usual(options.config.as_deref());
@@ -59,7 +63,23 @@ pub async fn check(options: &Options, terminal: &Terminal) -> Vec<Check> {
     });
     let config = loaded.unwrap_or_default();
     checks.push(ssh(&host, &config).await);
+    match hosts::open(&config, &options.hosts) {
+        Ok(hosts) => checks.extend(machines(&hosts).await),
+        Err(error) => {
+            let fix = error.fix.clone().unwrap_or_default();
+            checks.push(critical("ssh", error.to_string()).fix(fix));
+        }
+    }
     checks
+}
+
+/// All at once: one that does not answer keeps nobody waiting.
+async fn machines(hosts: &[Host]) -> Vec<Check> {
+    let sessions = hosts.iter().filter_map(|host| match host {
+        Host::Local => None,
+        Host::Ssh(session) => Some(machine::check(session)),
+    });
+    join_all(sessions).await.concat()
 }
 
 fn ok(name: &'static str, detail: impl AsRef<str>) -> Check {
@@ -90,10 +110,12 @@ async fn program(host: &Host, name: &str) -> Option<String> {
 
 /// The first line that a program prints, on either stream.
 async fn version(host: &Host, argv: &[&str]) -> Option<String> {
-    let output = host
-        .query(&Command::new(argv.iter().copied(), LIMIT))
-        .await
-        .ok()?;
+    said(host, &Command::new(argv.iter().copied(), LIMIT)).await
+}
+
+/// The same of any command.
+async fn said(host: &Host, command: &Command) -> Option<String> {
+    let output = host.query(command).await.ok()?;
     let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;

@@ -48,7 +48,11 @@ pub async fn check(ctx: &Context, names: &[String]) -> Result<Vec<Check>, OpsErr
 /// # Errors
 /// The machine did not say.
 pub(super) async fn disks_of(host: &Host, folder: &Path) -> Looked<Vec<DiskUse>> {
-    machine::of_paths(host, &[nearest_folder(folder)]).await
+    let folder = match host {
+        Host::Local => nearest_folder(folder),
+        Host::Ssh(_) => folder.to_owned(),
+    };
+    machine::of_paths(host, &[folder]).await
 }
 
 /// The folder itself, or the nearest one above it that is there.

@@ -20,7 +20,6 @@ mod stats;
 pub(in crate::runtime) mod swarm;
 
 pub use change::{restart_container, start_container, stop_container, tag_image, untag_image};
-pub(super) use connect::FORWARDING;
 pub use connect::{DEFAULT_ADDRESS, Engine};
 pub use events::watch;
 pub use exec::{change_in_container, query_in_container};

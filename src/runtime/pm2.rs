@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -19,7 +18,7 @@ use crate::domain::pm2::{Pm2App, Pm2Restarts};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId, Unreachable};
 use crate::domain::signal::Saturation;
-use crate::host::{Host, HostError};
+use crate::host::{Command, Host, HostError};
 use crate::runtime::{RuntimeError, process};
 
 mod amp;
@@ -49,6 +48,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// A machine behind ssh has said by then that nobody listens, unless its link is slow.
 const CUT_WITHIN: Duration = Duration::from_secs(2);
+/// A program that prints its version is quick.
+const NODE_LIMIT: Duration = Duration::from_secs(5);
 /// Ends within a minute that are a loop.
 const LOOP_ENDS: usize = 2;
 /// How often daemons of other homes are looked for.
@@ -67,7 +68,7 @@ pub async fn discover(host: &Host) -> (Vec<Service>, Vec<Unreachable>) {
             Err(error) => unreachable.extend(daemon.explain(error, &host.name()).await),
         }
     }
-    let mut services = service::services(&host.name(), &lists, Timestamp::now());
+    let mut services = service::services(&host.name(), &lists, host.now().await);
     // Some are young and were restarted before: the daemon's own log tells whether they die again and again.
     let mut logs = BTreeMap::new();
     for service in services.iter_mut().filter(|s| s.crash_loop.is_none()) {
@@ -100,6 +101,47 @@ async fn most_ends(
     let ends = logs.get(&app.home)?.as_ref()?;
     let of = |id| ends.get(&format!("{}:{id}", app.name)).copied();
     app.ids.iter().filter_map(of).max()
+}
+
+/// What PM2 is on a machine, for whoever asks whether it can be worked with.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The home of this user's daemon, where there is one.
+    pub home: Option<PathBuf>,
+    /// How `pm2` is called there.
+    pub program: Option<String>,
+    /// Whether a daemon answers.
+    pub answers: bool,
+    /// What could not be read.
+    pub unreachable: Vec<Unreachable>,
+    variables: Vec<(String, String)>,
+}
+
+impl Found {
+    /// Asks for the version of the node that `pm2` runs on.
+    pub fn node(&self) -> Command {
+        let mut command = Command::new(["node", "--version"], NODE_LIMIT);
+        command.env.clone_from(&self.variables);
+        command
+    }
+}
+
+/// Looks for this user's PM2 on a machine behind ssh.
+pub async fn look_on(host: &Host) -> Found {
+    let (services, unreachable) = discover(host).await;
+    let daemons = find(host).await.unwrap_or_default();
+    let own = daemons.into_iter().find_map(|daemon| {
+        let there = daemon.there?;
+        there.is_default.then_some((daemon.home, there.tool))
+    });
+    let (home, tool) = own.map_or((None, None), |(home, tool)| (Some(home), tool));
+    Found {
+        home,
+        answers: !services.is_empty(),
+        unreachable,
+        program: tool.as_ref().map(|tool| tool.program.clone()),
+        variables: tool.map_or_else(Vec::new, |tool| tool.variables.into_iter().collect()),
+    }
 }
 
 /// The daemons of a machine, or places where one should be.

@@ -72,7 +72,7 @@ pub async fn discover(host: &Host) -> Result<Option<Vec<Service>>, RuntimeError>
         here,
         nodes,
         images,
-        now: Timestamp::now(),
+        now: host.now().await,
     };
     let mut found: Vec<Service> = services
         .into_iter()

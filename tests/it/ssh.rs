@@ -232,6 +232,52 @@ fn limits_of_a_server_are_kept_or_named() {
         &unreachable(&found, "closed"),
         &["forbids forwarding", "AllowStreamLocalForwarding"],
     );
+
+    arguments[0] = "doctor";
+    let run = sandbox.run(
+        &[
+            &arguments[..],
+            &["--host", "nowhere.invalid", "--format", "json"],
+        ]
+        .concat(),
+    );
+    let document = run.exits(1).json("doctor");
+    let graded = |host: &str, name: &str| {
+        let checks = list(&document["checks"]);
+        let check = checks
+            .iter()
+            .find(|check| check["host"] == host && check["name"] == name);
+        check.map(|check| {
+            let text = |key: &str| check[key].as_str().unwrap_or_default().to_owned();
+            (text("grade"), text("detail"), text("fix"))
+        })
+    };
+    for host in ["few", "banner", "inner"] {
+        for name in [
+            "ssh",
+            "shell",
+            "clock",
+            "forwarding",
+            "docker-socket",
+            "compose-plugin",
+        ] {
+            let (grade, detail, _) =
+                graded(host, name).unwrap_or_else(|| panic!("{name}: {document:#}"));
+            assert_eq!(grade, "ok", "{host}: {name}: {detail}");
+        }
+        assert!(graded(host, "disk").is_some(), "{document:#}");
+    }
+    let (grade, _, fix) = graded("closed", "forwarding").unwrap();
+    assert!(
+        grade == "critical" && fix.contains("AllowStreamLocalForwarding"),
+        "{fix}"
+    );
+    let (grade, detail, _) = graded("nowhere.invalid", "ssh").unwrap();
+    assert!(
+        grade == "critical" && detail.contains("nowhere.invalid"),
+        "{detail}"
+    );
+    assert!(graded("nowhere.invalid", "clock").is_none());
 }
 
 /// 0700 and gone afterwards; what a killed run left is gone after the next.

@@ -124,7 +124,8 @@ fn a_remote_application_comes_back_as_it_was() {
         )
     };
     sandbox.write("v1.js", release("v1"));
-    sandbox.write("v2.js", release("v2"));
+    let errors = "setInterval(() => console.error('ERROR payment refused'), 50);\n";
+    sandbox.write("v2.js", release("v2") + errors);
     sandbox.write("ecosystem.config.js", ecosystem("v1.js", "good"));
     pm2.run(&["start", "ecosystem.config.js"]);
     pm2.run(&["save"]);
@@ -153,6 +154,15 @@ fn a_remote_application_comes_back_as_it_was() {
         .run(&["logs", &service, "--format", "json"])
         .exits(0);
     assert!(shown.stdout.contains("v2 line"), "{shown}");
+    wait_for("its errors", LONG, || {
+        let shown = sandbox.run(&["logs", &service]).exits(0).stdout;
+        (shown.matches("payment refused").count() > 40).then_some(())
+    });
+    let compared = sandbox.json(1, "compare", &["compare", "--service", &service]);
+    let decision = &compared["verdict"]["decision"];
+    assert_eq!(decision, "roll_back", "{:#}", compared["verdict"]);
+    let changed = compared["changes"].to_string();
+    assert!(changed.contains("v2.js"), "{changed}");
     let outcome = sandbox.json(
         0,
         "outcome",

@@ -28,6 +28,9 @@ while read -r _ _ _ flags _ _ _ path; do
 done < /proc/net/unix
 exit 1"#;
 
+/// What a server has to say for its sockets to be reached.
+pub const FORWARDING: &str = "in /etc/ssh/sshd_config there: DisableForwarding no, AllowTcpForwarding yes, AllowStreamLocalForwarding yes; no `restrict` before the key in authorized_keys; then sudo systemctl reload ssh";
+
 /// Where the Docker engine of a machine is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DockerSocket {

@@ -52,7 +52,7 @@ pub(super) struct Hello {
     /// Its home folder.
     pub(super) home: PathBuf,
     /// Its login shell.
-    shell: String,
+    pub(super) shell: String,
     /// Whether that hands on arguments as they are.
     is_exact: bool,
     /// How far its clock is ahead of ours, to half the time that the question took.

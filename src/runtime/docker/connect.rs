@@ -11,7 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::body::{Io, RawBody};
 use crate::domain::safe_text::SafeText;
 use crate::host::Host;
-use crate::host::ssh::{DockerSocket, Session};
+use crate::host::ssh::{DockerSocket, FORWARDING, Session};
 use crate::runtime::RuntimeError;
 
 /// An engine that answers has answered by then; a hanging one is unreachable.
@@ -24,8 +24,6 @@ const REMOTE_TIMEOUT: Duration = Duration::from_secs(25);
 const TRIES: u32 = 3;
 /// … with this pause in between.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// What a server has to say for its sockets to be reached.
-pub(in crate::runtime) const FORWARDING: &str = "in /etc/ssh/sshd_config there: DisableForwarding no, AllowTcpForwarding yes, AllowStreamLocalForwarding yes; no `restrict` before the key in authorized_keys; then sudo systemctl reload ssh";
 /// Where an engine listens unless `DOCKER_HOST` says otherwise.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// The same as `DOCKER_HOST` would say it.

@@ -42,7 +42,7 @@ const YOUNG_MS: u64 = 60_000;
 pub async fn discover(host: &Host) -> Result<Vec<Service>, RuntimeError> {
     let engine = Engine::connect(host).await?;
     let containers = engine.quick(containers(&engine, HashMap::new())).await?;
-    Ok(group(&host.name(), containers, Timestamp::now()))
+    Ok(group(&host.name(), containers, host.now().await))
 }
 
 /// The containers of one service as they are now, the oldest first.

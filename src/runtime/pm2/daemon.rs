@@ -24,8 +24,8 @@ use super::socket::{Messages, SocketError};
 use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Unreachable};
+use crate::host::ssh::FORWARDING;
 use crate::host::{self, Host, HostError};
-use crate::runtime::docker::FORWARDING;
 use crate::runtime::process;
 
 /// The daemon answers within a few milliseconds; one that takes longer hangs.

@@ -166,6 +166,7 @@ fn preflight_shows_what_is_not_ok_and_asks_for_the_plan_that_there_is() {
         name,
         grade,
         service: Some(id("backend")),
+        host: None,
         detail: safe("seen"),
         fix: Some(safe("do it")),
     };
