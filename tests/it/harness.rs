@@ -2,6 +2,7 @@
 //! a second Docker daemon that may be killed, terminals.
 
 mod data;
+mod demo_shop;
 mod docker;
 mod nginx;
 mod pm2;
@@ -20,6 +21,7 @@ mod terminal;
 mod tmux;
 
 pub(crate) use data::{PASSWORD, Postgres, Redis};
+pub(crate) use demo_shop::DemoShop;
 pub(crate) use docker::Docker;
 pub(crate) use nginx::BlueGreen;
 pub(crate) use pm2::Pm2;

@@ -46,6 +46,7 @@ mod resume;
 mod roll_back;
 mod rolling;
 mod runbook;
+mod runbook_probes;
 mod shop;
 mod signals;
 mod ssh;
