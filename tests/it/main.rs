@@ -28,6 +28,7 @@ mod follow;
 mod follow_scale;
 mod guard;
 mod incident;
+mod incident_demo;
 mod log_files;
 mod log_pane;
 mod logs;

@@ -47,7 +47,7 @@ fn every_probe_ends_as(shop: &DemoShop, set: &[String], expected: &[Expected]) {
         for variable in set {
             start.extend(["--set", variable]);
         }
-        let run = shop.json(3, "runbook-status", &start)["run"].clone();
+        let run = shop.json(0, "runbook-status", &start)["run"].clone();
         let run = run.as_str().unwrap().to_owned();
         open_gates(shop, name, &run);
         let mut last = Value::Null;
@@ -153,46 +153,38 @@ fn every_shipped_probe_is_right_about_the_demo_shop() {
         expect("signal exec/api error_rate < 1%", "done", " %"),
         expect("signal exec/api latency_p95 < 500ms", "done", " ms"),
         expect("signal exec/api latency_p95 < 1s", "done", " ms"),
-        expect("signal exec/api cpu < 70%", "open", "not measured"),
-        expect("signal exec/api memory < 80%", "open", "not measured"),
-        expect("service db healthy", "open", "no service is called db"),
-        expect(
-            "signal db connections < 80%",
-            "open",
-            "no service is called db",
-        ),
-        expect("signal db disk < 85%", "open", "no service is called db"),
-        expect(
-            "service redis healthy",
-            "open",
-            "no service is called redis",
-        ),
+        expect("signal exec/api cpu < 70%", "done", " %"),
+        expect("signal exec/api memory < 80%", "done", " %"),
+        expect("service db healthy", "open", "cannot find \"db\""),
+        expect("signal db connections < 80%", "open", "cannot find \"db\""),
+        expect("signal db disk < 85%", "open", "cannot find \"db\""),
+        expect("service redis healthy", "open", "cannot find \"redis\""),
         expect(
             "service redis-node-1 healthy",
             "open",
-            "no service is called redis-node-1",
+            "cannot find \"redis-node-1\"",
         ),
         expect(
             "service app_green healthy",
             "open",
-            "no service is called app_green",
+            "cannot find \"app_green\"",
         ),
         expect(
             "signal app_green error_rate < 5%",
             "open",
-            "no service is called app_green",
+            "cannot find \"app_green\"",
         ),
         expect(
             "signal app_green latency_p95 < 2s",
             "open",
-            "no service is called app_green",
+            "cannot find \"app_green\"",
         ),
         expect(format!("http http://{api}/health"), "done", "200"),
         expect(format!("http http://{gateway}/health"), "done", "200"),
         expect(format!("http http://{nobody}/health"), "failed", "refused"),
         expect(format!("http http://{nobody}/webhook"), "failed", "refused"),
         expect(format!("tcp {nobody}"), "failed", "refused"),
-        expect(format!("tcp {gateway}"), "done", "accepted"),
+        expect(format!("tcp {gateway}"), "done", "connected"),
         expect("file-absent dist", "done", "nothing is there"),
     ];
     every_probe_ends_as(&shop, &set, &expected);
@@ -201,7 +193,7 @@ fn every_shipped_probe_is_right_about_the_demo_shop() {
     shop.deploy_bad();
     std::fs::create_dir(shop.sandbox.work().join("dist")).unwrap();
     let failed = |name: &str, probe: &str, seen: &str| {
-        let run = shop.json(3, "runbook-status", &["runbook", "start", name])["run"].clone();
+        let run = shop.json(0, "runbook-status", &["runbook", "start", name])["run"].clone();
         let run = run.as_str().unwrap().to_owned();
         open_gates(&shop, name, &run);
         wait_for(&format!("{probe} fails"), Duration::from_secs(60), || {
@@ -262,8 +254,8 @@ fn every_shipped_probe_ticks_its_item_on_a_shop_that_has_everything() {
         expect("signal exec/api error_rate < 1%", "done", " %"),
         expect("signal exec/api latency_p95 < 500ms", "done", " ms"),
         expect("signal exec/api latency_p95 < 1s", "done", " ms"),
-        expect("signal exec/api cpu < 70%", "open", "not measured"),
-        expect("signal exec/api memory < 80%", "open", "not measured"),
+        expect("signal exec/api cpu < 70%", "done", " %"),
+        expect("signal exec/api memory < 80%", "done", " %"),
         expect(format!("service {db} healthy"), "done", "healthy"),
         expect(format!("signal {db} connections < 80%"), "done", " %"),
         expect(format!("signal {db} disk < 85%"), "done", "free on "),
@@ -273,7 +265,7 @@ fn every_shipped_probe_ticks_its_item_on_a_shop_that_has_everything() {
         expect("signal exec/gateway latency_p95 < 2s", "done", " ms"),
         expect(format!("http http://{api}/health"), "done", "200"),
         expect(format!("http http://{gateway}/health"), "done", "200"),
-        expect(format!("tcp {gateway}"), "done", "accepted"),
+        expect(format!("tcp {gateway}"), "done", "connected"),
         expect("file-absent dist", "done", "nothing is there"),
     ];
     every_probe_ends_as(&shop, &set, &expected);
