@@ -90,9 +90,9 @@ fn a_whole_incident_of_the_demo_leaves_a_record_that_agrees_with_the_audit() {
     // Somebody who may not: it stands in the audit log, and in the record.
     let refused = ["--read-only", "restart", "exec/api", "--yes"];
     shop.run(&refused).exits(5);
-    let before = lines_so_far(&shop);
     shop.run(&["roll-back", "exec/api", "--yes", "--confirm", "api"])
         .exits(0);
+    let before = lines_so_far(&shop);
     wait_for_requests(&shop, before, 120);
     shop.run(&["incident", "end"]).exits(0);
 
@@ -272,9 +272,19 @@ fn tells_the_story(report: &Value, checkpoint: &str) {
         place("action", "begins roll-back exec/api"),
         place("action", "verified"),
         place("incident", "incident ended"),
+        place("verdict", "at the end: keep"),
     ];
     assert!(places.is_sorted(), "{places:?} {timeline:#?}");
     place("deploy", "exec/api");
+    let summary = report["summary"].to_string();
+    for part in [
+        "at the start: ROLL BACK P0",
+        "at the end: keep",
+        "exec/api 1.4 → 1.5 and 3 settings",
+        "roll-back exec/api: verified",
+    ] {
+        assert!(summary.contains(part), "{part} in {summary}");
+    }
     let row = list(&report["numbers"])
         .iter()
         .find(|row| row["service"].is_null() && row["signal"] == "error_rate")
