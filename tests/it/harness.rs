@@ -18,6 +18,7 @@ mod skip;
 mod sshd;
 mod swarm;
 mod terminal;
+mod tmpfs;
 mod tmux;
 
 pub(crate) use data::{PASSWORD, Postgres, Redis};
@@ -37,6 +38,7 @@ pub(crate) use skip::{is_root, missing};
 pub(crate) use sshd::{Fleet, Sshd, user as sshd_user};
 pub(crate) use swarm::Swarm;
 pub(crate) use terminal::Terminal;
+pub(crate) use tmpfs::Tmpfs;
 pub(crate) use tmux::{PROMPT, Tmux};
 
 use std::time::{Duration, Instant};

@@ -4,6 +4,8 @@ use jiff::tz::TimeZone;
 
 use super::{action_line, clock, facts, finding_line, last_column, number, proof, row_name, tone};
 use crate::domain::incident::report::IncidentReport;
+use crate::domain::signal::Grade;
+use crate::domain::timeline::{TimelineEvent, TimelineKind};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}\
 h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem;border-bottom:1px solid #ccc}h3{font-size:1rem;margin:1rem 0 .25rem;font-weight:600}\
@@ -43,7 +45,7 @@ pub fn to_html(report: &IncidentReport, zone: &TimeZone) -> String {
             "<tr><td class=\"t\">{}</td><td>{}</td><td class=\"{}\">{}</td></tr>\n",
             clock(event.at, zone),
             event.kind.as_str(),
-            event.grade.as_str(),
+            tone_of(event),
             escape(event.text.as_str())
         ));
     }
@@ -90,6 +92,15 @@ pub fn to_html(report: &IncidentReport, zone: &TimeZone) -> String {
     prose(&mut page, proof(report).into_iter(), "");
     page.push_str("</body></html>\n");
     page
+}
+
+/// What is well is only drawn so where that is news: a verdict, the end.
+fn tone_of(event: &TimelineEvent) -> &'static str {
+    match (event.grade, event.kind) {
+        (Grade::Ok, TimelineKind::Verdict | TimelineKind::Alert) => Grade::Ok.as_str(),
+        (Grade::Ok, _) => "plain",
+        (grade, _) => grade.as_str(),
+    }
 }
 
 fn numbers(page: &mut String, report: &IncidentReport) {
