@@ -40,6 +40,7 @@ mod pm2;
 mod pm2_roll_back;
 mod policy;
 mod preflight;
+mod preflight_machine;
 mod prune;
 mod races;
 mod refusals;

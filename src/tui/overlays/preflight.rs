@@ -122,12 +122,5 @@ pub fn draw(app: &App, cursor: usize, frame: &mut Frame<'_>) {
     }
     let height = frame.area().height.saturating_sub(4) as usize;
     let first = crate::tui::panes::first_row(cursor_row, rows.len(), height);
-    super::scrolled(
-        app,
-        &count(app, room),
-        width,
-        rows,
-        first,
-        frame,
-    );
+    super::scrolled(app, &count(app, room), width, rows, first, frame);
 }
