@@ -6,7 +6,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+static ACCOUNTS: Mutex<()> = Mutex::new(());
 
 /// Users that are removed again, also when the test fails, and the group they share.
 struct Users {
@@ -27,8 +30,10 @@ fn must(program: &str, arguments: &[&str]) -> String {
 impl Users {
     fn add(names: &[&str]) -> Users {
         let number = std::process::id() % 10_000;
+        // The programs that write the user database give up where another holds it.
+        let _alone = ACCOUNTS.lock().unwrap_or_else(PoisonError::into_inner);
         let mut users = Users {
-            group: format!("lgtest{number}"),
+            group: format!("lgtest{number}{}", names[0]),
             names: Vec::new(),
         };
         must("groupadd", &[&users.group]);
@@ -52,6 +57,7 @@ impl Users {
 
 impl Drop for Users {
     fn drop(&mut self) {
+        let _alone = ACCOUNTS.lock().unwrap_or_else(PoisonError::into_inner);
         for name in &self.names {
             let _ = Command::new("userdel").arg(name).output();
         }
