@@ -126,7 +126,6 @@ impl Follow {
     }
 
     /// The incident that is open, where something was said in one since the last look; `None` where nothing was.
-    #[allow(clippy::option_option)]
     fn incident(&mut self) -> Result<Option<Option<Box<Brief>>>, OpsError> {
         let mut news = None;
         loop {

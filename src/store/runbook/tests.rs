@@ -444,10 +444,7 @@ fn a_run_is_started_with_the_values_of_its_variables() {
     let Err(RunbookError::Syntax { error, text }) = start(&b.store) else {
         panic!("it was started with a hole");
     };
-    assert_eq!(
-        (error.line, &text[error.span.clone()]),
-        (2, "{{checkpoint}}")
-    );
+    assert_eq!((error.line, &text[error.span]), (2, "{{checkpoint}}"));
     let values = [("backend", "shop/api"), ("checkpoint", "20251227-145000")];
     let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let store = b.store.clone().with_variables(values.into());
