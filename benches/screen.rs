@@ -73,6 +73,7 @@ fn console(comparison: Comparison) -> App {
         panes: Vec::new(),
         is_wall: false,
         is_read_only: false,
+        user: SafeText::from_text("bench"),
         is_paired: true,
         banner: None,
         open: Vec::new(),

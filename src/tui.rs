@@ -133,6 +133,7 @@ pub async fn run(ctx: Arc<Context>, options: ConsoleOptions) -> Result<u8, Conso
         panes,
         is_wall: options.wall,
         is_read_only: ctx.access == Access::ReadOnly,
+        user: SafeText::from_text(&ctx.actor.user),
         is_paired: ctx.state.is_shared,
         banner: options.banner.as_deref().map(SafeText::from_text),
         open: options.open.clone(),

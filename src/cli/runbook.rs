@@ -41,6 +41,9 @@ pub enum RunbookCommand {
         /// T, the moment that due times count from (default: now): 15:00, RFC 3339, or a span ahead such as 30m
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
+        /// Value of a variable of the runbook, such as backend=shop/api (repeatable)
+        #[arg(long, value_name = "NAME=VALUE")]
+        set: Vec<String>,
     },
     /// Ask the probes that are due, and say where a run stands (default: the newest unfinished one)
     Status {
@@ -148,12 +151,16 @@ fn dispatch(command: &RunbookCommand, ctx: &Context, out: &mut Output) -> Ended 
             let source = runbook::show(ctx, name)?;
             print(out, runbook::runbook_lines(&source.runbook))
         }
-        RunbookCommand::Start { name, at } => {
+        RunbookCommand::Start { name, at, set } => {
             let t_at = at
                 .as_deref()
                 .map(|text| runbook::parse_t(text, &Zoned::now()))
                 .transpose()?;
-            let state = runbook::start(ctx, name, t_at)?;
+            let set = set
+                .iter()
+                .map(|text| runbook::parse_variable(text))
+                .collect::<Result<_, _>>()?;
+            let state = runbook::start(ctx, name, t_at, set)?;
             status(&state, out)?;
             if at.is_none()
                 && let Some(first) = state.runbook.items().filter_map(|item| item.due).min()
@@ -232,6 +239,7 @@ async fn carry_out(
     let item = state.runbook.find(&args.item).ok_or_else(|| {
         usage(format!("runbook {name} has no item {}", args.item)).fix("lastgood runbook status")
     })?;
+    runbook::may_run(ctx, &state, item.number)?;
     let operation = item.operation(HostName::local()).ok_or_else(|| {
         usage(format!(
             "item {} of {name} has no command to run",

@@ -23,10 +23,37 @@ pub(super) fn text(folder: &Folder, ports: &[(Member, u16)]) -> String {
         .collect();
     let mut root = Table::new();
     root.insert("services".to_owned(), Value::Table(services));
+    let mut runbooks = Table::new();
+    runbooks.insert("variables".to_owned(), Value::Table(variables(ports)));
+    root.insert("runbooks".to_owned(), Value::Table(runbooks));
     format!(
         "# What an engineer would write for this shop.\n\n{}",
         toml::to_string(&root).expect("a table of strings is TOML")
     )
+}
+
+/// What the shipped runbooks speak of, as far as the shop has it: it has one side of everything and no database.
+fn variables(ports: &[(Member, u16)]) -> Table {
+    let mut table = Table::new();
+    let mut set = |name: &str, value: String| table.insert(name.to_owned(), Value::from(value));
+    for name in ["backend", "app", "blue"] {
+        set(name, format!("exec/{}", Member::Api.as_str()));
+    }
+    set("worker", format!("exec/{}", Member::Worker.as_str()));
+    for (member, port) in ports {
+        let address = format!("http://127.0.0.1:{port}/health");
+        match member {
+            Member::Api => {
+                set("blue_url", address.clone());
+                set("health_url", address);
+            }
+            Member::Gateway => {
+                set("public_url", address);
+            }
+            Member::Worker | Member::Load => {}
+        }
+    }
+    table
 }
 
 fn service(folder: &Folder, member: Member, port: u16) -> Table {
@@ -93,6 +120,11 @@ mod tests {
         );
         assert_eq!(api.env_files, [folder.api_env()]);
         assert_eq!(api.log_files, [folder.log(Member::Api)]);
+        assert_eq!(config.runbook_variables["backend"], "exec/api");
+        assert_eq!(
+            config.runbook_variables["health_url"],
+            "http://127.0.0.1:1001/health"
+        );
         let worker = config.service(&ServiceId::local("exec", "worker"));
         assert_eq!(worker.requests.request_regex.as_deref(), Some(JOB));
         assert_eq!(worker.exec.unwrap().roll_back, None);

@@ -17,6 +17,7 @@ use super::safe_text::SafeText;
 pub mod parse;
 pub mod probe;
 pub mod run;
+pub mod variables;
 
 pub use parse::SyntaxError;
 pub use probe::Probe;
@@ -66,6 +67,8 @@ pub struct Item {
     /// `{gate}`: no probe of a later item is asked before this item is resolved. A probe that proves the result
     /// of a change means nothing before the change.
     pub is_gate: bool,
+    /// `{two-person}`: done only when two different users said so, because what follows cannot be taken back.
+    pub is_two_person: bool,
     /// The Markdown below the item that is neither work nor another item, line by line.
     pub notes: Vec<SafeText>,
     /// The fenced blocks that are its work, in order.

@@ -24,6 +24,7 @@ use crate::domain::service::{Inventory, Service};
 use crate::domain::timeline::TimelineEvent;
 use crate::domain::verdict::Severity;
 use crate::store::incident::{IncidentError, IncidentStore, Listed};
+use crate::store::paths::StateDir;
 
 mod bundle;
 mod gather;
@@ -216,7 +217,15 @@ pub struct Brief {
 /// # Errors
 /// The state folder or the journal cannot be read.
 pub fn brief(ctx: &Context) -> Result<Option<Brief>, OpsError> {
-    let store = store(ctx);
+    brief_of(&ctx.state)
+}
+
+/// [`brief`] of a state folder.
+///
+/// # Errors
+/// As [`brief`].
+pub(super) fn brief_of(state: &StateDir) -> Result<Option<Brief>, OpsError> {
+    let store = IncidentStore::of(state);
     let mut open = store
         .list()?
         .into_iter()

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::markdown::{code, plain};
+use crate::domain::change::{Change, ChangeKind};
 use crate::domain::incident::Moment;
 use crate::domain::incident::report::{IncidentAction, IncidentReport, NumberRow};
 use crate::domain::safe_text::SafeText;
@@ -39,17 +40,20 @@ pub fn summary(report: &IncidentReport) -> Vec<SafeText> {
             .verdict
             .severity
             .map_or(String::new(), |s| format!(" {}", s.as_str()));
-        let reason = found
-            .verdict
-            .findings
-            .first()
-            .map_or(String::new(), |f| format!(": {}", f.text));
+        let reason = match (found.verdict.findings.first(), found.verdict.decision) {
+            (Some(finding), _) => format!(": {}", finding.text),
+            (None, Decision::Inconclusive) => {
+                ", data is missing: see what is lost or unknown".to_owned()
+            }
+            (None, _) => String::new(),
+        };
         lines.push(format!(
             "{}: {}{severity}{reason}",
             found.moment.words(),
             found.verdict.decision.words()
         ));
     }
+    lines.extend(changed(&report.changes));
     let done = report
         .actions
         .iter()
@@ -69,6 +73,33 @@ pub fn summary(report: &IncidentReport) -> Vec<SafeText> {
     lines.iter().map(|line| SafeText::from_text(line)).collect()
 }
 
+/// What the deploy changed, the releases first; nothing where nothing is known of it.
+fn changed(changes: &[Change]) -> Option<String> {
+    let is_release = |change: &&Change| matches!(change.what, ChangeKind::Image | ChangeKind::Git);
+    let words: Vec<String> = changes
+        .iter()
+        .filter(is_release)
+        .map(|change| {
+            let side = |text: &Option<SafeText>| {
+                text.as_ref()
+                    .map_or("(none)".to_owned(), SafeText::to_string)
+            };
+            let (before, after) = (side(&change.before), side(&change.after));
+            format!("{} {before} → {after}", change.service)
+        })
+        .collect();
+    let others = changes.len() - words.len();
+    let others = match (others, words.len()) {
+        (0, 0) => return None,
+        (0, _) => String::new(),
+        (1, 0) => "one setting".to_owned(),
+        (n, 0) => format!("{n} settings"),
+        (1, _) => " and one setting".to_owned(),
+        (n, _) => format!(" and {n} settings"),
+    };
+    Some(format!("the deploy changed: {}{others}", words.join("; ")))
+}
+
 /// The report as Markdown.
 pub fn to_markdown(report: &IncidentReport, zone: &TimeZone) -> Vec<SafeText> {
     let mut lines = vec![
@@ -85,7 +116,16 @@ pub fn to_markdown(report: &IncidentReport, zone: &TimeZone) -> Vec<SafeText> {
             .iter()
             .map(|line| format!("- {}", plain(line.as_str()))),
     );
-    lines.extend(["", "## Timeline", "", "| when | what | |", "|---|---|---|"].map(str::to_owned));
+    lines.extend(
+        [
+            "",
+            "## Timeline",
+            "",
+            "| when | what | what happened |",
+            "|---|---|---|",
+        ]
+        .map(str::to_owned),
+    );
     for event in &report.timeline {
         lines.push(format!(
             "| {} | {} | {} |",
@@ -316,6 +356,7 @@ fn number(value: Option<f64>, unit: &str) -> String {
         (Some(value), "fraction") => format!("{:.2} %", value * 100.0),
         (Some(value), "count") => format!("{value:.0}"),
         (Some(value), "ms") => format!("{value:.0} ms"),
+        (Some(value), "1/s") => format!("{value:.1}/s"),
         (Some(value), unit) => format!("{value:.2} {}", plain(unit)).trim_end().to_owned(),
     }
 }

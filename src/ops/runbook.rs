@@ -13,8 +13,9 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use super::{Context, ErrorKind, OpsError};
+use super::{Context, ErrorKind, OpsError, checkpoint};
 use crate::domain::runbook::run::{DueProbe, ItemAction, ProbeAnswer, Unfit};
+use crate::domain::runbook::variables::{self, Variables};
 use crate::domain::runbook::{RunState, SyntaxError};
 use crate::domain::safe_text::SafeText;
 use crate::domain::time;
@@ -37,7 +38,21 @@ pub use text::{listing_lines, runbook_lines, status_lines};
 pub use view::{ItemView, ListView, StatusView};
 
 fn store(ctx: &Context) -> RunbookStore {
-    RunbookStore::of_user(&ctx.state.root)
+    RunbookStore::of_user(&ctx.state.root).with_variables(ctx.config.runbook_variables.clone())
+}
+
+/// Reads `NAME=VALUE`, as `runbook start --set` takes it.
+///
+/// # Errors
+/// No `=`, no name or no value: [`ErrorKind::Usage`].
+pub fn parse_variable(text: &str) -> Result<(String, String), OpsError> {
+    let usage = |message: String| OpsError::new(ErrorKind::Usage, message);
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| usage(format!("{text:?} sets nothing: write --set NAME=VALUE")))?;
+    variables::check_name(name).map_err(usage)?;
+    variables::check_value(value).map_err(usage)?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Every runbook, and the files that cannot be used.
@@ -56,13 +71,29 @@ pub fn show(ctx: &Context, name: &str) -> Result<Source, OpsError> {
     Ok(store(ctx).load(name)?)
 }
 
-/// Starts a run. Due times count from `t_at`, by default from now.
+/// Starts a run. Due times count from `t_at`, by default from now. The variables of the configuration hold, those of
+/// `set` win over them, and `{{checkpoint}}` is the newest complete checkpoint.
 ///
 /// # Errors
-/// As [`show`], or the state folder cannot be written.
-pub fn start(ctx: &Context, name: &str, t_at: Option<Timestamp>) -> Result<RunState, OpsError> {
+/// As [`show`], a variable that nobody sets, or the state folder cannot be written.
+pub fn start(
+    ctx: &Context,
+    name: &str,
+    t_at: Option<Timestamp>,
+    set: Variables,
+) -> Result<RunState, OpsError> {
     let now = Timestamp::now();
-    Ok(store(ctx).start(
+    let mut values = Variables::new();
+    let newest = checkpoint::list(ctx)?.into_iter().find(|found| {
+        found
+            .manifest
+            .as_ref()
+            .is_ok_and(|manifest| manifest.complete)
+    });
+    values.extend(newest.map(|found| ("checkpoint".to_owned(), found.id)));
+    values.extend(ctx.config.runbook_variables.clone());
+    values.extend(set);
+    Ok(store(ctx).with_variables(values).start(
         name,
         t_at.unwrap_or(now),
         now,
@@ -128,6 +159,15 @@ pub fn act(
         )?))
     };
     Ok(store.append(&run, decide)?)
+}
+
+/// Whether this user may carry out the commands of an item now.
+///
+/// # Errors
+/// An item for two people lacks the yes of somebody else: [`ErrorKind::Refused`].
+pub fn may_run(ctx: &Context, run: &RunState, item: usize) -> Result<(), OpsError> {
+    run.may_run(item, &actor(ctx))
+        .map_err(|unfit| RunbookError::from(unfit).into())
 }
 
 /// Reads T as a person writes it: any form of [`crate::domain::time`], but a span lies ahead (`30m`: in half an
@@ -237,9 +277,9 @@ impl From<RunbookError> for OpsError {
             E::Syntax { .. } | E::Untrusted { .. } | E::Unfit(Unfit::Empty(_)) => {
                 (ErrorKind::Usage, None)
             }
-            E::Unfit(Unfit::Conflict { .. } | Unfit::NotNow { .. }) => {
-                (ErrorKind::Refused, Some("lastgood runbook status"))
-            }
+            E::Unfit(
+                Unfit::Conflict { .. } | Unfit::NotNow { .. } | Unfit::SecondPerson { .. },
+            ) => (ErrorKind::Refused, Some("lastgood runbook status")),
             E::Io {
                 what: "write",
                 cause,

@@ -26,7 +26,7 @@ use crate::store::signals::{self as store, Point};
 use log::Wanted;
 
 pub use lately::Lately;
-pub use machine::{machine_limits, machines, machines_of};
+pub use machine::{machine_limits, machine_of, machines, machines_of};
 
 /// How far back a measurement looks by default.
 const SPAN: Duration = Duration::from_secs(15 * 60);

@@ -1,4 +1,4 @@
-//! What happened lately: checkpoints and operations, as the state folder tells them.
+//! What happened lately: checkpoints, operations and the open incident, as the state folder tells them.
 
 use super::resume::Unfinished;
 use super::{Context, OpsError};
@@ -11,12 +11,16 @@ use crate::domain::timeline::{TimelineEvent, TimelineKind};
 /// The verb under which a checkpoint's tags stand in the audit log: the checkpoint itself is the event.
 const CHECKPOINT: &str = "checkpoint";
 
-/// The newest events, the oldest first, at most `limit`.
+/// The newest events, the oldest first, at most `limit`; with them what was said in the incident that is open.
 ///
 /// # Errors
 /// The state folder cannot be read.
 pub fn recent(ctx: &Context, limit: usize) -> Result<Vec<TimelineEvent>, OpsError> {
     let mut events = all(ctx)?;
+    if let Some(brief) = super::incident::brief(ctx)? {
+        events.extend(brief.events);
+        events.sort_by_key(|event| event.at);
+    }
     let surplus = events.len().saturating_sub(limit);
     events.drain(..surplus);
     Ok(events)

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 
 use crate::domain::nearest::nearest;
 use crate::domain::runbook::run::{RunEvent, RunEventKind};
+use crate::domain::runbook::variables::{self, Unset, Variables};
 use crate::domain::runbook::{RunState, Runbook, parse};
 use crate::domain::safe_text::SafeText;
 
@@ -69,7 +70,7 @@ const LARGEST_BYTES: u64 = 1024 * 1024;
 pub struct Source {
     /// Parsed.
     pub runbook: Runbook,
-    /// The Markdown.
+    /// The Markdown, with the values of its variables.
     pub text: String,
     /// The user's file; `None` for a shipped one.
     pub path: Option<PathBuf>,
@@ -98,6 +99,7 @@ pub struct RunSummary {
 pub struct RunbookStore {
     runs: PathBuf,
     user: Option<PathBuf>,
+    variables: Variables,
 }
 
 impl RunbookStore {
@@ -107,6 +109,7 @@ impl RunbookStore {
         Self {
             runs: state.join("runbooks"),
             user: config.map(|dir| dir.join("runbooks")),
+            variables: Variables::new(),
         }
     }
 
@@ -121,6 +124,13 @@ impl RunbookStore {
         let config =
             from("XDG_CONFIG_HOME").or_else(|| from("HOME").map(|home| home.join(".config")));
         Self::new(state, config.map(|dir| dir.join("lastgood")).as_deref())
+    }
+
+    /// The same with values for the variables of runbooks.
+    #[must_use]
+    pub fn with_variables(mut self, variables: Variables) -> Self {
+        self.variables = variables;
+        self
     }
 
     /// Every runbook. Fails only where the user's folder exists and cannot be read.
@@ -141,12 +151,16 @@ impl RunbookStore {
         Ok(listing)
     }
 
-    /// One runbook: the user's, else the shipped one.
+    /// One runbook: the user's, else the shipped one. Variables without a value stay in its text.
     pub fn load(&self, name: &str) -> Result<Source, RunbookError> {
+        self.load_with(name, Unset::Stays)
+    }
+
+    fn load_with(&self, name: &str, unset: Unset) -> Result<Source, RunbookError> {
         let own = self.user_files()?;
         if let Some((_, path)) = own.iter().find(|(own_name, _)| own_name == name) {
             let text = read_trusted(path)?;
-            let runbook = parse_text(name, &path.display().to_string(), &text)?;
+            let (runbook, text) = self.read(name, &path.display().to_string(), text, unset)?;
             return Ok(Source {
                 runbook,
                 text,
@@ -154,10 +168,11 @@ impl RunbookStore {
             });
         }
         if let Some((_, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name) {
-            let runbook = parse_text(name, &format!("{name}.md"), text)?;
+            let (runbook, text) =
+                self.read(name, &format!("{name}.md"), (*text).to_owned(), unset)?;
             return Ok(Source {
                 runbook,
-                text: (*text).to_owned(),
+                text,
                 path: None,
             });
         }
@@ -174,6 +189,27 @@ impl RunbookStore {
                 .map(str::to_owned),
             known,
         })
+    }
+
+    /// Puts the values in and parses. What is kept is the text with the values in it.
+    fn read(
+        &self,
+        name: &str,
+        file: &str,
+        text: String,
+        unset: Unset,
+    ) -> Result<(Runbook, String), RunbookError> {
+        let filled = match variables::fill(file, &text, &self.variables, unset) {
+            Ok(filled) => filled,
+            Err(error) => return Err(RunbookError::Syntax { error, text }),
+        };
+        match parse::parse(name, file, &filled) {
+            Ok(runbook) => Ok((runbook, filled)),
+            Err(error) => Err(RunbookError::Syntax {
+                error,
+                text: filled,
+            }),
+        }
     }
 
     /// `(name, path)` of the user's files, by name. No folder is no files.
@@ -213,7 +249,7 @@ impl RunbookStore {
         Ok(files)
     }
 
-    /// Starts a run. Its id is the local time and the name; two in one second get a number.
+    /// Starts a run; a variable without a value is a mistake. Its id is the local time and the name; two in one second get a number.
     pub fn start(
         &self,
         name: &str,
@@ -222,7 +258,7 @@ impl RunbookStore {
         zone: &TimeZone,
         by: SafeText,
     ) -> Result<RunState, RunbookError> {
-        let source = self.load(name)?;
+        let source = self.load_with(name, Unset::IsWrong)?;
         let stamp = now
             .to_zoned(zone.clone())
             .strftime("%Y%m%d-%H%M%S")

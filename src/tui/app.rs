@@ -89,6 +89,8 @@ pub struct Setup {
     pub is_wall: bool,
     /// Whether nothing may be changed.
     pub is_read_only: bool,
+    /// The user of this console, as the records name them.
+    pub user: SafeText,
     /// Whether other engineers use the state folder too.
     pub is_paired: bool,
     /// A line for the header.

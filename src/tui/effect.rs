@@ -24,6 +24,7 @@ use crate::domain::log::{FileHits, PageBorder};
 use crate::domain::operation::{Operation, Plan};
 use crate::domain::runbook::RunState;
 use crate::domain::runbook::run::ItemAction;
+use crate::domain::runbook::variables::Variables;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Service, ServiceId};
 use crate::domain::side_by_side::RequestWanted;
@@ -382,7 +383,9 @@ impl Effects {
                 Ok(Some(msg))
             }),
             Effect::StartRunbook(name) => self.start(TaskKey::RunbookItem, async move {
-                let run = blocking(move || ops::runbook::start(&ctx, &name, None)).await?;
+                let run =
+                    blocking(move || ops::runbook::start(&ctx, &name, None, Variables::new()))
+                        .await?;
                 Ok(Some(Msg::RunbookRun(Box::new(run))))
             }),
             Effect::ActOnItem {

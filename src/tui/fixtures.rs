@@ -66,6 +66,7 @@ pub(crate) fn setup() -> Setup {
         panes: Vec::new(),
         is_wall: false,
         is_read_only: false,
+        user: safe("anna"),
         is_paired: true,
         banner: None,
         open: Vec::new(),

@@ -139,7 +139,8 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             let brief = brief.map(|brief| *brief);
             app.incident = crate::domain::reading::Reading::fresh(brief, app.now);
             app.is_awaited = true;
-            Vec::new()
+            // What is said in it stands in the timeline too.
+            vec![Effect::ReadTimeline]
         }
         Msg::IncidentSaid(text) => incident::said(app, text),
         Msg::IncidentReport(lines) => incident::reported(app, lines),

@@ -1,7 +1,7 @@
 //! What a checkpoint leaves on disk can be read, checked and relied on without lastgood.
 
 use crate::compose_story::list;
-use crate::harness::{Docker, Project, Sandbox, is_root, missing, unique};
+use crate::harness::{Docker, Project, Sandbox, Tmpfs, missing, unique};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -254,7 +254,7 @@ fn a_full_disk_fails_the_checkpoint_and_leaves_no_target() {
         "full",
         "head -c 3000000 /dev/urandom | base64; echo done; sleep 600",
     );
-    let _small = Tmpfs::mount(&sandbox.state());
+    let _small = Tmpfs::mount(sandbox.state(), "size=1m,mode=700");
     let run = sandbox.run(&["checkpoint", "create", &service]).exits(4);
     let said = run.stderr.to_lowercase();
     assert!(
@@ -376,27 +376,4 @@ fn mode(path: &Path) -> u32 {
         .permissions()
         .mode()
         & 0o7777
-}
-
-/// A file system of one megabyte; unmounted when dropped.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(at: &Path) -> Tmpfs {
-        assert!(is_root());
-        shell(
-            at.parent().unwrap(),
-            &format!(
-                "mount -t tmpfs -o size=1m,mode=700 lastgood-test '{}'",
-                at.display()
-            ),
-        );
-        Tmpfs(at.into())
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
-    }
 }

@@ -2,6 +2,7 @@
 //! a second Docker daemon that may be killed, terminals.
 
 mod data;
+mod demo_shop;
 mod docker;
 mod nginx;
 mod pm2;
@@ -17,9 +18,11 @@ mod skip;
 mod sshd;
 mod swarm;
 mod terminal;
+mod tmpfs;
 mod tmux;
 
 pub(crate) use data::{PASSWORD, Postgres, Redis};
+pub(crate) use demo_shop::DemoShop;
 pub(crate) use docker::Docker;
 pub(crate) use nginx::BlueGreen;
 pub(crate) use pm2::Pm2;
@@ -35,6 +38,7 @@ pub(crate) use skip::{is_root, missing};
 pub(crate) use sshd::{Fleet, Sshd, user as sshd_user};
 pub(crate) use swarm::Swarm;
 pub(crate) use terminal::Terminal;
+pub(crate) use tmpfs::Tmpfs;
 pub(crate) use tmux::{PROMPT, Tmux};
 
 use std::time::{Duration, Instant};

@@ -3,11 +3,11 @@
 
 use crate::compose_story::list;
 use crate::harness::{
-    Database, Prometheus, Received, Receiver, Sandbox, Terminal, missing, wait_for,
+    Database, Prometheus, Received, Receiver, Sandbox, Terminal, Tmpfs, missing, wait_for,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);
 const NO_ENGINE: (&str, &str) = ("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock");
@@ -282,7 +282,7 @@ fn a_full_disk_is_critical_pages_and_comes_back() {
         return;
     }
     let sandbox = Sandbox::new("full-disk").with(NO_ENGINE.0, NO_ENGINE.1);
-    let disk = Tmpfs::mount(&sandbox, "full");
+    let disk = Tmpfs::mount(sandbox.path("full"), "size=1m,nr_inodes=100");
     let at = disk.0.display().to_string();
     sandbox.write(
         "lastgood.toml",
@@ -335,30 +335,6 @@ fn a_full_disk_is_critical_pages_and_comes_back() {
     }
     let (.., inodes) = graded();
     assert_eq!(inodes, "critical");
-}
-
-/// A small file system of memory, taken away again.
-struct Tmpfs(std::path::PathBuf);
-
-impl Tmpfs {
-    fn mount(sandbox: &Sandbox, name: &str) -> Tmpfs {
-        let at = sandbox.path(name);
-        std::fs::create_dir_all(&at).unwrap();
-        let begun = Instant::now();
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=1m,nr_inodes=100", "tmpfs"])
-            .arg(&at)
-            .status()
-            .unwrap();
-        assert!(mounted.success() && begun.elapsed() < LONG);
-        Tmpfs(at)
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg(&self.0).status();
-    }
 }
 
 /// A P1 and a P0 that the test switches, a receiver that is told of both.

@@ -6,7 +6,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+static ACCOUNTS: Mutex<()> = Mutex::new(());
 
 /// Users that are removed again, also when the test fails, and the group they share.
 struct Users {
@@ -27,8 +30,10 @@ fn must(program: &str, arguments: &[&str]) -> String {
 impl Users {
     fn add(names: &[&str]) -> Users {
         let number = std::process::id() % 10_000;
+        // The programs that write the user database give up where another holds it.
+        let _alone = ACCOUNTS.lock().unwrap_or_else(PoisonError::into_inner);
         let mut users = Users {
-            group: format!("lgtest{number}"),
+            group: format!("lgtest{number}{}", names[0]),
             names: Vec::new(),
         };
         must("groupadd", &[&users.group]);
@@ -52,6 +57,7 @@ impl Users {
 
 impl Drop for Users {
     fn drop(&mut self) {
+        let _alone = ACCOUNTS.lock().unwrap_or_else(PoisonError::into_inner);
         for name in &self.names {
             let _ = Command::new("userdel").arg(name).output();
         }
@@ -276,4 +282,239 @@ fn two_users_walk_one_runbook_and_a_third_looks_on() {
     for desk in [&anna, &boris] {
         desk.tmux.console_takes_keys_and_quits();
     }
+}
+
+const TWO: &str = "# Restore
+
+## Now
+
+- [ ] Say that it begins
+- [ ] Two people agree {two-person}
+
+  ```sh run
+  touch {{file}}
+  ```
+- [ ] Say that it is over
+";
+
+/// Two users with a shared state folder and a console each; no Docker.
+struct Pair {
+    anna: Desk,
+    boris: Desk,
+    sandbox: Sandbox,
+    state: PathBuf,
+    _users: Users,
+}
+
+impl Pair {
+    fn new(name: &str, names: [&str; 2]) -> Pair {
+        let sandbox =
+            Sandbox::new(name).with("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock");
+        open_to_all(&sandbox.path(""));
+        let program: PathBuf = sandbox.path("lastgood");
+        fs::copy(binary(), &program).unwrap();
+        open_to_all(&program);
+        let users = Users::add(&names);
+        let state = sandbox.path("shared");
+        let path = state.to_str().unwrap();
+        sandbox
+            .run(&["--state-dir", path, "init", "--shared", &users.group])
+            .exits(0);
+        let groups = [users.gid()];
+        let desk =
+            |index: usize| Desk::new(&users.names[index], &groups, &program, &state, (120, 40));
+        let (anna, boris) = (desk(0), desk(1));
+        Pair {
+            anna,
+            boris,
+            sandbox,
+            state,
+            _users: users,
+        }
+    }
+
+    /// Runs the binary as root on the shared folder.
+    fn run(&self, arguments: &[&str]) -> crate::harness::Run {
+        let mut all = vec!["--state-dir", self.state.to_str().unwrap()];
+        all.extend(arguments);
+        self.sandbox.run(&all)
+    }
+
+    /// Both open the runbook.
+    fn open(&self, first: &str) {
+        for desk in [&self.anna, &self.boris] {
+            desk.open("tui --only runbook");
+            desk.tmux.wait_for(first);
+        }
+    }
+}
+
+#[test]
+fn what_needs_two_people_needs_two_users() {
+    if missing(&["tmux", "root", "useradd", "setpriv"]) {
+        return;
+    }
+    let pair = Pair::new("twoperson", ["adam", "bella"]);
+    let (anna, boris) = (&pair.anna, &pair.boris);
+    // Anna's own file; the run carries it to the others.
+    let folder = anna._sandbox.path("config/lastgood/runbooks");
+    fs::create_dir_all(&folder).unwrap();
+    open_to_all(&folder);
+    let done = pair.sandbox.path("shared/restored");
+    fs::write(folder.join("restore.md"), TWO).unwrap();
+    anna.open("runbook start restore");
+    anna.tmux.wait_for("nobody says what `file` is");
+    anna.tmux.wait_for("left 2");
+    anna.open(&format!(
+        "runbook start restore --set file={}",
+        done.display()
+    ));
+    anna.tmux.wait_for("Say that it is over");
+    anna.open("runbook run 2 --yes");
+    anna.tmux.wait_for("nobody agreed yet");
+    anna.tmux.wait_for("left 5");
+
+    pair.open("Say that it begins");
+    let item = "Two people agree";
+    anna.tmux.keys(&["j", "Space"]);
+    anna.sees(item, &["[~]", &anna.name]);
+    boris.sees(item, &["[~]", &anna.name]);
+    // The same user again is not the second one, and what was not agreed to is not run.
+    anna.tmux.keys(&["Space"]);
+    anna.tmux.wait_for("needs two different people");
+    anna.sees(item, &["[~]"]);
+    let status = pair
+        .run(&["--format", "json", "runbook", "status"])
+        .json("runbook-status");
+    assert_eq!(list(&status["items"])[1]["state"], "claimed", "{status:#}");
+    anna.tmux.keys(&["q"]);
+    anna.tmux.wait_for("left 0");
+    anna.open("runbook run 2 --yes");
+    anna.tmux
+        .wait_for("you agreed to it, so somebody else has to run it");
+    assert!(!done.exists());
+
+    boris.tmux.keys(&["q"]);
+    boris.tmux.wait_for("left 0");
+    boris.open("runbook run 2 --yes");
+    boris.tmux.wait_for("left 0");
+    assert!(done.exists(), "the second one runs it");
+    pair.open("Say that it begins");
+    boris.tmux.keys(&["j", "Space"]);
+    for desk in [anna, boris] {
+        desk.sees(item, &["[x]", &boris.name]);
+    }
+    let status = pair
+        .run(&["--format", "json", "runbook", "status"])
+        .json("runbook-status");
+    let item = &list(&status["items"])[1];
+    assert_eq!(
+        (&item["state"], item["by"].as_str()),
+        (&"done".into(), Some(boris.name.as_str()))
+    );
+    assert_eq!(
+        item["evidence"].as_str(),
+        Some(format!("{} agreed", anna.name).as_str())
+    );
+}
+
+#[test]
+fn what_is_said_in_an_incident_is_on_the_other_screen() {
+    if missing(&["tmux", "root", "useradd", "setpriv"]) {
+        return;
+    }
+    let pair = Pair::new("liveincident", ["carl", "dora"]);
+    let (anna, boris) = (&pair.anna, &pair.boris);
+    for desk in [anna, boris] {
+        desk.open("tui --only services,runbook");
+        desk.tmux.wait_for("incident-response");
+        desk.tmux.keys(&["I"]);
+        desk.tmux.wait_for("No incident is open");
+    }
+    // One opens it with a command, both see it; nobody presses a key for it.
+    pair.run(&["incident", "start", "checkout fails"]).exits(0);
+    for desk in [anna, boris] {
+        desk.tmux.wait_for("checkout fails");
+    }
+    pair.run(&["incident", "note", "payment answers with HTML"])
+        .exits(0);
+    pair.run(&["incident", "severity", "P0", "--reason", "all shops"])
+        .exits(0);
+    pair.run(&["incident", "role", "scribe", &boris.name])
+        .exits(0);
+    let scribe = format!("scribe {}", boris.name);
+    for desk in [anna, boris] {
+        for part in ["payment answers with HTML", "P0", "all shops", &scribe] {
+            desk.tmux.wait_for(part);
+        }
+    }
+    // And from one console to the other.
+    let said = Instant::now();
+    anna.tmux.keys(&["n"]);
+    anna.tmux.line("it is the proxy");
+    anna.tmux.keys(&["C-s"]);
+    boris.tmux.wait_for("it is the proxy");
+    assert!(
+        said.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        said.elapsed()
+    );
+    pair.run(&["incident", "end"]).exits(0);
+    for desk in [anna, boris] {
+        desk.tmux.wait_for("No incident is open");
+        desk.tmux.keys(&["Escape"]);
+    }
+    for desk in [anna, boris] {
+        desk.tmux.console_takes_keys_and_quits();
+    }
+}
+
+/// From a key in one console to the screen of the other, through tmux on both sides:
+/// `cargo test --test it tick_is_on_the_other_screen -- --nocapture` prints what was measured.
+#[test]
+fn a_tick_is_on_the_other_screen_within_200_ms() {
+    if missing(&["tmux", "root", "useradd", "setpriv"]) {
+        return;
+    }
+    let pair = Pair::new("measured", ["emil", "fina"]);
+    let (anna, boris) = (&pair.anna, &pair.boris);
+    pair.run(&["runbook", "start", "production-readiness"])
+        .exits(0);
+    let item = "Metrics are collected";
+    pair.open(item);
+    anna.tmux.keys(&["j"]);
+    anna.tmux.wait_for("Dashboards");
+    boris.sees(item, &[&format!("{}…", anna.name)]);
+    let mut took: Vec<u128> = Vec::new();
+    for round in 0..11 {
+        let (key, mark) = if round % 2 == 0 {
+            ("Space", "[x]")
+        } else {
+            ("u", "[ ]")
+        };
+        let is_there = |screen: &str| {
+            let row = screen.lines().find(|line| line.contains(item));
+            row.is_some_and(|row| row.contains(mark))
+        };
+        let pressed = Instant::now();
+        anna.tmux.keys(&[key]);
+        while !is_there(&boris.tmux.screen()) {
+            assert!(
+                pressed.elapsed() < Duration::from_secs(10),
+                "{}",
+                boris.tmux.screen()
+            );
+        }
+        took.push(pressed.elapsed().as_millis());
+        // Both are at rest before the next one.
+        anna.sees(item, &[mark]);
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    took.sort_unstable();
+    println!(
+        "from the key to the other screen, in ms, eleven times: {took:?}, half within {}",
+        took[5]
+    );
+    // Half of them: another test may have the processor for a moment.
+    assert!(took[5] <= 200, "{took:?}");
 }

@@ -1,6 +1,6 @@
 //! Checks of what runs: crash loops, health, and how its containers were made.
 
-use super::{ContainerFacts, ServiceFacts, critical, not_seen, ok, warning};
+use super::{ContainerFacts, ServiceFacts, critical, not_seen, ok, skipped, warning};
 use crate::domain::check::Check;
 use crate::domain::health::HealthState;
 
@@ -62,6 +62,10 @@ fn health(service: &ServiceFacts) -> Check {
             "[services.\"{id}\"] probe = \"http://localhost:PORT/health\" in lastgood.toml, or a healthcheck in the \
              compose file"
         ));
+    }
+    if service.crash_loop == Some(true) {
+        // The same once more would make two faults of one.
+        return skipped("health", "it is caught in a crash loop, which says enough");
     }
     match state {
         HealthState::Healthy => ok("health", seen.as_str()),

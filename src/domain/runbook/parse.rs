@@ -1,6 +1,6 @@
 //! Markdown to [`Runbook`].
 //!
-//! `#` is the title, `##` a phase, `- [ ] text {owner=devops due=T+5m gate}` an item; fenced blocks under an item
+//! `#` is the title, `##` a phase, `- [ ] text {owner=devops due=T+5m gate two-person}` an item; fenced blocks under an item
 //! marked `sh run`, `sh undo` and `probe` are its work, everything else is prose and kept as it stands. Whatever
 //! looks like work but would silently be prose (a block that is not indented, `- []`, `sh rnu`) is an error with
 //! its place, because a check that never runs is worse than none.
@@ -46,6 +46,16 @@ pub fn parse(name: &str, file: &str, source: &str) -> Result<Runbook, SyntaxErro
     }
     .build();
     parsed.map_err(|wrong| wrong.locate(file, source))
+}
+
+/// The error of a place in a text.
+pub(super) fn syntax_error(
+    file: &str,
+    source: &str,
+    span: Range<usize>,
+    message: String,
+) -> SyntaxError {
+    Wrong { span, message }.locate(file, source)
 }
 
 /// An error before its line and column are counted.
@@ -319,6 +329,7 @@ impl Builder<'_> {
             owner: attributes.owner,
             due: attributes.due,
             is_gate: attributes.is_gate,
+            is_two_person: attributes.is_two_person,
             notes: Vec::new(),
             blocks: Vec::new(),
         };
@@ -346,6 +357,12 @@ impl Builder<'_> {
                 let lines = self.lines_of(child);
                 append(&mut self.phase().items[at].notes, lines);
                 return Ok(());
+            }
+            Fence::Probe if self.phase().items[at].is_two_person => {
+                return Err(Wrong::new(
+                    self.first_line_of(&child.span),
+                    "an item for two people has no probe: it is they who decide it",
+                ));
             }
             Fence::Probe => self.read_probes(child)?,
             Fence::Run | Fence::Undo => {
@@ -425,7 +442,7 @@ impl Builder<'_> {
         slug
     }
 
-    /// Takes `{owner=… due=… gate}` off the end of an item's text. `{{…}}` is a variable and stays.
+    /// Takes `{owner=… due=… gate two-person}` off the end of an item's text. `{{…}}` is a variable and stays.
     fn read_attributes(&self, text: &mut String, span: &Range<usize>) -> Result<Attributes, Wrong> {
         let mut found = Attributes::default();
         let raw = self.source[span.clone()].trim_end();
@@ -457,9 +474,10 @@ impl Builder<'_> {
                     return wrong(format!("`{key}` stands here twice"));
                 }
                 None if word == "gate" => found.is_gate = true,
+                None if word == "two-person" => found.is_two_person = true,
                 _ => {
                     return wrong(format!(
-                        "`{word}` is unknown: an item takes owner=NAME, due=T+5m and gate"
+                        "`{word}` is unknown: an item takes owner=NAME, due=T+5m, gate and two-person"
                     ));
                 }
             }
@@ -508,6 +526,7 @@ struct Attributes {
     owner: Option<SafeText>,
     due: Option<Due>,
     is_gate: bool,
+    is_two_person: bool,
 }
 
 /// The length of the first line, without white space at its end.

@@ -267,3 +267,19 @@ fn a_deep_nest_is_an_error_and_no_end_of_the_stack() {
         );
     }
 }
+
+#[test]
+fn an_item_for_two_people_is_decided_by_people() {
+    let runbook = parse(
+        "a",
+        "a.md",
+        "# A\n- [ ] one {owner=x two-person}\n- [ ] two\n",
+    )
+    .unwrap();
+    let two: Vec<bool> = runbook.items().map(|item| item.is_two_person).collect();
+    assert_eq!(two, [true, false]);
+    let probed = "# A\n- [ ] one {two-person}\n\n  ```probe\n  tcp localhost:1\n  ```\n";
+    let error = parse("a", "a.md", probed).unwrap_err();
+    assert_eq!(error.line, 4);
+    assert!(error.message.contains("it is they who decide"), "{error}");
+}

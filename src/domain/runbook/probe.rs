@@ -271,6 +271,9 @@ impl fmt::Display for Probe {
                 match signal.unit() {
                     // Rounded, since 0.07 * 100 is 7.000000000000001.
                     "fraction" => write!(f, "{}%", (value * 100.0 * 1e9).round() / 1e9),
+                    "ms" if *value >= 1_000.0 && value % 100.0 == 0.0 => {
+                        write!(f, "{}s", value / 1_000.0)
+                    }
                     "ms" => write!(f, "{value}ms"),
                     _ => write!(f, "{value}"),
                 }
@@ -344,6 +347,7 @@ mod tests {
             "signal backend error_rate < 1%",
             "signal pm2/api cpu <= 7%",
             "signal backend latency_p95 < 500ms",
+            "signal backend latency_p95 < 1.5s",
             "signal backend traffic > 10",
             "signal cost cost_today < 50",
             "service pm2/api healthy",

@@ -45,6 +45,8 @@ pub struct ItemRun {
     pub evidence: Option<SafeText>,
     /// Counts the changes, from 0.
     pub revision: u64,
+    /// The first of the two people that the item needs; `None` while nobody agreed.
+    pub agreed: Option<SafeText>,
     /// Whether a probe put it there; a probe may change only what a probe said.
     pub is_auto: bool,
     /// When its probes were last asked and written down, and what came of it.
@@ -116,6 +118,9 @@ impl ItemRun {
     /// `done by anna at 2026-01-02T15:04:05Z`, or `open`.
     pub fn words(&self) -> String {
         match (&self.by, self.at) {
+            (Some(by), Some(at)) if self.agreed.is_some() && !self.state.is_resolved() => {
+                format!("agreed by {by} at {at:.0}")
+            }
             (Some(by), Some(at)) if self.state != ItemState::Open => {
                 format!("{} by {by} at {:.0}", self.state.as_str(), at)
             }
@@ -229,7 +234,14 @@ impl RunState {
             (ItemAction::Claim, Open | Failed) => RunEventKind::Claimed,
             (ItemAction::Claim, _) => return not_now("claimed", ""),
             (ItemAction::Tick { evidence }, Open | Claimed | Failed) => {
-                RunEventKind::Ticked { evidence }
+                match (self.is_two_person(number), &item.agreed) {
+                    (true, None) => RunEventKind::Agreed { evidence },
+                    (true, Some(first)) if *first == by => {
+                        let now = "you agreed already, somebody else has to tick it too".to_owned();
+                        return Err(Unfit::SecondPerson { number, now });
+                    }
+                    _ => RunEventKind::Ticked { evidence },
+                }
             }
             (ItemAction::Tick { .. }, Done) => return not_now("ticked", ""),
             (ItemAction::Tick { .. }, Skipped) => return not_now("ticked", "; undo it first"),
@@ -263,6 +275,31 @@ impl RunState {
             revision,
             kind,
         })
+    }
+
+    fn is_two_person(&self, number: usize) -> bool {
+        let mut items = self.runbook.items();
+        items.any(|item| item.number == number && item.is_two_person)
+    }
+
+    /// Whether somebody may carry out the commands of an item: those of an item for two people only the second one,
+    /// after the first said yes.
+    ///
+    /// # Errors
+    /// [`Unfit::SecondPerson`], in words.
+    pub fn may_run(&self, number: usize, by: &SafeText) -> Result<(), Unfit> {
+        let item = self.item(number)?;
+        if !self.is_two_person(number) || item.state == ItemState::Done {
+            return Ok(());
+        }
+        let now = match &item.agreed {
+            None => "nobody agreed yet: tick it, and somebody else runs it".to_owned(),
+            Some(first) if first == by => {
+                "you agreed to it, so somebody else has to run it".to_owned()
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(Unfit::SecondPerson { number, now })
     }
 
     /// Whether the probes of an item are to be asked now: the item has some, no unresolved gate stands before it,
@@ -341,6 +378,7 @@ impl RunState {
         let number = event.item.ok_or(Unfit::Order("the event names no item"))?;
         let index = number.wrapping_sub(1);
         let count = self.items.len();
+        let is_two_person = self.is_two_person(number);
         let item = self
             .items
             .get_mut(index)
@@ -359,11 +397,33 @@ impl RunState {
                 now: item.words(),
             });
         }
+        let agreed = item.agreed.take();
+        if matches!(event.kind, RunEventKind::Ticked { .. })
+            && is_two_person
+            && agreed.as_ref().is_none_or(|first| *first == event.by)
+        {
+            item.agreed = agreed;
+            return Err(Unfit::Order("one person alone ticked an item for two"));
+        }
         item.revision = event.revision;
         item.is_auto = false;
         let (state, evidence) = match &event.kind {
             RunEventKind::Claimed => (ItemState::Claimed, None),
-            RunEventKind::Ticked { evidence } => (ItemState::Done, evidence.clone()),
+            RunEventKind::Agreed { evidence } => {
+                item.agreed = Some(event.by.clone());
+                let seen = evidence.as_ref().map_or("", |text| text.as_str());
+                let said = format!("{} agreed; a second person has to tick it too", event.by);
+                let said = format!("{seen}{}{said}", if seen.is_empty() { "" } else { "; " });
+                (ItemState::Claimed, Some(SafeText::from_text(&said)))
+            }
+            // Both names stand in the record.
+            RunEventKind::Ticked { evidence } => {
+                let first = agreed.map(|first| format!("{first} agreed"));
+                let seen = evidence.as_ref().map(SafeText::to_string);
+                let words: Vec<String> = first.into_iter().chain(seen).collect();
+                let said = (!words.is_empty()).then(|| SafeText::from_text(&words.join("; ")));
+                (ItemState::Done, said)
+            }
             RunEventKind::Failed { reason } => (ItemState::Failed, reason.clone()),
             RunEventKind::Skipped { reason } => (ItemState::Skipped, Some(reason.clone())),
             RunEventKind::Probed { outcome, evidence } => {

@@ -332,3 +332,62 @@ fn answers_add_up_to_the_worst() {
         assert_eq!(ProbeAnswer::sum(&answers).0, sum);
     }
 }
+
+#[test]
+fn an_item_for_two_people_needs_two_different_ones() {
+    let source = "# T\n- [ ] restore {two-person}\n\n  ```sh run\n  restore\n  ```\n- [ ] after\n";
+    let runbook = parse("t", "t.md", source).unwrap();
+    let mut state = RunState::new("run-1", runbook, at(0), at(0), text("anna"));
+    let may_run = |state: &RunState, by: &str| state.may_run(1, &text(by));
+    assert!(may_run(&state, "anna").is_err(), "nobody agreed yet");
+
+    act(&mut state, 1, TICK, "anna").unwrap();
+    let item = state.item(1).unwrap();
+    assert_eq!(item.state, ItemState::Claimed);
+    assert_eq!(item.words(), "agreed by anna at 2027-01-15T08:00:01Z");
+    assert!(!state.is_complete());
+    let again = act(&mut state, 1, TICK, "anna").unwrap_err();
+    assert!(
+        again
+            .to_string()
+            .contains("needs two different people: you agreed already"),
+        "{again}"
+    );
+    assert!(may_run(&state, "anna").is_err());
+    assert_eq!(may_run(&state, "boris"), Ok(()));
+
+    // A journal in which one person alone ticked it is no journal of this program.
+    let forged = RunEvent {
+        at: at(2),
+        by: text("anna"),
+        item: Some(1),
+        revision: 2,
+        kind: RunEventKind::Ticked { evidence: None },
+    };
+    let before = state.clone();
+    assert!(matches!(state.apply(&forged), Err(Unfit::Order(_))));
+    assert_eq!(state, before);
+
+    let seen = ItemAction::Tick {
+        evidence: Some(text("dump is there")),
+    };
+    act(&mut state, 1, seen, "boris").unwrap();
+    let item = state.item(1).unwrap();
+    assert_eq!(item.state, ItemState::Done);
+    assert_eq!(item.by.as_ref().unwrap().as_str(), "boris");
+    assert_eq!(
+        item.evidence.as_ref().unwrap().as_str(),
+        "anna agreed; dump is there"
+    );
+
+    // Taken back, the first yes is gone as well.
+    act(&mut state, 1, ItemAction::Undo, "boris").unwrap();
+    act(&mut state, 1, TICK, "boris").unwrap();
+    assert_eq!(state.item(1).unwrap().state, ItemState::Claimed);
+    act(&mut state, 1, ItemAction::Fail { reason: None }, "anna").unwrap();
+    act(&mut state, 1, TICK, "boris").unwrap();
+    assert_eq!(state.item(1).unwrap().state, ItemState::Claimed);
+    // An item for one is ticked as ever, and run by anybody.
+    assert_eq!(state.may_run(2, &text("anna")), Ok(()));
+    act(&mut state, 2, TICK, "anna").unwrap();
+}

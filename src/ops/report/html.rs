@@ -4,9 +4,12 @@ use jiff::tz::TimeZone;
 
 use super::{action_line, clock, facts, finding_line, last_column, number, proof, row_name, tone};
 use crate::domain::incident::report::IncidentReport;
+use crate::domain::signal::Grade;
+use crate::domain::timeline::{TimelineEvent, TimelineKind};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}\
-h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem;border-bottom:1px solid #ccc}\
+h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem;border-bottom:1px solid #ccc}h3{font-size:1rem;margin:1rem 0 .25rem;font-weight:600}\
+ul{margin:.25rem 0;padding-left:1.25rem}code{font-size:.85rem}tr{break-inside:avoid}\
 table{border-collapse:collapse;width:100%}td,th{border:1px solid #ccc;padding:.25rem .5rem;text-align:left;vertical-align:top}\
 td.n,th.n{text-align:right;white-space:nowrap}td.t{white-space:nowrap}code{font-family:ui-monospace,monospace;overflow-wrap:anywhere}\
 .critical{color:#a40000;font-weight:600}.warning{color:#8a5a00}.ok{color:#0a6b2d}.unknown{color:#555}\
@@ -30,19 +33,19 @@ pub fn to_html(report: &IncidentReport, zone: &TimeZone) -> String {
     }
     page.push_str("</table>\n");
     heading(&mut page, "Summary");
-    list(
+    prose(
         &mut page,
         report.summary.iter().map(|line| line.as_str().to_owned()),
         "",
     );
     heading(&mut page, "Timeline");
-    page.push_str("<table>\n<tr><th>when</th><th>what</th><th></th></tr>\n");
+    page.push_str("<table>\n<tr><th>when</th><th>what</th><th>what happened</th></tr>\n");
     for event in &report.timeline {
         page.push_str(&format!(
             "<tr><td class=\"t\">{}</td><td>{}</td><td class=\"{}\">{}</td></tr>\n",
             clock(event.at, zone),
             event.kind.as_str(),
-            event.grade.as_str(),
+            tone_of(event),
             escape(event.text.as_str())
         ));
     }
@@ -65,17 +68,14 @@ pub fn to_html(report: &IncidentReport, zone: &TimeZone) -> String {
     list(&mut page, changes, "Nothing that is known.");
     verdicts(&mut page, report, zone);
     heading(&mut page, "Actions");
-    list(
-        &mut page,
-        std::iter::empty(),
-        if report.actions.is_empty() {
-            "None that the audit log knows."
-        } else {
-            ""
-        },
-    );
+    if report.actions.is_empty() {
+        page.push_str("<p>None that the audit log knows.</p>\n");
+    }
     for action in &report.actions {
-        page.push_str(&format!("<p>{}</p>\n", escape(&action_line(action, zone))));
+        page.push_str(&format!(
+            "<h3>{}</h3>\n",
+            escape(&action_line(action, zone))
+        ));
         list(
             &mut page,
             action.steps.iter().map(|step| step.as_str().to_owned()),
@@ -83,15 +83,24 @@ pub fn to_html(report: &IncidentReport, zone: &TimeZone) -> String {
         );
     }
     heading(&mut page, "Lost or unknown");
-    list(
+    prose(
         &mut page,
         report.unknown.iter().map(|text| text.as_str().to_owned()),
         "Nothing that is known of.",
     );
     heading(&mut page, "Proof");
-    list(&mut page, proof(report).into_iter(), "");
+    prose(&mut page, proof(report).into_iter(), "");
     page.push_str("</body></html>\n");
     page
+}
+
+/// What is well is only drawn so where that is news: a verdict, the end.
+fn tone_of(event: &TimelineEvent) -> &'static str {
+    match (event.grade, event.kind) {
+        (Grade::Ok, TimelineKind::Verdict | TimelineKind::Alert) => Grade::Ok.as_str(),
+        (Grade::Ok, _) => "plain",
+        (grade, _) => grade.as_str(),
+    }
 }
 
 fn numbers(page: &mut String, report: &IncidentReport) {
@@ -130,7 +139,7 @@ fn verdicts(page: &mut String, report: &IncidentReport, zone: &TimeZone) {
             decision.words()
         ));
         for finding in &found.verdict.findings {
-            page.push_str(&format!("<p>{}</p>\n", escape(&finding_line(finding))));
+            page.push_str(&format!("<h3>{}</h3>\n", escape(&finding_line(finding))));
             list(
                 page,
                 finding.evidence.iter().map(|line| line.as_str().to_owned()),
@@ -144,8 +153,22 @@ fn heading(page: &mut String, text: &str) {
     page.push_str(&format!("<h2>{text}</h2>\n"));
 }
 
-/// A list; the sentence where it is empty and there is one.
+/// A list of what people say; the sentence where it is empty and there is one.
+fn prose(page: &mut String, items: impl Iterator<Item = String>, empty: &str) {
+    rows(page, items, empty, ("<li>", "</li>"));
+}
+
+/// A list of what programs wrote.
 fn list(page: &mut String, items: impl Iterator<Item = String>, empty: &str) {
+    rows(page, items, empty, ("<li><code>", "</code></li>"));
+}
+
+fn rows(
+    page: &mut String,
+    items: impl Iterator<Item = String>,
+    empty: &str,
+    (open, close): (&str, &str),
+) {
     let mut items = items.peekable();
     if items.peek().is_none() {
         if !empty.is_empty() {
@@ -155,7 +178,7 @@ fn list(page: &mut String, items: impl Iterator<Item = String>, empty: &str) {
     }
     page.push_str("<ul>\n");
     for item in items {
-        page.push_str(&format!("<li><code>{}</code></li>\n", escape(&item)));
+        page.push_str(&format!("{open}{}{close}\n", escape(&item)));
     }
     page.push_str("</ul>\n");
 }

@@ -87,7 +87,14 @@ pub fn answer_signal(probe: &Probe, signals: &ServiceSignals) -> ProbeAnswer {
             } else {
                 ProbeOutcome::Failed
             };
-            answer(probe, outcome, &value_words(signal, value))
+            let said = value_words(signal, value);
+            // Which disk, and how much is left of it.
+            match (signal, measured.map(|s| s.detail.as_str())) {
+                (SignalName::Disk, Some(detail)) if !detail.is_empty() => {
+                    answer(probe, outcome, &format!("{said}, {detail}"))
+                }
+                _ => answer(probe, outcome, &said),
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::domain::runbook::run::{DueProbe, ProbeAnswer};
 use crate::domain::runbook::{Probe, RunState};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Inventory;
+use crate::domain::signal::SignalName;
 use crate::host::{Host, probe};
 use crate::ops::{Context, ErrorKind, OpsError, health, services, signals};
 
@@ -74,6 +75,17 @@ async fn ask_one(
         Ok(service) => service,
         Err(error) => return answer_unknown(asked, &error.to_safe_text()),
     };
+    if let Probe::Signal {
+        signal: SignalName::Disk,
+        ..
+    } = asked
+    {
+        // No service has a disk of its own: it is that of its machine which runs full under it.
+        return match signals::machine_of(ctx, &service.id.host).await {
+            Some(measured) => answer_signal(asked, &measured),
+            None => answer_unknown(asked, &SafeText::from_text("its machine is not known")),
+        };
+    }
     if matches!(asked, Probe::Signal { .. }) {
         let window = signal_window(state, Timestamp::now());
         return answer_signal(asked, &signals::measure(ctx, service, window).await);

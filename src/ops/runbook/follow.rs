@@ -1,4 +1,4 @@
-//! Following a run that others work on too: what they tick, where they are, that they leave.
+//! Following what others do: what they tick in a run, where they are, that they leave, what they say in an incident.
 //!
 //! The kernel tells when the journal grows (inotify), so a tick is on the other screen as soon as it is read. Where the
 //! kernel does not tell, it is looked once a second.
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::store;
 use crate::domain::runbook::{Presence, RunState};
 use crate::domain::safe_text::SafeText;
+use crate::ops::incident::{Brief, brief_of};
 use crate::ops::{Context, OpsError};
 use crate::store::journal::watch::Watch;
 use crate::store::paths::StateDir;
@@ -34,6 +35,8 @@ pub enum News {
     Started(String),
     /// The others that are there now.
     Others(Vec<Presence>),
+    /// An incident was opened or ended, or something was said in it: the one that is open now.
+    Incident(Option<Box<Brief>>),
 }
 
 /// A run that is followed, and the folder of all runs.
@@ -44,6 +47,8 @@ pub struct Follow {
     journal: Option<RunJournal>,
     newest: Option<String>,
     others: Vec<Presence>,
+    incident: Option<String>,
+    incidents: Vec<(PathBuf, u64)>,
     watch: Watch,
     changed: Arc<Notify>,
 }
@@ -61,6 +66,8 @@ impl Follow {
             journal: None,
             newest: None,
             others: Vec::new(),
+            incident: None,
+            incidents: Vec::new(),
             state: ctx.state.clone(),
             changed,
             store,
@@ -68,6 +75,7 @@ impl Follow {
         // First watched, then read: nothing can come between unseen.
         follow.watch(run);
         follow.newest = follow.newest()?;
+        follow.incident()?;
         follow.journal = run.map(|run| follow.store.follow(run)).transpose()?;
         Ok(follow)
     }
@@ -97,6 +105,7 @@ impl Follow {
                     .map(News::Started),
             );
         }
+        news.extend(self.incident()?.map(News::Incident));
         let others = presence::others(&self.state)?;
         if others != self.others {
             self.others.clone_from(&others);
@@ -116,13 +125,55 @@ impl Follow {
         }
     }
 
+    /// The incident that is open, where something was said in one since the last look; `None` where nothing was.
+    fn incident(&mut self) -> Result<Option<Option<Box<Brief>>>, OpsError> {
+        let mut news = None;
+        loop {
+            let found = self.incident_journals();
+            if found == self.incidents {
+                return Ok(news);
+            }
+            self.incidents = found;
+            let brief = brief_of(&self.state)?;
+            let open = brief.as_ref().map(|brief| brief.incident.id.clone());
+            news = Some(brief.map(Box::new));
+            if open == self.incident {
+                return Ok(news);
+            }
+            // Its folder is watched from now on, and what was said before that is read once more.
+            self.incident = open;
+            let run = self
+                .journal
+                .as_ref()
+                .map(|journal| journal.run().to_owned());
+            self.watch(run.as_deref());
+        }
+    }
+
+    /// Each incident's journal with its length: who appends makes it longer.
+    fn incident_journals(&self) -> Vec<(PathBuf, u64)> {
+        let folders = std::fs::read_dir(self.state.incidents()).into_iter();
+        let journals = folders
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path().join("journal.jsonl")));
+        let mut found: Vec<(PathBuf, u64)> = journals
+            .filter_map(|path| {
+                let length = std::fs::metadata(&path).ok()?.len();
+                Some((path, length))
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
     fn newest(&self) -> Result<Option<String>, OpsError> {
         Ok(self.store.runs()?.into_iter().next().map(|run| run.run))
     }
 
     /// Watches the folders anew where others are there than before.
     fn watch(&mut self, run: Option<&str>) {
-        let mut folders: Vec<PathBuf> = vec![self.store.folder().to_owned()];
+        let mut folders: Vec<PathBuf> =
+            vec![self.store.folder().to_owned(), self.state.incidents()];
         if self.state.is_shared {
             folders.push(presence::folder(&self.state));
         }
@@ -130,6 +181,11 @@ impl Follow {
             // They are made when somebody needs them.
             folders.push(self.state.root.clone());
         }
+        folders.extend(
+            self.incident
+                .as_ref()
+                .map(|id| self.state.incidents().join(id)),
+        );
         folders.extend(run.and_then(|run| Some(self.store.path(run).parent()?.to_owned())));
         if !self.watch.covers(&folders) {
             let changed = Arc::clone(&self.changed);

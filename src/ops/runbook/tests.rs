@@ -94,7 +94,9 @@ fn a_run_is_walked_through() {
     assert_eq!(none.kind, ErrorKind::Usage);
     assert!(none.message.contains("lastgood runbook start"), "{none}");
 
-    let run = start(&desk.ctx, "deploy", None).unwrap().run;
+    let run = start(&desk.ctx, "deploy", None, Variables::new())
+        .unwrap()
+        .run;
     act(&desk.ctx, None, "1", ItemAction::Claim, None).unwrap();
     let state = act(&desk.ctx, Some(&run), "1", TICK, Some(1)).unwrap();
     assert_eq!(state.item(1).unwrap().state, ItemState::Done);
@@ -112,7 +114,7 @@ fn a_run_is_walked_through() {
 #[test]
 fn answers_tick_an_item_and_are_written_once() {
     let desk = desk();
-    let run = start(&desk.ctx, "deploy", None).unwrap();
+    let run = start(&desk.ctx, "deploy", None, Variables::new()).unwrap();
     let due = run.due_probes().into_iter().next().unwrap();
     assert_eq!(
         due.probes,
@@ -285,7 +287,9 @@ fn t_lies_ahead_or_just_behind() {
 async fn a_tick_of_another_is_told_at_once() {
     let desk = desk();
     let mut follow = Follow::start(&desk.ctx, None).unwrap();
-    let run = start(&desk.ctx, "deploy", None).unwrap().run;
+    let run = start(&desk.ctx, "deploy", None, Variables::new())
+        .unwrap()
+        .run;
     let told = async |follow: &mut Follow| loop {
         let news = follow.look().unwrap();
         if !news.is_empty() {
@@ -310,4 +314,57 @@ async fn a_tick_of_another_is_told_at_once() {
     took.sort();
     // Half of them: another test may have the processor for a moment.
     assert!(took[2].as_millis() <= 200, "{took:?}");
+}
+
+#[tokio::test]
+async fn what_is_said_in_an_incident_is_told_at_once() {
+    use crate::domain::verdict::Severity;
+    use crate::ops::incident::{self, StartIncident};
+
+    let desk = desk();
+    let mut follow = Follow::start(&desk.ctx, None).unwrap();
+    let told = async |follow: &mut Follow| loop {
+        for news in follow.look().unwrap() {
+            if let News::Incident(brief) = news {
+                return brief;
+            }
+        }
+        let wait = tokio::time::timeout(std::time::Duration::from_secs(10), follow.changed());
+        wait.await.unwrap();
+    };
+    let what = StartIncident {
+        title: "checkout fails".to_owned(),
+        ..StartIncident::default()
+    };
+    incident::start(&desk.ctx, &what).await.unwrap();
+    let opened = told(&mut follow).await.unwrap();
+    assert_eq!(opened.incident.title.as_str(), "checkout fails");
+
+    incident::note(&desk.ctx, None, "payment is called")
+        .await
+        .unwrap();
+    let noted = told(&mut follow).await.unwrap();
+    assert!(
+        noted
+            .events
+            .iter()
+            .any(|e| e.text.as_str().contains("payment is called"))
+    );
+    incident::grade(&desk.ctx, None, Severity::P0, "all shops")
+        .await
+        .unwrap();
+    let graded = told(&mut follow).await.unwrap();
+    assert_eq!(graded.incident.severity, Some(Severity::P0));
+    incident::assign(&desk.ctx, None, "scribe", "clara")
+        .await
+        .unwrap();
+    let assigned = told(&mut follow).await.unwrap();
+    assert!(
+        assigned
+            .incident
+            .roles
+            .iter()
+            .any(|held| held.who.as_str() == "clara")
+    );
+    assert_eq!(follow.look().unwrap(), [], "nothing is told twice");
 }

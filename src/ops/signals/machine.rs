@@ -41,6 +41,12 @@ pub async fn machines_of(ctx: &Context, name: &HostName) -> Vec<ServiceSignals> 
     future::join_all(hosts.map(|host| one(ctx, host))).await
 }
 
+/// Measures the machine that a service runs on; `None` where no such machine is known.
+pub async fn machine_of(ctx: &Context, name: &HostName) -> Option<ServiceSignals> {
+    let host = ctx.hosts.iter().find(|host| host.name() == *name)?;
+    Some(one(ctx, host).await)
+}
+
 /// The limits that hold for a machine.
 pub fn machine_limits(ctx: &Context, id: &ServiceId) -> Limits {
     ctx.config.service(id).limits.over_machine()

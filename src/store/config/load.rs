@@ -231,6 +231,12 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
                 .map(|name| name.0.to_owned())
                 .collect(),
         },
+        runbook_variables: raw
+            .runbooks
+            .variables
+            .into_iter()
+            .map(|(name, value)| (name.0, value.0))
+            .collect(),
         switches: raw
             .switch
             .into_iter()

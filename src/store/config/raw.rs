@@ -14,6 +14,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use crate::analysis::preflight;
 use crate::domain::host::HostName;
 use crate::domain::nearest::nearest;
+use crate::domain::runbook::variables;
 use crate::domain::service::ServiceId;
 use crate::domain::settings::{
     Connections, ExecCommands, MigrationCommands, Probe, ProbeKind, RequestRules, ServiceSettings,
@@ -46,6 +47,7 @@ pub(super) struct RawConfig {
     pub(super) backups: BTreeMap<BackupName, RawBackup>,
     policy: RawPolicy,
     pub(super) preflight: RawPreflight,
+    pub(super) runbooks: RawRunbooks,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -53,6 +55,12 @@ pub(super) struct RawConfig {
 pub(super) struct RawPreflight {
     pub(super) artifacts: Option<Vec<NamePattern>>,
     pub(super) skip: Vec<CheckName>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawRunbooks {
+    pub(super) variables: BTreeMap<VariableName, VariableValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -257,6 +265,18 @@ from_text!(NamePattern, |text| match glob::Pattern::new(&text) {
 #[derive(Debug)]
 pub(super) struct CheckName(pub(super) &'static str);
 from_text!(CheckName, |text| preflight::known(&text).map(Self));
+
+/// The name of a runbook's variable.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct VariableName(pub(super) String);
+from_text!(VariableName, |text| variables::check_name(&text)
+    .map(|()| Self(text)));
+
+/// The value of a runbook's variable.
+#[derive(Debug)]
+pub(super) struct VariableValue(pub(super) String);
+from_text!(VariableValue, |text| variables::check_value(&text)
+    .map(|()| Self(text)));
 
 /// A size in MiB that a machine has and a log needs.
 #[derive(Debug, Clone, Copy, Deserialize)]

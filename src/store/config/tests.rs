@@ -340,6 +340,8 @@ fn what_preflight_looks_for_is_read_and_typing_errors_are_told() {
     let artifacts = config.preflight.artifacts.clone().unwrap();
     assert_eq!(artifacts, ["dist", "*.tgz"]);
     assert_eq!(config.preflight.skip, ["monitoring"]);
+    let variables = read("[runbooks.variables]\nbackend = \"shop/api\"\n").unwrap();
+    assert_eq!(variables.runbook_variables["backend"], "shop/api");
     assert_eq!(config.backups["main"].rpo.unwrap().as_secs(), 6 * 3600);
     let backend = config.service(&ServiceId::local("shop", "backend"));
     assert_eq!(backend.migrations.head.as_deref(), Some("b"));
@@ -353,6 +355,14 @@ fn what_preflight_looks_for_is_read_and_typing_errors_are_told() {
             "not a name in a service's folder",
         ),
         ("[preflight]\nartifacts = [\"[\"]\n", "not a pattern"),
+        (
+            "[runbooks.variables]\n\"my backend\" = \"x\"\n",
+            "not the name of a variable",
+        ),
+        (
+            "[runbooks.variables]\nbackend = \"a\\nb\"\n",
+            "not a value of a variable",
+        ),
     ] {
         let error = read(text).unwrap_err().to_string();
         assert!(error.contains(said), "{error}");

@@ -136,16 +136,17 @@ fn a_long_line_is_found_from_the_end() {
     assert_eq!((journal.lines, journal.fault), (5, None));
 }
 
+/// The whole is 8 x 5,000: `LASTGOOD_TEST_EVENTS=5000 cargo test --lib eight_writers`.
 #[test]
 fn eight_writers_tear_and_fork_nothing() {
-    const EACH: usize = 100;
+    let each = std::env::var("LASTGOOD_TEST_EVENTS").map_or(100, |text| text.parse().unwrap());
     let (_dir, store) = store();
     store.start("a", &started("one"), false).unwrap();
     std::thread::scope(|scope| {
         for writer in 0..8 {
             let store = &store;
             scope.spawn(move || {
-                for number in 0..EACH {
+                for number in 0..each {
                     let text = format!("{writer}-{number}");
                     store.append("a", &note(&text), None).unwrap();
                 }
@@ -155,15 +156,15 @@ fn eight_writers_tear_and_fork_nothing() {
     let journal = store.read("a").unwrap();
     assert_eq!((journal.fault.clone(), journal.torn.clone()), (None, None));
     let found = notes(&journal);
-    assert_eq!(found.len(), 8 * EACH);
-    assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 8 * EACH);
+    assert_eq!(found.len(), 8 * each);
+    assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 8 * each);
     for writer in 0..8 {
         let prefix = format!("{writer}-");
         let own: Vec<&str> = found
             .iter()
             .filter_map(|text| text.strip_prefix(&prefix))
             .collect();
-        let expected: Vec<String> = (0..EACH).map(|number| number.to_string()).collect();
+        let expected: Vec<String> = (0..each).map(|number| number.to_string()).collect();
         assert_eq!(own, expected, "in the order in which it wrote them");
     }
 }

@@ -21,6 +21,10 @@ use crate::store::sealed::{self, GENESIS};
 
 /// An append takes milliseconds: whoever holds the lock for longer hangs.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two looks at a lock that another holds, at first and after a long wait.
+const PATIENT: Duration = Duration::from_millis(2);
+const IMPATIENT: Duration = Duration::from_micros(100);
+const LONG_WAIT: Duration = Duration::from_millis(200);
 
 /// The journal of a run as far as it was read: the state that its lines add up to. [`RunJournal::catch_up`] reads what
 /// came since, so that following a long run costs no more than what is new.
@@ -354,7 +358,9 @@ fn lock(path: &Path, try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<
         match try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_TIMEOUT => {
-                std::thread::sleep(Duration::from_millis(2));
+                // Who has waited long looks more often: of many who write without a pause nobody must come last for ever.
+                let is_long = begun.elapsed() > LONG_WAIT;
+                std::thread::sleep(if is_long { IMPATIENT } else { PATIENT });
             }
             Err(TryLockError::WouldBlock) => {
                 return Err(RunbookError::Locked {

@@ -151,6 +151,9 @@ fn the_key_items_are_all_there() {
             "Security audit",
             "Performance review",
             "Cost review",
+            "structured",
+            "fits the daily budget",
+            "Security review: rights, secrets, prompt injection",
         ],
     );
     has(
@@ -194,6 +197,17 @@ fn the_key_items_are_all_there() {
         "blue-green",
         &[
             "Final readiness check",
+            "CI/CD pipeline: all tests pass",
+            "Images are built, tested",
+            "Database migrations are tested",
+            "Secrets are managed",
+            "Health checks answer on every endpoint",
+            "Golden signals are measured",
+            "Rollback plan was rehearsed",
+            "Backup strategy: automatic",
+            "Post-deploy verification is ready",
+            "Documentation is up to date",
+            "Send a small share first",
             "Tell the team",
             "Check the backups",
             "Final tests in staging",
@@ -213,6 +227,7 @@ fn the_key_items_are_all_there() {
             "Delete and start",
             "dist/",
             "Fail fast",
+            "Deploy scripts check for artifacts before and after, and probe health after",
             "Error tracking",
             "External monitoring",
         ],
@@ -241,6 +256,11 @@ fn the_key_items_are_all_there() {
             "wake the second engineer",
             "First message",
             "blame",
+            "Acknowledge the page",
+            "An update every 30 minutes",
+            "Hand over in writing",
+            "Write the report",
+            "A guard makes the same failure impossible",
         ],
     );
 }

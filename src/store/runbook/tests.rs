@@ -427,3 +427,48 @@ fn who_follows_a_run_reads_what_is_new_and_sees_a_cut() {
     let error = journal.catch_up().unwrap_err();
     assert!(error.to_string().contains("were cut off"), "{error}");
 }
+
+#[test]
+fn a_run_is_started_with_the_values_of_its_variables() {
+    let b = new_box();
+    b.write_runbook(
+        "mine",
+        "# Mine {{backend=backend}}\n- [ ] of {{checkpoint}}\n\n  ```probe\n  service {{backend}} healthy\n  ```\n",
+    );
+    // Looked at, a hole stays; started, it is a mistake with its place.
+    assert_eq!(
+        b.store.load("mine").unwrap().runbook.title.as_str(),
+        "Mine backend"
+    );
+    let start = |store: &RunbookStore| store.start("mine", at(0), at(0), &TimeZone::UTC, anna());
+    let Err(RunbookError::Syntax { error, text }) = start(&b.store) else {
+        panic!("it was started with a hole");
+    };
+    assert_eq!((error.line, &text[error.span]), (2, "{{checkpoint}}"));
+    let values = [("backend", "shop/api"), ("checkpoint", "20251227-145000")];
+    let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let store = b.store.clone().with_variables(values.into());
+    let run = start(&store).unwrap().run;
+    // What was filled in stays so, whatever the configuration says later.
+    let state = b.store.open(&run).unwrap();
+    let item = state.runbook.find("1").unwrap();
+    assert_eq!(item.text.as_str(), "of 20251227-145000");
+    assert_eq!(
+        item.probes().next().unwrap().to_string(),
+        "service shop/api healthy"
+    );
+}
+
+#[test]
+fn no_shipped_runbook_has_a_hole() {
+    let b = new_box();
+    for (name, text) in SHIPPED {
+        let run = b.start(name);
+        let state = b.store.open(&run).unwrap();
+        assert!(state.items().count() > 0, "{name}");
+        assert!(
+            text.contains("[runbooks.variables]"),
+            "{name} says how to put in other names"
+        );
+    }
+}

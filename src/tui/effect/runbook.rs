@@ -76,6 +76,7 @@ pub(super) async fn follow(
                 News::Run(run) => Msg::RunbookWentOn(run),
                 News::Started(run) => Msg::RunbookStarted(SafeText::from_text(&run)),
                 News::Others(others) => Msg::Others(others),
+                News::Incident(brief) => Msg::Incident(brief),
             };
             if inbox.send(msg).await.is_err() {
                 return Ok(None);

@@ -30,7 +30,8 @@ pub fn shown(app: &App) -> Vec<&Check> {
     shown
 }
 
-fn count(app: &App) -> String {
+/// How many of each, as many as there is room for.
+fn count(app: &App, room: usize) -> String {
     let Some(checks) = app.preflight.value() else {
         return "Preflight".to_owned();
     };
@@ -42,8 +43,13 @@ fn count(app: &App) -> String {
         (of(CheckGrade::Ok), "ok"),
     ];
     let words = counts.iter().filter(|(n, word)| *n > 0 || *word == "ok");
-    let words: Vec<String> = words.map(|(n, word)| format!("{n} {word}")).collect();
-    format!("Preflight: {}", words.join(", "))
+    let mut words: Vec<String> = words.map(|(n, word)| format!("{n} {word}")).collect();
+    // Half a count would be a wrong one.
+    let title = |words: &[String]| format!("Preflight: {}", words.join(", "));
+    while words.len() > 1 && title(&words).len() > room {
+        words.pop();
+    }
+    title(&words)
 }
 
 /// Draws the overlay.
@@ -116,5 +122,5 @@ pub fn draw(app: &App, cursor: usize, frame: &mut Frame<'_>) {
     }
     let height = frame.area().height.saturating_sub(4) as usize;
     let first = crate::tui::panes::first_row(cursor_row, rows.len(), height);
-    super::scrolled(app, &count(app), width, rows, first, frame);
+    super::scrolled(app, &count(app, room), width, rows, first, frame);
 }

@@ -53,6 +53,15 @@ pub(super) fn plan_item(app: &mut App) -> Vec<Effect> {
     let Some(operation) = item.operation(crate::domain::host::HostName::local()) else {
         return Vec::new();
     };
+    let number = item.number;
+    let may = app
+        .runbook
+        .shown_run()
+        .map(|run| run.may_run(number, &app.setup.user));
+    if let Some(Err(unfit)) = may {
+        app.tell(Grade::Warning, format!("{unfit}."), None);
+        return Vec::new();
+    }
     ask_for_plan(app, operation)
 }
 

@@ -37,12 +37,18 @@ pub enum RunEventKind {
         name: SafeText,
         /// The instant that due times count from.
         t_at: Timestamp,
-        /// The Markdown, byte for byte.
+        /// The Markdown, byte for byte, with the values of its variables.
         source: String,
     },
     /// Somebody is on it.
     Claimed,
-    /// Done, by a person.
+    /// The first of the two people that an item needs says that it is done, or may be done.
+    Agreed {
+        /// What they saw, if they said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<SafeText>,
+    },
+    /// Done, by a person; of an item for two people by the second.
     Ticked {
         /// What they saw, if they said so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,6 +154,14 @@ pub enum Unfit {
         /// What was wanted: `ticked`.
         what: &'static str,
         /// Where it stands, in words, and what helps.
+        now: String,
+    },
+    /// An item for two people has the yes of one.
+    #[error("item {number} needs two different people: {now}")]
+    SecondPerson {
+        /// The item.
+        number: usize,
+        /// Whose yes there is, and whose is missing.
         now: String,
     },
     /// A skip needs a reason, a comment a text.

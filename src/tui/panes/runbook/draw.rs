@@ -222,8 +222,9 @@ fn item_row(
     let others = others.join(" ");
     let due = item.due.map_or_else(String::new, |due| due.to_string());
     let late = if is_late { " late" } else { "" };
-    // In a narrow pane what is to be done comes before whose it is.
-    let who = match is_late && width < 40 {
+    // In a narrow pane what is to be done comes before whose it is; who did something stays.
+    let is_only_owner = state.state == ItemState::Open;
+    let who = match width < 40 && (is_late || is_only_owner) {
         true => String::new(),
         false => who,
     };
@@ -277,7 +278,13 @@ fn details(
     }
     if is_selected {
         let is_focused = app.focus.pane == Pane::Runbook;
+        if item.is_two_person && state.state != ItemState::Done {
+            push("two different people have to tick this", Role::Accent, 2);
+        }
         if is_focused {
+            if let (Some(owner), true) = (&item.owner, width < 40) {
+                push(&format!("owner: {owner}"), Role::Dim, 1);
+            }
             for note in item.notes.iter().take(6) {
                 push(note.as_str(), Role::Dim, 3);
             }
