@@ -57,6 +57,7 @@ mod ssh_links;
 mod ssh_many;
 mod ssh_order;
 mod ssh_rights;
+mod ssh_shell;
 mod ssh_story;
 mod swarm;
 mod switch;
