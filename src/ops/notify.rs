@@ -4,6 +4,7 @@
 //! under the same id and loses none. One sink's trouble delays no other; where all of them fail, the next one that is
 //! configured is tried.
 
+mod changes;
 mod compose;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,6 +24,8 @@ use crate::host::sink::{self, SinkError};
 use crate::store::alerts::BookLock;
 use crate::store::outbox::{self, Parcel};
 
+pub use changes::changed;
+pub(crate) use changes::operated;
 pub(crate) use compose::{complete, redact};
 
 /// The wait after the first failure; it doubles up to [`LONGEST_WAIT`].
@@ -233,6 +236,7 @@ fn try_the_next(ctx: &Context) -> Result<(), OpsError> {
         if has_reached_someone
             || !at.is_subset(&failing)
             || message.event == NotificationEvent::Resolve
+            || message.event == NotificationEvent::Change
         {
             continue;
         }
@@ -306,6 +310,7 @@ pub async fn test(
         verdict: None,
         checkpoint: None,
         runbook: None,
+        by: None,
         audit_head: None,
         sinks: BTreeSet::new(),
     };

@@ -253,6 +253,9 @@ const STATES: &[State] = &[
     ("stream_hostile", |w, h| with_keys(strange(w, h), "3zs")),
     ("compare_no_id", |w, h| with_keys(broken(w, h), "3zt")),
     ("sequence", |w, h| with_keys(broken(w, h), "3zS")),
+    ("signals", |w, h| with_keys(broken(w, h), "4z")),
+    ("signals_all", |w, h| with_keys(broken(w, h), "4bz")),
+    ("findings", |w, h| with_keys(broken(w, h), "4⏎")),
 ];
 
 /// Writes every state as ANSI text where a person asked to look at it.
@@ -282,7 +285,7 @@ fn every_state_in_every_size() {
             // The largest screen shows what the middle one shows; its layout is worth seeing once.
             if (is_large && !["broken", "plan"].contains(name))
                 || (is_small
-                    && ["zoomed", "stream", "sequence", "compare"]
+                    && ["zoomed", "stream", "sequence", "compare", "signals"]
                         .iter()
                         .any(|n| name.starts_with(n)))
             {
