@@ -56,6 +56,13 @@ pub struct Delivery {
     pub retry_at: Option<Timestamp>,
 }
 
+impl Delivery {
+    /// Whether the sink has it.
+    pub fn is_taken(&self) -> bool {
+        self.error.is_none()
+    }
+}
+
 /// What was sent lately, for the limit of each sink.
 #[derive(Debug, Default)]
 pub struct Postman {
@@ -148,6 +155,25 @@ pub async fn deliver(ctx: &Context, postman: &mut Postman) -> Result<Vec<Deliver
         retry_at: None,
     }));
     Ok(attempts)
+}
+
+/// Sends a message to each of its sinks once, without the outbox: where nothing can be written, people are told all the same.
+pub(crate) async fn send_at_once(ctx: &Context, message: &Notification) -> Vec<Delivery> {
+    let sinks = message.sinks.iter();
+    let sinks = sinks.filter_map(|name| ctx.config.sinks.get(name));
+    let sending = sinks.map(|sink| async {
+        let sent = sink::send(sink, message).await;
+        Delivery {
+            sink: sink.name.clone(),
+            id: message.id.clone(),
+            key: message.key.clone(),
+            event: message.event,
+            attempts: 1,
+            error: sent.err().map(|error| error.text),
+            retry_at: None,
+        }
+    });
+    future::join_all(sending).await
 }
 
 async fn deliver_to(

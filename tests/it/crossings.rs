@@ -2,7 +2,8 @@
 //! its alert follow.
 
 use crate::compose_story::list;
-use crate::harness::{Pm2, Project, Sandbox, missing, wait_for};
+use crate::harness::{Pm2, Project, Prometheus, Sandbox, missing, wait_for};
+use lastgood::demo::{BAD, GOOD, Member, Shop};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -105,7 +106,7 @@ fn a_compose_service_crosses_its_limits_and_comes_back() {
     let set = |mode: &str| {
         inside(&format!(
             "echo '{mode} idle' > /mode.new; mv /mode.new /mode"
-        ))
+        ));
     };
     latency_and_errors_cross(&sandbox, &id, &set);
 
@@ -151,4 +152,66 @@ fn a_pm2_application_crosses_its_limits_and_comes_back() {
         pm2.run(&["restart", &app]);
     };
     alert_follows(&sandbox, &id, &set, &replace);
+}
+
+/// The whole way of the numbers: a shop that serves requests, a Prometheus that scrapes it, the product that asks that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shop_as_a_prometheus_sees_it_crosses_its_limits_and_comes_back() {
+    if missing(&["prometheus"]) {
+        return;
+    }
+    let shop = Shop::start(std::path::Path::new(env!("CARGO_BIN_EXE_lastgood")), false)
+        .await
+        .unwrap();
+    let sandbox = Sandbox::new("prometheus-shop")
+        .with("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock");
+    let prometheus = Prometheus::scraping(&sandbox, &shop.address(Member::Api).to_string());
+    // The api's log is not configured here: what is known comes from the server alone.
+    sandbox.write(
+        "lastgood.toml",
+        format!(
+            "[prometheus]\nurl = \"{}\"\n[services.\"exec/shop\"]\nstatus = \"true\"\nmetrics = {{ histogram = \"http_request_duration_seconds\", match = 'job=\"shop\"' }}\n",
+            prometheus.url()
+        ),
+    );
+    // Rates are of the last two minutes.
+    let until = |name: &str, grade: &str| {
+        wait_for(&format!("{name} {grade}"), 2 * LATER, || {
+            let found = signal(&sandbox, "exec/shop", name);
+            (found["grade"] == grade).then_some(())
+        });
+    };
+    let names = ["latency_p95", "error_rate"];
+    for name in names {
+        until(name, "ok");
+    }
+    assert!(
+        signal(&sandbox, "exec/shop", "traffic")["value"]
+            .as_f64()
+            .unwrap()
+            > 0.0
+    );
+    let mut watch = sandbox.follow(&["watch", "--interval", "2s", "--format", "json"]);
+    let mut turns = |turn: &str| {
+        let wanted = format!("\"turn\":\"{turn}\"");
+        watch.until(turn, 2 * LATER, |line| {
+            line.contains(&wanted) && line.contains("exec/shop error_rate")
+        });
+    };
+    shop.command(&["deploy", BAD]).await.unwrap();
+    turns("firing");
+    for name in names {
+        until(name, "critical");
+    }
+    shop.command(&["deploy", GOOD]).await.unwrap();
+    // On its way back through what warns.
+    for name in names {
+        wait_for(&format!("{name} is no more critical"), 2 * LATER, || {
+            (signal(&sandbox, "exec/shop", name)["grade"] != "critical").then_some(())
+        });
+        until(name, "ok");
+    }
+    turns("resolved");
+    drop(prometheus);
+    shop.stop().await.unwrap();
 }
