@@ -346,6 +346,17 @@ fn plain_is_ascii_but_for_what_services_say() {
             .collect();
         assert!(strange.is_empty(), "{pane:?}: {strange:?}");
     }
+    for opened in ["4b", "⏎"] {
+        keys(&mut app, opened);
+        let text = screen(&app).replace("1.4 → 1.5", "").replace("(×50", "");
+        let strange: Vec<char> = text.chars().filter(|c| !c.is_ascii()).collect();
+        assert!(
+            strange.iter().all(|c| "…·×".contains(*c)),
+            "{opened:?}: {strange:?}\n{text}"
+        );
+    }
+    let table = with_keys(with_theme(Theme::new(false, false), 120, 40), "4bz");
+    insta::assert_snapshot!("no_color_signals_all_120x40", styled(&table));
 }
 
 #[test]
