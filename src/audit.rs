@@ -452,7 +452,7 @@ impl Audit {
     }
 
     /// Holds disk space back for the day the disk is full. Without room for it there is none: not an error.
-    fn keep_reserve(&self) {
+    pub fn keep_reserve(&self) {
         let path = self.state.reserve();
         if path.exists() {
             return;

@@ -30,6 +30,7 @@ mod files;
 mod gateway;
 mod http;
 mod load;
+mod metrics;
 mod pid;
 mod process;
 mod random;

@@ -332,8 +332,7 @@ pub fn acknowledge(
                 host,
                 by.at,
             );
-            let title = format!("{}: {}", by.by, message.title);
-            message.title = SafeText::from_text(&title);
+            message.by = Some(by.by.clone());
             told.push(message);
         }
     }
@@ -521,6 +520,7 @@ fn tell(
         verdict: None,
         checkpoint: None,
         runbook: None,
+        by: None,
         audit_head: None,
         sinks,
         key,

@@ -39,7 +39,7 @@ use crate::domain::time::parse_span;
 use crate::domain::verdict::Confidence;
 use crate::ops::checkpoint::{self, CreateCheckpoint};
 use crate::ops::guard::{self, Deployed, Look, Passed, PassedSignal, Watch, Watched};
-use crate::ops::{self, Context, OpsError, alerts, preflight};
+use crate::ops::{self, Context, OpsError, alerts, notify, preflight};
 use report::{End, Report, SavedAs, end_of, say_next};
 use signals::Signals;
 use take_back::decide;
@@ -228,6 +228,7 @@ async fn steps(
         return Ok((exit, OutcomeKind::FailedPartial));
     }
     report.touched = before.touched(ctx).await;
+    tell_of_deploy(ctx, &manifest, report).await;
     let mut watching = Watch::of(args.watch);
     if !is_deployed && report.touched.is_empty() {
         talk("the command failed and touched nothing: one look");
@@ -263,6 +264,23 @@ async fn steps(
     }
     let exit = decide(args, global, ctx, signals, &manifest, &found, report, out).await;
     Ok(end_of(exit, is_deployed, &found.verdict, report))
+}
+
+/// Tells those who keep a timeline of changes.
+async fn tell_of_deploy(ctx: &Context, manifest: &Manifest, report: &Report) {
+    let Some(deployed) = &report.command else {
+        return;
+    };
+    let title = format!(
+        "deploy by {}: {} ({})",
+        ctx.actor.user,
+        deployed.command,
+        deployed.describe()
+    );
+    let told = notify::changed(ctx, &title, &report.touched, Some(&manifest.id));
+    if let Err(error) = told.await {
+        talk_error(&error);
+    }
 }
 
 /// Makes the checkpoint; `None` where a signal ended it, and nothing was left behind.

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use super::Member;
 use super::files::Folder;
 use super::http::{Request, Response, serve};
+use super::metrics::Metrics;
 use super::pid::Identity;
 use super::process::{Log, listen};
 use super::random::Random;
@@ -37,6 +38,7 @@ struct Api {
     random: Mutex<Random>,
     queue: std::path::PathBuf,
     jobs: AtomicU64,
+    metrics: Metrics,
 }
 
 /// What will become of one request.
@@ -75,6 +77,7 @@ pub(super) async fn run(folder: &Folder, stop: impl Future<Output = ()>) -> io::
         random: Mutex::new(Random::new(Timestamp::now().as_nanosecond() as u64)),
         queue: folder.queue(),
         jobs: AtomicU64::new(0),
+        metrics: Metrics::default(),
     });
     let handler = Arc::clone(&api);
     serve(
@@ -107,6 +110,9 @@ impl Api {
                 format!("{{\"status\":\"ok\",\"release\":\"{}\"}}", self.release),
             );
         }
+        if request.path == "/metrics" {
+            return Response::text(self.metrics.text());
+        }
         if !request.path.starts_with("/api/") {
             return Response::json(404, "{\"error\":\"not found\"}");
         }
@@ -137,6 +143,7 @@ impl Api {
             }
             None => 200,
         };
+        self.metrics.count(status, begun.elapsed());
         self.log.line(
             "INFO",
             format_args!(

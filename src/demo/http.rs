@@ -32,22 +32,34 @@ pub(super) struct Request {
 pub(super) struct Response {
     pub(super) status: u16,
     pub(super) body: String,
+    kind: &'static str,
 }
 
 impl Response {
+    /// Plain text.
+    pub(super) fn text(body: String) -> Self {
+        Self {
+            status: 200,
+            body,
+            kind: "text/plain; version=0.0.4",
+        }
+    }
+
     /// A JSON answer.
     pub(super) fn json(status: u16, body: impl Into<String>) -> Self {
         Self {
             status,
             body: body.into(),
+            kind: "application/json",
         }
     }
 
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = format!(
-            "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            "HTTP/1.1 {} {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
             self.status,
             reason(self.status),
+            self.kind,
             self.body.len()
         )
         .into_bytes();
@@ -161,10 +173,8 @@ pub(super) async fn request(
             .nth(1)
             .and_then(|s| s.parse().ok())
             .ok_or_else(|| invalid("no status in the answer"))?;
-        Ok(Response {
-            status,
-            body: String::from_utf8_lossy(&body).into_owned(),
-        })
+        // Who asks looks at the status and the text.
+        Ok(Response::json(status, String::from_utf8_lossy(&body)))
     };
     match tokio::time::timeout(limit, work).await {
         Ok(answer) => answer,

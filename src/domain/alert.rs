@@ -266,6 +266,8 @@ pub enum NotificationEvent {
     Resolve,
     /// Somebody tries the sink.
     Test,
+    /// Somebody changed what runs: it fires nothing, and whoever looks for a cause finds it.
+    Change,
 }
 
 impl NotificationEvent {
@@ -278,6 +280,7 @@ impl NotificationEvent {
             Self::Acknowledge => "acknowledge",
             Self::Resolve => "resolve",
             Self::Test => "test",
+            Self::Change => "change",
         }
     }
 }
@@ -311,6 +314,9 @@ pub struct Notification {
     pub checkpoint: Option<String>,
     /// The runbook to open.
     pub runbook: Option<String>,
+    /// Who took it; only where somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<SafeText>,
     /// The head of the audit log when this was written: an anchor for `audit verify`.
     pub audit_head: Option<String>,
     /// Who gets it.
@@ -339,14 +345,19 @@ impl Notification {
 
     /// `[P0] prod-1: shop/backend is down`, with the event in front where it is not the first.
     pub fn headline(&self) -> String {
+        let by = self.by.as_ref();
+        let by = by.map_or_else(String::new, |by| format!("{by}: "));
         let event = match self.event {
-            NotificationEvent::Trigger => "",
+            NotificationEvent::Trigger | NotificationEvent::Change => "",
             NotificationEvent::Reminder => "still firing: ",
             NotificationEvent::Escalation => "not taken by anyone: ",
             NotificationEvent::Acknowledge => "taken: ",
             NotificationEvent::Resolve => "resolved: ",
             NotificationEvent::Test => "test: ",
         };
-        format!("[{}] {}: {event}{}", self.severity, self.host, self.title)
+        format!(
+            "[{}] {}: {event}{by}{}",
+            self.severity, self.host, self.title
+        )
     }
 }

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{Command, Host};
-use crate::domain::alert::Notification;
+use crate::domain::alert::{Notification, NotificationEvent};
 use crate::domain::safe_text::SafeText;
 use crate::domain::sink::{SecretSource, Sink, SinkKind};
 
@@ -159,6 +159,10 @@ impl Request {
     fn of(sink: &Sink, secrets: &Secrets, message: &Notification) -> Self {
         match &sink.kind {
             SinkKind::Slack { .. } => Self::post(secrets.get("url"), payload::slack(message)),
+            SinkKind::Pagerduty { url, .. } if message.event == NotificationEvent::Change => {
+                let url = payload::change_address(url);
+                Self::post(&url, payload::change(message, secrets.get("key")))
+            }
             SinkKind::Pagerduty { url, .. } => {
                 Self::post(url, payload::pagerduty(message, secrets.get("key")))
             }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::code;
 use super::input::Input;
 use super::patterns::PatternReport;
-use super::{Access, Context, ErrorKind, OpsError, migrations};
+use super::{Access, Context, ErrorKind, OpsError, migrations, notify};
 use crate::domain::checkpoint::{
     Checkpoint, MANIFEST_SCHEMA, Manifest, SavedFile, SavedLog, SavedService, Verification,
 };
@@ -84,6 +84,27 @@ struct PatternRow {
 /// Unknown service, full disk, state folder not writable. A service whose log cannot be read does not stop the
 /// others: the manifest is then not complete and names it.
 pub async fn create(
+    ctx: &Context,
+    what: &CreateCheckpoint,
+    progress: mpsc::Sender<Progress>,
+    cancel: CancellationToken,
+) -> Result<(Manifest, PathBuf), OpsError> {
+    let (mut manifest, path) = make(ctx, what, progress, cancel).await?;
+    let ids: Vec<ServiceId> = manifest.services.iter().map(|s| s.id.clone()).collect();
+    let title = format!(
+        "checkpoint {} of {} services by {}",
+        manifest.id,
+        ids.len(),
+        manifest.by
+    );
+    if let Err(error) = notify::changed(ctx, &title, &ids, Some(&manifest.id)).await {
+        manifest.problems.push(error.to_safe_text());
+    }
+    Ok((manifest, path))
+}
+
+/// The same, and nobody is told: a watch that makes one every hour changes nothing that people did.
+pub(crate) async fn make(
     ctx: &Context,
     what: &CreateCheckpoint,
     progress: mpsc::Sender<Progress>,

@@ -4,6 +4,7 @@
 //! under the same id and loses none. One sink's trouble delays no other; where all of them fail, the next one that is
 //! configured is tried.
 
+mod changes;
 mod compose;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,6 +24,8 @@ use crate::host::sink::{self, SinkError};
 use crate::store::alerts::BookLock;
 use crate::store::outbox::{self, Parcel};
 
+pub use changes::changed;
+pub(crate) use changes::operated;
 pub(crate) use compose::{complete, redact};
 
 /// The wait after the first failure; it doubles up to [`LONGEST_WAIT`].
@@ -51,6 +54,13 @@ pub struct Delivery {
     pub error: Option<SafeText>,
     /// When it is tried again; `None` when it was taken or given up.
     pub retry_at: Option<Timestamp>,
+}
+
+impl Delivery {
+    /// Whether the sink has it.
+    pub fn is_taken(&self) -> bool {
+        self.error.is_none()
+    }
 }
 
 /// What was sent lately, for the limit of each sink.
@@ -147,6 +157,25 @@ pub async fn deliver(ctx: &Context, postman: &mut Postman) -> Result<Vec<Deliver
     Ok(attempts)
 }
 
+/// Sends a message to each of its sinks once, without the outbox: where nothing can be written, people are told all the same.
+pub(crate) async fn send_at_once(ctx: &Context, message: &Notification) -> Vec<Delivery> {
+    let sinks = message.sinks.iter();
+    let sinks = sinks.filter_map(|name| ctx.config.sinks.get(name));
+    let sending = sinks.map(|sink| async {
+        let sent = sink::send(sink, message).await;
+        Delivery {
+            sink: sink.name.clone(),
+            id: message.id.clone(),
+            key: message.key.clone(),
+            event: message.event,
+            attempts: 1,
+            error: sent.err().map(|error| error.text),
+            retry_at: None,
+        }
+    });
+    future::join_all(sending).await
+}
+
 async fn deliver_to(
     ctx: &Context,
     sink: Option<&Sink>,
@@ -233,6 +262,7 @@ fn try_the_next(ctx: &Context) -> Result<(), OpsError> {
         if has_reached_someone
             || !at.is_subset(&failing)
             || message.event == NotificationEvent::Resolve
+            || message.event == NotificationEvent::Change
         {
             continue;
         }
@@ -306,6 +336,7 @@ pub async fn test(
         verdict: None,
         checkpoint: None,
         runbook: None,
+        by: None,
         audit_head: None,
         sinks: BTreeSet::new(),
     };

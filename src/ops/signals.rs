@@ -14,7 +14,7 @@ use futures_util::future;
 use jiff::{SignedDuration, Timestamp};
 
 use super::services::host_of;
-use super::{Context, OpsError};
+use super::{Context, OpsError, checkpoint};
 use crate::domain::log::Window;
 use crate::domain::own_signal::OwnSignal;
 use crate::domain::safe_text::SafeText;
@@ -183,6 +183,20 @@ pub fn kept(ctx: &Context, id: &ServiceId) -> Vec<Point> {
         .checked_sub(store::KEPT)
         .unwrap_or(Timestamp::MIN);
     store::read(&ctx.state, id, since).unwrap_or_default()
+}
+
+/// What a service measured when the newest whole checkpoint that has it was made; nothing without one.
+pub fn at_checkpoint(ctx: &Context, id: &ServiceId) -> Vec<Signal> {
+    let all = checkpoint::list(ctx).unwrap_or_default();
+    let newest = all.iter().find(|one| {
+        let manifest = one.manifest.as_ref();
+        manifest.is_ok_and(|m| m.complete && m.services.iter().any(|s| s.id == *id))
+    });
+    let saved = newest.map(|one| checkpoint::saved_signals(&one.path));
+    let mut saved = saved.into_iter().flatten();
+    saved
+        .find(|own| own.id == *id)
+        .map_or_else(Vec::new, |own| own.signals)
 }
 
 /// An open start becomes 15 minutes ago, or the creation of the oldest instance where that is later: a rate over

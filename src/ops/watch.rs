@@ -1,8 +1,10 @@
 //! The watch: looks at every service again and again, keeps the alerts, tells people. It never acts on a service.
 //!
 //! Everything it knows is on the disk between two looks, so that it may be killed at any time and goes on where it was.
-//! What could not be looked at is missing: neither healthy nor over.
+//! What could not be looked at is missing: neither healthy nor over. On a full disk it goes on in memory, and tells people
+//! without the outbox: the night a disk is full is one of those that it is for.
 
+mod book;
 mod look;
 mod rolling;
 
@@ -16,18 +18,14 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::notify::{Delivery, Postman};
-use super::{Context, ErrorKind, OpsError, incident, notify, preflight, services};
-use crate::analysis::alerts::{self, Turn};
-use crate::analysis::freshness;
-use crate::domain::alert::{Alert, AlertBook, AlertSeverity, AlertState};
+use super::{Context, ErrorKind, OpsError, incident, notify, services};
+use crate::domain::alert::{Alert, AlertSeverity, AlertState};
 use crate::domain::health::HealthState;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::host::sink;
 use crate::store::alerts::{BookLock, only_watch};
 use crate::store::outbox;
-
-use look::Look;
 
 /// The outbox is looked at so often while something waits in it.
 const POST_EVERY: Duration = Duration::from_secs(1);
@@ -143,6 +141,7 @@ pub async fn watch(
     };
     // A book that cannot be read must not be found out in the middle of the night.
     BookLock::take(&ctx.state)?.read()?;
+    ctx.audit().keep_reserve();
     if options.once {
         return look_once(&ctx, options.interval, &to).await;
     }
@@ -251,7 +250,7 @@ async fn look_and_keep(
     };
     let seen = looking.look(ctx, inventory).await?;
     let now = Timestamp::now();
-    let (turns, book) = keep(ctx, &seen, now).await?;
+    let (turns, book) = looking.keeper.keep(ctx, &seen, now, to).await?;
     if let Err(error) = seen.keep_signals(ctx) {
         problem(to, error.to_safe_text()).await;
     }
@@ -282,45 +281,6 @@ async fn look_and_keep(
         good: seen.good(&book),
         took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     })
-}
-
-async fn keep(
-    ctx: &Context,
-    seen: &Look,
-    now: Timestamp,
-) -> Result<(Vec<(String, Turn)>, AlertBook), OpsError> {
-    let (turns, mut messages) = {
-        let lock = BookLock::take(&ctx.state)?;
-        let mut book = lock.read()?;
-        let mut observations = seen.observe(ctx, &book.known);
-        let backups = preflight::backups_by_size(&ctx.config, &ctx.state);
-        observations.extend(freshness::observe(&backups));
-        let turns = alerts::advance(&mut book, &observations, now);
-        seen.remember(&mut book.known, now);
-        let host = notify::host_name();
-        let messages = alerts::page(&mut book, &turns, &ctx.config.routes, &host, now);
-        // What a crash left behind, and what is new: kept with the alerts that it belongs to.
-        book.unsent.extend(messages);
-        let messages = book.unsent.clone();
-        lock.write(&book)?;
-        (turns, messages)
-    };
-    // Side by side: each waits for a log and a comparison, and a page is urgent.
-    let services = &seen.inventory.services;
-    let completing = messages
-        .iter_mut()
-        .map(|m| notify::complete(ctx, m, services));
-    futures_util::future::join_all(completing).await;
-    for message in &mut messages {
-        seen.redact(message);
-        outbox::put(&ctx.state, message)?;
-    }
-    let lock = BookLock::take(&ctx.state)?;
-    let mut book = lock.read()?;
-    book.unsent
-        .retain(|unsent| !messages.iter().any(|put| put.id == unsent.id));
-    lock.write(&book)?;
-    Ok((turns, book))
 }
 
 /// Delivers beside the looks: a sink that hangs delays none.

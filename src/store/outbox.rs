@@ -190,6 +190,7 @@ mod tests {
             verdict: None,
             checkpoint: None,
             runbook: None,
+            by: None,
             audit_head: None,
             sinks: BTreeSet::from(["a".into(), "../b".into()]),
         }

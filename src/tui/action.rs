@@ -305,6 +305,10 @@ actions! {
 
     /// Take the most urgent alert that nobody has: reminders end, and everyone who was told hears of it
     AcknowledgeAlert = "signals.acknowledge-alert", "take alert", ReadOnly, [SIGNALS];
+    /// Show the signals of all services as a table, or those of the selected one
+    ToggleBoard = "signals.toggle-board", "all services", ReadOnly, [SIGNALS];
+    /// Show what is wrong with the service, and the lines of its log that say so
+    ShowFindings = "signals.show-findings", "findings", ReadOnly, [SIGNALS];
 
     /// Start the selected runbook
     StartRunbook = "runbook.start-selected", "start", ReadOnly, [RUNBOOK];

@@ -282,6 +282,7 @@ pub struct Effects {
     watched: compare::Watched,
     /// The file that lines are taken out to.
     pub writing: Writing,
+    learned: secrets::Learned,
     /// Where this console is, for the others.
     place: ops::runbook::Place,
 }
@@ -296,6 +297,7 @@ impl Effects {
             running: HashMap::new(),
             watched: compare::Watched::default(),
             writing: Writing::default(),
+            learned: secrets::Learned::default(),
             place: ops::runbook::Place::default(),
         }
     }
@@ -317,7 +319,8 @@ impl Effects {
                 is_moving,
             } => {
                 let after = if is_moving { SETTLE } else { Duration::ZERO };
-                let following = logs::follow(ctx, slot, service, after, inbox);
+                let begin = (after, self.learned.clone());
+                let following = logs::follow(ctx, slot, service, begin, inbox);
                 self.start(TaskKey::Follow(slot), following);
             }
             Effect::ReadPage {
@@ -344,7 +347,8 @@ impl Effects {
                 self.start(TaskKey::Acknowledge, watch::acknowledge(ctx, key));
             }
             Effect::LearnSecrets(services) => {
-                self.start(TaskKey::Secrets, secrets::learn(ctx, services));
+                let learning = secrets::learn(ctx, services, self.learned.begin(), inbox);
+                self.start(TaskKey::Secrets, learning);
             }
             Effect::RevealSecrets(services) => {
                 self.start(TaskKey::Reveal, secrets::reveal(ctx, services));

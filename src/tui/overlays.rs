@@ -2,6 +2,7 @@
 
 pub mod confirm;
 pub mod example;
+pub mod findings;
 pub mod help;
 pub mod incident;
 pub mod menu;
@@ -22,6 +23,7 @@ use super::action::Place;
 use super::app::App;
 use super::theme::Role;
 use crate::domain::safe_text::SafeText;
+use crate::domain::service::ServiceId;
 use crate::store::ring::Key;
 use menu::Menu;
 use notes::Notes;
@@ -50,6 +52,13 @@ pub enum Overlay {
     },
     /// An example of a pattern from both sides.
     Example {
+        /// The first row that is shown.
+        first: usize,
+    },
+    /// What is wrong with a service.
+    Findings {
+        /// The service, or a machine.
+        service: ServiceId,
         /// The first row that is shown.
         first: usize,
     },
@@ -98,7 +107,7 @@ impl Overlay {
             Self::Preflight { .. } => Place::Preflight,
             Self::Prompt(_) => Place::Prompt,
             Self::Messages { .. } => Place::Messages,
-            Self::Example { .. } => Place::Example,
+            Self::Example { .. } | Self::Findings { .. } => Place::Example,
             Self::Record { .. } | Self::Sources { .. } => Place::Record,
         }
     }
@@ -114,6 +123,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
         Some(Overlay::Prompt(prompt)) => prompt::draw(app, prompt, frame),
         Some(Overlay::Messages { up }) => messages::draw(app, *up, frame),
         Some(Overlay::Example { first }) => example::draw(app, *first, frame),
+        Some(Overlay::Findings { service, first }) => findings::draw(app, service, *first, frame),
         Some(Overlay::Record { key, first }) => record::draw(app, *key, *first, frame),
         Some(Overlay::Incident { first }) => incident::draw(app, *first, frame),
         Some(Overlay::Report { lines, first }) => incident::draw_report(app, lines, *first, frame),

@@ -100,7 +100,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::Acknowledged { text, alerts } => {
-            app.signals.around.alerts = alerts;
+            app.signals.set_alerts(alerts);
             app.tell(Grade::Ok, text, None);
             Vec::new()
         }
@@ -258,7 +258,8 @@ fn keep_sampling(app: &mut App) -> Option<Effect> {
 
 /// All services are measured only while someone can see them all.
 fn keep_measuring(app: &mut App) -> Option<Effect> {
-    if app.signals.board.is_sampling || app.places().wall.is_none() {
+    let is_table = app.signals.board.is_shown && app.is_visible(Pane::Signals);
+    if app.signals.board.is_sampling || (app.places().wall.is_none() && !is_table) {
         return None;
     }
     let services = app.services.reading.value()?.services.clone();

@@ -318,6 +318,8 @@ fn footer_actions(place: Place) -> &'static [Action] {
         ],
         Place::Pane(Pane::Signals) => &[
             Action::AcknowledgeAlert,
+            Action::ShowFindings,
+            Action::ToggleBoard,
             Action::OpenMenu,
             Action::CompareNow,
             Action::Refresh,

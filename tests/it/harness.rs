@@ -4,6 +4,7 @@
 mod data;
 mod demo_shop;
 mod docker;
+mod mail;
 mod nginx;
 mod pm2;
 mod postgres;
@@ -24,6 +25,7 @@ mod tmux;
 pub(crate) use data::{PASSWORD, Postgres, Redis};
 pub(crate) use demo_shop::DemoShop;
 pub(crate) use docker::Docker;
+pub(crate) use mail::{Certificate, MailServer, Tls};
 pub(crate) use nginx::BlueGreen;
 pub(crate) use pm2::Pm2;
 pub(crate) use postgres::Database;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::fs;
 use std::time::Duration;
 
-const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Only the test's own service pages: this machine may have others that are ill.
 fn routes(sink: &str) -> String {
@@ -23,7 +23,7 @@ fn routes(sink: &str) -> String {
 }
 
 /// A service of commands that is up while the file `up` is there, and the sandbox that only sees it.
-fn sandbox_with_switch(name: &str, config: &str) -> Sandbox {
+pub(crate) fn sandbox_with_switch(name: &str, config: &str) -> Sandbox {
     let sandbox = Sandbox::new(name)
         .with("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock")
         .with("HOOK_KEY", "hook-secret-4711")
@@ -46,11 +46,11 @@ fn webhook(receiver: &Receiver) -> String {
     )
 }
 
-fn stop(sandbox: &Sandbox) {
+pub(crate) fn stop(sandbox: &Sandbox) {
     fs::remove_file(sandbox.work().join("up")).unwrap();
 }
 
-fn start(sandbox: &Sandbox) {
+pub(crate) fn start(sandbox: &Sandbox) {
     sandbox.write("up", "");
 }
 
@@ -162,7 +162,7 @@ fn every_kind_of_sink_gets_its_own_shape() {
 }
 
 /// The signature as a receiver in another language would compute it.
-fn signed(sandbox: &Sandbox, key: &str, body: &str) -> String {
+pub(crate) fn signed(sandbox: &Sandbox, key: &str, body: &str) -> String {
     let file = sandbox.write("body", body);
     let output = std::process::Command::new("openssl")
         .args(["dgst", "-sha256", "-hmac", key])

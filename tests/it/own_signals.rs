@@ -267,6 +267,45 @@ fn a_postgres_at_its_connection_limit_is_critical_and_comes_back() {
 }
 
 #[test]
+fn queries_that_become_slow_cross_their_limits_and_come_back() {
+    if missing(&["docker", "busybox", "postgres"]) {
+        return;
+    }
+    let sandbox = Sandbox::new("pg-slow");
+    let database = Database::postgres("pg-slow", 20);
+    let service = database.service();
+    // As the documentation has it.
+    sandbox.write(
+        "lastgood.toml",
+        format!(
+            "[signals.query_p95]\nservice = \"{service}\"\nregex = 'duration: ([\\d.]+) ms'\nvalue = \"p95\"\nunit = \"ms\"\nlimits = [100, 500]\n[[rules]]\nwhen = \"{service} query_p95 > 500\"\nseverity = \"P1\"\n"
+        ),
+    );
+    let is = |grade: &str| {
+        wait_for(&format!("queries are {grade}"), LONG, || {
+            let found = signal(&sandbox, &service, "query_p95");
+            (found["grade"] == grade).then_some(())
+        });
+    };
+    database.run("select 1;", 100);
+    is("ok");
+    database.run("select pg_sleep(0.15);", 20);
+    is("warning");
+    database.run("select pg_sleep(0.6);", 15);
+    is("critical");
+    let mut watch = sandbox.follow(&["watch", "--interval", "1s", "--format", "json"]);
+    watch.until("the alert", LONG, |line| {
+        line.contains("\"firing\"") && line.contains("query_p95 > 500")
+    });
+    database.run("select 1;", 3000);
+    is("ok");
+    watch.until("its end", LONG, |line| {
+        line.contains("\"resolved\"") && line.contains("query_p95 > 500")
+    });
+    assert_eq!(watch.end_with(Signal::TERM), 143);
+}
+
+#[test]
 fn a_redis_at_its_client_limit_is_critical_and_comes_back() {
     if missing(&["docker", "busybox", "redis-server"]) {
         return;

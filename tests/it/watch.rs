@@ -1,7 +1,7 @@
 //! The watch over real services: what dies, loops behind a mask or answers 500 is paged, and comes back.
 
 use crate::compose_story::{GOOD, list};
-use crate::harness::{Pm2, Project, Receiver, Sandbox, missing};
+use crate::harness::{Docker, Pm2, Project, Receiver, Sandbox, missing, unique};
 use rustix::process::Signal;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -212,4 +212,167 @@ fn a_service_that_answers_500_is_paged_and_the_heartbeat_goes_on() {
         "{:#?}",
         watch.seen
     );
+}
+
+#[test]
+fn a_port_where_nobody_listens_is_paged_within_a_minute_and_resolved() {
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let receiver = Receiver::http();
+    let sandbox = Sandbox::new("watch-port").with("DOCKER_HOST", "unix:///nonexistent/x.sock");
+    let service = format!(
+        "[services.\"exec/web\"]\nstatus = \"true\"\nprobe = {{ tcp = \"127.0.0.1:{port}\" }}\n"
+    );
+    sandbox.write("lastgood.toml", config(&receiver, "exec/web", &service));
+    // The default interval: what is promised holds without a tuned one.
+    let mut watch = sandbox.follow(&["watch", "--format", "json"]);
+    watch.until("a look", LONG, |line| line.contains("\"looked\""));
+    drop(listener);
+    let died = Instant::now();
+    let page = receiver.wait("the page", LONG, |_| true);
+    assert!(page.at.duration_since(died) < LONG);
+    let page = page.json();
+    assert_eq!(page["severity"], "P0", "{page:#}");
+    assert!(
+        page["title"].as_str().unwrap().contains("refused"),
+        "{page:#}"
+    );
+    let _listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    receiver.wait("the end", Duration::from_secs(90), |r| {
+        r.json()["event"] == "resolve"
+    });
+}
+
+#[test]
+fn a_service_behind_ssh_is_watched_like_one_here() {
+    if missing(&["docker", "busybox", "sshd"]) {
+        return;
+    }
+    let mut docker = Docker::default();
+    let image = format!("{}:1", unique("watch-far"));
+    docker.image(&image, crate::ssh::WRITES);
+    let container = docker.start("watch-far", &image, &[]);
+    let (sandbox, mut fleet) = crate::ssh::fleet("watch-far");
+    let sandbox = sandbox.with("DOCKER_HOST", "unix:///nonexistent/x.sock");
+    let sshd = fleet.start("far", 71, &[]);
+    let receiver = Receiver::http();
+    let service = format!("far:docker/{container}");
+    // What a machine that does not answer fires belongs to no service.
+    let machine = "[[routes]]\nseverity = \"P0\"\nservices = [\"far:host/machine\"]\nsinks = [\"hook\"]\n[[routes]]\nseverity = \"P1\"\nsinks = [\"hook\"]\nservices = [\"far:host/machine\"]\n";
+    sandbox.write("lastgood.toml", config(&receiver, &service, machine));
+    let far = [
+        "--host",
+        "far",
+        "watch",
+        "--interval",
+        "2s",
+        "--format",
+        "json",
+    ];
+    let mut watch = sandbox.follow(&far);
+    watch.until("a look that knows it", LONG, |line| {
+        line.contains("\"looked\"") && !line.contains("\"services\":0")
+    });
+    docker.must(&["stop", "--time", "0", &container]);
+    let page = receiver.wait("the page", LONG, |r| r.body.contains(&container));
+    let page = page.json();
+    assert_eq!(
+        (&page["severity"], &page["services"]),
+        (&json!("P0"), &json!([service])),
+        "{page:#}"
+    );
+    docker.must(&["start", &container]);
+    let is_end = |r: &crate::harness::Received| {
+        r.body.contains(&container) && r.json()["event"] == "resolve"
+    };
+    receiver.wait("its end", Duration::from_secs(90), is_end);
+    // A machine that stands still: nothing of it is well, nothing is over, and the watch goes on.
+    sshd.freeze();
+    let begun = Instant::now();
+    watch.until("what cannot be looked at", LONG, |line| {
+        line.contains("\"looked\"") && line.contains("docker on far: ")
+    });
+    assert!(begun.elapsed() < LONG);
+    sshd.thaw();
+    watch.until("a look at it again", LONG, |line| {
+        line.contains("\"looked\"") && !line.contains("docker on far: ")
+    });
+    assert_eq!(watch.end_with(Signal::TERM), 143);
+    // The signals of that machine are kept beside those of its services.
+    let kept = std::fs::read_dir(sandbox.state().join("signals")).unwrap();
+    let kept: Vec<String> = kept
+        .map(|file| file.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(
+        kept.iter()
+            .any(|name| name.contains("far") && name.contains("machine")),
+        "{kept:?}"
+    );
+}
+
+#[test]
+fn a_full_disk_stops_neither_the_watch_nor_its_pages() {
+    if missing(&["root"]) {
+        return;
+    }
+    let receiver = Receiver::http();
+    let sandbox = Sandbox::new("watch-full").with("DOCKER_HOST", "unix:///nonexistent/x.sock");
+    // The state folder, on a file system that is soon full.
+    let state = sandbox.state();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"])
+        .arg(&state)
+        .status()
+        .unwrap();
+    assert!(mounted.success());
+    let _unmount = Unmount(state.clone());
+    let up = sandbox.write("up", "");
+    let service = format!(
+        "[services.\"exec/bot\"]\nstatus = \"test -e {}\"\n",
+        up.display()
+    );
+    sandbox.write("lastgood.toml", config(&receiver, "exec/bot", &service));
+    let mut watch = sandbox.follow(&["watch", "--interval", "1s", "--format", "json"]);
+    let looked = |line: &str| line.contains("\"looked\"");
+    watch.until("a look", LONG, looked);
+    // Everything that is left: so small a disk has no room for a reserve.
+    let mut filler = std::fs::File::create(state.join("filler")).unwrap();
+    while std::io::Write::write_all(&mut filler, &[0; 4096]).is_ok() {}
+    while std::io::Write::write_all(&mut filler, &[0; 1]).is_ok() {}
+    std::fs::remove_file(&up).unwrap();
+    let page = receiver.wait("the page", LONG, |_| true).json();
+    assert_eq!(page["severity"], "P0", "{page:#}");
+    let begun = watch.seen.len();
+    watch.until("what it cannot write", LONG, |line| {
+        line.contains("\"problem\"") && line.contains("No space left")
+    });
+    watch.until("a look at a full disk", LONG, looked);
+    assert!(watch.seen.len() > begun);
+    drop(filler);
+    std::fs::remove_file(state.join("filler")).unwrap();
+    std::fs::write(&up, "").unwrap();
+    receiver.wait("its end", Duration::from_secs(90), |r| {
+        r.json()["event"] == "resolve"
+    });
+    let triggers = receiver.received();
+    let triggers = triggers.iter().filter(|r| r.json()["event"] == "trigger");
+    let ids: std::collections::BTreeSet<_> =
+        triggers.map(|r| r.header("idempotency-key")).collect();
+    assert_eq!(ids.len(), 1, "one page, however often it was sent");
+    assert_eq!(watch.end_with(Signal::TERM), 143);
+}
+
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let lazily = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status();
+        let _ = lazily;
+    }
 }

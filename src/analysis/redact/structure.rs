@@ -111,6 +111,17 @@ static TRIGGERS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
             "rk_live_",
             "whsec_",
             "sg.",
+            "hooks.slack.com",
+            "/webhooks/",
+            ":aa",
+            "hvs.",
+            "age-secret-key-",
+            "gocspx-",
+            "shpat_",
+            "dop_v1_",
+            "hf_",
+            "accountkey",
+            "\"auth\"",
             "password",
             "passwd",
             "pwd",
@@ -124,6 +135,18 @@ static TRIGGERS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
             "accesskey",
             "private_key",
             "signing_key",
+            "signing-key",
+            "signingkey",
+            "routing_key",
+            "integration_key",
+            "auth_key",
+            "authkey",
+            "encryptionkey",
+            "encryption-key",
+            "privatekey",
+            "private-key",
+            "access-key",
+            "account_key",
             "encryption_key",
             "dsn",
             "credential",
@@ -154,13 +177,20 @@ static SHAPES: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"(?i:\bbearer)\s+(?P<auth1>[A-Za-z0-9._~+/=-]{8,})".to_owned(),
         r#"(?i:\b(?:set-)?cookie)(?:\\?["'])?\s*[:=]\s*(?:\\?["'])?(?P<cookie0>[^"'\\\r\n]+)"#.to_owned(),
         r"(?P<jwt0>\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*)".to_owned(),
-        r"\b(?P<token0>gh[pous]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}|glpat-[A-Za-z0-9_-]{20,}|npm_[A-Za-z0-9]{30,}|xox[abprs]-[A-Za-z0-9-]{10,}|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}|(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{10,}|sk-[A-Za-z0-9_-]{20,}|whsec_[A-Za-z0-9]{16,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})".to_owned(),
+        r"\b(?P<token0>gh[pous]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}|glpat-[A-Za-z0-9_-]{20,}|npm_[A-Za-z0-9]{30,}|xox[abprs]-[A-Za-z0-9-]{10,}|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}|(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{10,}|sk-[A-Za-z0-9_-]{20,}|whsec_[A-Za-z0-9]{16,}|hvs\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}|shp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}|dop_v1_[a-f0-9]{40,}|hf_[A-Za-z0-9]{30,}|AGE-SECRET-KEY-1[0-9A-Z]{40,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})".to_owned(),
+        // Addresses that are secrets themselves: whoever knows them may write there.
+        r"hooks\.slack\.com/services/(?P<token1>[A-Za-z0-9]+/[A-Za-z0-9]+/[A-Za-z0-9]{8,})".to_owned(),
+        r"discord(?:app)?\.com/api/webhooks/(?P<token2>[0-9]{10,}/[A-Za-z0-9_-]{20,})".to_owned(),
+        // A Telegram bot: its number, and 35 characters that begin with AA.
+        r"(?P<token3>[0-9]{6,12}:AA[A-Za-z0-9_-]{33})\b".to_owned(),
+        // Docker's own file of logins.
+        r#""auth"\s*:\s*"(?P<auth2>[A-Za-z0-9+/]{12,}={0,2})""#.to_owned(),
         r#"(?i:mnemonic|seed[_ -]?phrase|\bseed)(?:\\?["'])?\s*[:=]\s*(?:\\?["'])?(?P<seed0>(?:[a-z]+ ){11,23}[a-z]+)"#.to_owned(),
         keyed("(?:password|passwd|passphrase|pwd|[_-]pass)", "passwordkey"),
         keyed("dsn", "dsnkey"),
         keyed("(?:secret(?:[_-]access)?(?:[_-]key)?|credentials?|session[_-]?id)", "secretkey"),
         keyed("token", "tokenkey"),
-        keyed("(?:api|access|private|signing|encryption|auth)[_-]?key", "keykey"),
+        keyed("(?:api|access|account|private|signing|encryption|auth|routing|integration)[_-]?key", "keykey"),
     ];
     Regex::new(&shapes.join("|")).ok()
 });
@@ -192,7 +222,9 @@ pub(super) fn for_each_secret(text: &str, mut found: impl FnMut(&'static str, Ra
         let Some(kind) = KINDS.iter().copied().find(|kind| name.starts_with(kind)) else {
             continue;
         };
-        if !is_harmless(name, secret.as_str()) {
+        // `token = AppToken{9f4ef63 …`: an object that a program printed, by the name of its kind.
+        let is_object = name.starts_with("tokenkey") && text[secret.end()..].starts_with('{');
+        if !is_object && !is_harmless(name, secret.as_str()) {
             found(kind, secret.range());
         }
     }

@@ -150,6 +150,7 @@ mod tests {
             verdict: None,
             checkpoint: None,
             runbook: None,
+            by: None,
             audit_head: None,
             sinks: BTreeSet::new(),
         };

@@ -70,6 +70,31 @@ pub(super) fn pagerduty(message: &Notification, key: &str) -> String {
     event.to_string()
 }
 
+/// Where changes go: beside the address of events.
+pub(super) fn change_address(events: &str) -> String {
+    let base = events.trim_end_matches('/');
+    let base = base.strip_suffix("/enqueue").unwrap_or(base);
+    format!("{base}/change/enqueue")
+}
+
+/// A change event, which has no severity and no key: it is a line of a timeline and opens no incident.
+pub(super) fn change(message: &Notification, key: &str) -> String {
+    json!({
+        "routing_key": key,
+        "payload": {
+            "summary": cut(&format!("{}: {}", message.host, message.title), SUMMARY_MAX),
+            "source": message.host,
+            "timestamp": message.at,
+            "custom_details": {
+                "services": message.services,
+                "checkpoint": message.checkpoint,
+                "audit_head": message.audit_head,
+            },
+        },
+    })
+    .to_string()
+}
+
 fn details(message: &Notification) -> Value {
     json!({
         "alerts": message.alerts,
@@ -94,6 +119,9 @@ pub(super) fn webhook(message: &Notification) -> String {
         "host": message.host,
         "title": message.title,
     });
+    if let Some(by) = &message.by {
+        body["by"] = json!(by);
+    }
     if let (Some(body), Value::Object(details)) = (body.as_object_mut(), details(message)) {
         body.extend(details);
     }
@@ -136,6 +164,7 @@ mod tests {
             verdict: Some("roll back (P0)".into()),
             checkpoint: Some("20251227-145000-pre-1.2".into()),
             runbook: Some("emergency-rollback-compose".into()),
+            by: None,
             audit_head: Some("abc".into()),
             sinks: BTreeSet::new(),
         }
@@ -164,6 +193,27 @@ mod tests {
         assert_eq!(trigger["dedup_key"], "lastgood prod-1 shop/api down");
         let taken = pagerduty(&message(NotificationEvent::Acknowledge), "R0");
         assert!(taken.contains(r#""event_action":"acknowledge""#), "{taken}");
+    }
+
+    #[test]
+    fn a_change_goes_beside_the_events_and_opens_no_incident() {
+        for events in [
+            "https://events.pagerduty.com/v2/enqueue",
+            "https://events.pagerduty.com/v2/",
+        ] {
+            assert_eq!(
+                change_address(events),
+                "https://events.pagerduty.com/v2/change/enqueue"
+            );
+        }
+        let sent = Notification {
+            title: "roll-back of shop/api by anna: verified".into(),
+            ..message(NotificationEvent::Change)
+        };
+        assert_eq!(
+            change(&sent, "R0"),
+            r#"{"payload":{"custom_details":{"audit_head":"abc","checkpoint":"20251227-145000-pre-1.2","services":["shop/api"]},"source":"prod-1","summary":"prod-1: roll-back of shop/api by anna: verified","timestamp":"2025-12-27T14:50:00Z"},"routing_key":"R0"}"#
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::probe::seen_before;
 use super::seen::{is_in_place, look};
 use super::step::Machine;
 use super::{clock, fingerprint};
+use crate::analysis::redact::Redactor;
 use crate::audit::Permit;
 use crate::domain::backup::BackupAct;
 use crate::domain::operation::{Plan, Step, StepWork};
@@ -22,7 +23,7 @@ use crate::host::Host;
 use crate::ops::lease::{Hold, Leases};
 use crate::ops::resume::{Course, Way};
 use crate::ops::services::{discover_one, host_of};
-use crate::ops::{Context, ErrorKind, OpsError};
+use crate::ops::{Context, ErrorKind, OpsError, notify, secrets};
 use crate::store::journal::{Journal, JournalEvent};
 
 /// The time for one step of the way back where the step itself says none.
@@ -107,7 +108,8 @@ pub(super) async fn run(
         }
     };
     let _patience = host_of(ctx, &fingerprint::on(&plan.host)).map(Host::patience);
-    let runner = Runner::new(ctx, plan, &permit, leases, progress, journal);
+    let known = secrets::redactor_or_shapes(ctx, before.as_deref().unwrap_or_default()).await;
+    let runner = Runner::new(ctx, plan, &permit, leases, progress, journal, &known);
     let todo: Vec<usize> = (0..plan.steps.len()).collect();
     // Futures of so many steps are large, and this one is moved.
     let work = Box::pin(runner.drive(&todo, None, &mut interrupts, before.as_ref()));
@@ -140,7 +142,16 @@ pub(super) async fn resume(
     }
     let _patience = host_of(ctx, &fingerprint::on(&course.original.host)).map(Host::patience);
     let before = course.before.as_ref();
-    let mut runner = Runner::new(ctx, &course.original, &permit, leases, progress, journal);
+    let known = secrets::redactor_or_shapes(ctx, before.map_or(&[], Vec::as_slice)).await;
+    let mut runner = Runner::new(
+        ctx,
+        &course.original,
+        &permit,
+        leases,
+        progress,
+        journal,
+        &known,
+    );
     runner.results.clone_from(&course.results);
     runner.executed = course.results.len();
     runner.is_unproved = course.is_unknown;
@@ -215,6 +226,14 @@ async fn finish(
         });
     }
     outcome.steps.extend(leases.mirror(ctx, &run).await);
+    if let Err(error) = notify::operated(ctx, plan, outcome.outcome).await {
+        outcome.steps.push(StepResult {
+            text: SafeText::from_text("tell of the change"),
+            ok: false,
+            ms: 0,
+            detail: error.to_safe_text(),
+        });
+    }
     Ok(outcome)
 }
 
@@ -248,6 +267,7 @@ impl<'a> Runner<'a> {
         leases: &'a mut Leases,
         progress: &'a mpsc::Sender<Progress>,
         journal: Journal,
+        redactor: &'a Redactor,
     ) -> Self {
         Self {
             machine: Machine {
@@ -255,6 +275,7 @@ impl<'a> Runner<'a> {
                 name: &plan.host,
                 permit,
                 progress,
+                redactor,
             },
             plan,
             leases,

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::fingerprint::on;
 use super::swarm;
 use super::verify;
+use crate::analysis::redact::Redactor;
 use crate::audit::Permit;
 use crate::domain::digest;
 use crate::domain::host::HostName;
@@ -45,6 +46,8 @@ pub(super) struct Machine<'a> {
     pub(super) name: &'a HostName,
     pub(super) permit: &'a Permit,
     pub(super) progress: &'a mpsc::Sender<Progress>,
+    /// Takes out of what commands say what is secret: it goes to the journal, to the screen and into reports.
+    pub(super) redactor: &'a Redactor,
 }
 
 fn failed(text: impl Into<String>) -> OpsError {
@@ -61,6 +64,22 @@ impl Machine<'_> {
     /// # Errors
     /// It did not do what it should, or not in time.
     pub(super) async fn run(&self, work: &StepWork, limit: Duration) -> Result<SafeText, OpsError> {
+        let clean = |text: &SafeText| SafeText::from_text(&self.redactor.redact(text.as_str()));
+        match self.act(work, limit).await {
+            Ok(said) => Ok(clean(&said)),
+            Err(error) => {
+                let told = error.to_safe_text();
+                let safe = clean(&told);
+                // An error without a secret keeps its cause and its next command.
+                match safe == told {
+                    true => Err(error),
+                    false => Err(OpsError::new(error.kind, safe.as_str())),
+                }
+            }
+        }
+    }
+
+    async fn act(&self, work: &StepWork, limit: Duration) -> Result<SafeText, OpsError> {
         match work {
             StepWork::SaveLogs {
                 service,

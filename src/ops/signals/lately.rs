@@ -53,6 +53,15 @@ pub(super) fn is_sliced(service: &Service) -> bool {
     )
 }
 
+/// Whether it holds anything of the time since then.
+fn is_newer(kept: &tokio::sync::Mutex<Slices>, since: Timestamp) -> bool {
+    let Ok(kept) = kept.try_lock() else {
+        return true;
+    };
+    let last = kept.slices.back();
+    last.is_some_and(|last| last.until > since)
+}
+
 /// Reads what was written since the last look, and gives the count of the whole window, with the window it is of.
 ///
 /// # Errors
@@ -70,6 +79,9 @@ pub(super) async fn read(
     let until = now.checked_sub(SETTLED).unwrap_or(now).max(since);
     let kept = {
         let mut all = ctx.lately.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody looks any more at what was not looked at for a whole window: a wall that stands for weeks sees many
+        // services come and go.
+        all.retain(|_, kept| Arc::strong_count(kept) > 1 || is_newer(kept, since));
         Arc::clone(all.entry(service.id.clone()).or_default())
     };
     let mut kept = kept.lock().await;

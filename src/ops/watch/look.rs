@@ -6,6 +6,7 @@ use futures_util::future;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
+use super::book::Keeper;
 use crate::analysis::redact::Redactor;
 use crate::analysis::rules::{self, Measured, Watched};
 use crate::domain::alert::{AlertBook, AlertState, KnownService, Notification, Observation};
@@ -30,6 +31,7 @@ pub(super) struct Looking {
     restarts: RestartHistory,
     /// Signals of the newest checkpoints, by id: they never change.
     baselines: BTreeMap<String, Vec<ServiceSignals>>,
+    pub(super) keeper: Keeper,
 }
 
 /// What one look saw.

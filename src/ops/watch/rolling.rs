@@ -80,7 +80,7 @@ impl Rolling {
             since: Some(now - every.max(SHORTEST_LOG)),
         };
         let (progress, _nobody) = mpsc::channel(1);
-        let made = checkpoint::create(ctx, &what, progress, CancellationToken::new()).await?;
+        let made = checkpoint::make(ctx, &what, progress, CancellationToken::new()).await?;
         let mut removed = Vec::new();
         for old in to_remove(&checkpoint::list(ctx)?) {
             if let Ok(manifest) = &old.manifest {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::secrets::Learned;
 use super::{Ended, SETTLE};
 use crate::domain::log::{FileHits, LogEvent, LogRequest, PageBorder, PageRequest, Window};
 use crate::domain::service::{Service, ServiceId};
@@ -63,10 +64,11 @@ pub(super) async fn follow(
     ctx: Arc<Context>,
     slot: u32,
     service: Box<Service>,
-    after: Duration,
+    (after, learned): (Duration, Learned),
     inbox: mpsc::Sender<Msg>,
 ) -> Ended {
     tokio::time::sleep(after).await;
+    learned.wait().await;
     let request = LogRequest {
         window: Window::ALL,
         tail: Some(TAIL),

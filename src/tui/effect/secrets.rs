@@ -1,6 +1,10 @@
 //! The tasks around secrets in logs: to know them, and to record that somebody sees them.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
 
 use super::{Ended, blocking};
 use crate::domain::service::{Service, ServiceId};
@@ -8,9 +12,55 @@ use crate::ops::{self, Context};
 use crate::tui::msg::Msg;
 use crate::tui::panes::logs::Secrets;
 
-pub(super) async fn learn(ctx: Arc<Context>, services: Vec<Service>) -> Ended {
-    let redactor = ops::secrets::redactor(&ctx, &services).await?;
-    Ok(Some(Msg::SecretsKnown(Secrets::new(redactor))))
+/// A log is opened after this although a machine has not told its secrets yet: what has their shape is hidden all the same.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether the secrets of what was found are known: no log is opened before.
+#[derive(Debug, Clone)]
+pub(super) struct Learned(Arc<watch::Sender<bool>>);
+
+impl Default for Learned {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(true)))
+    }
+}
+
+impl Learned {
+    /// Something was found whose secrets are not known yet.
+    pub(super) fn begin(&self) -> Self {
+        self.0.send_replace(false);
+        self.clone()
+    }
+
+    /// Waits until they are.
+    pub(super) async fn wait(&self) {
+        // The sender lives as long as this does.
+        let _ = self.0.subscribe().wait_for(|is_known| *is_known).await;
+    }
+}
+
+pub(super) async fn learn(
+    ctx: Arc<Context>,
+    services: Vec<Service>,
+    learned: Learned,
+    inbox: mpsc::Sender<Msg>,
+) -> Ended {
+    let mut learning = pin!(ops::secrets::redactor(&ctx, &services));
+    let found = match tokio::time::timeout(PATIENCE, &mut learning).await {
+        Ok(found) => found,
+        Err(_) => {
+            learned.0.send_replace(true);
+            learning.await
+        }
+    };
+    // Told first: a line that is drawn before it is drawn as it is.
+    if let Ok(redactor) = &found {
+        let known = Secrets::new(redactor.clone());
+        let _ = inbox.send(Msg::SecretsKnown(known)).await;
+    }
+    learned.0.send_replace(true);
+    found?;
+    Ok(None)
 }
 
 pub(super) async fn reveal(ctx: Arc<Context>, services: Vec<ServiceId>) -> Ended {

@@ -53,6 +53,8 @@ pub(super) async fn sample(
             true => ops::signals::kept(&ctx, &id),
             false => Vec::new(),
         };
+        let limits = ctx.config.service(&id).limits;
+        let before = ops::signals::at_checkpoint(&ctx, &id);
         // A history that cannot be written is missed after a restart, and nothing is wrong now.
         let _ = ops::signals::keep(&ctx, &measured);
         let (alerts, unread) = match ops::alerts::read(&ctx) {
@@ -65,6 +67,8 @@ pub(super) async fn sample(
             alerts,
             unread,
             kept,
+            limits,
+            before,
         })
     })
     .await?;

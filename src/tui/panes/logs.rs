@@ -487,6 +487,20 @@ impl LogsPane {
         self.sources.iter().map(|f| f.truth.skipped).sum()
     }
 
+    /// The newest errors of a service among the lines that are held, the newest first; `None` where its log is not open.
+    pub fn newest_errors(
+        &self,
+        id: &ServiceId,
+        most: usize,
+    ) -> Option<Vec<(Option<Timestamp>, SafeText)>> {
+        let slot = self.sources.iter().find(|f| f.id() == id)?.slot;
+        let before = |key: Key| self.rings.next_loud(key, Level::Error, false);
+        let all = std::iter::successors(before(Key::LAST), |key| before(*key));
+        let own = all.filter(|key| key.source == slot);
+        let found = own.filter_map(|key| Some((key.instant(), self.text(key)?)));
+        Some(found.take(most).collect())
+    }
+
     /// The text under the cursor, safe to show and to copy.
     pub fn line_under_cursor(&self) -> Option<SafeText> {
         self.text(self.cursor?)

@@ -10,10 +10,12 @@
 //! ```
 //! A signal that could not be measured stands there with its reason. It is never left out, and never green. Alerts that fire
 //! stand above, what the machine is short of below. Before the console was started a bar of the history is a minute,
-//! afterwards a look.
+//! afterwards a look. One key shows all services as a table in its place.
 
-mod around;
+pub mod around;
 pub mod board;
+pub mod gauge;
+pub mod heat;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -28,7 +30,7 @@ use crate::domain::alert::Alert;
 use crate::domain::reading::Reading;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
-use crate::domain::signal::{Grade, ServiceSignals, Signal, SignalName};
+use crate::domain::signal::{Grade, Limits, ServiceSignals, Signal, SignalName};
 use crate::store::signals::Point;
 use crate::tui::app::App;
 use crate::tui::format;
@@ -36,6 +38,7 @@ use crate::tui::layout::Pane;
 use crate::tui::theme::Role;
 
 use board::Board;
+use gauge::{second_row, value_row};
 
 /// How often the signals of the selected service are measured while the pane is on screen.
 pub const SAMPLE_EVERY: Duration = Duration::from_secs(15);
@@ -65,6 +68,8 @@ pub struct SignalsPane {
     pub around: Around,
     /// The signals of all services, where they are shown.
     pub board: Board,
+    /// What was kept of the service before this console, up to a day.
+    pub day: Vec<Point>,
     taken: usize,
     history: BTreeMap<(SignalName, Option<String>), VecDeque<Option<f64>>>,
 }
@@ -82,6 +87,10 @@ pub struct Around {
     pub unread: Option<SafeText>,
     /// What was kept of the service; only with the first look at it.
     pub kept: Vec<Point>,
+    /// The limits that hold for the service.
+    pub limits: Limits,
+    /// Its signals at the newest whole checkpoint that has it.
+    pub before: Vec<Signal>,
 }
 
 impl SignalsPane {
@@ -110,8 +119,12 @@ impl SignalsPane {
         let kept = std::mem::take(&mut around.kept);
         if around.service == self.service {
             self.recall(&kept);
+            if !kept.is_empty() {
+                self.day = kept;
+            }
         } else {
             around.machine = None;
+            around.before.clear();
         }
         self.around = around;
     }
@@ -146,10 +159,27 @@ impl SignalsPane {
 
     /// The alert that is taken next: the most urgent one that fires and that nobody has.
     pub fn untaken(&self) -> Option<&Alert> {
-        let firing = around::firing(&self.around.alerts);
+        let firing = around::firing(self.alerts());
         firing
             .into_iter()
             .find(|alert| alert.acknowledged.is_none())
+    }
+
+    /// What the watch knows, as of the newest look at it.
+    pub fn alerts(&self) -> &[Alert] {
+        match self.board.reading.value() {
+            Some(all) if self.board.is_shown => &all.alerts,
+            _ => &self.around.alerts,
+        }
+    }
+
+    /// Takes over who has what: both views show it at once.
+    pub fn set_alerts(&mut self, alerts: Vec<Alert>) {
+        if let Reading::Fresh { value, .. } | Reading::Stale { value, .. } = &mut self.board.reading
+        {
+            value.alerts.clone_from(&alerts);
+        }
+        self.around.alerts = alerts;
     }
 
     /// How long to wait for the next measurement. The first ones come sooner: a window that has just begun holds too
@@ -236,13 +266,18 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let pane = &app.signals;
     let theme = app.setup.theme;
     let mut title = Vec::new();
-    if let Some(service) = &pane.service {
-        title.push(Span::styled(
-            format!(" {} ", format::cut(&service.name, 16)),
-            theme.style(Role::Strong),
-        ));
+    if pane.board.is_shown {
+        title.push(Span::styled(" all services ", theme.style(Role::Strong)));
+        title.extend(super::age_note(app, &pane.board.reading));
+    } else {
+        if let Some(service) = &pane.service {
+            title.push(Span::styled(
+                format!(" {} ", format::cut(&service.name, 16)),
+                theme.style(Role::Strong),
+            ));
+        }
+        title.extend(super::age_note(app, &pane.reading));
     }
-    title.extend(super::age_note(app, &pane.reading));
     let mut inner = super::frame(app, Pane::Signals, title, frame, area);
     // Whatever else could not be had: what fires is told.
     let mut alerts = around::alert_rows(app, inner.width as usize);
@@ -254,6 +289,10 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     .areas(inner);
     frame.render_widget(Paragraph::new(alerts), above);
     inner = below;
+    if pane.board.is_shown {
+        heat::draw(app, frame, inner);
+        return;
+    }
     let signals = match &pane.reading {
         Reading::Fresh { value, .. } | Reading::Stale { value, .. } => value,
         Reading::Failed { cause, .. } => {
@@ -313,84 +352,6 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         );
     }
     frame.render_widget(Paragraph::new(lines), inner);
-}
-
-fn value_row(app: &App, signal: &Signal, width: usize, is_stale: bool) -> Line<'static> {
-    let theme = app.setup.theme;
-    let style = if is_stale {
-        theme.style(Role::Stale)
-    } else {
-        theme.grade(signal.grade)
-    };
-    let value = format::signal_value(&signal.signal, signal.value, signal.unit.as_str());
-    let label = match &signal.route {
-        Some(route) => format!("  {route} {}", name(&signal.signal)),
-        None => name(&signal.signal).to_owned(),
-    };
-    let value_width = 9;
-    let label_width = width.saturating_sub(3 + value_width + 1);
-    Line::from(vec![
-        Span::raw(" "),
-        Span::styled(theme.grade_glyph(signal.grade), style),
-        Span::raw(" "),
-        Span::styled(format::left(&label, label_width), theme.style(Role::Text)),
-        Span::styled(format::right(&value, value_width), style),
-    ])
-}
-
-fn second_row(app: &App, signal: &Signal, width: usize) -> Line<'static> {
-    let theme = app.setup.theme;
-    let room = width.saturating_sub(4);
-    if signal.value.is_none() || matches!(signal.grade, Grade::Unknown) && !signal.detail.is_empty()
-    {
-        return Line::styled(
-            format!("   {}", format::cut(signal.detail.as_str(), room)),
-            theme.style(Role::Dim),
-        );
-    }
-    Line::from(vec![
-        Span::raw("   "),
-        Span::styled(
-            spark(app, signal, room),
-            match signal.grade {
-                _ if !app.signals.reading.is_fresh() => theme.style(Role::Stale),
-                Grade::Ok | Grade::Unknown => theme.style(Role::Dim),
-                grade => theme.grade(grade),
-            },
-        ),
-    ])
-}
-
-/// The last samples as small bars between 0 and the largest of them; a gap where nothing was measured.
-fn spark(app: &App, signal: &Signal, width: usize) -> String {
-    let bars = app.setup.theme.bars();
-    let key = (
-        signal.signal.clone(),
-        signal.route.as_ref().map(|r| r.as_str().to_owned()),
-    );
-    let Some(history) = app.signals.history.get(&key) else {
-        return String::new();
-    };
-    // Against a scale on which a calm signal looks calm: 2 % CPU is no peak, nor is a steady 7 requests a second.
-    let peak = history.iter().flatten().copied().fold(0.0, f64::max);
-    let top = match signal.signal {
-        SignalName::LatencyP95 => peak.max(1000.0),
-        SignalName::ErrorRate => peak.max(0.05),
-        SignalName::Cpu | SignalName::Memory | SignalName::Disk | SignalName::Connections => {
-            peak.max(1.0)
-        }
-        SignalName::Own(_) if signal.unit.as_str() == "fraction" => peak.max(1.0),
-        SignalName::Traffic | SignalName::Own(_) => peak * 1.5,
-    };
-    history
-        .iter()
-        .skip(history.len().saturating_sub(width))
-        .map(|value| match value {
-            None => ' ',
-            Some(_) if top <= 0.0 => bars[0],
-            Some(v) => bars[((v / top * 7.0).round() as usize).min(7)],
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::domain::reading::Reading;
 use crate::domain::runbook::run::ItemAction;
 use crate::domain::safe_text::SafeText;
+use crate::domain::service::ServiceId;
 use crate::domain::side_by_side::Row;
 use crate::domain::signal::Grade;
 use crate::tui::action::{Action, Place};
@@ -14,6 +15,7 @@ use crate::tui::overlays::menu::{self, Menu};
 use crate::tui::overlays::prompt::{Prompt, Purpose};
 use crate::tui::overlays::{Overlay, prompt};
 use crate::tui::panes::compare::View;
+use crate::tui::panes::signals::heat;
 
 use super::motion::{go, go_to_end, half_page, scroll};
 use super::operate::{accept_plan, ask_for_plan, other_way, plan};
@@ -101,6 +103,8 @@ pub fn is_possible(app: &App, action: Action) -> bool {
             .as_ref()
             .is_some_and(|o| matches!(o.stage, Stage::Asking(_))),
         Action::AcknowledgeAlert => app.signals.untaken().is_some(),
+        Action::ToggleBoard => app.services.reading.value().is_some(),
+        Action::ShowFindings => pointed(app).is_some(),
         Action::TakeBack => other_way(app).is_some(),
         Action::CopyPlan => command_line(app).is_some(),
         Action::RunItem => app
@@ -134,6 +138,45 @@ fn show_request(app: &mut App) -> Vec<Effect> {
         checkpoint,
         wanted: Box::new(wanted),
     }]
+}
+
+/// The service or machine whose signals are meant: the one under the table's cursor, or the selected one.
+fn pointed(app: &App) -> Option<ServiceId> {
+    match app.signals.board.is_shown {
+        true => {
+            let rows = heat::rows(app);
+            let last = rows.len().checked_sub(1)?;
+            rows.into_iter().nth(app.signals.board.cursor.min(last))
+        }
+        false => app.signals.service.clone(),
+    }
+}
+
+/// Shows the table of all services with the cursor at the selected one, or that one alone.
+fn toggle_board(app: &mut App) {
+    let rows = heat::rows(app);
+    let selected = app.services.selected.as_ref();
+    let at = rows.iter().position(|row| Some(row) == selected);
+    let board = &mut app.signals.board;
+    board.is_shown = !board.is_shown;
+    board.cursor = at.unwrap_or(0);
+}
+
+/// Opens what is wrong with it. It becomes the selected one, so that its log is there to be looked at.
+fn show_findings(app: &mut App) -> Vec<Effect> {
+    let Some(service) = pointed(app) else {
+        return Vec::new();
+    };
+    let is_other = !service.is_machine() && app.services.selected.as_ref() != Some(&service);
+    app.overlay = Some(Overlay::Findings {
+        service: service.clone(),
+        first: 0,
+    });
+    if !is_other {
+        return Vec::new();
+    }
+    app.services.selected = Some(service);
+    select(app)
 }
 
 /// Does what an action means, if the lock allows it.
@@ -251,6 +294,8 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
             let key = app.signals.untaken().map(|alert| alert.key.clone());
             return key.map(Effect::Acknowledge).into_iter().collect();
         }
+        Action::ToggleBoard => toggle_board(app),
+        Action::ShowFindings => return show_findings(app),
         Action::StartRunbook => return start_runbook(app),
         Action::ToggleList => app.runbook.toggle_list(),
         Action::TickItem => return act_on_item(app, ItemAction::Tick { evidence: None }),

@@ -6,6 +6,7 @@ use crate::tui::effect::Effect;
 use crate::tui::layout::Pane;
 use crate::tui::overlays::{Overlay, help, menu, messages, preflight};
 use crate::tui::panes::logs::Goal;
+use crate::tui::panes::signals::heat;
 
 use super::select;
 
@@ -44,7 +45,7 @@ pub(super) fn go(app: &mut App, by: i64) -> Vec<Effect> {
                 .saturating_add_signed(-amount)
                 .min(most.saturating_sub(page));
         }
-        Some(Overlay::Example { first }) => {
+        Some(Overlay::Example { first } | Overlay::Findings { first, .. }) => {
             *first = first.saturating_add_signed(amount).min(200);
         }
         Some(Overlay::Record { first, .. } | Overlay::Sources { first }) => {
@@ -87,6 +88,13 @@ pub(super) fn go_in_pane(app: &mut App, by: i64) -> Vec<Effect> {
             }
         }
         Pane::Compare => app.compare.step(amount),
+        Pane::Signals if app.signals.board.is_shown => {
+            let rows = heat::rows(app).len();
+            let cursor = &mut app.signals.board.cursor;
+            *cursor = (*cursor)
+                .saturating_add_signed(amount)
+                .min(rows.saturating_sub(1));
+        }
         Pane::Signals => {
             app.signals.first = app.signals.first.saturating_add_signed(amount).min(200);
         }

@@ -253,6 +253,9 @@ const STATES: &[State] = &[
     ("stream_hostile", |w, h| with_keys(strange(w, h), "3zs")),
     ("compare_no_id", |w, h| with_keys(broken(w, h), "3zt")),
     ("sequence", |w, h| with_keys(broken(w, h), "3zS")),
+    ("signals", |w, h| with_keys(broken(w, h), "4z")),
+    ("signals_all", |w, h| with_keys(broken(w, h), "4bz")),
+    ("findings", |w, h| with_keys(broken(w, h), "4⏎")),
 ];
 
 /// Writes every state as ANSI text where a person asked to look at it.
@@ -282,7 +285,7 @@ fn every_state_in_every_size() {
             // The largest screen shows what the middle one shows; its layout is worth seeing once.
             if (is_large && !["broken", "plan"].contains(name))
                 || (is_small
-                    && ["zoomed", "stream", "sequence", "compare"]
+                    && ["zoomed", "stream", "sequence", "compare", "signals"]
                         .iter()
                         .any(|n| name.starts_with(n)))
             {
@@ -343,6 +346,17 @@ fn plain_is_ascii_but_for_what_services_say() {
             .collect();
         assert!(strange.is_empty(), "{pane:?}: {strange:?}");
     }
+    for opened in ["4b", "⏎"] {
+        keys(&mut app, opened);
+        let text = screen(&app).replace("1.4 → 1.5", "").replace("(×50", "");
+        let strange: Vec<char> = text.chars().filter(|c| !c.is_ascii()).collect();
+        assert!(
+            strange.iter().all(|c| "…·×".contains(*c)),
+            "{opened:?}: {strange:?}\n{text}"
+        );
+    }
+    let table = with_keys(with_theme(Theme::new(false, false), 120, 40), "4bz");
+    insta::assert_snapshot!("no_color_signals_all_120x40", styled(&table));
 }
 
 #[test]

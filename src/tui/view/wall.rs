@@ -177,14 +177,16 @@ fn overall(app: &App) -> (&'static str, String, Grade) {
     let is_blind = |all: &Inventory| all.services.iter().any(|service| board.is_blind(service));
     let services = app.services.reading.value();
     let worst = services.and_then(|all| all.services.iter().map(|s| judged_grade(app, s)).max());
-    let mut grade = match (&app.services.reading, worst) {
-        (Reading::Fresh { value, .. }, Some(worst)) => {
-            let worst = worst.max(board.worst());
+    let mut grade = match &app.services.reading {
+        Reading::Fresh { value, .. } => {
+            // Where no service is known nothing is well, and what a machine is short of is as bad as elsewhere.
+            let worst = worst.unwrap_or(Grade::Unknown).max(board.worst());
             match value.unreachable.is_empty() && !is_blind(value) {
                 true => worst,
                 false => worst.max(Grade::Unknown),
             }
         }
+        _ if board.reading.is_fresh() => board.worst().max(Grade::Unknown),
         _ => Grade::Unknown,
     };
     if !board.reading.is_fresh() || board.reading.value().is_some_and(|b| b.unread.is_some()) {
@@ -194,9 +196,10 @@ fn overall(app: &App) -> (&'static str, String, Grade) {
         .firing()
         .first()
         .map(|alert| alert.severity.to_string());
+    let is_down = worst == Some(Grade::Critical) && app.services.reading.is_fresh();
     let word = match (grade, paging) {
         (Grade::Critical, Some(severity)) => severity,
-        (Grade::Critical, None) if worst == Some(Grade::Critical) => "DOWN".to_owned(),
+        (Grade::Critical, None) if is_down => "DOWN".to_owned(),
         (Grade::Critical, None) => "CRITICAL".to_owned(),
         (Grade::Ok, _) => "ok".to_owned(),
         (Grade::Warning, _) => "warning".to_owned(),
@@ -359,7 +362,7 @@ fn services(app: &App, width: usize) -> Vec<Line<'static>> {
     if !row.is_empty() {
         lines.push(Line::from(row));
     }
-    if lines.is_empty() {
+    if inventory.services.is_empty() && inventory.unreachable.is_empty() {
         lines.push(Line::styled(
             " no services found",
             theme.style(Role::Unknown),
@@ -493,6 +496,34 @@ mod tests {
         let text = screen(&app);
         assert!(text.contains("worker-00 ?   worker-01 ✔"), "{text}");
         assert!(text.contains("? unknown"), "{text}");
+    }
+
+    #[test]
+    fn a_machine_without_services_is_as_bad_as_what_it_is_short_of() {
+        let mut app = empty(40, 10);
+        update(&mut app, Msg::Inventory(Inventory::default()));
+        update(&mut app, Msg::Measured(Box::default()));
+        let text = screen(&app);
+        assert!(
+            text.contains("? unknown") && text.contains("no services found"),
+            "{text}"
+        );
+        let mut short = measured();
+        short.signals.remove(0);
+        update(&mut app, Msg::Measured(Box::new(short.clone())));
+        let text = screen(&app);
+        assert!(text.contains("▲ warning"), "{text}");
+        short.signals[0].signals[0].grade = Grade::Critical;
+        update(&mut app, Msg::Measured(Box::new(short.clone())));
+        let text = screen(&app);
+        assert!(text.contains("✖ CRITICAL"), "{text}");
+        assert!(
+            text.contains("✖ machine  DISK 91 %") && text.contains("no services found"),
+            "{text}"
+        );
+        short.signals[0].signals[0].grade = Grade::Ok;
+        update(&mut app, Msg::Measured(Box::new(short)));
+        assert!(screen(&app).contains("? unknown"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl Database {
     pub(crate) fn postgres(name: &str, connections: u32) -> Database {
         let folder = postgres_programs().unwrap();
         let script = format!(
-            "export PATH={}:$PATH\ninitdb -D /data/pg -U postgres -A trust >/dev/null && exec postgres -D /data/pg -k /var/run/postgresql -c listen_addresses= -c max_connections={connections} -c superuser_reserved_connections=0 -c max_wal_senders=0",
+            "export PATH={}:$PATH\ninitdb -D /data/pg -U postgres -A trust >/dev/null && exec postgres -D /data/pg -k /var/run/postgresql -c listen_addresses= -c max_connections={connections} -c superuser_reserved_connections=0 -c max_wal_senders=0 -c log_min_duration_statement=0",
             folder.display()
         );
         Database::start(
@@ -84,6 +84,24 @@ impl Database {
     /// As the product names it.
     pub(crate) fn service(&self) -> String {
         format!("docker/{}", self.container)
+    }
+
+    /// Runs a statement so many times, one after the other.
+    pub(crate) fn run(&self, statement: &str, times: usize) {
+        let mut arguments = vec!["exec", "-i", &self.container];
+        arguments.extend(self.client);
+        let mut client = self
+            .docker
+            .command(&arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let text = format!("{statement}\n").repeat(times);
+        let mut input = client.stdin.take().unwrap();
+        std::io::Write::write_all(&mut input, text.as_bytes()).unwrap();
+        drop(input);
+        assert!(client.wait().unwrap().success(), "{statement}");
     }
 
     /// Holds exactly so many connections open.

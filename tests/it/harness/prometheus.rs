@@ -14,7 +14,8 @@ pub(crate) struct Prometheus {
     metrics: PathBuf,
     port: u16,
     server: Child,
-    exporter: Child,
+    /// What serves the written file; `None` where something else is scraped.
+    exporter: Option<Child>,
 }
 
 fn free_port() -> u16 {
@@ -39,7 +40,7 @@ impl Prometheus {
         std::fs::create_dir_all(&exported).unwrap();
         let metrics = exported.join("metrics");
         std::fs::write(&metrics, "up_and_running 1\n").unwrap();
-        let (port, exporter_port) = (free_port(), free_port());
+        let exporter_port = free_port();
         let exporter = quiet(
             Command::new("busybox")
                 .args([
@@ -51,11 +52,22 @@ impl Prometheus {
                 ])
                 .arg(&exported),
         );
+        let mut prometheus = Prometheus::scraping(sandbox, &format!("127.0.0.1:{exporter_port}"));
+        prometheus.exporter = Some(exporter);
+        prometheus
+    }
+
+    /// Scrapes an address every second, as the job `shop`.
+    pub(crate) fn scraping(sandbox: &Sandbox, target: &str) -> Prometheus {
+        let folder = sandbox.path("prometheus");
+        std::fs::create_dir_all(&folder).unwrap();
+        let metrics = folder.join("exported/metrics");
+        let port = free_port();
         let config = folder.join("prometheus.yml");
         std::fs::write(
             &config,
             format!(
-                "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs:\n- job_name: shop\n  static_configs: [{{ targets: ['127.0.0.1:{exporter_port}'] }}]\n"
+                "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs:\n- job_name: shop\n  static_configs: [{{ targets: ['{target}'] }}]\n"
             ),
         )
         .unwrap();
@@ -72,7 +84,7 @@ impl Prometheus {
             metrics,
             port,
             server,
-            exporter,
+            exporter: None,
         };
         wait_for("Prometheus", SOON, || prometheus.get("/-/ready"));
         prometheus
@@ -109,7 +121,8 @@ impl Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        for child in [&mut self.server, &mut self.exporter] {
+        let exporter = self.exporter.as_mut();
+        for child in std::iter::once(&mut self.server).chain(exporter) {
             let _ = child.kill();
             let _ = child.wait();
         }

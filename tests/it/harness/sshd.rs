@@ -199,6 +199,29 @@ impl Sshd {
         server.wait().unwrap();
     }
 
+    /// The server and every session that it holds stand still, as a machine does that swaps itself to death: connections
+    /// stay, and nobody answers.
+    pub(crate) fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// All of it goes on.
+    pub(crate) fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let server = self.server.as_ref().unwrap().id();
+        // The server first, so that it takes no new connection meanwhile.
+        let sessions = children(server);
+        let inner = sessions.iter().flat_map(|session| children(*session));
+        let all = std::iter::once(server).chain(sessions.iter().copied());
+        for process in all.chain(inner) {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+
     /// How many connections it holds.
     pub(crate) fn connections(&self) -> usize {
         self.server.as_ref().map_or(0, |s| children(s.id()).len())

@@ -11,7 +11,7 @@
 
 use ratatui::text::Line;
 
-use super::value_row;
+use super::gauge::value_row;
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::signal::{Grade, Signal, SignalName};
 use crate::tui::app::App;
@@ -49,7 +49,7 @@ pub(super) fn alert_rows(app: &App, width: usize) -> Vec<Line<'static>> {
             theme.style(Role::Unknown),
         ));
     }
-    let firing = firing(&around.alerts);
+    let firing = firing(app.signals.alerts());
     for alert in firing.iter().take(SHOWN) {
         let grade = super::board::grade(alert.severity);
         let text = format!(
@@ -59,18 +59,7 @@ pub(super) fn alert_rows(app: &App, width: usize) -> Vec<Line<'static>> {
             alert.text
         );
         lines.push(Line::styled(format::cut(&text, width), theme.grade(grade)));
-        let mut facts = Vec::new();
-        let at = |at| format::time_of_day(at, &app.setup.zone);
-        facts.extend(alert.fired_at.map(|fired| format!("since {}", at(fired))));
-        if let Some(missing) = alert.missing_since {
-            facts.push(format!("no data since {}", at(missing)));
-        }
-        facts.push(match (&alert.acknowledged, alert.is_silenced) {
-            (Some(taken), _) => format!("taken by {} {}", taken.by, at(taken.at)),
-            (None, true) => "silenced".to_owned(),
-            (None, false) => "nobody has taken it".to_owned(),
-        });
-        let text = format!("   {}", facts.join(", "));
+        let text = format!("   {}", facts(app, alert));
         lines.push(Line::styled(
             format::cut(&text, width),
             theme.style(Role::Dim),
@@ -84,6 +73,22 @@ pub(super) fn alert_rows(app: &App, width: usize) -> Vec<Line<'static>> {
         ));
     }
     lines
+}
+
+/// Since when it fires, and who has it.
+pub fn facts(app: &App, alert: &Alert) -> String {
+    let mut facts = Vec::new();
+    let at = |at| format::time_of_day(at, &app.setup.zone);
+    facts.extend(alert.fired_at.map(|fired| format!("since {}", at(fired))));
+    if let Some(missing) = alert.missing_since {
+        facts.push(format!("no data since {}", at(missing)));
+    }
+    facts.push(match (&alert.acknowledged, alert.is_silenced) {
+        (Some(taken), _) => format!("taken by {} {}", taken.by, at(taken.at)),
+        (None, true) => "silenced".to_owned(),
+        (None, false) => "nobody has taken it".to_owned(),
+    });
+    facts.join(", ")
 }
 
 /// The machine's signals that are not well, and the user's own.

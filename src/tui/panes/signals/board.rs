@@ -29,9 +29,20 @@ pub struct Board {
     pub is_sampling: bool,
     /// When the next one is due.
     pub next_at: Option<Timestamp>,
+    /// Whether the pane shows all services in place of the selected one.
+    pub is_shown: bool,
+    /// The row under the cursor, among [`super::heat::rows`].
+    pub cursor: usize,
 }
 
 impl Board {
+    /// What was measured of a service or machine; nothing where it was not looked at.
+    pub fn of(&self, id: &ServiceId) -> &[Signal] {
+        let measured = self.reading.value();
+        let own = measured.and_then(|all| all.signals.iter().find(|one| one.id == *id));
+        own.map_or(&[], |own| own.signals.as_slice())
+    }
+
     /// What is wrong with a service or machine, the worst first; nothing where it was not measured.
     pub fn trouble(&self, id: &ServiceId) -> Vec<&Signal> {
         let measured = self.reading.value();

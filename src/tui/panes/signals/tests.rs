@@ -40,6 +40,8 @@ fn around(alerts: Vec<Alert>) -> Around {
         alerts,
         unread: None,
         kept: Vec::new(),
+        limits: Limits::default(),
+        before: Vec::new(),
     }
 }
 
@@ -151,4 +153,145 @@ fn a_console_that_starts_shows_what_was_kept_with_its_gaps() {
     });
     assert!(pane.history.is_empty() && pane.around.machine.is_none());
     assert!(pane.untaken().is_some());
+}
+
+fn press(app: &mut App, keys: &str) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for key in keys.chars() {
+        let code = match key {
+            '⏎' => crossterm::event::KeyCode::Enter,
+            '⎋' => crossterm::event::KeyCode::Esc,
+            key => crossterm::event::KeyCode::Char(key),
+        };
+        let key = crossterm::event::KeyEvent::from(code);
+        effects.extend(update(app, Msg::Key(key)));
+    }
+    effects
+}
+
+#[test]
+fn all_services_are_measured_while_their_table_is_shown_and_their_alerts_can_be_taken() {
+    let mut app = broken(120, 40);
+    let is_measuring = |effects: &[Effect]| {
+        let mut all = effects.iter();
+        all.any(|effect| matches!(effect, Effect::SampleAll { .. }))
+    };
+    assert!(!is_measuring(&press(&mut app, "4")));
+    assert!(is_measuring(&press(&mut app, "bz")));
+    let alerts = vec![alert("down", AlertSeverity::P0)];
+    let measured = board::Measured {
+        alerts: alerts.clone(),
+        ..crate::tui::fixtures::measured()
+    };
+    let again = update(&mut app, Msg::Measured(Box::new(measured)));
+    assert!(is_measuring(&again), "the next look is planned");
+    let shown = screen(&app);
+    let row = |name: &str| {
+        let mut rows = shown.lines().skip_while(|line| !line.contains("service  "));
+        let row = rows.find(|line| line.contains(name));
+        row.unwrap_or_else(|| panic!("no {name}:\n{shown}"))
+            .to_owned()
+    };
+    assert!(row("backend").contains("✖ 3.8 s   ✖ 25 %"), "{shown}");
+    assert!(row("backend").contains("? ?"), "{shown}");
+    // What was not measured is not well, and a machine has no requests.
+    assert!(row("worker").contains("? worker"), "{shown}");
+    assert!(row("machine").contains("- "), "{shown}");
+    assert!(row("machine").contains("▲ 91 %"), "{shown}");
+    assert_eq!(press(&mut app, "i"), [Effect::Acknowledge("down".into())]);
+    let alerts = alerts.into_iter().map(taken).collect();
+    let text = safe("1 taken");
+    update(&mut app, Msg::Acknowledged { text, alerts });
+    assert!(screen(&app).contains("taken by anna 15:31"));
+    assert!(!is_measuring(&press(&mut app, "b")));
+}
+
+#[test]
+fn enter_opens_what_is_wrong_with_a_service_and_the_lines_that_say_so() {
+    let mut app = broken(120, 40);
+    press(&mut app, "4");
+    let mut day = around(vec![
+        taken(alert("error_rate", AlertSeverity::P1)),
+        Alert {
+            service: Some(id("redis-1")),
+            ..alert("elsewhere", AlertSeverity::P2)
+        },
+    ]);
+    let point = |clock: &str, seconds: f64| Point {
+        at: at(clock),
+        values: BTreeMap::from([(SignalName::LatencyP95, seconds * 1000.0)]),
+    };
+    day.kept = vec![point("06:00:00", 0.4), point("15:00:00", 3.8)];
+    day.before = vec![Signal {
+        value: Some(900.0),
+        grade: Grade::Warning,
+        ..signals().signals[0].clone()
+    }];
+    update(&mut app, Msg::Around(Box::new(day)));
+    assert!(screen(&app).contains("900 ms → 3.8 s"), "{}", screen(&app));
+    press(&mut app, "⏎");
+    let shown = screen(&app);
+    for words in [
+        "shop/backend",
+        "P1 error_rate: http 500",
+        "taken by anna 15:31",
+        "latency p95",
+        ">1 s",
+        "critical",
+        "Findings",
+        "error rate of backend rose",
+        "Newest errors in the log",
+    ] {
+        assert!(shown.contains(words), "no {words:?}:\n{shown}");
+    }
+    assert!(!shown.contains("elsewhere"), "{shown}");
+    // The day's bars: calm in the morning, high at the end.
+    let bars = shown.lines().find(|line| line.contains(" 9 h"));
+    let bars = bars.unwrap_or_else(|| panic!("no history:\n{shown}"));
+    assert!(bars.contains('▂') && bars.contains('█'), "{bars}");
+    press(&mut app, "G");
+    let end = screen(&app);
+    assert!(end.contains("Invalid JSON response"), "{end}");
+    press(&mut app, "⎋");
+    // From the table it is of the row under the cursor, whose log is then the one that is open.
+    press(&mut app, "bj");
+    assert_eq!(app.signals.board.cursor, 2, "from the selected one on");
+    let effects = press(&mut app, "⏎");
+    assert_ne!(app.services.selected, Some(id("backend")));
+    assert!(!effects.is_empty(), "its log is opened");
+    assert!(screen(&app).contains("Newest errors in the log"));
+}
+
+#[test]
+fn a_gauge_says_its_grade_its_limit_and_what_it_was_as_far_as_there_is_room() {
+    let mut app = broken(120, 40);
+    let before = vec![Signal {
+        value: Some(900.0),
+        ..signals().signals[0].clone()
+    }];
+    let around = Around {
+        before,
+        ..around(Vec::new())
+    };
+    update(&mut app, Msg::Around(Box::new(around)));
+    let p95 = signals().signals[0].clone();
+    let text = |row: Line<'_>| row.to_string();
+    let wide = text(gauge::value_row(&app, &p95, 60, false));
+    assert!(wide.contains("3.8 s  critical >1 s"), "{wide:?}");
+    let less = text(gauge::value_row(&app, &p95, 40, false));
+    assert!(less.contains("3.8 s >1 s") && !less.contains("critical"));
+    let narrow = text(gauge::value_row(&app, &p95, 28, false));
+    assert!(narrow.contains("latency p95   3.8 s >1 s"), "{narrow:?}");
+    let below = text(gauge::second_row(&app, &p95, 28));
+    assert!(below.ends_with("900 ms → 3.8 s"), "{below:?}");
+    let below = text(gauge::second_row(&app, &p95, 20));
+    assert!(below.contains('▃') && !below.contains('→'), "{below:?}");
+    for width in 0..80 {
+        for row in [
+            gauge::value_row(&app, &p95, width, false),
+            gauge::second_row(&app, &p95, width),
+        ] {
+            assert!(row.width() <= width.max(16), "{width}: {row}");
+        }
+    }
 }
