@@ -1,6 +1,7 @@
 //! What the tests share: the binary in a sandbox, images without a registry, projects that are always taken down,
 //! a second Docker daemon that may be killed, terminals.
 
+mod counted;
 mod data;
 mod docker;
 mod nginx;
@@ -19,6 +20,7 @@ mod swarm;
 mod terminal;
 mod tmux;
 
+pub(crate) use counted::Counted;
 pub(crate) use data::{PASSWORD, Postgres, Redis};
 pub(crate) use docker::Docker;
 pub(crate) use nginx::BlueGreen;

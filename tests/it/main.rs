@@ -22,6 +22,7 @@ mod copies;
 mod crash;
 mod demo;
 mod downgrade;
+mod engine_cost;
 mod files;
 mod filter_files;
 mod follow;
