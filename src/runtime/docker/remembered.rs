@@ -174,8 +174,9 @@ mod tests {
     fn an_engine_at_another_address_is_another() {
         let host = HostName::parse("remembered").unwrap();
         let at = |path: &str| Address::Unix(path.into());
+        // Nobody has to listen there.
         let docker =
-            Docker::connect_with_unix("/tmp/remembered", 1, bollard::API_DEFAULT_VERSION).unwrap();
+            Docker::connect_with_http("http://[::1]:9", 1, bollard::API_DEFAULT_VERSION).unwrap();
         engine_answered(&host, &at("/tmp/remembered"), &docker);
         assert!(engine(&host, &at("/tmp/remembered")).is_some());
         assert!(engine(&host, &at("/tmp/other")).is_none());
