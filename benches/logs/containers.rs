@@ -111,6 +111,15 @@ impl Writer {
         let image = work.name("image");
         let (rate, limit) = (rate.to_string(), limit.to_string());
         let mut arguments = vec!["run", "-d", "--name", &writer.name, "--label", &label];
+        // The first service of every list, whatever else is on this machine.
+        let service = format!("com.docker.compose.service={}", writer.name);
+        for label in [
+            "com.docker.compose.project=0-lastgood-bench",
+            "com.docker.compose.version=2.0.0",
+            &service,
+        ] {
+            arguments.extend(["--label", label]);
+        }
         arguments.extend(["--network", "none", "--log-driver", "json-file"]);
         arguments.extend(["-v", "/usr:/usr:ro", "-v", &program, "-v", &shared]);
         arguments.extend([&image, "/bench/write", writer::SUBCOMMAND]);

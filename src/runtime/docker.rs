@@ -15,6 +15,7 @@ mod inside;
 mod inspect;
 mod logs;
 mod page;
+mod remembered;
 mod settings;
 mod stats;
 pub(in crate::runtime) mod swarm;

@@ -1,6 +1,7 @@
 //! What the tests share: the binary in a sandbox, images without a registry, projects that are always taken down,
 //! a second Docker daemon that may be killed, terminals.
 
+mod counted;
 mod data;
 mod demo_shop;
 mod docker;
@@ -22,6 +23,7 @@ mod terminal;
 mod tmpfs;
 mod tmux;
 
+pub(crate) use counted::Counted;
 pub(crate) use data::{PASSWORD, Postgres, Redis};
 pub(crate) use demo_shop::DemoShop;
 pub(crate) use docker::Docker;

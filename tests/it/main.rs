@@ -23,6 +23,7 @@ mod crash;
 mod crossings;
 mod demo;
 mod downgrade;
+mod engine_cost;
 mod files;
 mod filter_files;
 mod follow;

@@ -26,6 +26,7 @@ const LONGEST_ERROR: usize = 64 * 1024;
 pub(super) struct RawBody {
     wire: Wire,
     framed: Framed,
+    head: String,
 }
 
 /// What was read of an answer and not yet taken.
@@ -102,6 +103,7 @@ impl RawBody {
             }
         };
         let (status, framing) = read_head(&buffer[..length])?;
+        let head = String::from_utf8_lossy(&buffer[..length]).into_owned();
         let framed = Framed {
             buffer,
             taken: length,
@@ -110,8 +112,14 @@ impl RawBody {
         let body = Self {
             wire: Wire::new(io),
             framed,
+            head,
         };
         Ok((status, body))
+    }
+
+    /// What the head of the answer says under a name.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
     }
 
     /// Pauses a little between reads from here on: for a body that may never end, where a millisecond is early
@@ -277,6 +285,14 @@ fn end_of_head(answer: &[u8], seen: usize) -> io::Result<Option<usize>> {
         return Err(no_http("a head without an end"));
     }
     Ok(end)
+}
+
+/// What stands in a head under a name.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let lines = head.split("\r\n").skip(1);
+    let mut named = lines.filter_map(|line| line.split_once(':'));
+    let (_, value) = named.find(|(own, _)| own.trim().eq_ignore_ascii_case(name))?;
+    Some(value.trim())
 }
 
 /// The status, and how the body is framed.

@@ -1,18 +1,21 @@
 //! The connection to an engine: where it listens, and why it does not answer, in words.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use serde::de::DeserializeOwned;
-use tokio::net::{TcpStream, UnixStream};
 
+pub(super) use self::address::Address;
+use self::address::parse_docker_host;
 use super::body::{Io, RawBody};
+use super::remembered;
 use crate::domain::safe_text::SafeText;
 use crate::host::Host;
 use crate::host::ssh::{DockerSocket, FORWARDING, Session};
 use crate::runtime::RuntimeError;
+
+mod address;
 
 /// An engine that answers has answered by then; a hanging one is unreachable.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,8 +27,6 @@ const REMOTE_TIMEOUT: Duration = Duration::from_secs(25);
 const TRIES: u32 = 3;
 /// … with this pause in between.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// Where an engine listens unless `DOCKER_HOST` says otherwise.
-const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// The same as `DOCKER_HOST` would say it.
 pub const DEFAULT_ADDRESS: &str = "unix:///var/run/docker.sock";
 /// Bollard's own limit for one call, in seconds.
@@ -35,13 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// The tasks of a large swarm are a few megabytes.
 const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
-
-/// Where an engine listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Address {
-    Unix(PathBuf),
-    Tcp(String),
-}
 
 /// A Docker engine that answered once, with the API version that both sides speak.
 #[derive(Debug, Clone)]
@@ -60,46 +54,10 @@ impl Engine {
     pub async fn connect(host: &Host) -> Result<Self, RuntimeError> {
         let connect = || async {
             let address = address_of(host).await?;
-            let docker = match &address {
-                Address::Unix(path) => {
-                    let path = path.to_string_lossy();
-                    // Asked with our own socket first: its error names the kind, bollard's does not.
-                    UnixStream::connect(path.as_ref())
-                        .await
-                        .map_err(|e| explain_socket(Path::new(path.as_ref()), &e))?;
-                    Docker::connect_with_unix(
-                        &path,
-                        CALL_TIMEOUT_SECONDS,
-                        bollard::API_DEFAULT_VERSION,
-                    )
-                }
-                Address::Tcp(address) => {
-                    TcpStream::connect(address)
-                        .await
-                        .map_err(|e| explain_tcp(address, &e))?;
-                    Docker::connect_with_http(
-                        &format!("http://{address}"),
-                        CALL_TIMEOUT_SECONDS,
-                        bollard::API_DEFAULT_VERSION,
-                    )
-                }
-            };
-            let docker = docker.map_err(|e| explain("connect to the Docker engine", e))?;
-            let docker = docker
-                .negotiate_version()
-                .await
-                .map_err(|e| explain("agree on an API version with the Docker engine", e))?;
-            let limit = match host {
-                Host::Local => ANSWER_TIMEOUT,
-                Host::Ssh(_) => REMOTE_ANSWER,
-            };
-            Ok(Self {
-                docker,
-                address,
-                limit,
-            })
+            let docker = address.negotiate().await?;
+            Ok(Self::at(host, address, docker))
         };
-        match host {
+        let connected = match host {
             Host::Local => within(ANSWER_TIMEOUT, connect()).await,
             // The link to the machine is given its own time. One that is lost just now is made anew: nothing was asked
             // of the engine yet.
@@ -114,11 +72,81 @@ impl Engine {
                         Err(error) if is_cut(&error) => {
                             return Err(explain_forwarded(session, error).await);
                         }
-                        connected => return connected,
+                        connected => break connected,
                     }
                 }
             }
+        };
+        if let Ok(engine) = &connected {
+            remembered::engine_answered(&host.name(), &engine.address, &engine.docker);
         }
+        connected
+    }
+
+    fn at(host: &Host, address: Address, docker: Docker) -> Self {
+        Self {
+            docker,
+            address,
+            limit: match host {
+                Host::Local => ANSWER_TIMEOUT,
+                Host::Ssh(_) => REMOTE_ANSWER,
+            },
+        }
+    }
+
+    /// Asks the engine of a host for what may be asked for twice. One that answered before is not asked for its version
+    /// again: over ssh that is a second way there and back. Where it does not answer now, it is
+    /// connected to anew, which says why or gives it once more the chance to answer.
+    ///
+    /// # Errors
+    /// Those of [`Engine::connect`] and of what is asked.
+    pub(in crate::runtime) async fn ask<T, F>(
+        host: &Host,
+        ask: impl Fn(Self) -> F,
+    ) -> Result<T, RuntimeError>
+    where
+        F: Future<Output = Result<T, RuntimeError>>,
+    {
+        Self::ask_while(host, || true, ask).await
+    }
+
+    /// Asks as [`Engine::ask`] does, a second time only while `may_repeat` says so.
+    ///
+    /// # Errors
+    /// Those of [`Engine::ask`].
+    pub(super) async fn ask_while<T, F>(
+        host: &Host,
+        may_repeat: impl Fn() -> bool,
+        ask: impl Fn(Self) -> F,
+    ) -> Result<T, RuntimeError>
+    where
+        F: Future<Output = Result<T, RuntimeError>>,
+    {
+        let begun = Instant::now();
+        if let Some(engine) = Self::remembered(host).await? {
+            let answer = ask(engine).await;
+            let Err(error) = &answer else { return answer };
+            if !is_no_answer(error) {
+                return answer;
+            }
+            remembered::forget_engine(&host.name());
+            // One that hangs has been waited for long enough.
+            if !may_repeat() || begun.elapsed() >= ANSWER_TIMEOUT {
+                return answer;
+            }
+        }
+        ask(Self::connect(host).await?).await
+    }
+
+    async fn remembered(host: &Host) -> Result<Option<Self>, RuntimeError> {
+        let limit = match host {
+            Host::Local => ANSWER_TIMEOUT,
+            Host::Ssh(_) => REMOTE_TIMEOUT,
+        };
+        // Without a link there is no address.
+        let address = within(limit, address_of(host)).await?;
+        let docker = remembered::engine(&host.name(), &address);
+        Ok(docker.map(|docker| Self::at(host, address, docker)))
     }
 
     /// Puts the limit of an answer on a call that should be quick.
@@ -182,17 +210,14 @@ impl Engine {
     }
 
     async fn connection(&self) -> Result<Io, RuntimeError> {
-        match &self.address {
-            Address::Unix(socket) => UnixStream::connect(socket)
-                .await
-                .map(Io::Unix)
-                .map_err(|e| explain_socket(socket, &e)),
-            Address::Tcp(address) => TcpStream::connect(address)
-                .await
-                .map(Io::Tcp)
-                .map_err(|e| explain_tcp(address, &e)),
-        }
+        self.address.open().await
     }
+}
+
+/// Whether an engine that answered a moment ago does so no longer, or not to somebody who speaks that version: another
+/// one stands in its place.
+fn is_no_answer(error: &RuntimeError) -> bool {
+    error.is_unreachable() || error.to_string().contains("client version")
 }
 
 /// The body of an answer that says yes.
@@ -336,40 +361,6 @@ async fn explain_forwarded(session: &Session, error: RuntimeError) -> RuntimeErr
     }
 }
 
-fn parse_docker_host(value: Option<&str>) -> Result<Address, RuntimeError> {
-    let Some(value) = value.filter(|v| !v.is_empty()) else {
-        return Ok(Address::Unix(PathBuf::from(DEFAULT_SOCKET)));
-    };
-    if let Some(path) = value.strip_prefix("unix://") {
-        return Ok(Address::Unix(PathBuf::from(path)));
-    }
-    if let Some(rest) = value
-        .strip_prefix("tcp://")
-        .or_else(|| value.strip_prefix("http://"))
-    {
-        let rest = rest.trim_end_matches('/');
-        let is_tls = std::env::var_os("DOCKER_TLS_VERIFY").is_some_and(|v| !v.is_empty());
-        if !rest.is_empty() && !is_tls {
-            let has_port = rest
-                .rsplit(':')
-                .next()
-                .is_some_and(|p| p.parse::<u16>().is_ok());
-            return Ok(Address::Tcp(if has_port {
-                rest.to_owned()
-            } else {
-                format!("{rest}:2375")
-            }));
-        }
-    }
-    Err(RuntimeError::Unreachable {
-        error: SafeText::from_text(&format!("DOCKER_HOST={value} is not supported")),
-        fix: SafeText::from_text(
-            "use unix:///path or tcp://host:port, or reach the machine itself: lastgood --host user@server",
-        ),
-        is_absent: false,
-    })
-}
-
 pub(super) fn hanging(limit: Duration) -> RuntimeError {
     RuntimeError::Unreachable {
         error: SafeText::from_text(&format!(
@@ -390,43 +381,6 @@ async fn within<T>(
     tokio::time::timeout(limit, call)
         .await
         .unwrap_or_else(|_| Err(hanging(limit)))
-}
-
-fn explain_socket(path: &Path, error: &io::Error) -> RuntimeError {
-    let (what, fix) = match error.kind() {
-        io::ErrorKind::NotFound => (
-            format!("no Docker socket at {}", path.display()),
-            "Docker is not installed or not started: sudo systemctl start docker (or sudo apt-get install docker.io)",
-        ),
-        io::ErrorKind::PermissionDenied => (
-            format!("permission denied on {}", path.display()),
-            "this user is not in the group docker: sudo usermod -aG docker $USER, then sign in again",
-        ),
-        io::ErrorKind::ConnectionRefused => (
-            format!(
-                "connection refused on {}: the Docker engine is not running",
-                path.display()
-            ),
-            "sudo systemctl start docker",
-        ),
-        _ => (
-            format!("cannot connect to {}: {error}", path.display()),
-            "sudo systemctl status docker",
-        ),
-    };
-    RuntimeError::Unreachable {
-        error: SafeText::from_text(&what),
-        fix: SafeText::from_text(fix),
-        is_absent: error.kind() == io::ErrorKind::NotFound && path == Path::new(DEFAULT_SOCKET),
-    }
-}
-
-fn explain_tcp(address: &str, error: &io::Error) -> RuntimeError {
-    RuntimeError::Unreachable {
-        error: SafeText::from_text(&format!("cannot connect to {address}: {error}")),
-        fix: SafeText::from_text("check DOCKER_HOST, and that the engine listens there"),
-        is_absent: false,
-    }
 }
 
 fn unreachable_because(what: &str, error: &(dyn std::error::Error + 'static)) -> RuntimeError {
@@ -467,51 +421,6 @@ pub(super) fn explain(what: &str, error: bollard::errors::Error) -> RuntimeError
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn docker_host_is_read_as_the_docker_cli_reads_it() {
-        let unix = |p: &str| Address::Unix(PathBuf::from(p));
-        assert_eq!(
-            parse_docker_host(None).unwrap(),
-            unix("/var/run/docker.sock")
-        );
-        assert_eq!(
-            parse_docker_host(Some("")).unwrap(),
-            unix("/var/run/docker.sock")
-        );
-        assert_eq!(
-            parse_docker_host(Some("unix:///tmp/d.sock")).unwrap(),
-            unix("/tmp/d.sock")
-        );
-        assert_eq!(
-            parse_docker_host(Some("tcp://127.0.0.1:2376/")).unwrap(),
-            Address::Tcp("127.0.0.1:2376".into())
-        );
-        assert_eq!(
-            parse_docker_host(Some("tcp://box")).unwrap(),
-            Address::Tcp("box:2375".into())
-        );
-        let error = parse_docker_host(Some("ssh://deploy@box")).unwrap_err();
-        assert!(error.to_string().contains("ssh://deploy@box"));
-        assert!(error.fix().unwrap().as_str().contains("--host"));
-    }
-
-    #[test]
-    fn every_socket_error_has_its_fix() {
-        let fix = |kind| {
-            let error = explain_socket(Path::new("/run/x.sock"), &io::Error::from(kind));
-            (error.to_string(), error.fix().unwrap().to_string())
-        };
-        let (error, fix_text) = fix(io::ErrorKind::PermissionDenied);
-        assert_eq!(error, "permission denied on /run/x.sock");
-        assert!(fix_text.contains("usermod -aG docker"));
-        assert!(fix(io::ErrorKind::NotFound).0.contains("no Docker socket"));
-        assert!(
-            fix(io::ErrorKind::ConnectionRefused)
-                .1
-                .contains("systemctl start docker")
-        );
-    }
 
     #[tokio::test]
     async fn a_daemon_that_takes_the_connection_and_says_nothing_is_unreachable_in_time() {

@@ -17,7 +17,8 @@ use self::notes::Notes;
 use super::connect::Engine;
 use super::events::container_events;
 use super::inspect::{containers_of, inspect_container};
-use super::logs::{Ask, Position, Source, read_closed};
+use super::logs::{Ask, Outlet, Position, Source, read_closed};
+use super::remembered::Facts;
 use crate::domain::log::{LogBlock, LogEvent, LogNoteKind, LogRequest, Window};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service};
@@ -104,12 +105,13 @@ impl Follower {
         // The past of several logs is merged by time; from there on lines come as they arrive.
         let mut positions = vec![Position::default(); started.len()];
         if started.len() > 1 || self.request.tail.is_some() {
-            let past: Vec<_> = started.iter().map(|c| (*c).clone()).collect();
+            let past: Vec<_> = started.iter().map(|c| Facts::of(c)).collect();
             let asks = Ask::all(&past, &self.request);
-            positions = read_closed(&self.engine, asks, &self.request, &self.to).await?;
+            let outlet = Outlet::new(&self.to);
+            positions = read_closed(&self.engine, asks, &self.request, &outlet).await?;
         }
         for (container, position) in started.into_iter().zip(positions) {
-            let mut ask = Ask::window(container, self.request.window);
+            let mut ask = Ask::window(&Facts::of(container), self.request.window);
             ask.follow = true;
             self.begin(container, ask, position).await?;
         }
@@ -242,7 +244,7 @@ impl Follower {
                 self.take_over(container).await;
                 // It is read from its own beginning, whatever was asked of the first one.
                 let until = self.request.window.until;
-                let mut ask = Ask::window(container, Window { since: None, until });
+                let mut ask = Ask::window(&Facts::of(container), Window { since: None, until });
                 ask.follow = true;
                 let id = ask.id.clone();
                 let begun = self.begin(container, ask, Position::default()).await;

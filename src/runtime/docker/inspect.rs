@@ -12,6 +12,7 @@ use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 
 use super::connect::{Engine, explain};
+use super::remembered;
 use crate::domain::health::HealthState;
 use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
@@ -40,8 +41,11 @@ const YOUNG_MS: u64 = 60_000;
 /// # Errors
 /// The engine is unreachable or refused; never an empty list instead.
 pub async fn discover(host: &Host) -> Result<Vec<Service>, RuntimeError> {
-    let engine = Engine::connect(host).await?;
-    let containers = engine.quick(containers(&engine, HashMap::new())).await?;
+    let all = |engine: Engine| async move {
+        let all = containers(&engine, HashMap::new());
+        engine.quick(all).await
+    };
+    let containers = Engine::ask(host, all).await?;
     Ok(group(&host.name(), containers, host.now().await))
 }
 
@@ -104,7 +108,10 @@ pub(super) async fn containers(
     let mut found = Vec::new();
     while let Some(result) = inspected.next().await {
         match result {
-            Ok(container) => found.push(container),
+            Ok(container) => {
+                remembered::container_seen(&container);
+                found.push(container);
+            }
             // It went away between the list and the look.
             Err(RuntimeError::NotFound(_)) => {}
             Err(error) => return Err(error),
@@ -133,11 +140,11 @@ pub async fn inspect_container(
 /// # Errors
 /// The engine is unreachable or refused.
 pub async fn image_id(host: &Host, reference: &str) -> Result<Option<String>, RuntimeError> {
-    host.again(|| ask_image_id(host, reference)).await
+    let ask = |engine| ask_image_id(engine, reference);
+    host.again(|| Engine::ask(host, ask)).await
 }
 
-async fn ask_image_id(host: &Host, reference: &str) -> Result<Option<String>, RuntimeError> {
-    let engine = Engine::connect(host).await?;
+async fn ask_image_id(engine: Engine, reference: &str) -> Result<Option<String>, RuntimeError> {
     let inspected = engine.quick(async {
         engine
             .docker

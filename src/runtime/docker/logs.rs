@@ -9,15 +9,18 @@
 
 use std::time::Duration;
 
+use bollard::models::ContainerInspectResponse;
 use tokio::sync::mpsc;
 
 use self::merge::{Last, Merge};
+pub(super) use self::outlet::Outlet;
 pub(super) use self::position::Position;
 pub(super) use self::source::{Ask, Source, later};
 use super::connect::Engine;
 use super::follow;
 use super::inspect::containers_of;
-use super::swarm::tasks_elsewhere;
+use super::remembered::{self, Facts};
+use super::swarm::{Task, tasks_elsewhere};
 use crate::domain::log::{LogEvent, LogNote, LogNoteKind, LogRequest};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service};
@@ -25,6 +28,7 @@ use crate::host::Host;
 use crate::runtime::RuntimeError;
 
 mod merge;
+mod outlet;
 mod position;
 mod source;
 
@@ -46,12 +50,32 @@ pub async fn read_logs(
     request: &LogRequest,
     to: mpsc::Sender<LogEvent>,
 ) -> Result<(), RuntimeError> {
-    let engine = Engine::connect(host).await?;
-    let containers = containers_of(&engine, service).await?;
-    let is_swarm = service.runtime == Runtime::Swarm;
-    let elsewhere = match is_swarm {
-        true => tasks_elsewhere(&engine, service, &containers).await?,
-        false => Vec::new(),
+    if request.follow {
+        let engine = Engine::connect(host).await?;
+        let (containers, _) = all_of(&engine, service).await?;
+        let here = follow::follow(host, engine, service, containers, request, &to);
+        if service.runtime != Runtime::Swarm {
+            return here.await;
+        }
+        let others = follow::elsewhere::follow(host, service, request, &to);
+        return tokio::join!(Box::pin(here), Box::pin(others)).0;
+    }
+    let outlet = Outlet::new(&to);
+    // Lines that were given are not given again.
+    let may_repeat = || !outlet.has_given();
+    let read = |engine| read_now(engine, service, request, &outlet);
+    Engine::ask_while(host, may_repeat, read).await
+}
+
+/// The containers of the service on this node, and a swarm's tasks on others; not none.
+async fn all_of(
+    engine: &Engine,
+    service: &Service,
+) -> Result<(Vec<ContainerInspectResponse>, Vec<Task>), RuntimeError> {
+    let containers = containers_of(engine, service).await?;
+    let elsewhere = match service.runtime {
+        Runtime::Swarm => tasks_elsewhere(engine, service, &containers).await?,
+        _ => Vec::new(),
     };
     if containers.is_empty() && elsewhere.is_empty() {
         return Err(RuntimeError::NotFound(format!(
@@ -59,19 +83,28 @@ pub async fn read_logs(
             service.id
         )));
     }
-    if request.follow {
-        let here = follow::follow(host, engine, service, containers, request, &to);
-        if !is_swarm {
-            return here.await;
+    Ok((containers, elsewhere))
+}
+
+async fn read_now(
+    engine: Engine,
+    service: &Service,
+    request: &LogRequest,
+    outlet: &Outlet<'_>,
+) -> Result<(), RuntimeError> {
+    if let Some(seen) = remembered::facts(service) {
+        match read_closed(&engine, Ask::all(&seen, request), request, outlet).await {
+            // Another container stands in its place since.
+            Err(RuntimeError::NotFound(_)) if !outlet.has_given() => {}
+            read => return read.map(drop),
         }
-        let others = follow::elsewhere::follow(host, service, request, &to);
-        return tokio::join!(Box::pin(here), Box::pin(others)).0;
     }
-    let mut asks = Ask::all(&containers, request);
+    let (containers, elsewhere) = all_of(&engine, service).await?;
+    let seen: Vec<Facts> = containers.iter().map(Facts::of).collect();
+    let mut asks = Ask::all(&seen, request);
     asks.extend(elsewhere.iter().map(|task| Ask::task(task, request.window)));
-    let asks = reachable(&engine, service, asks, &to).await;
-    read_closed(&engine, asks, request, &to).await?;
-    Ok(())
+    let asks = reachable(&engine, service, asks, outlet).await;
+    read_closed(&engine, asks, request, outlet).await.map(drop)
 }
 
 /// Leaves out, and tells, the tasks whose node does not give their log: the others have theirs.
@@ -79,7 +112,7 @@ async fn reachable(
     engine: &Engine,
     service: &Service,
     mut asks: Vec<Ask>,
-    to: &mpsc::Sender<LogEvent>,
+    outlet: &Outlet<'_>,
 ) -> Vec<Ask> {
     let mut at = 0;
     while let Some(ask) = asks.get(at) {
@@ -100,7 +133,7 @@ async fn reachable(
             lines: None,
             detail: SafeText::from_text(&detail),
         };
-        let _ = to.send(LogEvent::Note(note)).await;
+        let _ = outlet.give(LogEvent::Note(note)).await;
         asks.remove(at);
     }
     asks
@@ -115,7 +148,7 @@ pub(super) async fn read_closed(
     engine: &Engine,
     asks: Vec<Ask>,
     request: &LogRequest,
-    to: &mpsc::Sender<LogEvent>,
+    to: &Outlet<'_>,
 ) -> Result<Vec<Position>, RuntimeError> {
     match request.tail {
         Some(lines) => read_tail(engine, asks, lines, to).await,
@@ -131,11 +164,11 @@ pub(super) async fn read_closed(
 
 async fn read_window(
     mut sources: Vec<Source>,
-    to: &mpsc::Sender<LogEvent>,
+    to: &Outlet<'_>,
 ) -> Result<Vec<Position>, RuntimeError> {
     if let [source] = sources.as_mut_slice() {
         while let Some(block) = source.next().await? {
-            if to.send(LogEvent::Block(block)).await.is_err() {
+            if !to.give(LogEvent::Block(block)).await {
                 break;
             }
         }
@@ -143,7 +176,7 @@ async fn read_window(
     }
     let mut merge = Merge::open(sources).await?;
     while let Some(block) = merge.next().await? {
-        if to.send(LogEvent::Block(block)).await.is_err() {
+        if !to.give(LogEvent::Block(block)).await {
             break;
         }
     }
@@ -156,7 +189,7 @@ async fn read_tail(
     engine: &Engine,
     mut asks: Vec<Ask>,
     lines: u64,
-    to: &mpsc::Sender<LogEvent>,
+    to: &Outlet<'_>,
 ) -> Result<Vec<Position>, RuntimeError> {
     let is_open = asks.iter().all(|ask| ask.until.is_none());
     let mut tail = is_open.then(|| lines.saturating_add(TAIL_SLACK));
@@ -181,7 +214,7 @@ async fn read_tail(
             continue;
         }
         for block in last.blocks {
-            if to.send(LogEvent::Block(block)).await.is_err() {
+            if !to.give(LogEvent::Block(block)).await {
                 break;
             }
         }

@@ -7,14 +7,13 @@
 
 use std::time::Duration;
 
-use bollard::models::ContainerInspectResponse;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use self::cut::{Border, Part};
 use super::connect::Engine;
-use super::inspect::containers_of;
 use super::logs::{Ask, Source, TAIL_SLACK, later};
+use super::remembered::{self, Facts};
 use crate::domain::log::{LogPage, PageBorder, PageRequest, Window};
 use crate::domain::service::Service;
 use crate::host::Host;
@@ -44,21 +43,40 @@ pub async fn read_page(
             runtime: service.runtime,
         });
     };
-    let engine = Engine::connect(host).await?;
-    let containers = containers_of(&engine, service).await?;
-    if containers.is_empty() {
-        let what = format!("a container of {}", service.id);
-        return Err(RuntimeError::NotFound(what));
-    }
     let border = Border { at, same };
+    let read = |engine: Engine| async move {
+        if let Some(seen) = remembered::facts(service) {
+            match read_of(&engine, &seen, border, newer, request).await {
+                // Another container stands in its place since.
+                Err(RuntimeError::NotFound(_)) => {}
+                page => return page,
+            }
+        }
+        let containers = remembered::facts_anew(&engine, service).await?;
+        if containers.is_empty() {
+            let what = format!("a container of {}", service.id);
+            return Err(RuntimeError::NotFound(what));
+        }
+        read_of(&engine, &containers, border, newer, request).await
+    };
+    Engine::ask(host, read).await
+}
+
+async fn read_of(
+    engine: &Engine,
+    containers: &[Facts],
+    border: Border,
+    newer: u64,
+    request: &PageRequest,
+) -> Result<LogPage, RuntimeError> {
     let mut around = NEAR;
     loop {
         let ask = PageAsk {
-            engine: &engine,
-            at,
+            engine,
+            at: border.at,
             around,
             lines: request.lines,
-            near: newer.saturating_add(same),
+            near: newer.saturating_add(border.same),
         };
         let parts = containers.iter().map(async |container| {
             if request.is_backward {
@@ -92,7 +110,7 @@ struct PageAsk<'a> {
 
 impl PageAsk<'_> {
     /// More lines before the border's time than asked for, or all there are; and what stands around the border.
-    async fn before(&self, container: &ContainerInspectResponse) -> Result<Part, RuntimeError> {
+    async fn before(&self, container: &Facts) -> Result<Part, RuntimeError> {
         let until = later(self.at, self.around);
         let wanted = self.near.saturating_add(self.lines);
         let mut tail = Some(wanted.saturating_add(TAIL_SLACK));
@@ -122,10 +140,7 @@ impl PageAsk<'_> {
     }
 
     /// The time of the first line that the engine still has.
-    async fn oldest(
-        &self,
-        container: &ContainerInspectResponse,
-    ) -> Result<Option<Timestamp>, RuntimeError> {
+    async fn oldest(&self, container: &Facts) -> Result<Option<Timestamp>, RuntimeError> {
         let ask = Ask::window(container, Window::ALL);
         let mut source = Source::open(self.engine, &ask).await?;
         let _first = source.next().await?;
@@ -133,7 +148,7 @@ impl PageAsk<'_> {
     }
 
     /// What stands around the border, and more lines after its time than asked for, or all there are.
-    async fn after(&self, container: &ContainerInspectResponse) -> Result<Part, RuntimeError> {
+    async fn after(&self, container: &Facts) -> Result<Part, RuntimeError> {
         let since = self.at.checked_sub(self.around).unwrap_or(Timestamp::MIN);
         // Without `since`, which would make the engine look at every line from its first on.
         let mut ask = Ask::window(container, Window::since(since));

@@ -64,7 +64,13 @@ pub async fn settings(
     host: &Host,
     service: &Service,
 ) -> Result<Vec<ContainerSettings>, RuntimeError> {
-    let engine = Engine::connect(host).await?;
+    Engine::ask(host, |engine| settings_of(engine, service)).await
+}
+
+async fn settings_of(
+    engine: Engine,
+    service: &Service,
+) -> Result<Vec<ContainerSettings>, RuntimeError> {
     let mut all = Vec::new();
     for container in containers_of(&engine, service).await? {
         let mut settings = read(&container);

@@ -6,12 +6,13 @@ use std::ops::RangeInclusive;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bollard::models::{ContainerCpuStats, ContainerInspectResponse, ContainerStatsResponse};
+use bollard::models::{ContainerCpuStats, ContainerStatsResponse};
 use bollard::query_parameters::StatsOptions;
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 
 use super::connect::{Engine, explain};
-use super::inspect::{containers_of, own_cores};
+use super::remembered::{self, Facts};
 use crate::domain::service::Service;
 use crate::domain::signal::Saturation;
 use crate::host::{Host, cgroup, machine};
@@ -22,31 +23,90 @@ const ANSWER: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 16;
 
 /// CPU and memory of a service: CPU since it was last asked for, or over about a second. A stopped service has no values.
+/// What a look has just found needs no engine where the kernel shows it.
 ///
 /// # Errors
 /// The engine is unreachable or refused.
 pub async fn saturation(host: &Host, service: &Service) -> Result<Saturation, RuntimeError> {
-    let engine = Engine::connect(host).await?;
-    let containers = containers_of(&engine, service).await?;
-    let running = containers
-        .into_iter()
-        .filter(|c| c.state.as_ref().and_then(|s| s.running) == Some(true));
-    let mut measured = stream::iter(running)
-        .map(|container| {
-            let engine = engine.clone();
-            async move {
-                let (now, before) = sample(host, &engine, &container).await?;
-                Ok::<_, RuntimeError>(measure(&container, &now, before.as_ref()))
+    let is_here = matches!(host, Host::Local);
+    if is_here
+        && let Some(seen) = remembered::facts(service)
+        && let Some(found) = all_by_kernel(&seen).await
+    {
+        return Ok(found);
+    }
+    Engine::ask(host, |engine| async move {
+        if !is_here && let Some(seen) = remembered::facts(service) {
+            match all_by_engine(&engine, &seen, is_here).await {
+                // Another container stands in its place since.
+                Err(RuntimeError::NotFound(_)) => {}
+                found => return found,
             }
+        }
+        let seen = remembered::facts_anew(&engine, service).await?;
+        match all_by_engine(&engine, &seen, is_here).await {
+            Err(RuntimeError::NotFound(_)) => Ok(Saturation::default()),
+            found => found,
+        }
+    })
+    .await
+}
+
+/// `None` where the kernel does not show one of them: it was started again since, or is not of this machine.
+async fn all_by_kernel(containers: &[Facts]) -> Option<Saturation> {
+    let running = containers.iter().filter(|facts| facts.is_running);
+    let measured = running.map(|facts| async move {
+        let (now, before) = by_kernel(facts).await?;
+        Some(measure(facts.own_cores, &now, before.as_ref()))
+    });
+    let measured: Option<Vec<_>> = join_all(measured).await.into_iter().collect();
+    Some(total(measured?))
+}
+
+async fn all_by_engine(
+    engine: &Engine,
+    containers: &[Facts],
+    is_here: bool,
+) -> Result<Saturation, RuntimeError> {
+    let running = containers.iter().filter(|facts| facts.is_running);
+    // Made before they are streamed: a closure over references inside the stream would not be `Send`.
+    let asked: Vec<_> = running
+        .map(|facts| async move {
+            let by_kernel = match is_here {
+                true => by_kernel(facts).await,
+                false => None,
+            };
+            let (now, before) = match by_kernel {
+                Some(found) => found,
+                None => by_engine(engine, &facts.id).await?,
+            };
+            Ok::<_, RuntimeError>(measure(facts.own_cores, &now, before.as_ref()))
         })
-        .buffer_unordered(AT_ONCE);
-    let mut total = Saturation::default();
-    while let Some(one) = measured.next().await {
-        let one = match one {
-            Ok(one) => one,
-            Err(RuntimeError::NotFound(_)) => continue,
+        .collect();
+    let answers: Vec<_> = stream::iter(asked)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let has_asked = !answers.is_empty();
+    let mut measured = Vec::new();
+    let mut gone = None;
+    for answer in answers {
+        match answer {
+            Ok(one) => measured.push(one),
+            Err(error @ RuntimeError::NotFound(_)) => gone = Some(error),
             Err(error) => return Err(error),
-        };
+        }
+    }
+    match gone {
+        // One of several that has just ended is no longer in use.
+        Some(error) if has_asked && measured.is_empty() => Err(error),
+        _ => Ok(total(measured)),
+    }
+}
+
+fn total(measured: Vec<Saturation>) -> Saturation {
+    let mut total = Saturation::default();
+    for one in measured {
         total.cpu_cores = sum(total.cpu_cores, one.cpu_cores);
         total.memory_bytes = match (total.memory_bytes, one.memory_bytes) {
             (Some(a), Some(b)) => Some(a + b),
@@ -55,7 +115,7 @@ pub async fn saturation(host: &Host, service: &Service) -> Result<Saturation, Ru
         total.cpu = largest(total.cpu, one.cpu);
         total.memory = largest(total.memory, one.memory);
     }
-    Ok(total)
+    total
 }
 
 fn sum(a: Option<f64>, b: Option<f64>) -> Option<f64> {
@@ -95,41 +155,40 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// More containers than a machine runs are those of the past.
 const REMEMBERED: usize = 1_000;
 
-/// The container's use now and, where one is remembered or can be taken, the count before.
-async fn sample(
-    host: &Host,
-    engine: &Engine,
-    container: &ContainerInspectResponse,
-) -> Result<(Sample, Option<Sample>), RuntimeError> {
-    let id = container.id.as_deref().unwrap_or_default();
-    let remembered = LAST
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get(id)
-        .copied();
-    let before = remembered
-        .filter(|(at, _)| APART.contains(&at.elapsed()))
-        .map(|(_, before)| before);
-    // Of another count, or it was started again since and its count began anew: no beginning.
-    let fits = |now: &Sample| {
-        before.filter(|before| before.is_kernels == now.is_kernels && now.used_ns >= before.used_ns)
-    };
-    if matches!(host, Host::Local) {
-        let pid = container.state.as_ref().and_then(|state| state.pid);
-        if let Some(now) = pid.and_then(|pid| kernels(pid, id)) {
-            if let Some(before) = fits(&now) {
-                remember(id, now);
-                return Ok((now, Some(before)));
-            }
-            tokio::time::sleep(PAUSE).await;
-            let later = pid.and_then(|pid| kernels(pid, id));
-            remember(id, later.unwrap_or(now));
-            return Ok((later.unwrap_or(now), later.and(Some(now))));
-        }
+/// The count of a container before this one; one of another count, or of before it was started again, is no beginning.
+fn count_before(id: &str, now: &Sample) -> Option<Sample> {
+    let last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let (at, before) = last.get(id)?;
+    let fits = APART.contains(&at.elapsed())
+        && before.is_kernels == now.is_kernels
+        && now.used_ns >= before.used_ns;
+    fits.then_some(*before)
+}
+
+/// The container's use now and, where one is remembered or can be taken, the count before; `None` where the kernel does not
+/// show it.
+async fn by_kernel(facts: &Facts) -> Option<(Sample, Option<Sample>)> {
+    let id = &facts.id;
+    let now = kernels(facts.pid?, id)?;
+    if let Some(before) = count_before(id, &now) {
+        remember(id, now);
+        return Some((now, Some(before)));
     }
-    if before.is_some()
+    tokio::time::sleep(PAUSE).await;
+    let later = kernels(facts.pid?, id);
+    remember(id, later.unwrap_or(now));
+    Some((later.unwrap_or(now), later.and(Some(now))))
+}
+
+/// The same as the engine counts.
+async fn by_engine(engine: &Engine, id: &str) -> Result<(Sample, Option<Sample>), RuntimeError> {
+    let is_remembered = {
+        let last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        (last.get(id)).is_some_and(|(at, _)| APART.contains(&at.elapsed()))
+    };
+    if is_remembered
         && let Some(now) = engines(&ask(engine, id, true).await?)
-        && let Some(before) = fits(&now)
+        && let Some(before) = count_before(id, &now)
     {
         remember(id, now);
         return Ok((now, Some(before)));
@@ -217,12 +276,7 @@ fn cpu(stats: &ContainerCpuStats) -> Option<Sample> {
     })
 }
 
-fn measure(
-    container: &ContainerInspectResponse,
-    now: &Sample,
-    before: Option<&Sample>,
-) -> Saturation {
-    let own_cores = container.host_config.as_ref().and_then(own_cores);
+fn measure(own_cores: Option<f64>, now: &Sample, before: Option<&Sample>) -> Saturation {
     let cpu_cores = before.and_then(|before| cores_in_use(now, before));
     let may_use = own_cores.or(now.cores);
     Saturation {
@@ -245,7 +299,7 @@ fn cores_in_use(now: &Sample, before: &Sample) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{ContainerCpuUsage, ContainerMemoryStats, HostConfig};
+    use bollard::models::{ContainerCpuUsage, ContainerMemoryStats};
 
     use super::*;
 
@@ -276,26 +330,18 @@ mod tests {
 
     #[test]
     fn use_is_held_against_the_containers_own_limit() {
-        let mut container = ContainerInspectResponse::default();
         let (now, before) = (engines(&stats()).unwrap(), cpu(&cpu_stats(1_000, 10_000)));
-        let free = measure(&container, &now, before.as_ref());
+        let free = measure(None, &now, before.as_ref());
         assert_eq!(free.cpu_cores, Some(0.5));
         assert_eq!(free.cpu, Some(0.125));
         assert_eq!((free.memory_bytes, free.memory), (Some(80), Some(0.5)));
-        container.host_config = Some(HostConfig {
-            nano_cpus: Some(500_000_000),
-            ..HostConfig::default()
-        });
-        assert_eq!(measure(&container, &now, before.as_ref()).cpu, Some(1.0));
+        assert_eq!(measure(Some(0.5), &now, before.as_ref()).cpu, Some(1.0));
     }
 
     #[test]
     fn a_first_sample_alone_is_unknown_and_not_zero() {
         let now = engines(&stats()).unwrap();
-        assert_eq!(
-            measure(&ContainerInspectResponse::default(), &now, None).cpu,
-            None
-        );
+        assert_eq!(measure(None, &now, None).cpu, None);
     }
 
     #[test]

@@ -58,6 +58,13 @@ fn other_framings_are_read_too() {
 }
 
 #[test]
+fn a_name_in_the_head_is_found_however_it_is_written() {
+    let head = "HTTP/1.1 200 OK\r\nOstype: linux\r\nAPI-version:1.41 \r\n\r\n";
+    assert_eq!(header(head, "Api-Version"), Some("1.41"));
+    assert_eq!(header(head, "Version"), None);
+}
+
+#[test]
 fn a_head_has_its_limit_in_one_piece_too() {
     let answer = format!(
         "HTTP/1.0 200 OK\r\nx: {}\r\n\r\nabc",

@@ -289,6 +289,7 @@ pub(super) fn image(container: &ContainerInspectResponse) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::docker::remembered::Facts;
     use bollard::models::{ContainerConfig, ContainerState};
 
     fn container(id: &str, labels: &[(&str, &str)]) -> ContainerInspectResponse {
@@ -313,7 +314,7 @@ mod tests {
     async fn following(containers: &[&ContainerInspectResponse]) -> KnownContainers {
         let mut known = KnownContainers::default();
         for container in containers {
-            let ask = Ask::window(container, crate::domain::log::Window::ALL);
+            let ask = Ask::window(&Facts::of(container), crate::domain::log::Window::ALL);
             let stream = tokio::spawn(async {}).abort_handle();
             known.insert(Known::new(container, ask, Position::default(), stream));
         }

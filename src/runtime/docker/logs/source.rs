@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use bollard::models::ContainerInspectResponse;
 use jiff::Timestamp;
 use tokio::time::{Instant, Sleep};
 
@@ -15,6 +14,7 @@ use crate::runtime::RuntimeError;
 use crate::runtime::docker::body::{Piece, RawBody};
 use crate::runtime::docker::connect::{Engine, hanging};
 use crate::runtime::docker::decode::Decoder;
+use crate::runtime::docker::remembered::Facts;
 use crate::runtime::docker::swarm::Task;
 
 /// A block is sent when its first line is so old.
@@ -24,7 +24,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// So many lines may be new where a stream is resumed at the end of the log; or at most so many.
 const MARGINS: [u64; 2] = [1000, 30_000];
 /// So many of a log's last lines are tried for a window before the engine is made to look at all of them.
-const TAILS: [u64; 4] = [200, 2_000, 20_000, 500_000];
+const TAILS: [u64; 5] = [20, 200, 2_000, 20_000, 500_000];
+/// So many lines are read at once to see whether they are the whole log.
+const READ_WHOLE: u64 = 2_000;
 /// A log that was read has a line to give at once, unless it was emptied.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -61,10 +63,7 @@ pub(super) enum Of {
 
 impl Ask {
     /// The window that a request asks for, of each container.
-    pub(in crate::runtime::docker) fn all(
-        containers: &[ContainerInspectResponse],
-        request: &LogRequest,
-    ) -> Vec<Self> {
+    pub(in crate::runtime::docker) fn all(containers: &[Facts], request: &LogRequest) -> Vec<Self> {
         let asks = containers.iter().map(|container| Self {
             is_part: request.follow,
             ..Self::window(container, request.window)
@@ -88,14 +87,11 @@ impl Ask {
         }
     }
 
-    pub(in crate::runtime::docker) fn window(
-        container: &ContainerInspectResponse,
-        window: Window,
-    ) -> Self {
+    pub(in crate::runtime::docker) fn window(container: &Facts, window: Window) -> Self {
         Self {
-            id: container.id.clone().unwrap_or_default(),
+            id: container.id.clone(),
             of: Of::Container,
-            is_tty: is_tty(container),
+            is_tty: container.is_tty,
             since: window.since,
             until: window.until.map(|until| later(until, OUT_OF_ORDER)),
             window,
@@ -147,10 +143,6 @@ impl Ask {
 /// So much later, or the end of time.
 pub(in crate::runtime::docker) fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
-}
-
-pub(in crate::runtime::docker) fn is_tty(container: &ContainerInspectResponse) -> bool {
-    container.config.as_ref().and_then(|c| c.tty) == Some(true)
 }
 
 /// The lines of one container, in blocks.
@@ -227,14 +219,32 @@ impl Source {
             let mut short = ask.clone();
             short.since = None;
             short.tail = Some(lines);
+            // A terminal's messages cannot be counted exactly.
+            let is_counted = lines <= READ_WHOLE && !ask.is_tty;
+            if is_counted {
+                // It would take lines off the end of those that are counted.
+                short.until = None;
+            }
             let mut source = Self::open(engine, &short).await?;
+            let proof = async {
+                source.await_first().await;
+                source.first.is_some_and(|first| first < from)
+                    || (is_counted && source.holds_all_of(lines).await)
+            };
             // Not an error of its own: the whole log is asked for then.
-            let _ = tokio::time::timeout(PROOF_TIMEOUT, source.await_first()).await;
-            if source.first.is_some_and(|first| first < from) {
+            if tokio::time::timeout(PROOF_TIMEOUT, proof).await == Ok(true) {
                 return Ok(source);
             }
         }
         Self::open(engine, ask).await
+    }
+
+    /// Reads to the end. Whether the log has no more than what came: less than the `lines` that were asked for.
+    async fn holds_all_of(&mut self, lines: u64) -> bool {
+        while self.body.is_some() {
+            self.read_on().await;
+        }
+        self.broken.is_none() && self.decoder.messages() < lines
     }
 
     /// Opens a log where an earlier stream of it ended. Without `since` if that can be proved to lose nothing: it
@@ -266,15 +276,18 @@ impl Source {
     }
 
     async fn await_first(&mut self) {
-        while self.first.is_none()
-            && let Some(body) = &mut self.body
-        {
-            if let Err(error) = body.fill().await.and_then(|()| self.decode()) {
-                self.body = None;
-                self.broken = Some(broken(&error));
-            }
-            self.check();
+        while self.first.is_none() && self.body.is_some() {
+            self.read_on().await;
         }
+    }
+
+    async fn read_on(&mut self) {
+        let Some(body) = &mut self.body else { return };
+        if let Err(error) = body.fill().await.and_then(|()| self.decode()) {
+            self.body = None;
+            self.broken = Some(broken(&error));
+        }
+        self.check();
     }
 
     /// The newest line that the engine gave and that lies behind the window.

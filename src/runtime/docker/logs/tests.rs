@@ -118,7 +118,7 @@ fn the_engine_is_asked_for_a_little_more_than_the_window() {
     let mut ask = Ask {
         tail: Some(10),
         ..Ask::window(
-            &ContainerInspectResponse::default(),
+            &Facts::of(&ContainerInspectResponse::default()),
             Window {
                 since: Some(at(1_700)),
                 until: Some(at(3_200)),
