@@ -201,19 +201,23 @@ async fn measure(
     ctx: &Context,
     services: &[Service],
 ) -> BTreeMap<ServiceId, crate::domain::signal::Saturation> {
-    let measurements: Vec<_> = services
-        .iter()
-        .map(|service| async move {
-            let host = host_of(ctx, &service.id).ok()?;
-            let used = runtime::saturation(host, service).await.ok()?;
-            Some((service.id.clone(), used))
-        })
-        .collect();
-    stream::iter(measurements)
-        .buffer_unordered(AT_ONCE)
-        .filter_map(future::ready)
-        .collect()
-        .await
+    // So many of each machine: what one takes for an answer keeps no other waiting.
+    let hosts = ctx.hosts.iter().map(|host| {
+        let own: Vec<_> = services
+            .iter()
+            .filter(|service| service.id.host == host.name())
+            .map(|service| async move {
+                let used = runtime::saturation(host, service).await.ok()?;
+                Some((service.id.clone(), used))
+            })
+            .collect();
+        stream::iter(own)
+            .buffer_unordered(AT_ONCE)
+            .filter_map(future::ready)
+            .collect::<Vec<_>>()
+    });
+    let measured = future::join_all(hosts).await;
+    measured.into_iter().flatten().collect()
 }
 
 /// Sends the inventory now and again after every change that the runtimes tell of (containers started, ended,
