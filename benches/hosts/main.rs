@@ -70,13 +70,11 @@ fn main() -> ExitCode {
     let of_masters = spent(before.1, cpu(&masters));
     let (memory, shared) = (memory(&[console.process]), memory(&masters));
     console.end();
-    let key = keys(&bed);
     let verdict = |is_met| if is_met { "met" } else { "MISSED" };
     let is_met = [
         listed <= LIST_LIMIT,
         own <= CPU_LIMIT,
         memory <= MEMORY_LIMIT,
-        key <= KEY_LIMIT,
     ];
     println!(
         "{hosts} machines x {SERVICES} services: all on the screen in {:.2} s (at most {} s: {}), {:.1} times what ssh alone takes to run `true` there ({:.2} s)",
@@ -95,13 +93,14 @@ fn main() -> ExitCode {
         "memory: {memory:.1} MB (at most {MEMORY_LIMIT} MB: {}), its ssh masters {shared:.1} MB",
         verdict(is_met[2])
     );
+    let key = keys(&bed);
     println!(
         "keys over a link that is slow and full: 95 of 100 on the screen within {} ms (at most {} ms: {})",
         key.as_millis(),
         KEY_LIMIT.as_millis(),
-        verdict(is_met[3])
+        verdict(key <= KEY_LIMIT)
     );
-    match is_met.iter().all(|is_met| *is_met) {
+    match is_met.iter().all(|is_met| *is_met) && key <= KEY_LIMIT {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 /// What is carried at a time, so that a rate is kept evenly.
 const PIECE: usize = 2048;
 /// What is on its way in one direction: the buffers of a slow line are not endless.
-const ON_THE_WAY: usize = 64;
+const ON_THE_WAY: usize = 16;
+/// Nor are those of its ends: the kernel's would hold minutes of it.
+const BUFFER: usize = 32 * 1024;
 const STEP: Duration = Duration::from_millis(10);
 
 const OPEN: u8 = 0;
@@ -75,6 +77,10 @@ impl Proxy {
 
     fn carry(&self, from: &TcpStream, to: &TcpStream) {
         let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+        for end in [&from, &to] {
+            let _ = rustix::net::sockopt::set_socket_recv_buffer_size(end, BUFFER);
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size(end, BUFFER);
+        }
         let _ = from.set_nodelay(true);
         let _ = to.set_nodelay(true);
         from.set_read_timeout(Some(STEP)).unwrap();
