@@ -138,7 +138,7 @@ impl Bed {
     }
 
     /// A folder whose only machine is the first one behind a link of 256 kbit/s and 300 ms there and back, where the first
-    /// service of the list writes more than that carries.
+    /// service of the list writes a hundred lines a second, a third of what that carries.
     pub(crate) fn far(&self) -> PathBuf {
         let proxy = Proxy::to("127.0.0.2", self.first_port);
         proxy.slow(Duration::from_millis(150), 32_000);
@@ -158,7 +158,7 @@ impl Bed {
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("lastgood.toml"), "[hosts.far]\n").unwrap();
         let image = format!("{}:1", self.name);
-        let line = "i=0; while :; do i=$((i+1)); echo \"INFO loud line $i of a service that writes a lot\"; busybox usleep 800; done";
+        let line = "i=0; while :; do i=$((i+1)); echo \"INFO loud line $i of a service that writes a lot\"; busybox usleep 8000; done";
         let compose = format!(
             "name: {}\nservices:\n  loud:\n    image: {image}\n    pull_policy: never\n    network_mode: none\n    stop_grace_period: 0s\n    command: [busybox, sh, -c, {}]\n",
             self.loud(),

@@ -326,6 +326,8 @@ fn bundles(sandbox: &Sandbox, id: &str) {
     let file = sandbox.work().join("incident.tar.gz");
     let path = file.to_str().unwrap();
     let packed = sandbox.json(0, "incident-bundle", &["incident", "bundle", id, path]);
+    // Looking changes nothing: even `pm2 --version` would start a daemon.
+    assert!(!sandbox.path("home/.pm2").exists());
     assert_eq!(
         fs::metadata(&file).unwrap().permissions().mode() & 0o777,
         0o600

@@ -44,8 +44,14 @@ const DIAGNOSTICS: &[(&str, &[&str])] = &[
     ("docker-info", &["docker", "info"]),
     ("docker-disk-use", &["docker", "system", "df"]),
     ("docker-containers", &["docker", "ps", "-a", "--no-trunc"]),
-    ("pm2-version", &["pm2", "--version"]),
+    ("pm2-version", &["sh", "-c", PM2_VERSION]),
 ];
+/// `pm2 --version` starts a daemon where none runs: its version is read of its package.
+const PM2_VERSION: &str = r#"
+p=$(command -v pm2) || { echo "no pm2 in the path" >&2; exit 127; }
+p=$(readlink -f -- "$p")
+echo "$p"
+grep -m 1 '"version"' "${p%/*}/../package.json""#;
 
 /// What was packed.
 #[derive(Debug, Clone, Serialize)]

@@ -24,7 +24,7 @@ echo "$PATH"
 me=$(id -u)
 n="
 "
-heard=$(while read -r _ _ _ flags _ _ _ path; do [ "$flags" != 00010000 ] || echo "$path"; done < /proc/net/unix)
+heard=$(sed -n '/^[^ ]* [^ ]* [^ ]* 00010000 /s/^\([^ ]*  *\)\{7\}//p' /proc/net/unix)
 tool() {
   p=$(command -v pm2) && { echo "$p"; return; }
   e=$(readlink "/proc/$1/exe" 2>/dev/null) && [ -f "${e%/*}/pm2" ] && { echo "${e%/*}/pm2"; return; }
