@@ -1,6 +1,6 @@
 //! Reads the logs of a service.
 
-mod skew;
+pub(super) mod skew;
 
 use jiff::{SignedDuration, Timestamp, Zoned};
 use regex::bytes::Regex;

@@ -24,17 +24,7 @@ fn every_shipped_runbook_starts() {
         .iter()
         .filter_map(|runbook| runbook["name"].as_str())
         .collect();
-    for name in [
-        "deploy",
-        "post-deploy-verification",
-        "emergency-rollback-pm2",
-        "emergency-rollback-compose",
-        "blue-green",
-        "production-readiness",
-        "deployment-checklist",
-        "incident-response",
-        "backup-and-restore",
-    ] {
+    for name in crate::runbook_probes::RUNBOOKS {
         assert!(names.contains(&name), "no {name} in {names:?}");
         sandbox.run(&["runbook", "show", name]).exits(0);
         let started = sandbox.json(0, "", &["runbook", "start", name]);

@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::Duration;
 
-const RUNBOOKS: [&str; 9] = [
+/// The shipped runbooks.
+pub(crate) const RUNBOOKS: [&str; 9] = [
     "deploy",
     "post-deploy-verification",
     "emergency-rollback-pm2",
@@ -35,6 +36,18 @@ fn expect(probe: impl Into<String>, state: &'static str, seen: &'static str) -> 
         state,
         seen,
     }
+}
+
+/// What every shop answers whose api is well.
+fn of_the_api() -> Vec<Expected> {
+    vec![
+        expect("service exec/api healthy", "done", "healthy"),
+        expect("signal exec/api error_rate < 1%", "done", " %"),
+        expect("signal exec/api latency_p95 < 500ms", "done", " ms"),
+        expect("signal exec/api latency_p95 < 1s", "done", " ms"),
+        expect("signal exec/api cpu < 70%", "done", " %"),
+        expect("signal exec/api memory < 80%", "done", " %"),
+    ]
 }
 
 /// Starts a run of every shipped runbook, lets every probe be asked, and holds each item that ticks itself against what
@@ -148,13 +161,8 @@ fn every_shipped_probe_is_right_about_the_demo_shop() {
         format!("metrics_address={gateway}"),
         format!("dashboard_address={nobody}"),
     ];
-    let expected = [
-        expect("service exec/api healthy", "done", "healthy"),
-        expect("signal exec/api error_rate < 1%", "done", " %"),
-        expect("signal exec/api latency_p95 < 500ms", "done", " ms"),
-        expect("signal exec/api latency_p95 < 1s", "done", " ms"),
-        expect("signal exec/api cpu < 70%", "done", " %"),
-        expect("signal exec/api memory < 80%", "done", " %"),
+    let mut expected = of_the_api();
+    expected.extend([
         expect("service db healthy", "open", "cannot find \"db\""),
         expect("signal db connections < 80%", "open", "cannot find \"db\""),
         expect("signal db disk < 85%", "open", "cannot find \"db\""),
@@ -186,7 +194,7 @@ fn every_shipped_probe_is_right_about_the_demo_shop() {
         expect(format!("tcp {nobody}"), "failed", "refused"),
         expect(format!("tcp {gateway}"), "done", "connected"),
         expect("file-absent dist", "done", "nothing is there"),
-    ];
+    ]);
     every_probe_ends_as(&shop, &set, &expected);
 
     // The bad release: the same probes say what is wrong with it, in figures.
@@ -249,13 +257,8 @@ fn every_shipped_probe_ticks_its_item_on_a_shop_that_has_everything() {
         format!("metrics_address={gateway}"),
         format!("dashboard_address={gateway}"),
     ];
-    let expected = [
-        expect("service exec/api healthy", "done", "healthy"),
-        expect("signal exec/api error_rate < 1%", "done", " %"),
-        expect("signal exec/api latency_p95 < 500ms", "done", " ms"),
-        expect("signal exec/api latency_p95 < 1s", "done", " ms"),
-        expect("signal exec/api cpu < 70%", "done", " %"),
-        expect("signal exec/api memory < 80%", "done", " %"),
+    let mut expected = of_the_api();
+    expected.extend([
         expect(format!("service {db} healthy"), "done", "healthy"),
         expect(format!("signal {db} connections < 80%"), "done", " %"),
         expect(format!("signal {db} disk < 85%"), "done", "free on "),
@@ -267,6 +270,6 @@ fn every_shipped_probe_ticks_its_item_on_a_shop_that_has_everything() {
         expect(format!("http http://{gateway}/health"), "done", "200"),
         expect(format!("tcp {gateway}"), "done", "connected"),
         expect("file-absent dist", "done", "nothing is there"),
-    ];
+    ]);
     every_probe_ends_as(&shop, &set, &expected);
 }

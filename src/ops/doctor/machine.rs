@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use super::{compose_plugin, critical, ok, said, skipped, warning};
 use crate::analysis::preflight::judge_disks;
 use crate::domain::check::Check;
 use crate::domain::safe_text::SafeText;
 use crate::host::Host;
 use crate::host::ssh::{FORWARDING, Session};
+use crate::ops::logs::skew::Skew;
 use crate::ops::preflight::disks_of;
 use crate::runtime::{RuntimeError, docker, pm2};
-
-/// A clock that is wrong by so many seconds is told.
-const CLOCK_LIMIT: f64 = 1.0;
 
 /// Makes every check of one machine. Where it cannot be connected to, that is the only one.
 pub(super) async fn check(session: &Arc<Session>) -> Vec<Check> {
@@ -40,7 +40,7 @@ pub(super) async fn check(session: &Arc<Session>) -> Vec<Check> {
                             .fix(trouble.1)
                     }
                 },
-                clock(login.ahead.as_secs_f64()),
+                clock(login.ahead),
                 forwarding(session, &engine, &pm2),
                 docker_socket(&engine, pm2.program.is_some()),
                 compose_plugin(&host, engine.is_ok()).await,
@@ -57,17 +57,13 @@ pub(super) async fn check(session: &Arc<Session>) -> Vec<Check> {
     checks
 }
 
-fn clock(ahead: f64) -> Check {
+fn clock(ahead: SignedDuration) -> Check {
     let name = "clock";
-    if ahead.abs() < CLOCK_LIMIT {
-        return ok(name, "within a second of ours");
+    match Skew::from(ahead) {
+        None => ok(name, "within a second of ours"),
+        Some(skew) => warning(name, format!("{skew}; its lines are put on our clock"))
+            .fix("there: sudo timedatectl set-ntp true"),
     }
-    let word = if ahead < 0.0 { "behind" } else { "ahead of" };
-    let text = format!(
-        "{:.1} s {word} ours; its lines are put on our clock",
-        ahead.abs()
-    );
-    warning(name, text).fix("there: sudo timedatectl set-ntp true")
 }
 
 /// Engines and daemons are asked over sockets that are forwarded, or, with `become`, opened by a program there.

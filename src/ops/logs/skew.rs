@@ -1,6 +1,8 @@
 //! A machine whose clock is not ours: what it says is put on our clock as it comes in, so that the lines of several
 //! machines stand in the order in which they were written, and "the last five minutes" are the same everywhere.
 
+use std::fmt;
+
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
@@ -15,9 +17,24 @@ use crate::host::Host;
 /// took, and nobody misreads it.
 const CORRECTED_FROM: SignedDuration = SignedDuration::from_secs(1);
 
-/// How far the clock of another machine is ahead of ours.
+/// How far the clock of another machine is ahead of ours. In words: `90.0 s ahead of ours`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Skew(SignedDuration);
+pub(in crate::ops) struct Skew(SignedDuration);
+
+impl fmt::Display for Skew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.0.is_negative() {
+            "behind"
+        } else {
+            "ahead of"
+        };
+        write!(
+            f,
+            "{:.1} s {word} ours",
+            self.0.unsigned_abs().as_secs_f64()
+        )
+    }
+}
 
 impl Skew {
     /// Of a machine whose clock is to be corrected; `None` of others.
@@ -25,21 +42,16 @@ impl Skew {
         Self::from(host.ahead().await?)
     }
 
-    fn from(ahead: SignedDuration) -> Option<Self> {
+    /// The same of a known difference.
+    pub(in crate::ops) fn from(ahead: SignedDuration) -> Option<Self> {
         (ahead.abs() >= CORRECTED_FROM).then_some(Self(ahead))
     }
 
     /// Says how far it is off, and that it is corrected.
     pub(super) fn note(self, host: &Host, service: &ServiceId) -> LogNote {
         let now = Timestamp::now();
-        let word = if self.0.is_negative() {
-            "behind"
-        } else {
-            "ahead of"
-        };
-        let seconds = self.0.unsigned_abs().as_secs_f64();
         let detail = format!(
-            "the clock of {} is {seconds:.1} s {word} ours; its lines stand at our time",
+            "the clock of {} is {self}; its lines stand at our time",
             host.name()
         );
         LogNote {
