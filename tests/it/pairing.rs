@@ -2,6 +2,7 @@
 
 use crate::compose_story::{GOOD, list};
 use crate::harness::{PROMPT, Project, Sandbox, Tmux, binary, missing, wait_for};
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -72,6 +73,8 @@ struct Desk {
     /// What goes before the arguments of the program to run it as this user.
     prefix: String,
     tmux: Tmux,
+    /// How many commands were given in it.
+    commands: Cell<u32>,
     _sandbox: Sandbox,
 }
 
@@ -107,16 +110,26 @@ impl Desk {
             uid,
             prefix,
             tmux: Tmux::start(&sandbox, size),
+            commands: Cell::new(0),
             _sandbox: sandbox,
         }
     }
 
-    /// Under a shell of its own: a console that is stopped must not go to the background of this one.
+    /// Under a shell of its own: a console that is stopped must not go to the background of this
+    /// one. Numbered: the end of the one before may still be on the screen.
     fn open(&self, arguments: &str) {
+        let number = self.commands.get() + 1;
+        self.commands.set(number);
         let prefix = &self.prefix;
         self.tmux.line(&format!(
-            "clear; sh -c '{prefix} {arguments}; echo left $?'"
+            "clear; sh -c '{prefix} {arguments}; echo command {number} left $?'"
         ));
+    }
+
+    /// Waits until what was opened last has ended with this exit code.
+    fn leaves(&self, code: i32) {
+        let number = self.commands.get();
+        self.tmux.wait_for(&format!("command {number} left {code}"));
     }
 
     /// Waits until the row of an item holds all of the words.
@@ -364,7 +377,7 @@ fn what_needs_two_people_needs_two_users() {
     fs::write(folder.join("restore.md"), TWO).unwrap();
     anna.open("runbook start restore");
     anna.tmux.wait_for("nobody says what `file` is");
-    anna.tmux.wait_for("left 2");
+    anna.leaves(2);
     anna.open(&format!(
         "runbook start restore --set file={}",
         done.display()
@@ -372,7 +385,7 @@ fn what_needs_two_people_needs_two_users() {
     anna.tmux.wait_for("Say that it is over");
     anna.open("runbook run 2 --yes");
     anna.tmux.wait_for("nobody agreed yet");
-    anna.tmux.wait_for("left 5");
+    anna.leaves(5);
 
     pair.open("Say that it begins");
     let item = "Two people agree";
@@ -388,16 +401,16 @@ fn what_needs_two_people_needs_two_users() {
         .json("runbook-status");
     assert_eq!(list(&status["items"])[1]["state"], "claimed", "{status:#}");
     anna.tmux.keys(&["q"]);
-    anna.tmux.wait_for("left 0");
+    anna.leaves(0);
     anna.open("runbook run 2 --yes");
     anna.tmux
         .wait_for("you agreed to it, so somebody else has to run it");
     assert!(!done.exists());
 
     boris.tmux.keys(&["q"]);
-    boris.tmux.wait_for("left 0");
+    boris.leaves(0);
     boris.open("runbook run 2 --yes");
-    boris.tmux.wait_for("left 0");
+    boris.leaves(0);
     assert!(done.exists(), "the second one runs it");
     pair.open("Say that it begins");
     boris.tmux.keys(&["j", "Space"]);
