@@ -161,25 +161,45 @@ impl Sifter {
             let row = block.rows.get(at);
             row.is_some_and(|row| row.has(CONTINUATION))
         };
+        let head_of = |mut at: usize| {
+            while at > 0 && is_inside(at) {
+                at -= 1;
+            }
+            at
+        };
         let end_of = |mut at: usize| {
             while is_inside(at) {
                 at += 1;
             }
             at
         };
+        let is_asked = |record: &[Row]| {
+            record[0].number < candidates.end && record[record.len() - 1].number >= candidates.start
+        };
+        // Not asked for yet: it comes with the lines around it once it is. Were it held before, as a line around another
+        // one, nobody would look for those around it.
+        let is_left = |record: &[Row]| !is_asked(record) && self.sieve.keeps(&block.bytes, record);
         let mut at = 0;
         while at < block.rows.len() {
             let end = end_of(at + 1);
             let record = &block.rows[at..end];
-            let is_asked = record[0].number < candidates.end
-                && record[record.len() - 1].number >= candidates.start;
-            if is_asked && self.sieve.keeps(&block.bytes, record) {
-                let mut first = at.saturating_sub(self.sieve.before);
-                // Of a record that is cut the filter would decide something else once it is held.
-                while first > 0 && is_inside(first) {
-                    first -= 1;
+            if is_asked(record) && self.sieve.keeps(&block.bytes, record) {
+                // Whole records: of one that is cut the filter would decide something else once it is held.
+                let (mut first, mut last) = (at, end);
+                while first > at.saturating_sub(self.sieve.before) {
+                    let head = head_of(first - 1);
+                    if is_left(&block.rows[head..first]) {
+                        break;
+                    }
+                    first = head;
                 }
-                let last = end_of((end + self.sieve.after).min(block.rows.len()));
+                while last < (end + self.sieve.after).min(block.rows.len()) {
+                    let next = end_of(last + 1);
+                    if is_left(&block.rows[last..next]) {
+                        break;
+                    }
+                    last = next;
+                }
                 match &mut run {
                     Some(run) if run.end >= first => run.end = run.end.max(last),
                     _ => {
