@@ -25,6 +25,7 @@ use super::parse::request::RequestReader;
 use super::parse::time::TimeReader;
 pub use course::{Course, Event};
 pub use numbers::Numbers;
+pub use parts::join_spans;
 pub use recall::{ByHash, Same};
 use recall::{Recall, Recalled};
 pub use tally::{Counts, RouteTally, Tally};

@@ -134,7 +134,7 @@ fn request(args: &LogsArgs) -> Result<LogRequest, OpsError> {
         },
         tail: args.tail,
         follow: args.follow,
-        from: Vec::new(),
+        ..LogRequest::default()
     })
 }
 

@@ -122,6 +122,9 @@ pub struct LogRequest {
     pub tail: Option<u64>,
     /// Whether to go on after the end, through restarts and recreation of the service.
     pub follow: bool,
+    /// Whether the newest lines matter more than all of them: where the link to a machine carries less than is written, a
+    /// follow leaves lines out, and tells it.
+    pub keeps_up: bool,
     /// Where files were when a checkpoint was made: reading starts there. Empty: by time alone.
     pub from: Vec<LogPosition>,
 }

@@ -1,6 +1,6 @@
 //! Links that are slow, freeze and break: what is old is told in time, and everything goes on, each line once.
 
-use crate::harness::{Project, Proxy, Terminal, missing, wait_for};
+use crate::harness::{Project, Proxy, Sandbox, Sshd, Terminal, missing, wait_for};
 use crate::ssh::{WRITES, fleet};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -115,4 +115,78 @@ fn a_slow_link_carries_everything() {
     assert_eq!(seen, (1..=seen.len() as u64).collect::<Vec<_>>());
     let done = ["restart", &service, "--yes"];
     assert_eq!(sandbox.json(0, "outcome", &done)["outcome"], "verified");
+}
+
+/// Request lines of five hundred a second, some 65 kB: a slow link carries them once they are compressed.
+const BUSY: &str = r#"i=0; while true; do i=$((i+1)); awk -v s=$i -v now="$(date +%Y-%m-%dT%H:%M:%S)" 'BEGIN { srand(s); for (n = 0; n < 50; n++) printf "%s INFO request GET /api/orders/%d/items/%08x completed in %.3fs status=200 request_id=%08x%08x line %d\n", now, rand() * 100000, rand() * 4294967295, rand(), rand() * 4294967295, rand() * 4294967295, s * 50 + n }'; sleep 0.09; done"#;
+/// Up to 250 kB a second that nothing makes smaller.
+const NOISE: &str = r#"i=0; while true; do i=$((i+1)); head -c 22500 /dev/urandom | base64 -w 290 | awk -v i=$i '{ print "noise " i "." NR " " $0 }'; sleep 0.1; done"#;
+
+/// A machine whose link can be made slow, and a service on it that writes a lot.
+fn behind_a_link(name: &str, number: u8, script: &str) -> (Sandbox, Project, Sshd, Proxy, String) {
+    let (sandbox, mut fleet) = fleet(name);
+    let mut project = Project::of_one(&sandbox, name);
+    project.image(script);
+    project.up();
+    project.wait_for_lines("backend", 500);
+    let sshd = fleet.start("direct", number, &[]);
+    let proxy = Proxy::to(&sshd.address, sshd.port);
+    fleet.add_through("far", &sshd, proxy.port);
+    sandbox.write("lastgood.toml", "[hosts.far]\n");
+    let service = format!("far:{}", project.service("backend"));
+    (sandbox, project, sshd, proxy, service)
+}
+
+#[test]
+fn a_slow_link_carries_a_busy_log_as_it_is_written() {
+    if missing(&["docker", "compose", "busybox", "sshd"]) {
+        return;
+    }
+    let (sandbox, _project, _sshd, proxy, service) = behind_a_link("ssh-busy", 32, BUSY);
+    proxy.slow(Duration::from_millis(150), 32_000);
+    let mut follow = sandbox.follow(&[
+        "logs", &service, "--follow", "--tail", "10", "--format", "json",
+    ]);
+    let late = |line: &str| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        let at: jiff::Timestamp = line["at"].as_str()?.parse().ok()?;
+        Some(jiff::Timestamp::now().duration_since(at).as_secs_f64())
+    };
+    follow.until("a line", LONG, |line| late(line).is_some());
+    let end = Instant::now() + Duration::from_secs(15);
+    // It would be half a second later each second, were it carried as it is.
+    follow.until("lines for a while", LONG, |_| Instant::now() > end);
+    follow.until("a line that is new", LONG, |line| {
+        late(line).is_some_and(|late| late < 4.0)
+    });
+}
+
+#[test]
+fn what_a_link_cannot_carry_is_left_out_and_told() {
+    if missing(&["docker", "compose", "busybox", "sshd"]) {
+        return;
+    }
+    let (sandbox, _project, _sshd, proxy, _service) = behind_a_link("ssh-noise", 33, NOISE);
+    // Only what is behind the link.
+    let sandbox = sandbox.with("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock");
+    let arguments = ["--host", "far", "tui"];
+    let console = Terminal::start(&sandbox, &arguments, (160, 40));
+    // Other tests have their services on that machine.
+    wait_for("the service's log", LONG, || {
+        console.keys("]");
+        std::thread::sleep(Duration::from_secs(1));
+        console.screen().contains("noise ").then_some(())
+    });
+    proxy.slow(Duration::from_millis(150), 64_000);
+    // What was left out is told, and the newest lines stand below it.
+    wait_for("what was left out", 2 * LONG, || {
+        let screen = console.screen();
+        let (_, newer) = screen.split_once("lines were left out")?;
+        newer.contains("noise ").then_some(())
+    });
+    let pressed = Instant::now();
+    console.keys("?");
+    console.wait_for(" Keys ");
+    let answered = pressed.elapsed();
+    assert!(answered < Duration::from_secs(1), "{answered:?}");
 }

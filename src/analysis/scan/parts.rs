@@ -120,7 +120,7 @@ impl Scanner {
 fn add_service(scan: &mut Scan, number: usize, other: ServiceScan, lines: u64) {
     let service = &mut scan.services[number];
     service.records += other.records;
-    service.span = join(service.span, other.span);
+    service.span = join_spans(service.span, other.span);
     add_levels(&mut service.levels, other.levels);
     service.total.merge(&other.total);
     service.course.append(&other.course, lines);
@@ -161,7 +161,8 @@ fn add_service(scan: &mut Scan, number: usize, other: ServiceScan, lines: u64) {
     }
 }
 
-fn join(a: Option<(i64, i64)>, b: Option<(i64, i64)>) -> Option<(i64, i64)> {
+/// The span that holds both, in milliseconds since 1970.
+pub fn join_spans(a: Option<(i64, i64)>, b: Option<(i64, i64)>) -> Option<(i64, i64)> {
     match (a, b) {
         (Some((from, to)), Some((since, until))) => Some((from.min(since), to.max(until))),
         (a, b) => a.or(b),
@@ -192,7 +193,7 @@ fn add_route(route: &mut RouteTally, other: RouteTally) {
 fn add_shape(shape: &mut ShapeCount, other: ShapeCount) {
     let is_shared = other.seen.is_some() && other.first_second == shape.last_second;
     shape.count += other.count;
-    shape.seen = join(shape.seen, other.seen);
+    shape.seen = join_spans(shape.seen, other.seen);
     TimeBuckets::join(&mut shape.times, other.times.as_deref());
     shape.seconds += other.seconds - u64::from(is_shared);
     if other.seen.is_some() {

@@ -473,9 +473,8 @@ pub(super) fn request(
             since,
             until: window.1,
         },
-        tail: None,
-        follow: false,
         from: positions,
+        ..LogRequest::default()
     }
 }
 

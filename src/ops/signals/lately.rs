@@ -13,6 +13,7 @@ use super::log::{self, LogTally};
 use crate::domain::log::{LogPosition, LogRequest, Window};
 use crate::domain::own_signal::OwnSignal;
 use crate::domain::service::{Runtime, Service, ServiceId};
+use crate::host::Host;
 use crate::ops::services::{failed, host_of};
 use crate::ops::{Context, OpsError};
 use crate::runtime;
@@ -21,6 +22,12 @@ use crate::runtime;
 const SETTLED: Duration = Duration::from_secs(1);
 /// Lines at the end of a log without times that a first look takes.
 const FIRST: u64 = 50_000;
+/// What a link has not carried by then is more than it carries: only the newest lines are taken …
+const LOOK_LIMIT: Duration = Duration::from_secs(4);
+/// … so many of them, which even a slow one brings in a second or two.
+const NEWEST: u64 = 500;
+/// So many looks at most take the newest lines at once before all of them are tried again.
+const MOST_SHORT: u32 = 16;
 /// A span is kept in about so many slices: it is longer than asked for by one of them at most.
 const SLICES: i32 = 10;
 
@@ -35,6 +42,10 @@ struct Slices {
     slices: VecDeque<Slice>,
     /// Where the files of a log without times ended at the last look.
     ends: Vec<LogPosition>,
+    /// How often in a row the link did not carry what was written …
+    over: u32,
+    /// … and how many of the next looks do not try.
+    short: u32,
 }
 
 #[derive(Debug)]
@@ -77,6 +88,10 @@ pub(super) async fn read(
         return Ok((tally, window));
     };
     let until = now.checked_sub(SETTLED).unwrap_or(now).max(since);
+    let limit = match host_of(ctx, &service.id)? {
+        Host::Ssh(_) => Some(LOOK_LIMIT),
+        Host::Local => None,
+    };
     let kept = {
         let mut all = ctx.lately.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody looks any more at what was not looked at for a whole window: a wall that stands for weeks sees many
@@ -86,7 +101,7 @@ pub(super) async fn read(
     };
     let mut kept = kept.lock().await;
     if service.runtime == Runtime::Pm2 {
-        read_files(ctx, service, (since, now), own, &mut kept).await?;
+        read_files(ctx, service, (since, now), own, (&mut kept, limit)).await?;
         return Ok(kept.all(window));
     }
     let instances = service.instances.iter().map(|i| i.id.clone());
@@ -102,7 +117,12 @@ pub(super) async fn read(
         };
         // The first look reads the whole span, and what is old in it is to be dropped before the rest.
         let borders = borders(from, until, length(since, until));
-        let tallies = log::read_parts(ctx, service, &part, own, borders.clone()).await?;
+        let read = log::read_parts(ctx, service, &part, own, borders.clone());
+        let Some(tallies) = kept.in_time(limit, read).await? else {
+            let tally = newest(ctx, service, from, own).await?;
+            kept.begin_anew(tally, (from, until));
+            return Ok(kept.all(window));
+        };
         let starts = std::iter::once(from).chain(borders.iter().copied());
         let ends = borders.iter().copied().chain([until]);
         for ((since_part, until_part), tally) in starts.zip(ends).zip(tallies) {
@@ -127,7 +147,7 @@ async fn read_files(
     service: &Service,
     (since, until): (Timestamp, Timestamp),
     own: &[&OwnSignal],
-    kept: &mut Slices,
+    (kept, limit): (&mut Slices, Option<Duration>),
 ) -> Result<(), OpsError> {
     // The files go on where a process ends.
     kept.begin(Vec::new(), since);
@@ -145,7 +165,13 @@ async fn read_files(
             ..LogRequest::default()
         },
     };
-    let tallies = log::read_parts(ctx, service, &part, own, Vec::new()).await?;
+    let read = log::read_parts(ctx, service, &part, own, Vec::new());
+    let Some(tallies) = kept.in_time(limit, read).await? else {
+        let tally = newest(ctx, service, from, own).await?;
+        kept.ends = ends;
+        kept.begin_anew(tally, (from, until));
+        return Ok(());
+    };
     kept.ends = ends;
     for tally in tallies {
         let slice = Slice {
@@ -156,6 +182,22 @@ async fn read_files(
         kept.push(slice, length(since, until));
     }
     Ok(())
+}
+
+/// The newest lines of a log whose link does not carry all of them.
+async fn newest(
+    ctx: &Context,
+    service: &Service,
+    since: Timestamp,
+    own: &[&OwnSignal],
+) -> Result<LogTally, OpsError> {
+    let request = LogRequest {
+        window: Window::since(since),
+        tail: Some(NEWEST),
+        ..LogRequest::default()
+    };
+    let tallies = log::read_parts(ctx, service, &request, own, Vec::new()).await?;
+    Ok(tallies.into_iter().next().unwrap_or_default())
 }
 
 async fn ends(ctx: &Context, service: &Service) -> Result<Vec<LogPosition>, OpsError> {
@@ -190,6 +232,39 @@ impl Slices {
             self.instances = instances;
         }
         self.slices.retain(|slice| slice.until > since);
+    }
+
+    /// What a look reads; nothing where a link does not carry it in time: a log that is busier than
+    /// its link would take all of it from everything else, and never be read to its end.
+    async fn in_time<T>(
+        &mut self,
+        limit: Option<Duration>,
+        read: impl Future<Output = Result<T, OpsError>>,
+    ) -> Result<Option<T>, OpsError> {
+        let Some(limit) = limit else {
+            return read.await.map(Some);
+        };
+        if self.short > 0 {
+            self.short -= 1;
+            return Ok(None);
+        }
+        if let Ok(read) = tokio::time::timeout(limit, read).await {
+            self.over = 0;
+            return read.map(Some);
+        }
+        self.short = 2_u32.saturating_pow(self.over).min(MOST_SHORT);
+        self.over += 1;
+        Ok(None)
+    }
+
+    /// The newest lines are all that is known: what lies between them and the slices before was not read.
+    fn begin_anew(&mut self, tally: LogTally, (from, until): (Timestamp, Timestamp)) {
+        self.slices.clear();
+        self.slices.push_back(Slice {
+            since: tally.begins().unwrap_or(from).clamp(from, until),
+            until,
+            tally: tally.bounded(),
+        });
     }
 
     /// Puts a slice behind the others; short ones become one of at most that length.
@@ -261,6 +336,36 @@ mod tests {
             until,
             tally: LogTally::default(),
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_link_does_not_carry_is_tried_ever_more_rarely() {
+        let mut kept = Slices::default();
+        let mut tried = Vec::new();
+        let limit = Some(Duration::from_millis(1));
+        for look in 0..40 {
+            let hangs = async {
+                tried.push(look);
+                std::future::pending::<Result<(), OpsError>>().await
+            };
+            assert_eq!(kept.in_time(limit, hangs).await.unwrap(), None);
+        }
+        assert_eq!(tried, [0, 2, 5, 10, 19, 36]);
+        // It carries it again.
+        kept.short = 0;
+        let read = |n| async move { Ok(n) };
+        assert_eq!(kept.in_time(limit, read(1)).await.unwrap(), Some(1));
+        assert_eq!(kept.in_time(limit, read(2)).await.unwrap(), Some(2));
+        assert_eq!(kept.in_time(None, read(3)).await.unwrap(), Some(3));
+    }
+
+    #[test]
+    fn what_was_not_carried_is_no_part_of_the_window() {
+        let mut kept = Slices::default();
+        kept.push(slice(at(0), at(300)), SignedDuration::from_secs(30));
+        kept.begin_anew(LogTally::default(), (at(300), at(320)));
+        let (_, window) = kept.all(Window::since(at(20)));
+        assert_eq!(window.since, Some(at(300)));
     }
 
     #[test]

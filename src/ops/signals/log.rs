@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::{own, seconds_of, signal, unknown};
 use crate::analysis::own_signal::Captured;
 use crate::analysis::parse::time::TimeReader;
-use crate::analysis::scan::{Scan, ScanOptions, Scanner, Tally};
+use crate::analysis::scan::{Scan, ScanOptions, Scanner, Tally, join_spans};
 use crate::domain::log::{LogEvent, LogRequest, Window};
 use crate::domain::own_signal::OwnSignal;
 use crate::domain::safe_text::SafeText;
@@ -34,8 +34,8 @@ pub(super) struct LogTally {
     records: u64,
     total: Tally,
     routes: BTreeMap<String, Tally>,
-    /// The newest line, in milliseconds since 1970.
-    newest: Option<i64>,
+    /// The oldest line and the newest, in milliseconds since 1970.
+    span: Option<(i64, i64)>,
     /// What own signals captured, in the order of their captures.
     captured: Vec<Captured>,
 }
@@ -50,7 +50,7 @@ impl LogTally {
         };
         for service in scan.services {
             found.total.merge(&service.total);
-            found.newest = found.newest.max(service.span.map(|span| span.1));
+            found.span = join_spans(found.span, service.span);
             for route in service.routes.into_values() {
                 found
                     .routes
@@ -81,11 +81,17 @@ impl LogTally {
         }
     }
 
+    /// When its first line was written, where one was.
+    pub(super) fn begins(&self) -> Option<Timestamp> {
+        let (oldest, _) = self.span?;
+        Timestamp::from_millisecond(oldest).ok()
+    }
+
     /// Adds what was counted in the span behind this one.
     pub(super) fn merge(&mut self, later: &Self) {
         self.records += later.records;
         self.total.merge(&later.total);
-        self.newest = self.newest.max(later.newest);
+        self.span = join_spans(self.span, later.span);
         for (name, tally) in &later.routes {
             match self.routes.get_mut(name) {
                 Some(known) => known.merge(tally),
@@ -209,7 +215,8 @@ pub(super) async fn read_parts(
         parts.extend(borders.map(|_| Part::new(&options, &captures).count()));
         parts
     });
-    logs::read(ctx, service, request, to).await?;
+    // What reads is large, and stands in futures that stand in others.
+    Box::pin(logs::read(ctx, service, request, to)).await?;
     counting.await.map_err(|e| {
         OpsError::new(
             ErrorKind::Failed,
@@ -269,7 +276,8 @@ fn from_log(
     now: Timestamp,
 ) -> Vec<Signal> {
     let limits = &settings.limits;
-    let age_ms = (tally.newest).map(|at| u64::try_from(now.as_millisecond() - at).unwrap_or(0));
+    let newest = tally.span.map(|span| span.1);
+    let age_ms = newest.map(|at| u64::try_from(now.as_millisecond() - at).unwrap_or(0));
     let total = &tally.total;
     let requests = total.counts.requests;
     let seconds = seconds_of(window);

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use self::known::{Known, KnownContainers, Life};
 use self::notes::Notes;
+use self::pace::Pace;
 use super::connect::Engine;
 use super::events::container_events;
 use super::inspect::{containers_of, inspect_container};
@@ -28,6 +29,7 @@ use crate::runtime::RuntimeError;
 pub(super) mod elsewhere;
 mod known;
 mod notes;
+mod pace;
 mod settle;
 
 /// The first wait before trying a lost engine again; it doubles with each try …
@@ -45,6 +47,9 @@ const FIRST_LOOK: Duration = Duration::from_millis(500);
 /// The event that tells why a stream ended comes with its end; a container that is removed at once has told nothing
 /// else.
 const TOLD_WHY: Duration = Duration::from_millis(200);
+/// So many of the newest lines come first where a link left others out.
+const NEWEST: u64 = 100;
+const BEHIND: &str = "the link carries less than is written: lines were left out";
 /// Follows until nobody listens.
 ///
 /// # Errors
@@ -80,6 +85,15 @@ pub(super) async fn follow(
 
 /// A stream that ended, and whose it was.
 type Ended = (String, Source);
+
+/// Why nothing more is read of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It ended, broke, or nobody listens.
+    Over,
+    /// The link carries less than is written.
+    Behind,
+}
 
 struct Follower {
     host: Host,
@@ -294,11 +308,24 @@ impl Follower {
         position: Position,
     ) -> Result<(), RuntimeError> {
         let mut source = Source::resume(&self.engine, &ask, position).await?;
-        let id = ask.id.clone();
+        let (id, mut next) = (ask.id.clone(), ask.clone());
         let (notes, to) = (self.notes.clone(), self.to.clone());
+        let engine = self.engine.clone();
+        let mut pace = match self.request.keeps_up {
+            true => Pace::of(&self.host).await,
+            false => None,
+        };
         let stream = self.streams.spawn(async move {
             // How it ended is asked of the engine.
-            let _ = send_all(&mut source, &notes, &to).await;
+            while let Ok(Why::Behind) = send_all(&mut source, &notes, &to, pace.as_mut()).await {
+                let newest = source.leave();
+                notes.tell(LogNoteKind::Gap, newest, BEHIND).await;
+                next.newest_after(newest, NEWEST);
+                match Source::open(&engine, &next).await {
+                    Ok(newer) => source = newer,
+                    Err(_) => break,
+                }
+            }
             (id, source)
         });
         let known = Known::new(container, ask, position, stream);
@@ -317,25 +344,32 @@ impl Follower {
     }
 }
 
-/// Sends what a stream gives until it ends, or nobody listens.
+/// Sends what a stream gives until it ends, falls behind, or nobody listens.
 async fn send_all(
     source: &mut Source,
     notes: &Notes,
     to: &mpsc::Sender<LogEvent>,
-) -> Result<(), RuntimeError> {
+    mut pace: Option<&mut Pace>,
+) -> Result<Why, RuntimeError> {
     loop {
         let block = tokio::select! {
-            () = to.closed() => return Ok(()),
+            () = to.closed() => return Ok(Why::Over),
             block = source.next() => block?,
         };
         if let Some((from, until)) = source.take_gap() {
             notes.tell_gap(from, until).await;
         }
         let Some(block) = block else {
-            return Ok(());
+            return Ok(Why::Over);
         };
+        let newest = block.lines.last().and_then(|line| line.at);
         if to.send(LogEvent::Block(block)).await.is_err() {
-            return Ok(());
+            return Ok(Why::Over);
+        }
+        if let (Some(pace), Some(newest)) = (&mut pace, newest)
+            && pace.is_behind(newest)
+        {
+            return Ok(Why::Behind);
         }
     }
 }

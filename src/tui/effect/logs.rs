@@ -17,6 +17,8 @@ use crate::tui::panes::logs::WantedPage;
 
 /// Lines of the past that are read before a log is followed.
 const TAIL: u64 = 1000;
+/// Of another machine fewer: more come when somebody goes back to them, and a slow link has others to carry.
+const TAIL_BEHIND_SSH: u64 = 200;
 /// How often the progress of a search without hits is told.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 /// Lines that are read again at once.
@@ -69,10 +71,15 @@ pub(super) async fn follow(
 ) -> Ended {
     tokio::time::sleep(after).await;
     learned.wait().await;
+    let tail = match service.id.host.is_local() {
+        true => TAIL,
+        false => TAIL_BEHIND_SSH,
+    };
     let request = LogRequest {
         window: Window::ALL,
-        tail: Some(TAIL),
+        tail: Some(tail),
         follow: true,
+        keeps_up: true,
         from: Vec::new(),
     };
     let (to, from) = mpsc::channel(16);

@@ -65,7 +65,7 @@ pub(in crate::runtime::docker) async fn follow(
                     streams.spawn(async move {
                         let mut source = source;
                         // How it ended is seen by its task.
-                        let _ = send_all(&mut source, &notes, &to).await;
+                        let _ = send_all(&mut source, &notes, &to, None).await;
                         (task.id, source.position())
                     });
                 }

@@ -147,7 +147,7 @@ impl Follower {
             let whole = ask.window.until;
             ask.window.until = whole.into_iter().chain(until).min();
             let mut rest = Source::resume(&self.engine, &ask, known.position).await?;
-            let sent = send_all(&mut rest, &self.notes, &self.to).await;
+            let sent = send_all(&mut rest, &self.notes, &self.to, None).await;
             known.position = rest.position();
             sent?;
             too_late = rest.beyond().map(|at| later(at, INSTANT));

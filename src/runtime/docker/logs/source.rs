@@ -116,6 +116,13 @@ impl Ask {
         }
     }
 
+    /// The last so many lines that are newer than one that was seen: those between are left out.
+    pub(in crate::runtime::docker) fn newest_after(&mut self, seen: Option<Timestamp>, lines: u64) {
+        self.window.since = seen.map(|seen| later(seen, Duration::from_nanos(1)));
+        self.since = None;
+        self.tail = Some(lines);
+    }
+
     pub(super) fn path(&self) -> String {
         let mut path = format!(
             "/{}/{}/logs?stdout=1&stderr=1&timestamps=1&follow={}",
@@ -299,6 +306,12 @@ impl Source {
     /// stream was resumed. Tells it once.
     pub(in crate::runtime::docker) fn take_gap(&mut self) -> Option<(Timestamp, Timestamp)> {
         self.gap.take()
+    }
+
+    /// Reads nothing more, and gives the newest instant that it has given.
+    pub(in crate::runtime::docker) fn leave(&mut self) -> Option<Timestamp> {
+        self.body = None;
+        self.position.newest
     }
 
     /// The time of the first line that the engine gave, wanted or not.
