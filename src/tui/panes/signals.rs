@@ -40,12 +40,8 @@ use crate::tui::theme::Role;
 use board::Board;
 use gauge::{second_row, value_row};
 
-/// How often the signals of the selected service are measured while the pane is on screen.
-pub const SAMPLE_EVERY: Duration = Duration::from_secs(15);
 /// How long after the first measurements of a service the next ones follow.
 const FIRST_PAUSES: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(6)];
-/// A sample that is older is stale: twice the pause between two.
-pub const STALE_AFTER: Duration = Duration::from_secs(30);
 /// How many samples the small history keeps: 20 minutes.
 const HISTORY: usize = 80;
 /// Kept points that lie further apart have a gap between them, a bar a minute.
@@ -184,11 +180,9 @@ impl SignalsPane {
 
     /// How long to wait for the next measurement. The first ones come sooner: a window that has just begun holds too
     /// few requests to say anything.
-    pub fn pause(&self) -> Duration {
-        FIRST_PAUSES
-            .get(self.taken.wrapping_sub(1))
-            .copied()
-            .unwrap_or(SAMPLE_EVERY)
+    pub fn pause(&self, usual: Duration) -> Duration {
+        let first = FIRST_PAUSES.get(self.taken.wrapping_sub(1));
+        first.map_or(usual, |first| usual.min(*first))
     }
 
     /// Takes a measurement over, if it is of the service that is shown.
