@@ -121,19 +121,19 @@ mod tests {
             viewport: Viewport::Fixed(Rect::new(0, 0, 10, 2)),
         };
         let mut screen = Terminal::with_options(backend, options).unwrap();
-        let first = draw(&mut screen, &written, "12 s");
-        assert!(first.contains("12 s") && first.contains("\x1b[?25l"));
-        assert_eq!(draw(&mut screen, &written, "12 s"), "");
-        let next = draw(&mut screen, &written, "13 s");
+        let first = draw(&mut screen, &written, "12s");
+        assert!(first.contains("12s") && first.contains("\x1b[?25l"));
+        assert_eq!(draw(&mut screen, &written, "12s"), "");
+        let next = draw(&mut screen, &written, "13s");
         assert!(
             next.contains('3') && !next.contains("s") && !next.contains("25l"),
             "{next:?}"
         );
         screen.backend_mut().clear().unwrap();
         screen.swap_buffers();
-        let anew = draw(&mut screen, &written, "13 s");
+        let anew = draw(&mut screen, &written, "13s");
         assert!(
-            anew.contains("13 s") && anew.contains("\x1b[?25l"),
+            anew.contains("13s") && anew.contains("\x1b[?25l"),
             "{anew:?}"
         );
     }
