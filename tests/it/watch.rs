@@ -331,7 +331,7 @@ fn a_machine_that_boots_again_loses_no_alert_and_pages_nobody_twice() {
     let mut after = sandbox.follow_on_boot(2, 5, &watch);
     after.until("a look", LONG, |line| line.contains("\"looked\""));
     let taken = wait_for("the page that was waiting", LONG, || {
-        late.received().into_iter().skip(asked).next()
+        late.received().into_iter().nth(asked)
     });
     let key = |r: &Received| r.header("idempotency-key");
     assert_eq!(key(&taken), key(&refused));
