@@ -7,7 +7,7 @@
 //! | latency, errors and the alert | Prometheus over the demo shop | here |
 //! | CPU, memory | Compose against the container's limits, PM2 | here |
 //! | restarts | PM2 | `watch` (a masked crash loop) |
-//! | CPU, memory, load, pressure | the machine | `machine_crosses` |
+//! | CPU, memory, load | the machine | `machine_crosses` |
 //! | disk, inodes, full tmpfs | the machine | `own_signals` |
 //! | database connections, time of queries | postgres, redis | `own_signals` |
 //! | own by command and regex | exec | `own_signals` |
