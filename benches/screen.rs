@@ -77,6 +77,7 @@ fn console(comparison: Comparison) -> App {
         is_paired: true,
         banner: None,
         open: Vec::new(),
+        measure_every: Duration::from_secs(15),
         log_bytes: 1 << 20,
         log_fields: Vec::new(),
         highlights: Vec::new(),

@@ -93,6 +93,8 @@ pub struct Context {
     pub(crate) opened: BTreeMap<String, ServiceId>,
     /// What was counted of logs that are looked at again and again.
     pub(crate) lately: signals::Lately,
+    /// Probes that fail again and again.
+    pub(crate) circuits: health::Circuits,
 }
 
 impl Context {
@@ -134,6 +136,7 @@ impl Context {
             only: None,
             opened: BTreeMap::new(),
             lately: signals::Lately::default(),
+            circuits: health::Circuits::default(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod app;
+pub mod backend;
 pub mod effect;
 pub mod keymap;
 pub mod layout;
@@ -137,6 +138,7 @@ pub async fn run(ctx: Arc<Context>, options: ConsoleOptions) -> Result<u8, Conso
         is_paired: ctx.state.is_shared,
         banner: options.banner.as_deref().map(SafeText::from_text),
         open: options.open.clone(),
+        measure_every: ctx.config.measure_every,
         log_bytes: ctx.config.logs.memory_bytes,
         log_fields: ctx.config.logs.fields.clone(),
         highlights: ctx.config.logs.highlights.clone(),

@@ -146,6 +146,11 @@ impl Program {
         self.shared.lock().draw()
     }
 
+    /// How many bytes it has written so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.shared.lock().bytes
+    }
+
     /// Waits until the screen shows what is wanted; the instant at which it did.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ pub(crate) enum Unit {
     /// Millions of bytes.
     Megabytes,
     KilobytesPerSecond,
+    Bytes,
     Lines,
     LinesPerSecond,
 }
@@ -30,6 +31,7 @@ impl Unit {
             Unit::Percent => "%",
             Unit::Megabytes => "MB",
             Unit::KilobytesPerSecond => "kB/s",
+            Unit::Bytes => "bytes",
             Unit::Lines => "lines",
             Unit::LinesPerSecond => "lines/s",
         }

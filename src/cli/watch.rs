@@ -28,9 +28,9 @@ pub struct WatchArgs {
     /// Look once and end, for cron: exit 0 healthy, 1 something of P0 or P1 fires, 3 degraded or data is missing
     #[arg(long)]
     pub once: bool,
-    /// Between two looks
-    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = span)]
-    pub interval: Duration,
+    /// Between two looks; without it `interval` of [watch] in the configuration, 15s
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub interval: Option<Duration>,
     /// Keep a checkpoint so often of what is healthy
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub checkpoint_every: Option<Duration>,
@@ -54,7 +54,7 @@ struct Header {
 /// See [`super::output::Stop`].
 pub async fn run(args: &WatchArgs, ctx: &Arc<Context>, out: &mut Output) -> Ended {
     let options = WatchOptions {
-        interval: args.interval,
+        interval: args.interval.unwrap_or(ctx.config.measure_every),
         once: args.once,
         checkpoint_every: args.checkpoint_every,
     };

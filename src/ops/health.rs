@@ -1,5 +1,7 @@
 //! One look at every probe.
 
+mod patience;
+
 use futures_util::{StreamExt, stream};
 
 use super::Context;
@@ -7,7 +9,8 @@ use super::services::host_of;
 use crate::domain::health::{HealthCheck, HealthReport, HealthState, ServiceHealth};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceState};
-use crate::host::probe;
+
+pub use patience::Circuits;
 
 /// An answer that took longer is degraded.
 const SLOW_MS: u64 = 2_000;
@@ -16,21 +19,40 @@ const TOO_SLOW_MS: u64 = 5_000;
 const AT_ONCE: usize = 8;
 
 /// Asks every probe of the given services: configured probes, the container's own health check, the state of
-/// its instances. A service that cannot be asked is unreachable, never healthy.
+/// its instances. A service that cannot be asked is unreachable, never healthy. A probe that fails is asked again, within the
+/// time that its answer may take.
 pub async fn check(ctx: &Context, services: &[Service]) -> HealthReport {
+    check_all(ctx, services, None).await
+}
+
+/// Looks as [`check`] does, for those who look again and again: a probe that fails all the time is asked less often, and is as
+/// ill meanwhile as it was.
+pub async fn check_again(ctx: &Context, services: &[Service]) -> HealthReport {
+    check_all(ctx, services, Some(&ctx.circuits)).await
+}
+
+async fn check_all(
+    ctx: &Context,
+    services: &[Service],
+    circuits: Option<&Circuits>,
+) -> HealthReport {
     // Made before they are streamed: a closure over references inside the stream would not be `Send`.
-    let checks: Vec<_> = services.iter().map(|s| check_one(ctx, s)).collect();
+    let checks: Vec<_> = services
+        .iter()
+        .map(|service| check_one(ctx, service, circuits))
+        .collect();
     let checked = stream::iter(checks).buffered(AT_ONCE).collect().await;
     HealthReport::new(checked)
 }
 
-async fn check_one(ctx: &Context, service: &Service) -> ServiceHealth {
+async fn check_one(ctx: &Context, service: &Service, circuits: Option<&Circuits>) -> ServiceHealth {
     let mut found = vec![running(service)];
     found.extend(supervised(service));
     match host_of(ctx, &service.id) {
         Ok(host) => {
             if let Some(configured) = &ctx.config.service(&service.id).probe {
-                found.push(judge(probe::ask(host, configured).await));
+                let answer = patience::ask(host, service, configured, circuits).await;
+                found.push(judge(answer));
             }
         }
         Err(error) => found.push((

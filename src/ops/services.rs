@@ -26,8 +26,6 @@ use crate::runtime::{self, RuntimeError};
 const HOST_TIMEOUT: Duration = Duration::from_secs(30);
 /// After a first change, so long is waited for more: a deploy is a burst of events.
 const DEBOUNCE: Duration = Duration::from_millis(200);
-/// Looked again without any event: uptimes and problems grow old.
-pub const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Between the two looks that tell a crash loop from a start.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
 /// What started within so many milliseconds is looked at twice.
@@ -302,7 +300,7 @@ async fn watch_host(
         }
         let pause = match last.is_some() && is_lost {
             true => away::pause(lost_since.elapsed()),
-            false => LOOK_AGAIN,
+            false => look_again(ctx.config.measure_every),
         };
         tokio::select! {
             () = to.closed() => return,
@@ -313,6 +311,11 @@ async fn watch_host(
         tokio::time::sleep(DEBOUNCE).await;
         while changes.try_recv().is_ok() {}
     }
+}
+
+/// Looked again without any event, every second time that signals are measured: uptimes and problems grow old.
+pub fn look_again(measure_every: Duration) -> Duration {
+    measure_every.saturating_mul(2)
 }
 
 /// What is known of a host before it has answered: of another machine, that it has not.

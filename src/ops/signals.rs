@@ -185,18 +185,18 @@ pub fn kept(ctx: &Context, id: &ServiceId) -> Vec<Point> {
     store::read(&ctx.state, id, since).unwrap_or_default()
 }
 
-/// What a service measured when the newest whole checkpoint that has it was made; nothing without one.
-pub fn at_checkpoint(ctx: &Context, id: &ServiceId) -> Vec<Signal> {
+/// When the newest whole checkpoint that has a service was made, and what it measured then; `None` without one.
+pub fn at_checkpoint(ctx: &Context, id: &ServiceId) -> Option<(Timestamp, Vec<Signal>)> {
     let all = checkpoint::list(ctx).unwrap_or_default();
     let newest = all.iter().find(|one| {
         let manifest = one.manifest.as_ref();
         manifest.is_ok_and(|m| m.complete && m.services.iter().any(|s| s.id == *id))
     });
-    let saved = newest.map(|one| checkpoint::saved_signals(&one.path));
-    let mut saved = saved.into_iter().flatten();
-    saved
-        .find(|own| own.id == *id)
-        .map_or_else(Vec::new, |own| own.signals)
+    let newest = newest?;
+    let made_at = newest.manifest.as_ref().ok()?.created_at;
+    let mut saved = checkpoint::saved_signals(&newest.path).into_iter();
+    let own = saved.find(|own| own.id == *id);
+    Some((made_at, own.map_or_else(Vec::new, |own| own.signals)))
 }
 
 /// An open start becomes 15 minutes ago, or the creation of the oldest instance where that is later: a rate over

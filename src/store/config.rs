@@ -14,6 +14,7 @@ mod switch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::analysis::rules::Rule;
 use crate::domain::backup::BackupSettings;
@@ -32,6 +33,8 @@ pub const DEFAULT_TEXT: &str = include_str!("../../assets/config.toml");
 
 /// Checkpoints that `prune` keeps where nothing is said.
 const KEEP_LAST: usize = 20;
+/// How often signals are measured where nothing is said.
+const MEASURE_EVERY: Duration = Duration::from_secs(15);
 /// Memory for the lines of logs where nothing is said, in MiB.
 const MEMORY_MIB: usize = 64;
 
@@ -78,6 +81,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// An address that is asked for after each look: who stops asking is dead.
     pub heartbeat: Option<SecretSource>,
+    /// How often the watch, the console and the wall measure, at least a second. What was measured is stale after twice that.
+    pub measure_every: Duration,
     /// The files it was read from, in the order in which they win.
     pub sources: Vec<PathBuf>,
     /// Everything that was said, merged: sections of later features are read from here.
@@ -121,6 +126,7 @@ impl Default for Config {
             sinks: BTreeMap::new(),
             routes: Vec::new(),
             heartbeat: None,
+            measure_every: MEASURE_EVERY,
             sources: Vec::new(),
             raw: toml::Table::new(),
         }

@@ -15,6 +15,7 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId};
 use crate::domain::signal::Grade;
 use crate::ops::incident::Brief;
+use crate::ops::services::look_again;
 use crate::store::config::Highlight;
 
 use super::action::Place;
@@ -26,8 +27,8 @@ use super::overlays::confirm::Operating;
 use super::panes::compare::ComparePane;
 use super::panes::logs::{LogsPane, Secrets};
 use super::panes::runbook::RunbookPane;
-use super::panes::services::{self, ServicesPane};
-use super::panes::signals::{self, SignalsPane};
+use super::panes::services::ServicesPane;
+use super::panes::signals::SignalsPane;
 use super::panes::timeline::TimelinePane;
 use super::theme::Theme;
 
@@ -97,6 +98,8 @@ pub struct Setup {
     pub banner: Option<SafeText>,
     /// Services whose logs are opened as soon as they are found.
     pub open: Vec<ServiceId>,
+    /// How often signals are measured while someone can see them.
+    pub measure_every: Duration,
     /// How many bytes of log lines are kept.
     pub log_bytes: usize,
     /// The fields that are shown of structured lines; all where empty.
@@ -105,6 +108,18 @@ pub struct Setup {
     pub highlights: Vec<Highlight>,
     /// What hides secrets in logs until more is known of them.
     pub redactor: Redactor,
+}
+
+impl Setup {
+    /// What was measured longer ago is stale: twice the pause between two measurements.
+    pub fn measured_for(&self) -> Duration {
+        self.measure_every.saturating_mul(2)
+    }
+
+    /// An inventory that is older is stale: who hangs for two looks is not known to be well any more.
+    pub fn looked_for(&self) -> Duration {
+        look_again(self.measure_every).saturating_mul(2)
+    }
 }
 
 /// The whole state.
@@ -322,9 +337,9 @@ impl App {
         let board = &self.signals.board.reading;
         let board = board.at().filter(|_| board.is_fresh());
         [
-            fresh(services, services::STALE_AFTER),
-            fresh(signals, signals::STALE_AFTER),
-            fresh(board, signals::STALE_AFTER),
+            fresh(services, self.setup.looked_for()),
+            fresh(signals, self.setup.measured_for()),
+            fresh(board, self.setup.measured_for()),
         ]
         .into_iter()
         .flatten()

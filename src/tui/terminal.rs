@@ -23,6 +23,8 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use tokio::io::AsyncWriteExt as _;
 
+use super::backend::Sparing;
+
 /// tmux answers in milliseconds, or not at all.
 const TMUX_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -45,7 +47,7 @@ pub enum Back {
 }
 
 /// The terminal that the console draws on.
-pub type Screen = Terminal<CrosstermBackend<Stdout>>;
+pub type Screen = Terminal<Sparing<CrosstermBackend<Stdout>>>;
 
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
@@ -174,7 +176,7 @@ pub fn take_last_panic() -> Option<String> {
 /// # Errors
 /// The size of the terminal cannot be read.
 pub fn open() -> io::Result<Screen> {
-    Terminal::new(CrosstermBackend::new(io::stdout()))
+    Terminal::new(Sparing::new(CrosstermBackend::new(io::stdout())))
 }
 
 /// Whether tmux stands between this program and the terminal. It ignores the terminal's own way to the clipboard

@@ -23,7 +23,6 @@ use super::layout::Pane;
 use super::msg::{Interrupt, Msg};
 use super::overlays::Overlay;
 use super::panes::runbook::PROBE_EVERY;
-use super::panes::signals::{SAMPLE_EVERY, STALE_AFTER};
 
 pub use act::is_possible;
 
@@ -75,7 +74,8 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             let now = app.now;
             app.signals.is_sampling = false;
             app.signals.set(signals, now);
-            app.signals.next_at = Some(now + app.signals.pause());
+            let pause = app.signals.pause(app.setup.measure_every);
+            app.signals.next_at = Some(now + pause);
             Vec::new()
         }
         Msg::SecretsKnown(known) => {
@@ -95,7 +95,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Measured(measured) => {
             let board = &mut app.signals.board;
             board.is_sampling = false;
-            board.next_at = Some(app.now + SAMPLE_EVERY);
+            board.next_at = Some(app.now + app.setup.measure_every);
             board.reading = crate::domain::reading::Reading::fresh(*measured, app.now);
             Vec::new()
         }
@@ -222,11 +222,11 @@ fn age(app: &mut App) {
         app.tell(Grade::Unknown, "Secrets in logs are hidden again.", None);
     }
     let reading = std::mem::take(&mut app.signals.reading);
-    app.signals.reading = reading.age(now, STALE_AFTER);
+    app.signals.reading = reading.age(now, app.setup.measured_for());
     let reading = std::mem::take(&mut app.signals.board.reading);
-    app.signals.board.reading = reading.age(now, STALE_AFTER);
+    app.signals.board.reading = reading.age(now, app.setup.measured_for());
     let reading = std::mem::take(&mut app.services.reading);
-    app.services.reading = reading.age(now, super::panes::services::STALE_AFTER);
+    app.services.reading = reading.age(now, app.setup.looked_for());
     if let super::app::Lock::Armed { until } = app.lock
         && now >= until
     {

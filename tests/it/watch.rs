@@ -1,7 +1,9 @@
 //! The watch over real services: what dies, loops behind a mask or answers 500 is paged, and comes back.
 
 use crate::compose_story::{GOOD, list};
-use crate::harness::{Docker, Pm2, Project, Receiver, Sandbox, missing, unique};
+use crate::harness::{
+    Docker, Pm2, Project, Received, Receiver, Sandbox, missing, unique, wait_for,
+};
 use rustix::process::Signal;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -244,6 +246,110 @@ fn a_port_where_nobody_listens_is_paged_within_a_minute_and_resolved() {
     receiver.wait("the end", Duration::from_secs(90), |r| {
         r.json()["event"] == "resolve"
     });
+}
+
+#[test]
+fn a_server_that_is_down_is_asked_again_then_seldom_and_never_taken_for_well() {
+    let server = Receiver::http();
+    let sandbox = Sandbox::new("watch-seldom").with("DOCKER_HOST", "unix:///nonexistent/x.sock");
+    sandbox.write(
+        "lastgood.toml",
+        format!(
+            "[services.\"exec/web\"]\nstatus = \"true\"\nprobe = \"{}\"\n",
+            server.url("/health")
+        ),
+    );
+    let asked = || server.received().len();
+    // One failure is no outage: it is asked again.
+    server.answer("503 Service Unavailable");
+    let begun = Instant::now();
+    let health = sandbox.json(1, "health", &["health", "exec/web"]);
+    assert_eq!(health["state"], "unhealthy", "{health:#}");
+    assert_eq!(asked(), 3, "at once, after a second and after two more");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+
+    let mut watch = sandbox.follow(&["watch", "--interval", "1s", "--format", "json"]);
+    let down = |line: &str, turn: &str| {
+        line.contains(&format!("\"turn\":\"{turn}\"")) && line.contains("exec/web down")
+    };
+    watch.until("the alert", LONG, |line| down(line, "firing"));
+    let before = asked();
+    // Many looks: they are told of only where something changed.
+    std::thread::sleep(Duration::from_secs(12));
+    assert!(asked() <= before + 1, "{} times", asked() - before);
+    let alerts = sandbox.run(&["alerts"]).stdout;
+    for words in ["503", "in a row: not asked since", "next at"] {
+        assert!(alerts.contains(words), "{words:?} in {alerts}");
+    }
+    // The next try is the one that counts.
+    server.answer("200 OK");
+    watch.until("the end", LONG, |line| down(line, "resolved"));
+    let before = asked();
+    std::thread::sleep(Duration::from_secs(5));
+    assert!(asked() > before, "it is asked at each look again");
+    assert_eq!(watch.end_with(Signal::TERM), 143);
+}
+
+#[test]
+fn a_machine_that_boots_again_loses_no_alert_and_pages_nobody_twice() {
+    if missing(&["root"]) {
+        return;
+    }
+    let (hook, late) = (Receiver::http(), Receiver::http());
+    let sandbox = Sandbox::new("watch-boot").with("DOCKER_HOST", "unix:///nonexistent/x.sock");
+    let up = sandbox.write("up", "");
+    sandbox.write(
+        "lastgood.toml",
+        format!(
+            "[services.\"exec/bot\"]\nstatus = \"test -e {}\"\n[sinks.hook]\nkind = \"webhook\"\nurl = \"{}\"\n[sinks.late]\nkind = \"webhook\"\nurl = \"{}\"\n[[routes]]\nservices = [\"exec/bot\"]\nsinks = [\"hook\", \"late\"]\n",
+            up.display(),
+            hook.url("/hook"),
+            late.url("/late")
+        ),
+    );
+    let watch = ["watch", "--interval", "1s", "--format", "json"];
+    let is = |event: &'static str| move |r: &Received| r.json()["event"] == event;
+    // One of the two takes nothing before the power is cut.
+    late.answer("503 Service Unavailable");
+    let mut before = sandbox.follow_on_boot(1, 1_000_000, &watch);
+    before.until("a look", LONG, |line| line.contains("\"looked\""));
+    std::fs::remove_file(&up).unwrap();
+    let page = hook.wait("the page", LONG, is("trigger"));
+    let refused = late.wait("the page that is not taken", LONG, is("trigger"));
+    let alerts = || sandbox.json(1, "alerts", &["alerts"]);
+    let alert = |all: &serde_json::Value| {
+        let all = list(&all["alerts"]).clone();
+        let own = all.into_iter().find(|one| one["key"] == "exec/bot down");
+        own.expect("the alert")
+    };
+    let fired = alert(&alerts())["fired_at"].clone();
+    before.end_with(Signal::KILL);
+
+    // The same process number, another boot, and clocks that begin anew.
+    late.answer("200 OK");
+    let asked = late.received().len();
+    let mut after = sandbox.follow_on_boot(2, 5, &watch);
+    after.until("a look", LONG, |line| line.contains("\"looked\""));
+    let taken = wait_for("the page that was waiting", LONG, || {
+        late.received().into_iter().nth(asked)
+    });
+    let key = |r: &Received| r.header("idempotency-key");
+    assert_eq!(key(&taken), key(&refused));
+    std::thread::sleep(Duration::from_secs(5));
+    let now = alert(&alerts());
+    assert_eq!(
+        (&now["state"], &now["fired_at"]),
+        (&json!("firing"), &fired),
+        "{now:#}"
+    );
+    let triggers = hook.received().into_iter().filter(|r| is("trigger")(r));
+    assert_eq!(triggers.count(), 1, "nobody is paged twice");
+    std::fs::write(&up, "").unwrap();
+    for receiver in [&hook, &late] {
+        let end = receiver.wait("the end", LONG, is("resolve"));
+        assert_eq!(end.json()["key"], page.json()["key"]);
+    }
+    assert_eq!(late.received().len(), asked + 2, "the page and its end");
 }
 
 #[test]

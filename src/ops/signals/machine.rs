@@ -1,4 +1,5 @@
-//! The machines below the services: disks, inodes, CPU, memory, pressure; and the own signals that belong to no service.
+//! The machines below the services: disks, inodes, CPU, memory, pressure, the load where it has a limit; and the own signals
+//! that belong to no service.
 //!
 //! A machine stands among the services as `host/machine`, so that its signals are shown, watched and kept like theirs.
 
@@ -88,6 +89,7 @@ fn from_use(used: &Result<MachineUse, SafeText>, limits: &Limits) -> Vec<Signal>
     let used = match used {
         Ok(used) => used,
         Err(why) => {
+            let load = SignalName::Own("load".to_owned());
             return [
                 SignalName::Cpu,
                 SignalName::Memory,
@@ -96,6 +98,7 @@ fn from_use(used: &Result<MachineUse, SafeText>, limits: &Limits) -> Vec<Signal>
                 pressure(),
             ]
             .into_iter()
+            .chain(limits.of(&load).map(|_| load.clone()))
             .map(|name| share(name, None, None, limits, why.as_str()))
             .collect();
         }
@@ -120,6 +123,11 @@ fn from_use(used: &Result<MachineUse, SafeText>, limits: &Limits) -> Vec<Signal>
                 .map_or("/proc/meminfo says nothing", |m| &m.1),
         ),
     ];
+    // How much is too much is known to its people alone.
+    let name = SignalName::Own("load".to_owned());
+    if limits.of(&name).is_some() {
+        signals.push(super::signal(name, None, used.load, limits, Some(0), &load));
+    }
     match used.disks.first() {
         None => signals.push(share(
             SignalName::Disk,
@@ -219,7 +227,7 @@ fn share(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::signal::Grade;
+    use crate::domain::signal::{Grade, Threshold};
 
     fn disk(mount: &str, used: u64, free: u64) -> Filesystem {
         Filesystem {
@@ -241,10 +249,11 @@ mod tests {
         let used = MachineUse {
             disks: vec![disk("/tmp/full", 100, 0), disk("/", 50, 50)],
             cpu: Some(0.75),
+            load: Some(5.0),
             ..MachineUse::default()
         };
-        let limits = Limits::of_machine();
-        let signals = from_use(&Ok(used), &limits);
+        let mut limits = Limits::of_machine();
+        let signals = from_use(&Ok(used.clone()), &limits);
         let fullest = whole(&signals, "disk");
         assert_eq!((fullest.value, fullest.grade), (Some(1.0), Grade::Critical));
         let root = signals
@@ -254,6 +263,18 @@ mod tests {
         assert_eq!((root.grade, root.unit.as_str()), (Grade::Ok, "fraction"));
         assert!(root.detail.as_str().contains("Docker's"), "{}", root.detail);
         assert_eq!(whole(&signals, "cpu").grade, Grade::Warning);
+        assert!(!signals.iter().any(|s| s.signal.as_str() == "load"));
+        let load = SignalName::Own("load".to_owned());
+        let cpu = *limits.of(&SignalName::Cpu).unwrap();
+        let limit = Threshold {
+            warning: 4.0,
+            critical: 8.0,
+            ..cpu
+        };
+        limits.0.insert(load, limit);
+        let asked = from_use(&Ok(used), &limits);
+        let load = whole(&asked, "load");
+        assert_eq!((load.value, load.grade), (Some(5.0), Grade::Warning));
         for name in ["memory", "inodes", "pressure"] {
             let one = whole(&signals, name);
             assert_eq!((one.value, one.grade), (None, Grade::Unknown));

@@ -56,7 +56,7 @@ impl Looking {
         // Without a value, and not without a signal: what fires goes on firing, and says that nobody could look.
         let measure = |service| signals::measure_in_time(ctx, service, SPAN);
         let (health, measured, machines) = future::join3(
-            health::check(ctx, services),
+            health::check_again(ctx, services),
             future::join_all(services.iter().map(measure)),
             signals::machines(ctx),
         )

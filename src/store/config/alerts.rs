@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
 use super::error::ConfigError;
-use super::raw::{RawConfig, SpanText};
+use super::raw::{IntervalText, RawConfig, SpanText};
 use crate::analysis::rules::Rule;
 use crate::domain::alert::AlertSeverity;
 use crate::domain::sink::{MailTls, Route, SecretSource, Sink, SinkKind};
@@ -47,12 +47,17 @@ impl<'de> Deserialize<'de> for RuleEntry {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawWatch {
+    interval: Option<IntervalText>,
     heartbeat: Option<String>,
     heartbeat_env: Option<String>,
     heartbeat_file: Option<PathBuf>,
 }
 
 impl RawWatch {
+    pub(super) fn interval(&self) -> Option<Duration> {
+        self.interval.as_ref().map(|interval| interval.0)
+    }
+
     pub(super) fn heartbeat(self) -> Option<SecretSource> {
         source([
             self.heartbeat.map(SecretSource::Inline),

@@ -252,6 +252,7 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
         rules,
         routes: alerts::routes(&raw.routes, &raw.sinks),
         sinks: alerts::sinks(raw.sinks),
+        measure_every: raw.watch.interval().unwrap_or(defaults.measure_every),
         heartbeat: raw.watch.heartbeat(),
         sources,
         raw: table,

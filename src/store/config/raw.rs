@@ -300,6 +300,16 @@ impl TryFrom<u32> for Mebibytes {
 pub(super) struct SpanText(pub(super) Duration);
 from_text!(SpanText, |text| read_span(&text).map(Self));
 
+/// The pause between two measurements.
+#[derive(Debug)]
+pub(super) struct IntervalText(pub(super) Duration);
+from_text!(IntervalText, |text| read_span(&text).and_then(|span| {
+    match span >= Duration::from_secs(1) {
+        true => Ok(Self(span)),
+        false => Err(format!("{text:?} is under a second; write 2s, 15s, 1m")),
+    }
+}));
+
 fn read_span(text: &str) -> Result<Duration, String> {
     parse_span(text)
         .and_then(|span| Duration::try_from(span).ok())
@@ -320,6 +330,7 @@ from_text!(SignalKey, |text| {
         "connections",
         "inodes",
         "pressure",
+        "load",
     ];
     match (
         SignalName::parse(&text),

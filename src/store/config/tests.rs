@@ -149,7 +149,7 @@ fn the_shipped_file_says_the_defaults() {
     }
     let config = read(&all).unwrap();
     assert!(config.hosts.contains_key("prod-1") && config.services.len() == 5);
-    assert_eq!(config.signals.len(), 1);
+    assert_eq!(config.signals.len(), 2);
     let api = config.service(&ServiceId::local("pm2", "api"));
     assert_eq!(api.install.as_deref(), Some("npm ci"));
     assert_eq!(api.install_if, Some(PathBuf::from("package-lock.json")));

@@ -54,7 +54,10 @@ pub(super) async fn sample(
             false => Vec::new(),
         };
         let limits = ctx.config.service(&id).limits;
-        let before = ops::signals::at_checkpoint(&ctx, &id);
+        let (since, before) = match ops::signals::at_checkpoint(&ctx, &id) {
+            Some((made_at, before)) => (Some(made_at), before),
+            None => (None, Vec::new()),
+        };
         // A history that cannot be written is missed after a restart, and nothing is wrong now.
         let _ = ops::signals::keep(&ctx, &measured);
         let (alerts, unread) = match ops::alerts::read(&ctx) {
@@ -68,6 +71,7 @@ pub(super) async fn sample(
             unread,
             kept,
             limits,
+            since,
             before,
         })
     })

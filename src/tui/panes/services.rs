@@ -15,7 +15,6 @@
 mod away;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use ratatui::Frame;
@@ -29,14 +28,10 @@ use crate::domain::reading::Reading;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
 use crate::domain::signal::Grade;
 use crate::domain::verdict::Decision;
-use crate::ops::services::LOOK_AGAIN;
 use crate::tui::app::App;
 use crate::tui::format;
 use crate::tui::layout::Pane;
 use crate::tui::theme::{Role, decision_grade, service_grade};
-
-/// Twice the pause between two looks: who hangs so long is not known to be well any more.
-pub const STALE_AFTER: Duration = LOOK_AGAIN.saturating_mul(2);
 
 /// What runs, and which of it is selected.
 #[derive(Debug, Default)]

@@ -9,8 +9,8 @@
 //! └────────────────────────────┘
 //! ```
 //! A signal that could not be measured stands there with its reason. It is never left out, and never green. Alerts that fire
-//! stand above, what the machine is short of below. Before the console was started a bar of the history is a minute,
-//! afterwards a look. One key shows all services as a table in its place.
+//! stand above, what the machine is short of below. The bars reach from the checkpoint to now, with a mark where the deploy was;
+//! without a checkpoint they are the last looks. One key shows all services as a table in its place.
 
 pub mod around;
 pub mod board;
@@ -20,7 +20,7 @@ pub mod heat;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
@@ -31,7 +31,7 @@ use crate::domain::reading::Reading;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::domain::signal::{Grade, Limits, ServiceSignals, Signal, SignalName};
-use crate::store::signals::Point;
+use crate::store::signals::{KEPT, Point};
 use crate::tui::app::App;
 use crate::tui::format;
 use crate::tui::layout::Pane;
@@ -40,14 +40,12 @@ use crate::tui::theme::Role;
 use board::Board;
 use gauge::{second_row, value_row};
 
-/// How often the signals of the selected service are measured while the pane is on screen.
-pub const SAMPLE_EVERY: Duration = Duration::from_secs(15);
 /// How long after the first measurements of a service the next ones follow.
 const FIRST_PAUSES: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(6)];
-/// A sample that is older is stale: twice the pause between two.
-pub const STALE_AFTER: Duration = Duration::from_secs(30);
 /// How many samples the small history keeps: 20 minutes.
 const HISTORY: usize = 80;
+/// Points that are kept for a day lie so far apart.
+const SPACING: SignedDuration = SignedDuration::from_secs(55);
 /// Kept points that lie further apart have a gap between them, a bar a minute.
 const GAP: Duration = Duration::from_secs(150);
 
@@ -68,8 +66,10 @@ pub struct SignalsPane {
     pub around: Around,
     /// The signals of all services, where they are shown.
     pub board: Board,
-    /// What was kept of the service before this console, up to a day.
-    pub day: Vec<Point>,
+    /// What was measured of the service in the last day, a point a minute, before what is in `recent`.
+    pub day: VecDeque<Point>,
+    /// What was measured last.
+    recent: VecDeque<Point>,
     taken: usize,
     history: BTreeMap<(SignalName, Option<String>), VecDeque<Option<f64>>>,
 }
@@ -89,7 +89,9 @@ pub struct Around {
     pub kept: Vec<Point>,
     /// The limits that hold for the service.
     pub limits: Limits,
-    /// Its signals at the newest whole checkpoint that has it.
+    /// When the newest whole checkpoint that has it was made.
+    pub since: Option<Timestamp>,
+    /// Its signals at that.
     pub before: Vec<Signal>,
 }
 
@@ -120,10 +122,11 @@ impl SignalsPane {
         if around.service == self.service {
             self.recall(&kept);
             if !kept.is_empty() {
-                self.day = kept;
+                self.day = kept.into();
             }
         } else {
             around.machine = None;
+            around.since = None;
             around.before.clear();
         }
         self.around = around;
@@ -184,11 +187,9 @@ impl SignalsPane {
 
     /// How long to wait for the next measurement. The first ones come sooner: a window that has just begun holds too
     /// few requests to say anything.
-    pub fn pause(&self) -> Duration {
-        FIRST_PAUSES
-            .get(self.taken.wrapping_sub(1))
-            .copied()
-            .unwrap_or(SAMPLE_EVERY)
+    pub fn pause(&self, usual: Duration) -> Duration {
+        let first = FIRST_PAUSES.get(self.taken.wrapping_sub(1));
+        first.map_or(usual, |first| usual.min(*first))
     }
 
     /// Takes a measurement over, if it is of the service that is shown.
@@ -211,8 +212,37 @@ impl SignalsPane {
                 history.pop_front();
             }
         }
+        let whole = signals.signals.iter().filter(|s| s.route.is_none());
+        let values = whole.filter_map(|s| Some((s.signal.clone(), s.value?)));
+        self.recent.push_back(Point {
+            at: now,
+            values: values.collect(),
+        });
+        self.forget(now);
         self.taken += 1;
         self.reading = Reading::fresh(signals, now);
+    }
+
+    /// Of what is older a point a minute is enough, and a day of those.
+    fn forget(&mut self, now: Timestamp) {
+        if self.recent.len() > HISTORY
+            && let Some(point) = self.recent.pop_front()
+        {
+            let last = self.day.back().map(|last| last.at);
+            if last.is_none_or(|last| point.at.duration_since(last) >= SPACING) {
+                self.day.push_back(point);
+            }
+        }
+        let is_old = |point: &Point| now.duration_since(point.at) > KEPT;
+        while self.day.front().is_some_and(is_old) {
+            self.day.pop_front();
+        }
+    }
+
+    /// What was measured of a signal of the whole service in the last day, the oldest first.
+    fn course(&self, signal: &SignalName) -> impl Iterator<Item = (Timestamp, f64)> {
+        let points = self.day.iter().chain(&self.recent);
+        points.filter_map(|point| Some((point.at, *point.values.get(signal)?)))
     }
 
     /// Measures again at once: the service runs in new instances, and those that were to be measured are gone.

@@ -23,7 +23,6 @@ use crate::tui::overlays::confirm::{self, Stage};
 use crate::tui::panes::compare::{SETTLED, WATCH_EVERY, WATCH_FOR};
 use crate::tui::panes::logs::State;
 use crate::tui::panes::services::short_release;
-use crate::tui::panes::signals::SAMPLE_EVERY;
 use crate::tui::theme::{decision_grade, outcome_grade};
 
 use super::{has_card, logs, operate, select};
@@ -370,12 +369,12 @@ pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effec
         }
         TaskKey::Sample => {
             app.signals.is_sampling = false;
-            app.signals.next_at = Some(now + SAMPLE_EVERY);
+            app.signals.next_at = Some(now + app.setup.measure_every);
             fail(&mut app.signals.reading, &cause, now);
         }
         TaskKey::SampleAll => {
             app.signals.board.is_sampling = false;
-            app.signals.board.next_at = Some(now + SAMPLE_EVERY);
+            app.signals.board.next_at = Some(now + app.setup.measure_every);
             fail(&mut app.signals.board.reading, &cause, now);
         }
         TaskKey::Follow(slot) => {

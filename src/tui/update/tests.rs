@@ -21,7 +21,6 @@ use crate::tui::msg::{Interrupt, LogPiece, Msg, Problem};
 use crate::tui::overlays::Overlay;
 use crate::tui::overlays::confirm::Stage;
 use crate::tui::panes::logs::State;
-use crate::tui::panes::signals::SAMPLE_EVERY;
 
 use super::update;
 
@@ -430,8 +429,8 @@ fn signals_are_measured_only_while_they_can_be_seen_and_not_faster_than_planned(
     for pause in [
         Duration::from_secs(3),
         Duration::from_secs(6),
-        SAMPLE_EVERY,
-        SAMPLE_EVERY,
+        app.setup.measure_every,
+        app.setup.measure_every,
     ] {
         let effects = update(&mut app, Msg::Sampled(sample.clone()));
         assert_eq!(samples(&effects), [pause]);
@@ -451,7 +450,7 @@ fn signals_are_measured_only_while_they_can_be_seen_and_not_faster_than_planned(
             problem: problem.clone(),
         },
     );
-    assert_eq!(samples(&effects), [SAMPLE_EVERY]);
+    assert_eq!(samples(&effects), [app.setup.measure_every]);
     // Hidden: no more.
     app.focus.set(Pane::Logs);
     app.focus.is_zoomed = true;

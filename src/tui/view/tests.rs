@@ -17,7 +17,6 @@ use crate::tui::fixtures::{
 };
 use crate::tui::layout::Pane;
 use crate::tui::msg::{Msg, Problem};
-use crate::tui::panes::{services, signals};
 use crate::tui::theme::Theme;
 use crate::tui::update::update;
 
@@ -454,7 +453,7 @@ fn nothing_is_green_on_data_older_than_twice_its_interval() {
         let shown = styled(&app);
         assert!(shown.contains("green"), "{width}x{height}:\n{shown}");
         let begun = app.now;
-        let limit = services::STALE_AFTER.max(signals::STALE_AFTER);
+        let limit = app.setup.looked_for().max(app.setup.measured_for());
         while app.now.duration_since(begun).unsigned_abs() <= limit {
             let tick = app.next_tick();
             later(&mut app, tick);

@@ -196,7 +196,12 @@ impl Following {
     }
 
     /// Reads on until a line satisfies `wanted`; fails after `limit` with the last lines.
-    pub(crate) fn until(&mut self, what: &str, limit: Duration, wanted: impl Fn(&str) -> bool) {
+    pub(crate) fn until(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut wanted: impl FnMut(&str) -> bool,
+    ) {
         let end = Instant::now() + limit;
         loop {
             let left = end.saturating_duration_since(Instant::now());

@@ -146,6 +146,26 @@ impl Sandbox {
         Following::start(self.command(arguments))
     }
 
+    /// Starts a call that goes on, as the first process of a machine that has another boot behind it and has run for so many
+    /// seconds. Needs root.
+    pub(crate) fn follow_on_boot(&self, boot: u32, up: u64, arguments: &[&str]) -> Following {
+        let id = self.path(&format!("boot-{boot}"));
+        fs::write(&id, format!("{boot:08}-0000-4000-8000-000000000000\n")).unwrap();
+        let script = "mount --bind \"$1\" /proc/sys/kernel/random/boot_id && shift && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+        // Clocks that begin with the boot; not every kernel lets a process have its own.
+        if Path::new("/proc/self/ns/time").exists() {
+            let up = up.to_string();
+            command.args(["--time", "--monotonic", &up, "--boottime", &up]);
+        }
+        command.args(["sh", "-c", script, "sh"]).arg(id);
+        command.arg(binary()).args(arguments);
+        command.current_dir(self.work());
+        self.surround(&mut command);
+        Following::start(command)
+    }
+
     /// The newest audit file.
     pub(crate) fn audit_file(&self) -> PathBuf {
         let folder = self.state().join("audit");

@@ -97,7 +97,7 @@ pub(super) fn machine_rows(app: &App, width: usize, is_stale: bool) -> Vec<Line<
         return Vec::new();
     };
     let is_usual = |signal: &Signal| match &signal.signal {
-        SignalName::Own(name) => name == "inodes" || name == "pressure",
+        SignalName::Own(name) => ["inodes", "pressure", "load"].contains(&name.as_str()),
         _ => true,
     };
     let shown = machine.signals.iter().filter(|signal| {

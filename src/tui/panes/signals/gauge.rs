@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! │ ✖ latency p95       3.8 s  critical >1 s │
-//! │   ▁▁▁▁▂▆▇█▇█              0.9 s → 3.8 s │
+//! │   ▁▁▁▁▂│▆▇█▇█             0.9 s → 3.8 s │
 //! ```
-//! A narrow pane leaves out the word, then the limits that hold, then what it was.
+//! The bars reach from the checkpoint to now, with a mark where the deploy was. A narrow pane leaves out the word, then the limits that hold, then what it was.
 
+use jiff::Timestamp;
 use ratatui::text::{Line, Span};
 
-use super::name;
+use super::{SPACING, name};
 use crate::domain::signal::{Grade, Signal, SignalName};
+use crate::store::signals::KEPT;
 use crate::tui::app::App;
 use crate::tui::format;
 use crate::tui::theme::Role;
@@ -107,7 +109,10 @@ pub(super) fn second_row(app: &App, signal: &Signal, width: usize) -> Line<'stat
     Line::from(vec![
         Span::raw("   "),
         Span::styled(
-            format::left(&spark(app, signal, room), room),
+            format::left(
+                &since_checkpoint(app, signal, room).unwrap_or_else(|| spark(app, signal, room)),
+                room,
+            ),
             match signal.grade {
                 _ if !app.signals.reading.is_fresh() => theme.style(Role::Stale),
                 Grade::Ok | Grade::Unknown => theme.style(Role::Dim),
@@ -125,10 +130,7 @@ const SHORTEST_SPARK: usize = 6;
 /// minute is not averaged away. `None` where nothing was kept.
 pub fn day(app: &App, signal: &Signal, width: usize) -> Option<(String, String)> {
     let is_own = app.signals.around.service == app.signals.service;
-    let points = || {
-        let kept = app.signals.day.iter().filter(|_| is_own);
-        kept.filter_map(|point| Some((point.at, *point.values.get(&signal.signal)?)))
-    };
+    let points = || app.signals.course(&signal.signal).filter(|_| is_own);
     let (first, _) = points().next()?;
     let span = app.now.duration_since(first).as_secs().max(60);
     let bars = app.setup.theme.bars();
@@ -165,6 +167,55 @@ fn bar(value: Option<f64>, top: f64, bars: [char; 8]) -> char {
         Some(_) if top <= 0.0 => bars[0],
         Some(v) => bars[((v / top * 7.0).round() as usize).min(7)],
     }
+}
+
+/// Fewer seconds are better told by the last samples.
+const SHORTEST_SPAN: i64 = 120;
+
+/// The bars since the checkpoint, a day at most, with a mark where the deploy was. In each the worst, or what was measured
+/// shortly before it; a gap where nothing was. `None` without a checkpoint, and for a route.
+fn since_checkpoint(app: &App, signal: &Signal, width: usize) -> Option<String> {
+    let pane = &app.signals;
+    let is_own = pane.around.service == pane.service && signal.route.is_none();
+    let since = pane.around.since.filter(|_| is_own)?;
+    let begun = since.max(app.now.checked_sub(KEPT).ok()?);
+    let span = app.now.duration_since(begun).as_secs();
+    // When what runs now was made.
+    let instances = app.selected().into_iter().flat_map(|s| &s.instances);
+    let made = instances.filter_map(|one| one.created_at.or(one.started_at));
+    let deployed = made.max().filter(|at| *at > begun);
+    let count = width.checked_sub(usize::from(deployed.is_some()))?;
+    if span < SHORTEST_SPAN || count < SHORTEST_SPARK {
+        return None;
+    }
+    let place = |at: Timestamp| {
+        let into = at.duration_since(begun).as_secs().clamp(0, span);
+        usize::try_from(into * count as i64 / (span + 1)).unwrap_or(0)
+    };
+    let mut worst: Vec<Option<f64>> = vec![None; count];
+    for (at, value) in pane.course(&signal.signal) {
+        // It holds until the next is due.
+        let until = at.checked_add(SPACING).unwrap_or(at).min(app.now);
+        if until < begun {
+            continue;
+        }
+        for bar in &mut worst[place(at)..=place(until)] {
+            *bar = Some(bar.map_or(value, |known| known.max(value)));
+        }
+    }
+    let peak = worst.iter().flatten().copied().reduce(f64::max)?;
+    let top = top(signal, peak);
+    let bars = app.setup.theme.bars();
+    let mut drawn: Vec<char> = worst.iter().map(|value| bar(*value, top, bars)).collect();
+    if let Some(at) = deployed {
+        let mark = if app.setup.theme.is_plain() {
+            '|'
+        } else {
+            '│'
+        };
+        drawn.insert(place(at), mark);
+    }
+    Some(drawn.into_iter().collect())
 }
 
 /// The last samples as small bars between 0 and the largest of them; a gap where nothing was measured.

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
+
 use super::*;
 use crate::domain::alert::{Acknowledgement, AlertSeverity, AlertState};
 use crate::domain::host::HostName;
@@ -41,6 +43,7 @@ fn around(alerts: Vec<Alert>) -> Around {
         unread: None,
         kept: Vec::new(),
         limits: Limits::default(),
+        since: None,
         before: Vec::new(),
     }
 }
@@ -294,4 +297,58 @@ fn a_gauge_says_its_grade_its_limit_and_what_it_was_as_far_as_there_is_room() {
             assert!(row.width() <= width.max(16), "{width}: {row}");
         }
     }
+}
+
+#[test]
+fn bars_reach_from_the_checkpoint_to_now_with_a_mark_where_the_deploy_was() {
+    let mut app = broken(120, 40);
+    let p95 = signals().signals[0].clone();
+    let bars = |app: &App, width| gauge::second_row(app, &p95, width).to_string();
+    let begun = at("14:31:00");
+    let minutes = (0..60).map(|minute| {
+        let ms = if minute < 30 { 100.0 } else { 3800.0 };
+        Point {
+            at: begun + SignedDuration::from_mins(minute),
+            values: BTreeMap::from([(SignalName::LatencyP95, ms)]),
+        }
+    });
+    // Much was before the checkpoint, and nothing of it is drawn.
+    let night = Point {
+        at: at("06:00:00"),
+        values: BTreeMap::from([(SignalName::LatencyP95, 9000.0)]),
+    };
+    let around = Around {
+        since: Some(begun),
+        kept: std::iter::once(night).chain(minutes).collect(),
+        ..around(Vec::new())
+    };
+    update(&mut app, Msg::Around(Box::new(around.clone())));
+    let mut inventory = app.services.reading.value().unwrap().clone();
+    let backend = inventory
+        .services
+        .iter_mut()
+        .find(|s| s.id == id("backend"));
+    for instance in &mut backend.unwrap().instances {
+        instance.created_at = Some(at("15:01:10"));
+    }
+    update(&mut app, Msg::Inventory(inventory));
+    let row = bars(&app, 25);
+    let row = row.trim();
+    let (before, after) = row.split_once('│').unwrap_or_else(|| panic!("{row:?}"));
+    assert_eq!(
+        (before.chars().count(), after.chars().count()),
+        (10, 10),
+        "{row:?}"
+    );
+    assert!(
+        before.starts_with("▁▁▁▁▁▁▁▁▁") && after == "██████████",
+        "{row:?}"
+    );
+    // Of another service, and a moment ago: the last looks.
+    let moment = Around {
+        since: Some(at("15:30:30")),
+        ..around
+    };
+    update(&mut app, Msg::Around(Box::new(moment)));
+    assert!(!bars(&app, 25).contains('│'));
 }
