@@ -14,6 +14,7 @@ use super::host::HostName;
 use super::operation::Operation;
 use super::safe_text::SafeText;
 
+pub mod include;
 pub mod parse;
 pub mod probe;
 pub mod run;
@@ -52,7 +53,7 @@ pub struct Phase {
 pub struct Item {
     /// From 1, through the whole runbook.
     pub number: usize,
-    /// Made from the text: `api-health-check`; a second one of the same text gets `-2`.
+    /// `{id=…}`, else made from the text: `api-health-check`; a second one of the same text gets `-2`.
     pub slug: String,
     /// What to do, without Markdown signs and attributes.
     pub text: SafeText,
