@@ -15,8 +15,9 @@ macro_rules! shipped {
     };
 }
 
-pub(super) const SHIPPED: [Shipped; 9] = shipped![
+pub(super) const SHIPPED: [Shipped; 10] = shipped![
     "deploy",
+    "release-plan",
     "post-deploy-verification",
     "emergency-rollback-compose",
     "emergency-rollback-pm2",
