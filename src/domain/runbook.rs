@@ -98,6 +98,18 @@ pub struct Presence {
     pub item: usize,
 }
 
+/// The language of a shipped runbook. Both have the same items, attributes and work: a run is the same run in either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub enum Language {
+    /// `en`
+    #[default]
+    #[serde(rename = "en")]
+    English,
+    /// `ru`
+    #[serde(rename = "ru")]
+    Russian,
+}
+
 /// An offset from T, the moment the runbook counts from: `T+5m`, `T-24h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Due(pub SignedDuration);
@@ -160,6 +172,20 @@ impl Item {
             Block::Undo(script) => Some(script.as_str()),
             Block::Run(_) | Block::Probe(_) => None,
         })
+    }
+}
+
+impl Language {
+    /// Reads `en` or `ru`.
+    ///
+    /// # Errors
+    /// Any other text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "en" => Ok(Self::English),
+            "ru" => Ok(Self::Russian),
+            _ => Err(format!("`{text}` is no language of runbooks: en or ru")),
+        }
     }
 }
 

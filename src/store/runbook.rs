@@ -15,7 +15,7 @@ use crate::domain::nearest::nearest;
 use crate::domain::runbook::include::{self, Part};
 use crate::domain::runbook::run::{RunEvent, RunEventKind};
 use crate::domain::runbook::variables::{self, Unset, Variables};
-use crate::domain::runbook::{RunState, Runbook, parse};
+use crate::domain::runbook::{Language, RunState, Runbook, parse};
 use crate::domain::safe_text::SafeText;
 
 mod error;
@@ -67,6 +67,7 @@ pub struct RunbookStore {
     runs: PathBuf,
     user: Option<PathBuf>,
     variables: Variables,
+    language: Language,
 }
 
 impl RunbookStore {
@@ -77,6 +78,7 @@ impl RunbookStore {
             runs: state.join("runbooks"),
             user: config.map(|dir| dir.join("runbooks")),
             variables: Variables::new(),
+            language: Language::default(),
         }
     }
 
@@ -97,6 +99,13 @@ impl RunbookStore {
     #[must_use]
     pub fn with_variables(mut self, variables: Variables) -> Self {
         self.variables = variables;
+        self
+    }
+
+    /// The same with the shipped runbooks in a language. A user's own file is what it is.
+    #[must_use]
+    pub fn with_language(mut self, language: Language) -> Self {
+        self.language = language;
         self
     }
 
@@ -131,7 +140,7 @@ impl RunbookStore {
             .map(|(_, path)| path.clone());
         let part = match (&path, shipped::find(name)) {
             (Some(path), _) => read_part(path)?,
-            (None, Some(shipped)) => shipped_part(shipped),
+            (None, Some(shipped)) => shipped_part(shipped, self.language),
             (None, None) => {
                 let known = known_names(&own);
                 return Err(RunbookError::NoRunbook {
@@ -161,13 +170,53 @@ impl RunbookStore {
     ) -> Result<(Runbook, String), RunbookError> {
         let file = part.file.clone();
         let syntax = |(error, text)| RunbookError::Syntax { error, text };
-        let whole = include::expand(part, |from, target| find_part(from, target, own))
+        let whole = include::expand(part, |from, target| self.find_part(from, target, own))
             .map_err(|located| syntax(*located))?;
         let filled = variables::fill(&file, &whole.text, &self.variables, unset)
             .map_err(|error| syntax(whole.locate(error, &whole.text)))?;
         let runbook = parse::parse(name, &file, &filled)
             .map_err(|error| syntax(whole.locate(error, &filled)))?;
         Ok((runbook, filled))
+    }
+
+    /// What a link of an include names: a file beside the one that it stands in, else a runbook by its name.
+    fn find_part(
+        &self,
+        from: &Part,
+        target: &str,
+        own: &[(String, PathBuf)],
+    ) -> Result<Part, String> {
+        if target.contains("://") || target.starts_with('/') {
+            return Err(format!(
+                "`{target}` is not included: write a path that starts beside this file, or the name of a runbook"
+            ));
+        }
+        let beside = from
+            .folder
+            .as_ref()
+            .map(|folder| folder.join(target.trim_start_matches("./")));
+        if let Some(path) = beside.as_ref().filter(|path| path.is_file()) {
+            // One file has one name, whichever way leads to it: a circle is seen at its first turn.
+            let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+            return read_part(&path).map_err(|error| error.to_string());
+        }
+        let name = target.strip_suffix(".md").unwrap_or(target);
+        // An own runbook may include the shipped one whose place it takes.
+        let is_other = |path: &Path| path.display().to_string() != from.file;
+        let mut own_files = own.iter();
+        if let Some((_, path)) = own_files.find(|(own, path)| own == name && is_other(path)) {
+            return read_part(path).map_err(|error| error.to_string());
+        }
+        if let Some(shipped) = shipped::find(name) {
+            return Ok(shipped_part(shipped, self.language));
+        }
+        let looked = beside.map_or(String::new(), |path| {
+            format!(" no file {} and", path.display())
+        });
+        Err(format!(
+            "nothing to include: there is{looked} no runbook `{name}`; there are: {}",
+            known_names(own).join(", ")
+        ))
     }
 
     /// `(name, path)` of the user's files, by name. No folder is no files.
@@ -354,11 +403,11 @@ fn known_names(own: &[(String, PathBuf)]) -> Vec<String> {
         .collect()
 }
 
-fn shipped_part(shipped: &Shipped) -> Part {
+fn shipped_part(shipped: &Shipped, language: Language) -> Part {
     Part {
-        file: format!("{}.md", shipped.name),
+        file: shipped.file(language),
         folder: None,
-        text: shipped.english.to_owned(),
+        text: shipped.text(language).to_owned(),
     }
 }
 
@@ -368,41 +417,6 @@ fn read_part(path: &Path) -> Result<Part, RunbookError> {
         folder: path.parent().map(Path::to_owned),
         text: read_trusted(path)?,
     })
-}
-
-/// What a link of an include names: a file beside the one that it stands in, else a runbook by its name.
-fn find_part(from: &Part, target: &str, own: &[(String, PathBuf)]) -> Result<Part, String> {
-    if target.contains("://") || target.starts_with('/') {
-        return Err(format!(
-            "`{target}` is not included: write a path that starts beside this file, or the name of a runbook"
-        ));
-    }
-    let beside = from
-        .folder
-        .as_ref()
-        .map(|folder| folder.join(target.trim_start_matches("./")));
-    if let Some(path) = beside.as_ref().filter(|path| path.is_file()) {
-        // One file has one name, whichever way leads to it: a circle is seen at its first turn.
-        let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-        return read_part(&path).map_err(|error| error.to_string());
-    }
-    let name = target.strip_suffix(".md").unwrap_or(target);
-    // An own runbook may include the shipped one whose place it takes.
-    let is_other = |path: &Path| path.display().to_string() != from.file;
-    let mut own_files = own.iter();
-    if let Some((_, path)) = own_files.find(|(own, path)| own == name && is_other(path)) {
-        return read_part(path).map_err(|error| error.to_string());
-    }
-    if let Some(shipped) = shipped::find(name) {
-        return Ok(shipped_part(shipped));
-    }
-    let looked = beside.map_or(String::new(), |path| {
-        format!(" no file {} and", path.display())
-    });
-    Err(format!(
-        "nothing to include: there is{looked} no runbook `{name}`; there are: {}",
-        known_names(own).join(", ")
-    ))
 }
 
 fn parse_text(name: &str, file: &str, text: &str) -> Result<Runbook, RunbookError> {

@@ -24,11 +24,11 @@ use crate::domain::log::{FileHits, PageBorder};
 use crate::domain::operation::{Operation, Plan};
 use crate::domain::runbook::RunState;
 use crate::domain::runbook::run::ItemAction;
-use crate::domain::runbook::variables::Variables;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Service, ServiceId};
 use crate::domain::side_by_side::RequestWanted;
 use crate::ops::logs::FileSearch;
+use crate::ops::runbook::Start;
 use crate::ops::{self, Confirmation, Context, ErrorKind};
 use crate::store::ring::OpenedFile;
 
@@ -388,8 +388,7 @@ impl Effects {
             }),
             Effect::StartRunbook(name) => self.start(TaskKey::RunbookItem, async move {
                 let run =
-                    blocking(move || ops::runbook::start(&ctx, &name, None, Variables::new()))
-                        .await?;
+                    blocking(move || ops::runbook::start(&ctx, &name, Start::default())).await?;
                 Ok(Some(Msg::RunbookRun(Box::new(run))))
             }),
             Effect::ActOnItem {

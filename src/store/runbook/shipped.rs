@@ -1,9 +1,29 @@
 //! The runbooks that are part of the binary, in the order of a release's life.
 
-/// A name, and its text.
+use crate::domain::runbook::Language;
+
+/// A name, and its text in each language.
 pub(super) struct Shipped {
     pub(super) name: &'static str,
     pub(super) english: &'static str,
+    pub(super) russian: &'static str,
+}
+
+impl Shipped {
+    pub(super) fn text(&self, language: Language) -> &'static str {
+        match language {
+            Language::English => self.english,
+            Language::Russian => self.russian,
+        }
+    }
+
+    /// What an error calls it.
+    pub(super) fn file(&self, language: Language) -> String {
+        match language {
+            Language::English => format!("{}.md", self.name),
+            Language::Russian => format!("ru/{}.md", self.name),
+        }
+    }
 }
 
 macro_rules! shipped {
@@ -11,6 +31,7 @@ macro_rules! shipped {
         [$(Shipped {
             name: $name,
             english: include_str!(concat!("../../../assets/runbooks/", $name, ".md")),
+            russian: include_str!(concat!("../../../assets/runbooks/ru/", $name, ".md")),
         }),*]
     };
 }

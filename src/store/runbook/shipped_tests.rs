@@ -1,5 +1,7 @@
 use std::collections::HashSet;
 
+use crate::domain::runbook::Item;
+
 use super::*;
 
 #[path = "asked.rs"]
@@ -55,6 +57,98 @@ fn every_shipped_runbook_parses_and_has_unique_slugs() {
             "{name} says what it is for"
         );
         assert!(source.path.is_none());
+    }
+}
+
+/// What is the same in both languages of a runbook.
+fn frame(runbook: &Runbook) -> Vec<String> {
+    let mut frame = Vec::new();
+    for phase in &runbook.phases {
+        frame.push(format!("phase of {}", phase.items.len()));
+        for item in &phase.items {
+            let Item {
+                number,
+                slug,
+                depth,
+                owner,
+                due,
+                is_gate,
+                is_two_person,
+                blocks,
+                notes,
+                ..
+            } = item;
+            let paragraphs = notes.len();
+            frame.push(format!(
+                "{number} {slug} {depth} {owner:?} {due:?} {is_gate} {is_two_person} {blocks:?} {paragraphs}"
+            ));
+        }
+    }
+    frame
+}
+
+#[test]
+fn both_languages_are_one_runbook() {
+    let russian = shipped().with_language(Language::Russian);
+    for Shipped { name, .. } in SHIPPED {
+        let (en, ru) = (shipped().load(name).unwrap(), russian.load(name).unwrap());
+        let (frame_en, frame_ru) = (frame(&en.runbook), frame(&ru.runbook));
+        for (en, ru) in frame_en.iter().zip(&frame_ru) {
+            assert_eq!(en, ru, "{name}");
+        }
+        assert_eq!(frame_en.len(), frame_ru.len(), "{name}");
+        assert_eq!(en.runbook.intro.len(), ru.runbook.intro.len(), "{name}");
+        // Commands to read are no blocks, and the same all the same.
+        let commands = |text: &str| -> Vec<String> {
+            text.split("\n  ```")
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect()
+        };
+        assert_eq!(commands(&en.text), commands(&ru.text), "{name}");
+    }
+}
+
+/// Text that is put in is in the language of the text around it.
+#[test]
+fn the_russian_runbooks_are_russian() {
+    let russian = shipped().with_language(Language::Russian);
+    let is_russian = |text: &SafeText| text.as_str().chars().any(|c| ('а'..='я').contains(&c));
+    for Shipped { name, .. } in SHIPPED {
+        let runbook = russian.load(name).unwrap().runbook;
+        assert!(is_russian(&runbook.title), "{name}");
+        for phase in &runbook.phases {
+            assert!(is_russian(&phase.title), "{name}: {}", phase.title);
+            for item in &phase.items {
+                assert!(is_russian(&item.text), "{name}: {}", item.text);
+            }
+        }
+    }
+}
+
+/// Figures stand in both.
+#[test]
+fn both_languages_hold_the_same_figures() {
+    let figures = |text: &str| {
+        let text = text.replace("1 000", "1,000");
+        let words = text.split_whitespace();
+        let mut found: Vec<String> = words
+            .filter(|word| !word.starts_with("{id="))
+            .flat_map(|word| word.split(|c: char| !c.is_ascii_digit() && !matches!(c, ',' | '.')))
+            .map(|figure| figure.trim_matches([',', '.']).replace(',', "."))
+            .filter(|figure| !figure.is_empty())
+            .collect();
+        found.sort();
+        found
+    };
+    for Shipped {
+        name,
+        english,
+        russian,
+    } in SHIPPED
+    {
+        assert_eq!(figures(english), figures(russian), "{name}");
     }
 }
 
