@@ -30,7 +30,7 @@ use crate::domain::side_by_side::RequestWanted;
 use crate::ops::logs::FileSearch;
 use crate::ops::runbook::Start;
 use crate::ops::{self, Confirmation, Context, ErrorKind};
-use crate::store::ring::OpenedFile;
+use crate::store::ring::{Key, OpenedFile};
 
 use super::msg::{Msg, Problem};
 use super::outlet::{Piece, Tool, Writing, joined, not_copied, said};
@@ -89,6 +89,8 @@ pub enum TaskKey {
     Presence,
     /// Reading the incident, or saying something in it.
     Incident,
+    /// Writing down that a line is marked.
+    Mark(Key),
     /// Looking at what would bite in a deploy.
     Preflight,
     /// Checking the audit log.
@@ -418,7 +420,7 @@ impl Effects {
                 let place = self.place.clone();
                 self.start(TaskKey::Presence, runbook::go_to(ctx, place, run, item));
             }
-            Effect::Incident(work) => self.start(TaskKey::Incident, incident::run(ctx, work)),
+            Effect::Incident(work) => self.start(work.key(), incident::run(ctx, work)),
             Effect::Preflight => self.start(TaskKey::Preflight, incident::preflight(ctx)),
             Effect::VerifyAudit(anchor) => {
                 self.start(TaskKey::Audit, incident::verify_audit(ctx, anchor));

@@ -178,7 +178,7 @@ impl<F: FnMut(&Part, &str) -> Result<Part, String>> Work<F> {
                 match read(line) {
                     Line::Text => {}
                     Line::Wrong(message) => {
-                        return Err(self.wrong(at, number, 0..span.len(), message.to_owned()));
+                        return Err(self.wrong(at, number, 0..span.len(), message));
                     }
                     Line::Include(target) => {
                         // Between empty lines: what is included is never a part of the paragraph around it.
@@ -194,7 +194,7 @@ impl<F: FnMut(&Part, &str) -> Result<Part, String>> Work<F> {
         if is_inside && let Some((span, mark)) = fence {
             let number = text[..span.start].matches('\n').count();
             let message = format!("a block that nothing closes: `{mark}` is missing below it");
-            return Err(self.wrong(at, number, 0..span.len(), message));
+            return Err(self.wrong(at, number, 0..span.len(), &message));
         }
         Ok(())
     }
@@ -210,9 +210,9 @@ impl<F: FnMut(&Part, &str) -> Result<Part, String>> Work<F> {
         let above = &self.done.parts[by];
         let depth = above.depth + 1;
         let found = (self.find)(&above.part, &line[target.clone()]);
-        let part = found.map_err(|why| self.wrong(by, number, target.clone(), why))?;
+        let part = found.map_err(|why| self.wrong(by, number, target.clone(), &why))?;
         if let Some(circle) = self.circle(by, number, &part) {
-            return Err(self.wrong(by, number, target, circle));
+            return Err(self.wrong(by, number, target, &circle));
         }
         let too_much = if depth > MAX_DEPTH {
             Some(format!(
@@ -228,7 +228,7 @@ impl<F: FnMut(&Part, &str) -> Result<Part, String>> Work<F> {
             None
         };
         if let Some(message) = too_much {
-            return Err(self.wrong(by, number, target, message));
+            return Err(self.wrong(by, number, target, &message));
         }
         self.done.parts.push(Placed {
             part,
@@ -275,7 +275,7 @@ impl<F: FnMut(&Part, &str) -> Result<Part, String>> Work<F> {
         part: usize,
         number: usize,
         bytes: Range<usize>,
-        message: String,
+        message: &str,
     ) -> Box<Located> {
         let text = &self.done.parts[part].part.text;
         let start: usize = text.split_inclusive('\n').take(number).map(str::len).sum();
