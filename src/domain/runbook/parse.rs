@@ -325,10 +325,7 @@ impl Builder<'_> {
                 "an item without a text: say what to do",
             ));
         }
-        let slug = match &attributes.id {
-            Some((id, place)) => self.own_slug(id, place)?,
-            None => self.unique_slug(text),
-        };
+        let slug = self.unique_slug(&attributes.id.unwrap_or_else(|| slug_of(text)));
         self.number += 1;
         let item = Item {
             number: self.number,
@@ -440,29 +437,15 @@ impl Builder<'_> {
         Ok(probes)
     }
 
-    fn unique_slug(&mut self, text: &str) -> String {
-        let base = slug_of(text);
-        let mut slug = base.clone();
+    fn unique_slug(&mut self, base: &str) -> String {
+        let mut slug = base.to_owned();
         while self.slugs.contains_key(&slug) {
-            let count = self.slugs.entry(base.clone()).or_insert(1);
+            let count = self.slugs.entry(base.to_owned()).or_insert(1);
             *count += 1;
             slug = format!("{base}-{count}");
         }
         self.slugs.insert(slug.clone(), 1);
         slug
-    }
-
-    /// The slug that an item names itself. Another item has it already where two say the same.
-    fn own_slug(&mut self, id: &str, place: &Range<usize>) -> Result<String, Wrong> {
-        if slug_of(id) != id {
-            let message = format!("`{id}` is no id: write `{}`", slug_of(id));
-            return Err(Wrong::new(place.clone(), message));
-        }
-        if self.slugs.insert(id.to_owned(), 1).is_some() {
-            let message = format!("`{id}` is the id of an item further up");
-            return Err(Wrong::new(place.clone(), message));
-        }
-        Ok(id.to_owned())
     }
 
     /// Takes `{id=… owner=… due=… gate two-person}` off the end of an item's text. `{{…}}` is a variable and stays.
@@ -494,7 +477,10 @@ impl Builder<'_> {
                     Err(message) => return wrong(message),
                 },
                 Some(("id", id)) if found.id.is_none() => {
-                    found.id = Some((id.to_owned(), place.clone()));
+                    if slug_of(id) != id {
+                        return wrong(format!("`{id}` is no id: write `{}`", slug_of(id)));
+                    }
+                    found.id = Some(id.to_owned());
                 }
                 Some((key @ ("id" | "owner" | "due"), _)) => {
                     return wrong(format!("`{key}` stands here twice"));
@@ -549,8 +535,7 @@ impl Builder<'_> {
 
 #[derive(Default)]
 struct Attributes {
-    /// With its place.
-    id: Option<(String, Range<usize>)>,
+    id: Option<String>,
     owner: Option<SafeText>,
     due: Option<Due>,
     is_gate: bool,
