@@ -10,8 +10,8 @@ use super::exit::Exit;
 use super::output::{Ended, Output, Stop, talk, talk_error};
 use super::{Global, confirm};
 use crate::domain::host::HostName;
-use crate::domain::runbook::RunState;
 use crate::domain::runbook::run::ItemAction;
+use crate::domain::runbook::{Language, RunState};
 use crate::domain::safe_text::SafeText;
 use crate::ops::runbook::{self, ListView, StatusView};
 use crate::ops::{Context, ErrorKind, OpsError, services};
@@ -33,6 +33,9 @@ pub enum RunbookCommand {
     Show {
         /// Its name
         name: String,
+        /// Language of a shipped one: en or ru (default: `[runbooks] language`)
+        #[arg(long, value_name = "L", value_parser = Language::parse)]
+        language: Option<Language>,
     },
     /// Start a run of a runbook
     Start {
@@ -44,6 +47,9 @@ pub enum RunbookCommand {
         /// Value of a variable of the runbook, such as backend=shop/api (repeatable)
         #[arg(long, value_name = "NAME=VALUE")]
         set: Vec<String>,
+        /// Language of a shipped one: en or ru (default: `[runbooks] language`)
+        #[arg(long, value_name = "L", value_parser = Language::parse)]
+        language: Option<Language>,
     },
     /// Ask the probes that are due, and say where a run stands (default: the newest unfinished one)
     Status {
@@ -147,11 +153,16 @@ pub async fn run(
 fn dispatch(command: &RunbookCommand, ctx: &Context, out: &mut Output) -> Ended {
     match command {
         RunbookCommand::List => list(ctx, out),
-        RunbookCommand::Show { name } => {
-            let source = runbook::show(ctx, name)?;
+        RunbookCommand::Show { name, language } => {
+            let source = runbook::show(ctx, name, *language)?;
             print(out, runbook::runbook_lines(&source.runbook))
         }
-        RunbookCommand::Start { name, at, set } => {
+        RunbookCommand::Start {
+            name,
+            at,
+            set,
+            language,
+        } => {
             let t_at = at
                 .as_deref()
                 .map(|text| runbook::parse_t(text, &Zoned::now()))
@@ -160,7 +171,12 @@ fn dispatch(command: &RunbookCommand, ctx: &Context, out: &mut Output) -> Ended 
                 .iter()
                 .map(|text| runbook::parse_variable(text))
                 .collect::<Result<_, _>>()?;
-            let state = runbook::start(ctx, name, t_at, set)?;
+            let with = runbook::Start {
+                t_at,
+                set,
+                language: *language,
+            };
+            let state = runbook::start(ctx, name, with)?;
             status(&state, out)?;
             if at.is_none()
                 && let Some(first) = state.runbook.items().filter_map(|item| item.due).min()

@@ -71,6 +71,8 @@ pub enum IncidentEventKind {
         /// The lines of the note.
         text: Vec<SafeText>,
     },
+    /// Somebody marked a line of a log, or took its mark away.
+    Marked(Mark),
     /// The watch saw an alert fire or end.
     Alerted {
         /// As in `lastgood alerts`.
@@ -113,6 +115,29 @@ pub enum IncidentEventKind {
         /// SHA-256 of the report that was stored beside the journal.
         report_sha256: String,
     },
+}
+
+/// A line of a log that somebody marked: what was seen, kept where the log itself may be gone by tomorrow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Whose log it is.
+    pub service: Option<ServiceId>,
+    /// The line's own time; `None` for a log without times.
+    pub line_at: Option<Timestamp>,
+    /// The line, without secrets.
+    pub line: SafeText,
+    /// What was said of it; empty for a bare mark.
+    pub note: SafeText,
+    /// Whether it is marked; else its mark was taken away.
+    pub is_marked: bool,
+}
+
+impl Mark {
+    /// Whether both are of one line.
+    pub fn is_of_same_line(&self, other: &Self) -> bool {
+        let key = |mark: &Self| (mark.service.clone(), mark.line_at, mark.line.clone());
+        key(self) == key(other)
+    }
 }
 
 /// When the comparison of an incident was made.
@@ -325,7 +350,14 @@ mod tests {
             who: boris,
             text: Vec::new(),
         });
-        for event in [&note, &graded, &assigned, &handed] {
+        let marked = event(IncidentEventKind::Marked(Mark {
+            service: Some(ServiceId::local("shop", "backend")),
+            line_at: Some(at),
+            line: SafeText::from_text("ERROR no pool"),
+            note: SafeText::default(),
+            is_marked: true,
+        }));
+        for event in [&note, &graded, &assigned, &handed, &marked] {
             incident.take(event);
         }
         assert!(incident.is_open());
@@ -339,7 +371,7 @@ mod tests {
         incident.take(&end);
         assert!(!incident.is_open());
         // What is on the disk is read back as it was.
-        for event in [first, note, graded, assigned, handed, end] {
+        for event in [first, note, graded, assigned, handed, marked, end] {
             let text = serde_json::to_string(&event).unwrap();
             assert_eq!(serde_json::from_str::<IncidentEvent>(&text).unwrap(), event);
         }

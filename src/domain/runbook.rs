@@ -14,6 +14,7 @@ use super::host::HostName;
 use super::operation::Operation;
 use super::safe_text::SafeText;
 
+pub mod include;
 pub mod parse;
 pub mod probe;
 pub mod run;
@@ -52,7 +53,7 @@ pub struct Phase {
 pub struct Item {
     /// From 1, through the whole runbook.
     pub number: usize,
-    /// Made from the text: `api-health-check`; a second one of the same text gets `-2`.
+    /// `{id=…}`, else made from the text: `api-health-check`; a second one of the same text gets `-2`.
     pub slug: String,
     /// What to do, without Markdown signs and attributes.
     pub text: SafeText,
@@ -95,6 +96,18 @@ pub struct Presence {
     pub run: String,
     /// The item's number.
     pub item: usize,
+}
+
+/// The language of a shipped runbook. Both have the same items, attributes and work: a run is the same run in either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub enum Language {
+    /// `en`
+    #[default]
+    #[serde(rename = "en")]
+    English,
+    /// `ru`
+    #[serde(rename = "ru")]
+    Russian,
 }
 
 /// An offset from T, the moment the runbook counts from: `T+5m`, `T-24h`.
@@ -159,6 +172,20 @@ impl Item {
             Block::Undo(script) => Some(script.as_str()),
             Block::Run(_) | Block::Probe(_) => None,
         })
+    }
+}
+
+impl Language {
+    /// Reads `en` or `ru`.
+    ///
+    /// # Errors
+    /// Any other text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "en" => Ok(Self::English),
+            "ru" => Ok(Self::Russian),
+            _ => Err(format!("`{text}` is no language of runbooks: en or ru")),
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub enum TimelineKind {
     Runbook,
     /// An alert fired or ended.
     Alert,
+    /// Someone marked a line of a log.
+    Mark,
     /// Someone's note.
     Note,
     /// An incident was opened or ended.
@@ -42,6 +44,7 @@ impl TimelineKind {
             Self::Log => "log",
             Self::Runbook => "runbook",
             Self::Alert => "alert",
+            Self::Mark => "mark",
             Self::Note => "note",
             Self::Incident => "incident",
         }

@@ -17,7 +17,7 @@ use crate::domain::comparison::Comparison;
 use crate::domain::digest;
 use crate::domain::incident::report::IncidentReport;
 use crate::domain::incident::{
-    Incident, IncidentEvent, IncidentEventKind, JOURNAL_SCHEMA, Moment, SeenService, id_of,
+    Incident, IncidentEvent, IncidentEventKind, JOURNAL_SCHEMA, Mark, Moment, SeenService, id_of,
 };
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Service};
@@ -150,6 +150,18 @@ pub async fn grade(
     said(ctx, id, IncidentEventKind::Graded { severity, reason })
 }
 
+/// Writes down that a line of a log is marked, or is not any more. Secrets by their shape are taken out.
+///
+/// # Errors
+/// As [`note`], but for the text.
+pub async fn mark(ctx: &Context, id: Option<&str>, mark: Mark) -> Result<Incident, OpsError> {
+    let redactor = secrets::redactor(ctx, &[]).await?;
+    let clean = |text: SafeText| SafeText::from_text(&redactor.redact(text.as_str()));
+    let (line, note) = (clean(mark.line), clean(mark.note));
+    let mark = Mark { line, note, ..mark };
+    said(ctx, id, IncidentEventKind::Marked(mark))
+}
+
 /// Gives somebody a role; whoever had it has it no more.
 ///
 /// # Errors
@@ -236,6 +248,7 @@ pub(super) fn brief_of(state: &StateDir) -> Result<Option<Brief>, OpsError> {
     let journal = store.read(&incident.id)?;
     let mut events: Vec<TimelineEvent> = journal.events.iter().filter_map(story::said).collect();
     events.extend(story::alerts(&journal.events));
+    events.extend(story::marks(&journal.events));
     events.push(story::opened(&incident));
     events.sort_by_key(|event| event.at);
     Ok(Some(Brief { incident, events }))
@@ -470,3 +483,7 @@ async fn redactor(
     }
     secrets::redactor_with(ctx, &inventory.services, &saved).await
 }
+
+#[cfg(test)]
+#[path = "incident/mark_tests.rs"]
+mod mark_tests;

@@ -16,7 +16,7 @@ use jiff::{Timestamp, Zoned};
 use super::{Context, ErrorKind, OpsError, checkpoint};
 use crate::domain::runbook::run::{DueProbe, ItemAction, ProbeAnswer, Unfit};
 use crate::domain::runbook::variables::{self, Variables};
-use crate::domain::runbook::{RunState, SyntaxError};
+use crate::domain::runbook::{Language, RunState, SyntaxError};
 use crate::domain::safe_text::SafeText;
 use crate::domain::time;
 use crate::store::runbook::{Listing, RunSummary, RunbookError, RunbookStore, Source};
@@ -38,7 +38,9 @@ pub use text::{listing_lines, runbook_lines, status_lines};
 pub use view::{ItemView, ListView, StatusView};
 
 fn store(ctx: &Context) -> RunbookStore {
-    RunbookStore::of_user(&ctx.state.root).with_variables(ctx.config.runbook_variables.clone())
+    RunbookStore::of_user(&ctx.state.root)
+        .with_language(ctx.config.runbook_language)
+        .with_variables(ctx.config.runbook_variables.clone())
 }
 
 /// Reads `NAME=VALUE`, as `runbook start --set` takes it.
@@ -63,25 +65,31 @@ pub fn list(ctx: &Context) -> Result<Listing, OpsError> {
     Ok(store(ctx).list()?)
 }
 
-/// One runbook.
+/// One runbook, in a language or in that of the configuration.
 ///
 /// # Errors
 /// An unknown name or a file that cannot be used: [`ErrorKind::Usage`].
-pub fn show(ctx: &Context, name: &str) -> Result<Source, OpsError> {
-    Ok(store(ctx).load(name)?)
+pub fn show(ctx: &Context, name: &str, language: Option<Language>) -> Result<Source, OpsError> {
+    let language = language.unwrap_or(ctx.config.runbook_language);
+    Ok(store(ctx).with_language(language).load(name)?)
 }
 
-/// Starts a run. Due times count from `t_at`, by default from now. The variables of the configuration hold, those of
-/// `set` win over them, and `{{checkpoint}}` is the newest complete checkpoint.
+/// What can be said at the start of a run.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// T, by default now.
+    pub t_at: Option<Timestamp>,
+    /// Values of variables; they win over those of the configuration.
+    pub set: Variables,
+    /// By default that of the configuration.
+    pub language: Option<Language>,
+}
+
+/// Starts a run. Due times count from T. `{{checkpoint}}` is the newest complete checkpoint.
 ///
 /// # Errors
 /// As [`show`], a variable that nobody sets, or the state folder cannot be written.
-pub fn start(
-    ctx: &Context,
-    name: &str,
-    t_at: Option<Timestamp>,
-    set: Variables,
-) -> Result<RunState, OpsError> {
+pub fn start(ctx: &Context, name: &str, with: Start) -> Result<RunState, OpsError> {
     let now = Timestamp::now();
     let mut values = Variables::new();
     let newest = checkpoint::list(ctx)?.into_iter().find(|found| {
@@ -92,14 +100,12 @@ pub fn start(
     });
     values.extend(newest.map(|found| ("checkpoint".to_owned(), found.id)));
     values.extend(ctx.config.runbook_variables.clone());
-    values.extend(set);
-    Ok(store(ctx).with_variables(values).start(
-        name,
-        t_at.unwrap_or(now),
-        now,
-        &TimeZone::system(),
-        actor(ctx),
-    )?)
+    values.extend(with.set);
+    let store = store(ctx)
+        .with_language(with.language.unwrap_or(ctx.config.runbook_language))
+        .with_variables(values);
+    let t_at = with.t_at.unwrap_or(now);
+    Ok(store.start(name, t_at, now, &TimeZone::system(), actor(ctx))?)
 }
 
 /// Every run, newest first.

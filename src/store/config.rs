@@ -20,6 +20,7 @@ use crate::analysis::rules::Rule;
 use crate::domain::backup::BackupSettings;
 use crate::domain::own_signal::{OwnSignal, PrometheusSettings};
 use crate::domain::policy::PolicyRule;
+use crate::domain::runbook::Language;
 use crate::domain::runbook::variables::Variables;
 use crate::domain::service::ServiceId;
 use crate::domain::settings::{ServiceSettings, SwitchSettings};
@@ -63,6 +64,8 @@ pub struct Config {
     pub encrypt: Option<String>,
     /// What preflight looks for.
     pub preflight: PreflightConfig,
+    /// The language of the shipped runbooks.
+    pub runbook_language: Language,
     /// Values for the variables of runbooks.
     pub runbook_variables: Variables,
     /// Applications that run twice behind a proxy, by name.
@@ -117,6 +120,7 @@ impl Default for Config {
             save_images: false,
             encrypt: None,
             preflight: PreflightConfig::default(),
+            runbook_language: Language::default(),
             runbook_variables: Variables::new(),
             switches: BTreeMap::new(),
             backups: BTreeMap::new(),

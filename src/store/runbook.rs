@@ -12,53 +12,20 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::domain::nearest::nearest;
+use crate::domain::runbook::include::{self, Part};
 use crate::domain::runbook::run::{RunEvent, RunEventKind};
 use crate::domain::runbook::variables::{self, Unset, Variables};
-use crate::domain::runbook::{RunState, Runbook, parse};
+use crate::domain::runbook::{Language, RunState, Runbook, parse};
 use crate::domain::safe_text::SafeText;
 
 mod error;
 mod journal;
+mod shipped;
+
+use shipped::{SHIPPED, Shipped};
 
 pub use error::RunbookError;
 pub use journal::RunJournal;
-
-/// Name and text of every shipped runbook, in the order of a release's life.
-const SHIPPED: [(&str, &str); 9] = [
-    ("deploy", include_str!("../../assets/runbooks/deploy.md")),
-    (
-        "post-deploy-verification",
-        include_str!("../../assets/runbooks/post-deploy-verification.md"),
-    ),
-    (
-        "emergency-rollback-compose",
-        include_str!("../../assets/runbooks/emergency-rollback-compose.md"),
-    ),
-    (
-        "emergency-rollback-pm2",
-        include_str!("../../assets/runbooks/emergency-rollback-pm2.md"),
-    ),
-    (
-        "blue-green",
-        include_str!("../../assets/runbooks/blue-green.md"),
-    ),
-    (
-        "incident-response",
-        include_str!("../../assets/runbooks/incident-response.md"),
-    ),
-    (
-        "backup-and-restore",
-        include_str!("../../assets/runbooks/backup-and-restore.md"),
-    ),
-    (
-        "production-readiness",
-        include_str!("../../assets/runbooks/production-readiness.md"),
-    ),
-    (
-        "deployment-checklist",
-        include_str!("../../assets/runbooks/deployment-checklist.md"),
-    ),
-];
 
 /// The schema of a run's journal.
 const SCHEMA: &str = "lastgood.runbook-run/1";
@@ -70,7 +37,7 @@ const LARGEST_BYTES: u64 = 1024 * 1024;
 pub struct Source {
     /// Parsed.
     pub runbook: Runbook,
-    /// The Markdown, with the values of its variables.
+    /// The Markdown, with what it includes and the values of its variables.
     pub text: String,
     /// The user's file; `None` for a shipped one.
     pub path: Option<PathBuf>,
@@ -100,6 +67,7 @@ pub struct RunbookStore {
     runs: PathBuf,
     user: Option<PathBuf>,
     variables: Variables,
+    language: Language,
 }
 
 impl RunbookStore {
@@ -110,6 +78,7 @@ impl RunbookStore {
             runs: state.join("runbooks"),
             user: config.map(|dir| dir.join("runbooks")),
             variables: Variables::new(),
+            language: Language::default(),
         }
     }
 
@@ -133,15 +102,22 @@ impl RunbookStore {
         self
     }
 
+    /// The same with the shipped runbooks in a language. A user's own file is what it is.
+    #[must_use]
+    pub fn with_language(mut self, language: Language) -> Self {
+        self.language = language;
+        self
+    }
+
     /// Every runbook. Fails only where the user's folder exists and cannot be read.
     pub fn list(&self) -> Result<Listing, RunbookError> {
         let mut listing = Listing::default();
         let own = self.user_files()?;
-        let shipped = SHIPPED.iter().map(|(name, _)| *name);
+        let shipped = SHIPPED.iter().map(|shipped| shipped.name);
         let others = own
             .iter()
             .map(|(name, _)| name.as_str())
-            .filter(|name| !is_shipped(name));
+            .filter(|name| shipped::find(name).is_none());
         for name in shipped.chain(others) {
             match self.load(name) {
                 Ok(source) => listing.runbooks.push(source),
@@ -158,58 +134,89 @@ impl RunbookStore {
 
     fn load_with(&self, name: &str, unset: Unset) -> Result<Source, RunbookError> {
         let own = self.user_files()?;
-        if let Some((_, path)) = own.iter().find(|(own_name, _)| own_name == name) {
-            let text = read_trusted(path)?;
-            let (runbook, text) = self.read(name, &path.display().to_string(), text, unset)?;
-            return Ok(Source {
-                runbook,
-                text,
-                path: Some(path.clone()),
-            });
-        }
-        if let Some((_, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name) {
-            let (runbook, text) =
-                self.read(name, &format!("{name}.md"), (*text).to_owned(), unset)?;
-            return Ok(Source {
-                runbook,
-                text,
-                path: None,
-            });
-        }
-        let mut known: Vec<String> = SHIPPED.iter().map(|(name, _)| (*name).to_owned()).collect();
-        known.extend(
-            own.into_iter()
-                .map(|(name, _)| name)
-                .filter(|name| !is_shipped(name)),
-        );
-        Err(RunbookError::NoRunbook {
-            name: name.to_owned(),
-            nearest: nearest(name, known.iter().map(String::as_str))
-                .or_else(|| known.iter().map(String::as_str).find(|k| k.contains(name)))
-                .map(str::to_owned),
-            known,
+        let path = own
+            .iter()
+            .find(|(own_name, _)| own_name == name)
+            .map(|(_, path)| path.clone());
+        let part = match (&path, shipped::find(name)) {
+            (Some(path), _) => read_part(path)?,
+            (None, Some(shipped)) => shipped_part(shipped, self.language),
+            (None, None) => {
+                let known = known_names(&own);
+                return Err(RunbookError::NoRunbook {
+                    name: name.to_owned(),
+                    nearest: nearest(name, known.iter().map(String::as_str))
+                        .or_else(|| known.iter().map(String::as_str).find(|k| k.contains(name)))
+                        .map(str::to_owned),
+                    known,
+                });
+            }
+        };
+        let (runbook, text) = self.read(name, part, &own, unset)?;
+        Ok(Source {
+            runbook,
+            text,
+            path,
         })
     }
 
-    /// Puts the values in and parses. What is kept is the text with the values in it.
+    /// Puts in what it includes and the values, and parses. What is kept is the text with all of it.
     fn read(
         &self,
         name: &str,
-        file: &str,
-        text: String,
+        part: Part,
+        own: &[(String, PathBuf)],
         unset: Unset,
     ) -> Result<(Runbook, String), RunbookError> {
-        let filled = match variables::fill(file, &text, &self.variables, unset) {
-            Ok(filled) => filled,
-            Err(error) => return Err(RunbookError::Syntax { error, text }),
-        };
-        match parse::parse(name, file, &filled) {
-            Ok(runbook) => Ok((runbook, filled)),
-            Err(error) => Err(RunbookError::Syntax {
-                error,
-                text: filled,
-            }),
+        let file = part.file.clone();
+        let syntax = |(error, text)| RunbookError::Syntax { error, text };
+        let whole = include::expand(part, |from, target| self.find_part(from, target, own))
+            .map_err(|located| syntax(*located))?;
+        let filled = variables::fill(&file, &whole.text, &self.variables, unset)
+            .map_err(|error| syntax(whole.locate(error, &whole.text)))?;
+        let runbook = parse::parse(name, &file, &filled)
+            .map_err(|error| syntax(whole.locate(error, &filled)))?;
+        Ok((runbook, filled))
+    }
+
+    /// What a link of an include names: a file beside the one that it stands in, else a runbook by its name.
+    fn find_part(
+        &self,
+        from: &Part,
+        target: &str,
+        own: &[(String, PathBuf)],
+    ) -> Result<Part, String> {
+        if target.contains("://") || target.starts_with('/') {
+            return Err(format!(
+                "`{target}` is not included: write a path that starts beside this file, or the name of a runbook"
+            ));
         }
+        let beside = from
+            .folder
+            .as_ref()
+            .map(|folder| folder.join(target.trim_start_matches("./")));
+        if let Some(path) = beside.as_ref().filter(|path| path.is_file()) {
+            // One file has one name, whichever way leads to it: a circle is seen at its first turn.
+            let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+            return read_part(&path).map_err(|error| error.to_string());
+        }
+        let name = target.strip_suffix(".md").unwrap_or(target);
+        // An own runbook may include the shipped one whose place it takes.
+        let is_other = |path: &Path| path.display().to_string() != from.file;
+        let mut own_files = own.iter();
+        if let Some((_, path)) = own_files.find(|(own, path)| own == name && is_other(path)) {
+            return read_part(path).map_err(|error| error.to_string());
+        }
+        if let Some(shipped) = shipped::find(name) {
+            return Ok(shipped_part(shipped, self.language));
+        }
+        let looked = beside.map_or(String::new(), |path| {
+            format!(" no file {} and", path.display())
+        });
+        Err(format!(
+            "nothing to include: there is{looked} no runbook `{name}`; there are: {}",
+            known_names(own).join(", ")
+        ))
     }
 
     /// `(name, path)` of the user's files, by name. No folder is no files.
@@ -325,7 +332,7 @@ impl RunbookStore {
             newest.get_or_insert(state);
         }
         newest.ok_or_else(|| RunbookError::NoRun {
-            example: SHIPPED[0].0.to_owned(),
+            example: SHIPPED[0].name.to_owned(),
         })
     }
 
@@ -376,7 +383,7 @@ impl RunbookStore {
             .collect();
         if known.is_empty() {
             return Err(RunbookError::NoRun {
-                example: SHIPPED[0].0.to_owned(),
+                example: SHIPPED[0].name.to_owned(),
             });
         }
         Err(RunbookError::UnknownRun {
@@ -386,8 +393,30 @@ impl RunbookStore {
     }
 }
 
-fn is_shipped(name: &str) -> bool {
-    SHIPPED.iter().any(|(shipped, _)| *shipped == name)
+/// The names of the shipped ones, then the user's own.
+fn known_names(own: &[(String, PathBuf)]) -> Vec<String> {
+    let shipped = SHIPPED.iter().map(|shipped| shipped.name);
+    let own = own.iter().map(|(name, _)| name.as_str());
+    shipped
+        .chain(own.filter(|name| shipped::find(name).is_none()))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn shipped_part(shipped: &Shipped, language: Language) -> Part {
+    Part {
+        file: shipped.file(language),
+        folder: None,
+        text: shipped.text(language).to_owned(),
+    }
+}
+
+fn read_part(path: &Path) -> Result<Part, RunbookError> {
+    Ok(Part {
+        file: path.display().to_string(),
+        folder: path.parent().map(Path::to_owned),
+        text: read_trusted(path)?,
+    })
 }
 
 fn parse_text(name: &str, file: &str, text: &str) -> Result<Runbook, RunbookError> {

@@ -24,13 +24,13 @@ use crate::domain::log::{FileHits, PageBorder};
 use crate::domain::operation::{Operation, Plan};
 use crate::domain::runbook::RunState;
 use crate::domain::runbook::run::ItemAction;
-use crate::domain::runbook::variables::Variables;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Service, ServiceId};
 use crate::domain::side_by_side::RequestWanted;
 use crate::ops::logs::FileSearch;
+use crate::ops::runbook::Start;
 use crate::ops::{self, Confirmation, Context, ErrorKind};
-use crate::store::ring::OpenedFile;
+use crate::store::ring::{Key, OpenedFile};
 
 use super::msg::{Msg, Problem};
 use super::outlet::{Piece, Tool, Writing, joined, not_copied, said};
@@ -89,6 +89,8 @@ pub enum TaskKey {
     Presence,
     /// Reading the incident, or saying something in it.
     Incident,
+    /// Writing down that a line is marked.
+    Mark(Key),
     /// Looking at what would bite in a deploy.
     Preflight,
     /// Checking the audit log.
@@ -388,8 +390,7 @@ impl Effects {
             }),
             Effect::StartRunbook(name) => self.start(TaskKey::RunbookItem, async move {
                 let run =
-                    blocking(move || ops::runbook::start(&ctx, &name, None, Variables::new()))
-                        .await?;
+                    blocking(move || ops::runbook::start(&ctx, &name, Start::default())).await?;
                 Ok(Some(Msg::RunbookRun(Box::new(run))))
             }),
             Effect::ActOnItem {
@@ -419,7 +420,7 @@ impl Effects {
                 let place = self.place.clone();
                 self.start(TaskKey::Presence, runbook::go_to(ctx, place, run, item));
             }
-            Effect::Incident(work) => self.start(TaskKey::Incident, incident::run(ctx, work)),
+            Effect::Incident(work) => self.start(work.key(), incident::run(ctx, work)),
             Effect::Preflight => self.start(TaskKey::Preflight, incident::preflight(ctx)),
             Effect::VerifyAudit(anchor) => {
                 self.start(TaskKey::Audit, incident::verify_audit(ctx, anchor));

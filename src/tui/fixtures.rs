@@ -38,7 +38,7 @@ use super::update::update;
 
 pub(crate) use board::{alert, measured};
 pub(crate) use data::bad_comparison;
-pub(crate) use night::{checks, incident};
+pub(crate) use night::{checks, events_with_marks, incident, russian_run};
 pub(crate) use render::{ansi, screen, styled};
 
 pub(crate) fn at(clock: &str) -> Timestamp {

@@ -52,6 +52,20 @@ fn leak(shop: &DemoShop) {
     }
 }
 
+/// Marks a line that holds both secrets of the log, with a note, as an engineer does.
+fn mark_in_the_console(shop: &DemoShop) {
+    let console = shop.console();
+    console.wait_for("incident ");
+    console.keys("2/payment refused\r");
+    console.wait_for("payment refused for [REDACTED:");
+    console.keys("M");
+    console.wait_for("note: ");
+    console.keys("since the deploy\r");
+    console.wait_for("written into the incident");
+    console.keys("6");
+    console.wait_for("marks (since the deploy)");
+}
+
 #[test]
 fn a_whole_incident_of_the_demo_leaves_a_record_that_agrees_with_the_audit() {
     let sandbox =
@@ -77,6 +91,7 @@ fn a_whole_incident_of_the_demo_leaves_a_record_that_agrees_with_the_audit() {
         SECRETS[2]
     );
     shop.run(&["incident", "note", &note]).exits(0);
+    mark_in_the_console(&shop);
     shop.run(&["runbook", "start", "incident-response"])
         .exits(0);
     shop.run(&[
@@ -119,6 +134,7 @@ fn a_whole_incident_of_the_demo_leaves_a_record_that_agrees_with_the_audit() {
             head,
             "payment refused for [REDACTED:",
             "payment answers with HTML",
+            "marks (since the deploy)",
             checkpoint,
         ] {
             assert!(

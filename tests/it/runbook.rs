@@ -118,6 +118,98 @@ fn an_own_runbook_is_found() {
 }
 
 #[test]
+fn a_runbook_is_walked_in_the_language_that_was_chosen() {
+    let sandbox = Sandbox::new("language");
+    let title = |listed: &Value| {
+        let deploy = &list(&listed["runbooks"])[0];
+        deploy["title"].as_str().unwrap().to_owned()
+    };
+    let listed = sandbox.json(0, "", &["runbook", "list"]);
+    assert_eq!(title(&listed), "Deploy in six steps");
+    let shown = sandbox
+        .run(&["runbook", "show", "deploy", "--language", "ru"])
+        .exits(0);
+    assert!(shown.stdout.contains("Выкладка в шесть шагов"), "{shown}");
+    assert!(
+        shown.stdout.contains("lastgood checkpoint create"),
+        "{shown}"
+    );
+    sandbox
+        .run(&["runbook", "start", "deploy", "--language", "de"])
+        .exits(2)
+        .says(&["en or ru"]);
+    let folder = sandbox.path("config/lastgood");
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |text: &str| std::fs::write(folder.join("config.toml"), text).unwrap();
+    write("[runbooks]\nlanguage = \"fr\"\n");
+    sandbox
+        .run(&["runbook", "list"])
+        .exits(2)
+        .says(&["unknown value \"fr\"", "config.toml:2:12"]);
+    write("[runbooks]\nlanguage = \"ru\"\n");
+    let listed = sandbox.json(0, "", &["runbook", "list"]);
+    assert_eq!(title(&listed), "Выкладка в шесть шагов");
+    let names = |status: &Value| -> Vec<String> {
+        let items = list(&status["items"]).iter();
+        items
+            .map(|item| item["slug"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    // Items have the same names in both, and one is told by its name whatever it says.
+    let english = ["runbook", "start", "deploy", "--language", "en"];
+    let english = names(&sandbox.json(0, "", &english));
+    let russian = sandbox.json(0, "", &["runbook", "start", "deploy"]);
+    assert_eq!(names(&russian), english);
+    assert_eq!(
+        russian["items"][0]["phase"],
+        "Шаг 1: сохранить текущее состояние"
+    );
+    let tick = [
+        "runbook",
+        "tick",
+        "write-down-the-baseline-requests-error-rate-mean",
+    ];
+    let ticked = sandbox.run(&tick).exits(0);
+    assert!(
+        ticked.stdout.contains("Записать исходный уровень"),
+        "{ticked}"
+    );
+}
+
+#[test]
+fn a_runbook_includes_parts_and_tells_whose_mistake_it_is() {
+    let sandbox = Sandbox::new("include");
+    let folder = sandbox.path("config/lastgood/runbooks");
+    std::fs::create_dir_all(folder.join("parts")).unwrap();
+    let night = "# Night\n\n- [ ] say it\n\n[Checks](parts/checks.md) {include}\n\n[After](incident-response) {include}\n";
+    std::fs::write(folder.join("night.md"), night).unwrap();
+    let part = folder.join("parts/checks.md");
+    std::fs::write(&part, "# Checks\n\n- [ ] look {{where=here}}\n").unwrap();
+    let listed = sandbox.json(0, "", &["runbook", "list"]);
+    let has = |name: &str| list(&listed["runbooks"]).iter().any(|r| r["name"] == name);
+    assert!(has("night") && !has("checks"), "{listed:#}");
+    let start = ["runbook", "start", "night", "--set", "where=there"];
+    let started = sandbox.json(0, "", &start);
+    assert_eq!(started["items"][1]["text"], "look there");
+    assert_eq!(started["items"][2]["phase"], "First 5 minutes");
+    // A run goes on when the file is gone.
+    std::fs::remove_file(&part).unwrap();
+    sandbox.run(&["runbook", "tick", "look-there"]).exits(0);
+    sandbox.run(&["runbook", "show", "night"]).exits(2).says(&[
+        "night.md:5:10",
+        "[Checks](parts/checks.md) {include}",
+        "^^^",
+        "nothing to include",
+    ]);
+    std::fs::write(&part, "- [ ] look\n- [ ] again {due=soon}\n").unwrap();
+    sandbox.run(&["runbook", "list"]).exits(2).says(&[
+        "parts/checks.md:2:14",
+        "- [ ] again {due=soon}",
+        "night.md:5",
+    ]);
+}
+
+#[test]
 fn a_probe_ticks_its_item_and_a_command_goes_through_plan_and_audit() {
     let sandbox = Sandbox::new("work");
     let left = sandbox.path("work/left-behind");

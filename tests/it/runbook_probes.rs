@@ -10,8 +10,9 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 /// The shipped runbooks.
-pub(crate) const RUNBOOKS: [&str; 9] = [
+pub(crate) const RUNBOOKS: [&str; 10] = [
     "deploy",
+    "release-plan",
     "post-deploy-verification",
     "emergency-rollback-pm2",
     "emergency-rollback-compose",

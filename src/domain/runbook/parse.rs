@@ -1,6 +1,6 @@
 //! Markdown to [`Runbook`].
 //!
-//! `#` is the title, `##` a phase, `- [ ] text {owner=devops due=T+5m gate two-person}` an item; fenced blocks under an item
+//! `#` is the title, `##` a phase, `- [ ] text {id=name owner=devops due=T+5m gate two-person}` an item; fenced blocks under an item
 //! marked `sh run`, `sh undo` and `probe` are its work, everything else is prose and kept as it stands. Whatever
 //! looks like work but would silently be prose (a block that is not indented, `- []`, `sh rnu`) is an error with
 //! its place, because a check that never runs is worse than none.
@@ -48,6 +48,19 @@ pub fn parse(name: &str, file: &str, source: &str) -> Result<Runbook, SyntaxErro
     parsed.map_err(|wrong| wrong.locate(file, source))
 }
 
+/// A place within a text and on character boundaries.
+pub(super) fn wrong_place(source: &str, span: Range<usize>) -> Range<usize> {
+    let mut start = span.start.min(source.len());
+    while !source.is_char_boundary(start) {
+        start -= 1;
+    }
+    let mut end = span.end.clamp(start, source.len());
+    while !source.is_char_boundary(end) {
+        end += 1;
+    }
+    start..end
+}
+
 /// The error of a place in a text.
 pub(super) fn syntax_error(
     file: &str,
@@ -73,14 +86,7 @@ impl Wrong {
     }
 
     fn locate(self, file: &str, source: &str) -> SyntaxError {
-        let mut start = self.span.start.min(source.len());
-        while !source.is_char_boundary(start) {
-            start -= 1;
-        }
-        let mut end = self.span.end.clamp(start, source.len());
-        while !source.is_char_boundary(end) {
-            end += 1;
-        }
+        let Range { start, end } = wrong_place(source, self.span);
         let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
         SyntaxError {
             file: file.to_owned(),
@@ -319,10 +325,11 @@ impl Builder<'_> {
                 "an item without a text: say what to do",
             ));
         }
+        let slug = self.unique_slug(&attributes.id.unwrap_or_else(|| slug_of(text)));
         self.number += 1;
         let item = Item {
             number: self.number,
-            slug: self.unique_slug(text),
+            slug,
             text: SafeText::from_text(text),
             phase: self.phase().title.clone(),
             depth,
@@ -430,11 +437,10 @@ impl Builder<'_> {
         Ok(probes)
     }
 
-    fn unique_slug(&mut self, text: &str) -> String {
-        let base = slug_of(text);
-        let mut slug = base.clone();
+    fn unique_slug(&mut self, base: &str) -> String {
+        let mut slug = base.to_owned();
         while self.slugs.contains_key(&slug) {
-            let count = self.slugs.entry(base.clone()).or_insert(1);
+            let count = self.slugs.entry(base.to_owned()).or_insert(1);
             *count += 1;
             slug = format!("{base}-{count}");
         }
@@ -442,7 +448,7 @@ impl Builder<'_> {
         slug
     }
 
-    /// Takes `{owner=… due=… gate two-person}` off the end of an item's text. `{{…}}` is a variable and stays.
+    /// Takes `{id=… owner=… due=… gate two-person}` off the end of an item's text. `{{…}}` is a variable and stays.
     fn read_attributes(&self, text: &mut String, span: &Range<usize>) -> Result<Attributes, Wrong> {
         let mut found = Attributes::default();
         let raw = self.source[span.clone()].trim_end();
@@ -470,14 +476,20 @@ impl Builder<'_> {
                     Ok(due) => found.due = Some(due),
                     Err(message) => return wrong(message),
                 },
-                Some((key @ ("owner" | "due"), _)) => {
+                Some(("id", id)) if found.id.is_none() => {
+                    if slug_of(id) != id {
+                        return wrong(format!("`{id}` is no id: write `{}`", slug_of(id)));
+                    }
+                    found.id = Some(id.to_owned());
+                }
+                Some((key @ ("id" | "owner" | "due"), _)) => {
                     return wrong(format!("`{key}` stands here twice"));
                 }
                 None if word == "gate" => found.is_gate = true,
                 None if word == "two-person" => found.is_two_person = true,
                 _ => {
                     return wrong(format!(
-                        "`{word}` is unknown: an item takes owner=NAME, due=T+5m, gate and two-person"
+                        "`{word}` is unknown: an item takes id=NAME, owner=NAME, due=T+5m, gate and two-person"
                     ));
                 }
             }
@@ -523,6 +535,7 @@ impl Builder<'_> {
 
 #[derive(Default)]
 struct Attributes {
+    id: Option<String>,
     owner: Option<SafeText>,
     due: Option<Due>,
     is_gate: bool,

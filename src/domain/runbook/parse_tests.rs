@@ -283,3 +283,15 @@ fn an_item_for_two_people_is_decided_by_people() {
     assert_eq!(error.line, 4);
     assert!(error.message.contains("it is they who decide"), "{error}");
 }
+
+#[test]
+fn an_item_keeps_the_name_it_gives_itself() {
+    let source = "# A\n- [ ] Проверить {id=check owner=a}\n- [ ] Check\n- [ ] again {id=check}\n";
+    let runbook = parse("a", "a.md", source).unwrap();
+    let slugs: Vec<&str> = runbook.items().map(|item| item.slug.as_str()).collect();
+    assert_eq!(slugs, ["check", "check-2", "check-3"]);
+    let error = fails("# A\n- [ ] a {id=Not-One}\n");
+    assert!(error.message.contains("write `not-one`"), "{error}");
+    let error = fails("# A\n- [ ] a {id=a id=b}\n");
+    assert!(error.message.contains("`id` stands here twice"), "{error}");
+}

@@ -73,6 +73,33 @@ pub fn fill(
     Ok(filled)
 }
 
+/// The first default of each variable.
+pub(super) fn defaults_of(source: &str) -> Variables {
+    let mut defaults = Variables::new();
+    for place in find(source) {
+        if let Some(default) = place.default {
+            let entry = defaults.entry(place.name.to_owned());
+            entry.or_insert_with(|| default.to_owned());
+        }
+    }
+    defaults
+}
+
+/// The text with these as the defaults of its variables, at every place.
+pub(super) fn with_defaults(source: &str, defaults: &Variables) -> String {
+    let mut text = String::with_capacity(source.len());
+    let mut done = 0;
+    for place in find(source) {
+        if let Some(default) = defaults.get(place.name) {
+            text.push_str(&source[done..place.span.start]);
+            text.push_str(&format!("{{{{{}={default}}}}}", place.name));
+            done = place.span.end;
+        }
+    }
+    text.push_str(&source[done..]);
+    text
+}
+
 /// Whether a text can be a variable's name: `backend`, `health_url`.
 ///
 /// # Errors

@@ -75,8 +75,9 @@ pub(super) async fn report(
     events.extend(found.iter().map(story::judged));
     events.extend(story::ticks(ctx, &mut unknown));
     events.retain(|event| (from..=made_at).contains(&event.at));
-    // What fires when an incident is opened began before it.
+    // What fires when an incident is opened began before it, and so did what people find in the logs.
     events.extend(story::alerts(&journal.events));
+    events.extend(story::marks(&journal.events));
     events.push(story::opened(incident));
     events.extend(incident.ended_at.map(|at| story::ended(incident, at)));
     events.sort_by_key(|event| event.at);

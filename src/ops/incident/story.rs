@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::gather::Found;
-use crate::domain::incident::{Incident, IncidentEvent, IncidentEventKind, SeenService};
+use crate::domain::incident::{Incident, IncidentEvent, IncidentEventKind, Mark, SeenService};
 use crate::domain::runbook::ItemState;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Release;
@@ -168,6 +168,41 @@ pub(super) fn alerts(events: &[IncidentEvent]) -> Vec<TimelineEvent> {
         _ => None,
     });
     told.collect()
+}
+
+/// Lines of logs that somebody marked, where they stand in time. The newest word on a line holds: what was taken back is
+/// in the journal only.
+pub(super) fn marks(events: &[IncidentEvent]) -> Vec<TimelineEvent> {
+    let marks: Vec<(&IncidentEvent, &Mark)> = events
+        .iter()
+        .filter_map(|event| match &event.kind {
+            IncidentEventKind::Marked(mark) => Some((event, mark)),
+            _ => None,
+        })
+        .collect();
+    let is_last = |at: usize| {
+        let mut later = marks[at + 1..].iter();
+        later.all(|(_, other)| !other.is_of_same_line(marks[at].1))
+    };
+    let standing = marks.iter().enumerate();
+    let standing = standing.filter(|(at, (_, mark))| mark.is_marked && is_last(*at));
+    standing
+        .map(|(_, (event, mark))| TimelineEvent {
+            at: mark.line_at.unwrap_or(event.at),
+            kind: TimelineKind::Mark,
+            service: mark.service.clone(),
+            grade: Grade::Ok,
+            text: SafeText::from_text(&format!(
+                "{} marks{}: {}",
+                event.by,
+                match mark.note.is_empty() {
+                    true => String::new(),
+                    false => format!(" ({})", mark.note),
+                },
+                mark.line
+            )),
+        })
+        .collect()
 }
 
 pub(super) fn judged((moment, at, comparison): &Found) -> TimelineEvent {

@@ -94,9 +94,7 @@ fn a_run_is_walked_through() {
     assert_eq!(none.kind, ErrorKind::Usage);
     assert!(none.message.contains("lastgood runbook start"), "{none}");
 
-    let run = start(&desk.ctx, "deploy", None, Variables::new())
-        .unwrap()
-        .run;
+    let run = start(&desk.ctx, "deploy", Start::default()).unwrap().run;
     act(&desk.ctx, None, "1", ItemAction::Claim, None).unwrap();
     let state = act(&desk.ctx, Some(&run), "1", TICK, Some(1)).unwrap();
     assert_eq!(state.item(1).unwrap().state, ItemState::Done);
@@ -114,7 +112,7 @@ fn a_run_is_walked_through() {
 #[test]
 fn answers_tick_an_item_and_are_written_once() {
     let desk = desk();
-    let run = start(&desk.ctx, "deploy", None, Variables::new()).unwrap();
+    let run = start(&desk.ctx, "deploy", Start::default()).unwrap();
     let due = run.due_probes().into_iter().next().unwrap();
     assert_eq!(
         due.probes,
@@ -287,9 +285,7 @@ fn t_lies_ahead_or_just_behind() {
 async fn a_tick_of_another_is_told_at_once() {
     let desk = desk();
     let mut follow = Follow::start(&desk.ctx, None).unwrap();
-    let run = start(&desk.ctx, "deploy", None, Variables::new())
-        .unwrap()
-        .run;
+    let run = start(&desk.ctx, "deploy", Start::default()).unwrap().run;
     let told = async |follow: &mut Follow| loop {
         let news = follow.look().unwrap();
         if !news.is_empty() {

@@ -59,6 +59,7 @@ const VARIABLES: &[(&str, &str, &str)] = &[
         "save_images",
     ),
     ("LASTGOOD_CHECKPOINT_ENCRYPT", "checkpoint", "encrypt"),
+    ("LASTGOOD_RUNBOOKS_LANGUAGE", "runbooks", "language"),
 ];
 
 /// Reads and layers the files and the variables.
@@ -231,6 +232,7 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
                 .map(|name| name.0.to_owned())
                 .collect(),
         },
+        runbook_language: raw.runbooks.language.unwrap_or(defaults.runbook_language),
         runbook_variables: raw
             .runbooks
             .variables

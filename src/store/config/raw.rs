@@ -14,7 +14,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use crate::analysis::preflight;
 use crate::domain::host::HostName;
 use crate::domain::nearest::nearest;
-use crate::domain::runbook::variables;
+use crate::domain::runbook::{Language, variables};
 use crate::domain::service::ServiceId;
 use crate::domain::settings::{
     Connections, ExecCommands, MigrationCommands, Probe, ProbeKind, RequestRules, ServiceSettings,
@@ -60,6 +60,7 @@ pub(super) struct RawPreflight {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawRunbooks {
+    pub(super) language: Option<Language>,
     pub(super) variables: BTreeMap<VariableName, VariableValue>,
 }
 

@@ -16,7 +16,7 @@ use crate::domain::log::Level;
 
 /// Where a line stands among the lines of all sources: by time, at equal times by source, then in the order of its
 /// source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub(super) order: i64,
     /// The source.

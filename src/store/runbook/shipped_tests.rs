@@ -1,6 +1,11 @@
 use std::collections::HashSet;
 
+use crate::domain::runbook::Item;
+
 use super::*;
+
+#[path = "asked.rs"]
+mod asked;
 
 fn shipped() -> RunbookStore {
     RunbookStore::new(Path::new("/nowhere"), None)
@@ -55,270 +60,142 @@ fn every_shipped_runbook_parses_and_has_unique_slugs() {
     }
 }
 
-/// What the source documents ask for, each by a piece of its item's text.
-#[test]
-fn the_key_items_are_all_there() {
-    let store = shipped();
-    let has = |name: &str, pieces: &[&str]| {
-        let source = store.load(name).unwrap();
-        for piece in pieces {
-            let found = source.runbook.items().any(|item| {
-                item.text
-                    .as_str()
-                    .to_lowercase()
-                    .contains(&piece.to_lowercase())
-            });
-            assert!(found, "{name} lacks an item `{piece}`");
+/// What is the same in both languages of a runbook.
+fn frame(runbook: &Runbook) -> Vec<String> {
+    let mut frame = Vec::new();
+    for phase in &runbook.phases {
+        frame.push(format!("phase of {}", phase.items.len()));
+        for item in &phase.items {
+            let Item {
+                number,
+                slug,
+                depth,
+                owner,
+                due,
+                is_gate,
+                is_two_person,
+                blocks,
+                notes,
+                ..
+            } = item;
+            let paragraphs = notes.len();
+            frame.push(format!(
+                "{number} {slug} {depth} {owner:?} {due:?} {is_gate} {is_two_person} {blocks:?} {paragraphs}"
+            ));
         }
-    };
-    has(
-        "post-deploy-verification",
-        &[
-            "API health check",
-            "Database health check",
-            "Redis health check",
-            "AI and other",
-            "Latency is normal",
-            "Traffic is normal",
-            "Errors are normal",
-            "Saturation is normal",
-            "Authentication flow",
-            "Project creation",
-            "AI generation",
-            "File operations",
-            "User management",
-            "Project management",
-            "AI integration",
-            "Performance tests",
-            "Authentication security",
-            "API security",
-            "Data protection",
-        ],
-    );
-    has(
-        "production-readiness",
-        &[
-            "Health checks are set up",
-            "Metrics are collected",
-            "Dashboards",
-            "Alerts are set",
-            "Retry strategy",
-            "Circuit breakers",
-            "Error logging",
-            "Graceful degradation",
-            "Secrets come from the environment",
-            "Permissions are limited",
-            "Audit logging",
-            "Rate limiting",
-            "Caching",
-            "Load balancing",
-            "Connection pooling",
-            "optimised: queries",
-            "Unit tests",
-            "Integration tests",
-            "Load tests",
-            "Chaos tests",
-            "Cost tracking",
-            "Budget alerts",
-            "Costs were optimised",
-            "Limits are set",
-            "Deployment strategy",
-            "Rollback plan",
-            "Backup strategy",
-            "Deploy runbook",
-            "Architecture",
-            "Incident runbook",
-            "On-call",
-            "Contacts",
-            "Check all health checks",
-            "Look at the metrics",
-            "Read the logs",
-            "response time",
-            "throughput",
-            "error rate",
-            "resource usage",
-            "costs",
-            "Watch the alerts",
-            "feedback",
-            "edge cases",
-            "ready to roll back",
-            "Critical alerts",
-            "Backups of the night",
-            "Trends",
-            "Documentation brought",
-            "Incident review",
-            "Capacity planning",
-            "Security audit",
-            "Performance review",
-            "Cost review",
-            "structured",
-            "fits the daily budget",
-            "Security review: rights, secrets, prompt injection",
-        ],
-    );
-    has(
-        "deployment-checklist",
-        &[
-            "meets the requirements",
-            "Docker Engine",
-            "Firewall is on",
-            "System parameters",
-            "TLS certificates",
-            "Environment variables",
-            "Secrets are not in the code",
-            "Firewall rules",
-            "belongs to this environment",
-            "tunnel",
-            "Credentials of outside APIs",
-            "Rate limits",
-            "PostgreSQL runs",
-            "Alembic migrations",
-            "Backups are set up",
-            "Connections are monitored",
-            "All nodes run",
-            "cluster is formed",
-            "Password authentication",
-            "Replication works",
-            "starts without errors",
-            "API endpoints",
-            "Webhook endpoints",
-            "Integrations",
-            "Metrics are collected",
-            "Logs are written",
-            "Alerts reach people",
-            "dashboard",
-            "Runbooks are updated",
-            "Support contacts",
-            "Recovery procedures",
-            "Changes are logged",
-        ],
-    );
-    has(
-        "blue-green",
-        &[
-            "Final readiness check",
-            "CI/CD pipeline: all tests pass",
-            "Images are built, tested",
-            "Database migrations are tested",
-            "Secrets are managed",
-            "Health checks answer on every endpoint",
-            "Golden signals are measured",
-            "Rollback plan was rehearsed",
-            "Backup strategy: automatic",
-            "Post-deploy verification is ready",
-            "Documentation is up to date",
-            "Send a small share first",
-            "Tell the team",
-            "Check the backups",
-            "Final tests in staging",
-            "Prepare the release",
-            "Tell the users",
-            "Switch all traffic to green",
-            "0 to 2 minutes",
-            "2 to 5 minutes",
-            "5 to 10 minutes",
-            "within 15 minutes",
-        ],
-    );
-    has(
-        "emergency-rollback-pm2",
-        &[
-            "ecosystem file",
-            "Delete and start",
-            "dist/",
-            "Fail fast",
-            "Deploy scripts check for artifacts before and after, and probe health after",
-            "Error tracking",
-            "External monitoring",
-        ],
-    );
-    has(
-        "emergency-rollback-compose",
-        &[
-            "Roll back to the last good checkpoint",
-            "Downgrade to the revision",
-            "Save the failing logs",
-        ],
-    );
-    has(
-        "backup-and-restore",
-        &[
-            "3 copies on 2 kinds of media",
-            "scratch database",
-            "Redis",
-            "RPO and RTO",
-        ],
-    );
-    has(
-        "incident-response",
-        &[
-            "severity",
-            "wake the second engineer",
-            "First message",
-            "blame",
-            "Acknowledge the page",
-            "An update every 30 minutes",
-            "Hand over in writing",
-            "Write the report",
-            "A guard makes the same failure impossible",
-        ],
-    );
+    }
+    frame
 }
 
 #[test]
-fn the_times_and_figures_carry_over() {
-    let store = shipped();
-    let due = |name: &str, slug_part: &str| {
-        let source = store.load(name).unwrap();
-        let item = source
-            .runbook
-            .items()
-            .find(|item| item.slug.contains(slug_part))
-            .unwrap();
-        (
-            item.due.unwrap().to_string(),
-            item.owner.as_ref().unwrap().to_string(),
-        )
-    };
-    let owned = |due: &str, owner: &str| (due.to_owned(), owner.to_owned());
-    assert_eq!(
-        due("post-deploy-verification", "announce-the-start"),
-        owned("T+0", "release-manager")
-    );
-    assert_eq!(
-        due("post-deploy-verification", "redis"),
-        owned("T+5m", "devops")
-    );
-    assert_eq!(
-        due("post-deploy-verification", "latency"),
-        owned("T+10m", "devops")
-    );
-    assert_eq!(
-        due("post-deploy-verification", "authentication-flow"),
-        owned("T+15m", "qa")
-    );
-    assert_eq!(
-        due("post-deploy-verification", "user-management"),
-        owned("T+20m", "backend")
-    );
-    assert_eq!(
-        due("post-deploy-verification", "project-management"),
-        owned("T+20m", "frontend")
-    );
-    assert_eq!(
-        due("post-deploy-verification", "compare-with"),
-        owned("T+30m", "release-manager")
-    );
-    for (slug, time) in [
-        ("final-readiness", "T-24h"),
-        ("tell-the-team", "T-12h"),
-        ("check-the-backups", "T-6h"),
-        ("final-tests", "T-2h"),
-        ("prepare-the-release", "T-1h"),
-        ("tell-the-users", "T-30m"),
-    ] {
-        assert_eq!(due("blue-green", slug).0, time);
+fn both_languages_are_one_runbook() {
+    let russian = shipped().with_language(Language::Russian);
+    for Shipped { name, .. } in SHIPPED {
+        let (en, ru) = (shipped().load(name).unwrap(), russian.load(name).unwrap());
+        let (frame_en, frame_ru) = (frame(&en.runbook), frame(&ru.runbook));
+        for (en, ru) in frame_en.iter().zip(&frame_ru) {
+            assert_eq!(en, ru, "{name}");
+        }
+        assert_eq!(frame_en.len(), frame_ru.len(), "{name}");
+        assert_eq!(en.runbook.intro.len(), ru.runbook.intro.len(), "{name}");
+        // Commands to read are no blocks, and the same all the same.
+        let commands = |text: &str| -> Vec<String> {
+            text.split("\n  ```")
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect()
+        };
+        assert_eq!(commands(&en.text), commands(&ru.text), "{name}");
     }
+}
+
+/// Text that is put in is in the language of the text around it.
+#[test]
+fn the_russian_runbooks_are_russian() {
+    let russian = shipped().with_language(Language::Russian);
+    let is_russian = |text: &SafeText| text.as_str().chars().any(|c| ('а'..='я').contains(&c));
+    for Shipped { name, .. } in SHIPPED {
+        let runbook = russian.load(name).unwrap().runbook;
+        assert!(is_russian(&runbook.title), "{name}");
+        for phase in &runbook.phases {
+            assert!(is_russian(&phase.title), "{name}: {}", phase.title);
+            for item in &phase.items {
+                assert!(is_russian(&item.text), "{name}: {}", item.text);
+            }
+        }
+    }
+}
+
+/// Figures stand in both.
+#[test]
+fn both_languages_hold_the_same_figures() {
+    let figures = |text: &str| {
+        let text = text.replace("1 000", "1,000");
+        let words = text.split_whitespace();
+        let mut found: Vec<String> = words
+            .filter(|word| !word.starts_with("{id="))
+            .flat_map(|word| word.split(|c: char| !c.is_ascii_digit() && !matches!(c, ',' | '.')))
+            .map(|figure| figure.trim_matches([',', '.']).replace(',', "."))
+            .filter(|figure| !figure.is_empty())
+            .collect();
+        found.sort();
+        found
+    };
+    for Shipped {
+        name,
+        english,
+        russian,
+    } in SHIPPED
+    {
+        assert_eq!(figures(english), figures(russian), "{name}");
+    }
+}
+
+/// A line of the lists below: a piece of an item's text, then its time and its owner where they are asked for.
+fn check_items(name: &str, listed: &str) {
+    let source = shipped().load(name).unwrap();
+    for line in listed.trim().lines() {
+        let mut asked = line.split('|').map(str::trim);
+        let piece = asked.next().unwrap().to_lowercase();
+        let (due, owner) = (asked.next(), asked.next());
+        let found = source.runbook.items().any(|item| {
+            let is_due = due.is_none_or(|due| item.due.is_some_and(|d| d.to_string() == due));
+            let is_owned =
+                owner.is_none_or(|owner| item.owner.as_ref().is_some_and(|o| o.as_str() == owner));
+            item.text.as_str().to_lowercase().contains(&piece) && is_due && is_owned
+        });
+        assert!(found, "{name} lacks an item `{line}`");
+    }
+}
+
+/// The checklists that this product was asked for, item by item.
+#[test]
+fn every_item_that_was_asked_for_is_there() {
+    for (name, listed) in asked::ITEMS {
+        check_items(name, listed);
+    }
+    let names: Vec<&str> = asked::ITEMS.iter().map(|(name, _)| *name).collect();
+    for Shipped { name, .. } in SHIPPED {
+        assert!(names.contains(&name), "nothing is asked of {name}");
+    }
+}
+
+/// Limits, roles, times, figures and commands that stand in the text around the items.
+#[test]
+fn every_fact_that_was_asked_for_is_there() {
+    let store = shipped();
+    for (name, facts) in asked::FACTS {
+        let text = store.load(name).unwrap().text;
+        for fact in *facts {
+            assert!(text.contains(fact), "{name} does not say `{fact}`");
+        }
+    }
+}
+
+#[test]
+fn the_shape_is_what_was_asked_for() {
+    let store = shipped();
     let deploy = store.load("deploy").unwrap();
     let steps: Vec<&str> = deploy
         .runbook
@@ -334,20 +211,30 @@ fn the_times_and_figures_carry_over() {
             .all(|(i, step)| step.starts_with(&format!("Step {}:", i + 1))),
         "{steps:?}"
     );
+    // Eight groups of four, then the first day, then what goes on.
     let readiness = store.load("production-readiness").unwrap();
-    assert!(
-        readiness.runbook.phases[..8]
-            .iter()
-            .all(|phase| phase.items.len() == 4)
+    let phases = &readiness.runbook.phases;
+    assert!(phases[..8].iter().all(|phase| phase.items.len() == 4));
+    let later: Vec<&str> = phases[8..]
+        .iter()
+        .map(|phase| phase.title.as_str())
+        .collect();
+    assert_eq!(
+        later,
+        [
+            "First 15 minutes",
+            "First hour",
+            "First 24 hours",
+            "Every day",
+            "Every week",
+            "Every month",
+            "Every quarter"
+        ]
     );
-    for budget in ["service 2 minutes", "database 5", "everything 15"] {
-        assert!(
-            readiness.text.contains(budget)
-                && store
-                    .load("emergency-rollback-compose")
-                    .unwrap()
-                    .text
-                    .contains(budget)
-        );
-    }
+    let checklist = store.load("deployment-checklist").unwrap();
+    assert!(
+        checklist.runbook.phases[..8]
+            .iter()
+            .all(|phase| phase.items.len() >= 4)
+    );
 }

@@ -462,13 +462,16 @@ fn a_run_is_started_with_the_values_of_its_variables() {
 #[test]
 fn no_shipped_runbook_has_a_hole() {
     let b = new_box();
-    for (name, text) in SHIPPED {
+    for Shipped { name, english, .. } in SHIPPED {
         let run = b.start(name);
         let state = b.store.open(&run).unwrap();
         assert!(state.items().count() > 0, "{name}");
         assert!(
-            text.contains("[runbooks.variables]"),
+            english.contains("[runbooks.variables]"),
             "{name} says how to put in other names"
         );
     }
 }
+
+#[path = "include_tests.rs"]
+mod include;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::{Ended, blocking};
-use crate::domain::incident::Moment;
+use super::{Ended, TaskKey, blocking};
+use crate::domain::incident::{Mark, Moment};
 use crate::domain::safe_text::SafeText;
 use crate::domain::verdict::Severity;
 use crate::ops::incident::{self, StartIncident};
 use crate::ops::{self, Context, audit, report};
+use crate::store::ring::Key;
 use crate::tui::msg::Msg;
 
 /// What is done to the open incident, or read of it.
@@ -21,6 +22,8 @@ pub enum IncidentWork {
     Start(String),
     /// Write a remark.
     Note(String),
+    /// Write down that a line of a log is marked, or is not any more.
+    Mark(Key, Mark),
     /// Say how bad it is, and why.
     Grade(Severity, String),
     /// Give a role to somebody.
@@ -41,6 +44,16 @@ pub enum IncidentWork {
     Report,
     /// Stop the clock, after a last remark.
     End(String),
+}
+
+impl IncidentWork {
+    /// Lines are marked faster than they are written down, and none may be lost.
+    pub(super) fn key(&self) -> TaskKey {
+        match self {
+            Self::Mark(key, _) => TaskKey::Mark(*key),
+            _ => TaskKey::Incident,
+        }
+    }
 }
 
 /// Does it; what is there then is read by the next [`IncidentWork::Read`].
@@ -67,6 +80,14 @@ pub(super) async fn run(ctx: Arc<Context>, work: IncidentWork) -> Ended {
         IncidentWork::Note(text) => {
             incident::note(&ctx, None, &text).await?;
             "Noted.".to_owned()
+        }
+        IncidentWork::Mark(_, mark) => {
+            let is_marked = mark.is_marked;
+            incident::mark(&ctx, None, mark).await?;
+            match is_marked {
+                true => "Marked, and written into the incident.".to_owned(),
+                false => "The mark is taken back in the incident too.".to_owned(),
+            }
         }
         IncidentWork::Grade(severity, reason) => {
             incident::grade(&ctx, None, severity, &reason).await?;

@@ -512,6 +512,12 @@ impl LogsPane {
         line.note.is_none().then(|| self.secrets.safe(line.bytes))
     }
 
+    /// The text of a line to be written down: without its secrets, even while they are shown.
+    pub fn clean_text(&self, key: Key) -> Option<SafeText> {
+        let line = self.rings.line(key)?;
+        line.note.is_none().then(|| self.secrets.clean(line.bytes))
+    }
+
     /// The selected lines from first to last; the line under the cursor where none are selected.
     pub fn selected(&self) -> Option<(Key, Key)> {
         let cursor = self.cursor?;

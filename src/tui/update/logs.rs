@@ -1,5 +1,6 @@
 //! What is done to the logs: searching, filtering, jumping, marking, taking lines out.
 
+use crate::domain::incident::Mark;
 use crate::domain::log::{FileHits, Level};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
@@ -9,7 +10,7 @@ use crate::domain::timeline::{TimelineEvent, TimelineKind};
 use crate::store::ring::{Key, OpenedFile, Sieve};
 use crate::tui::action::Action;
 use crate::tui::app::App;
-use crate::tui::effect::{Effect, FilePattern, TaskKey};
+use crate::tui::effect::{Effect, FilePattern, IncidentWork, TaskKey};
 use crate::tui::format;
 use crate::tui::layout::Pane;
 use crate::tui::outlet::Tool;
@@ -141,7 +142,8 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         Action::ToggleMark => {
             if let Some(key) = app.logs.cursor {
                 app.logs.stand_still(height);
-                app.logs.marks.toggle(key);
+                let is_marked = app.logs.marks.toggle(key);
+                return tell_mark(app, key, SafeText::default(), is_marked);
             }
         }
         Action::NextMark => go_to_mark(app, true),
@@ -273,7 +275,7 @@ pub(super) fn accept(app: &mut App, purpose: Purpose, line: &str) -> Vec<Effect>
             });
         }
         Purpose::Time => return jump(app, line),
-        Purpose::Mark => mark(app, line),
+        Purpose::Mark => return mark(app, line),
         Purpose::Export => return export::to_file(app, line),
         _ => {}
     }
@@ -393,21 +395,42 @@ fn go_to_mark(app: &mut App, is_forward: bool) {
 }
 
 /// Marks the line under the cursor with a note, and tells the timeline.
-fn mark(app: &mut App, note: &str) {
+fn mark(app: &mut App, note: &str) -> Vec<Effect> {
     let Some(key) = app.logs.cursor else {
-        return;
+        return Vec::new();
     };
     let note = SafeText::from_text(note);
     app.logs.marks.set_note(key, note.clone());
-    let line = app.logs.text(key).unwrap_or_default();
+    if app.open_incident().is_some() {
+        return tell_mark(app, key, note, true);
+    }
+    let line = app.logs.clean_text(key).unwrap_or_default();
     let service = app.logs.source(key.source).map(|f| f.id().clone());
     app.timeline.push(TimelineEvent {
         at: key.instant().unwrap_or(app.now),
-        kind: TimelineKind::Note,
+        kind: TimelineKind::Mark,
         service,
-        grade: Grade::Unknown,
+        grade: Grade::Ok,
         text: SafeText::from_text(&format!("{note}: {}", format::cut(line.as_str(), 200))),
     });
+    Vec::new()
+}
+
+/// Tells the open incident of a mark: it stays there when the console and the log are gone.
+fn tell_mark(app: &App, key: Key, note: SafeText, is_marked: bool) -> Vec<Effect> {
+    /// A line is quoted, not archived.
+    const LONGEST: usize = 500;
+    let (Some(_), Some(line)) = (app.open_incident(), app.logs.clean_text(key)) else {
+        return Vec::new();
+    };
+    let mark = Mark {
+        service: app.logs.source(key.source).map(|f| f.id().clone()),
+        line_at: key.instant(),
+        line: SafeText::from_text(&format::cut(line.as_str(), LONGEST)),
+        note,
+        is_marked,
+    };
+    vec![Effect::Incident(IncidentWork::Mark(key, mark))]
 }
 
 /// Whether a typed command is one of the logs': a time to go to, or `export FILE`.

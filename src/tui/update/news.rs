@@ -407,6 +407,7 @@ pub(super) fn failed(app: &mut App, key: TaskKey, problem: Problem) -> Vec<Effec
         TaskKey::Preflight => fail(&mut app.preflight, &cause, now),
         TaskKey::RunbookItem
         | TaskKey::Incident
+        | TaskKey::Mark(_)
         | TaskKey::Audit
         | TaskKey::RunbookFollow
         | TaskKey::Presence

@@ -12,9 +12,10 @@ use crate::domain::verdict::Severity;
 use crate::ops::incident::Brief;
 use crate::tui::effect::{Effect, IncidentWork};
 use crate::tui::fixtures::at as fixed;
-use crate::tui::fixtures::{broken, empty, id, safe, screen};
+use crate::tui::fixtures::{broken, empty, id, log, redactor, safe, screen};
 use crate::tui::msg::Msg;
 use crate::tui::overlays::Overlay;
+use crate::tui::panes::logs::Secrets;
 
 use super::tests::{press, says, type_in};
 use super::update;
@@ -233,4 +234,48 @@ fn the_timeline_shows_the_events_of_a_person_a_service_an_outcome() {
     assert_eq!(effects, [Effect::VerifyAudit(Some("abc".into()))]);
     type_in(&mut app, "V");
     assert_eq!(press(&mut app, KeyCode::Enter), [Effect::VerifyAudit(None)]);
+}
+
+#[test]
+fn marked_lines_go_into_the_open_incident_without_their_secrets() {
+    let mut app = broken(120, 40);
+    let known = Secrets::new(redactor(&["hunter2-of-the-pool"]));
+    update(&mut app, Msg::SecretsKnown(known));
+    let slot = app.logs.sources[0].slot;
+    let line = "ERROR no connection as shop:hunter2-of-the-pool";
+    let pieces = vec![log().1.block(&[("15:31:06.000", line)])];
+    update(&mut app, Msg::Log { slot, pieces });
+    // Without an incident it is a mark of this console.
+    // Other effects read the lines around.
+    let of_incident = |effects: Vec<Effect>| -> Vec<Effect> {
+        let mut effects = effects;
+        effects.retain(|effect| matches!(effect, Effect::Incident(_)));
+        effects
+    };
+    assert_eq!(of_incident(type_in(&mut app, "2Gm")), []);
+    update(&mut app, Msg::Incident(Some(Box::new(opened_incident()))));
+    // What is written down is read by others, whatever is shown here.
+    update(&mut app, Msg::SecretsRevealed);
+    let marked = |effects: Vec<Effect>| match of_incident(effects).as_slice() {
+        [Effect::Incident(IncidentWork::Mark(_, mark))] => mark.clone(),
+        other => panic!("{other:?}"),
+    };
+    let taken_back = marked(type_in(&mut app, "m"));
+    let mark = marked(type_in(&mut app, "m"));
+    assert_eq!((taken_back.is_marked, mark.is_marked), (false, true));
+    assert!(taken_back.is_of_same_line(&mark));
+    assert_eq!(mark.service, Some(id("backend")));
+    assert_eq!(mark.line_at, Some(fixed("15:31:06")));
+    assert!(mark.note.is_empty());
+    let line = mark.line.as_str();
+    assert!(
+        line.starts_with("ERROR no connection as shop:[REDACTED:"),
+        "{line}"
+    );
+    type_in(&mut app, "Mthe pool");
+    let noted = marked(press(&mut app, KeyCode::Enter));
+    assert_eq!(noted.note.as_str(), "the pool");
+    assert!(noted.is_of_same_line(&mark));
+    let effects = update(&mut app, Msg::IncidentSaid(safe("Marked.")));
+    assert_eq!(effects, [Effect::Incident(IncidentWork::Read)]);
 }

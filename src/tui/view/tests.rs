@@ -12,8 +12,9 @@ use crate::domain::signal::Grade;
 use crate::ops::ErrorKind;
 use crate::tui::app::App;
 use crate::tui::fixtures::{
-    ansi, bad_comparison, broken, checkpoints, checks, empty, failed, forbidden_docker, hostile,
-    id, incident, later, plan, safe, screen, service, setup, signals as sampled, stale, styled,
+    ansi, bad_comparison, broken, checkpoints, checks, empty, events_with_marks, failed,
+    forbidden_docker, hostile, id, incident, later, plan, russian_run, safe, screen, service,
+    setup, signals as sampled, stale, styled,
 };
 use crate::tui::layout::Pane;
 use crate::tui::msg::{Msg, Problem};
@@ -212,6 +213,16 @@ const STATES: &[State] = &[
         };
         update(&mut app, Msg::Others(vec![at("boris", 3), at("clara", 4)]));
         app
+    }),
+    ("runbook_russian", |w, h| {
+        let mut app = broken(w, h);
+        update(&mut app, Msg::RunbookRun(Box::new(russian_run())));
+        with_keys(app, "5zjjjjj")
+    }),
+    ("timeline_marks", |w, h| {
+        let mut app = broken(w, h);
+        update(&mut app, Msg::Timeline(events_with_marks()));
+        with_keys(app, "6z")
     }),
     ("timeline", |w, h| with_keys(broken(w, h), "6z")),
     ("timeline_only", |w, h| {

@@ -1,7 +1,7 @@
 //! The built-in shop under the binary: real processes with a good and a bad release, seen with the configuration that
 //! belongs to it.
 
-use super::{Run, Sandbox, binary};
+use super::{Run, Sandbox, Terminal, binary};
 use lastgood::demo::{BAD, Shop};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -48,6 +48,12 @@ impl DemoShop {
         let mut all = vec!["--config", &self.config];
         all.extend(arguments);
         self.sandbox.run(&all)
+    }
+
+    /// Opens the console on it.
+    pub(crate) fn console(&self) -> Terminal {
+        let arguments = ["--config", &self.config, "tui"];
+        Terminal::start(&self.sandbox, &arguments, (120, 40))
     }
 
     /// Runs with `--format json`, expects `code`, and gives the document.

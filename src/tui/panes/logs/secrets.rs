@@ -44,10 +44,18 @@ impl Secrets {
 
     /// A part of a line, safe to draw and to hand on.
     pub fn safe(&self, bytes: &[u8]) -> SafeText {
+        if self.shown_until.is_some() {
+            return SafeText::from_bytes(bytes);
+        }
+        self.clean(bytes)
+    }
+
+    /// A part of a line without its secrets, even while they are shown: what is written down is read by others later.
+    pub fn clean(&self, bytes: &[u8]) -> SafeText {
         let text = SafeText::from_bytes(bytes);
-        match self.without_secrets(&text) {
-            Some(clean) => SafeText::from_text(&clean),
-            None => text,
+        match self.redactor.redact(text.as_str()) {
+            Cow::Owned(clean) => SafeText::from_text(&clean),
+            Cow::Borrowed(_) => text,
         }
     }
 
@@ -85,6 +93,7 @@ mod tests {
         assert_eq!(secrets.hidden(b"nothing of interest"), None);
         secrets.shown_until = Some(Timestamp::UNIX_EPOCH);
         assert!(secrets.safe(line).as_str().contains("hunter2-hunter2"));
+        assert!(!secrets.clean(line).as_str().contains("hunter2"));
     }
 
     fn type_in(app: &mut App, text: &str) -> Vec<Effect> {

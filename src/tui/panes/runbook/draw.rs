@@ -82,6 +82,8 @@ fn draw_list(app: &App, runbooks: &Runbooks, frame: &mut Frame<'_>, inner: Rect)
         ));
     }
     let room = height.saturating_sub(lines.len());
+    let names = runbooks.entries.iter().map(|entry| entry.name.width());
+    let longest = names.max().unwrap_or(0);
     let first = super::super::first_row(app.runbook.cursor, runbooks.entries.len(), room);
     for (i, entry) in runbooks.entries.iter().enumerate().skip(first).take(room) {
         let is_selected = i == app.runbook.cursor;
@@ -96,9 +98,19 @@ fn draw_list(app: &App, runbooks: &Runbooks, frame: &mut Frame<'_>, inner: Rect)
         } else {
             theme.style(Role::Text)
         };
+        // The title where there is room for some words of it: it is in the language of the runbook.
+        let title_width = name_width.saturating_sub(longest + 2);
+        let name = match title_width {
+            0..20 => format::left(&entry.name, name_width),
+            _ => format!(
+                "{}  {}",
+                format::left(&entry.name, longest),
+                format::left(entry.title.as_str(), title_width)
+            ),
+        };
         lines.push(Line::from(vec![
             Span::styled(marker(app, is_selected), theme.style(Role::Accent)),
-            Span::styled(format::left(&entry.name, name_width), style),
+            Span::styled(name, style),
             Span::styled(format!(" {count}"), theme.style(Role::Dim)),
         ]));
     }
