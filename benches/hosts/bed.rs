@@ -106,7 +106,19 @@ impl Bed {
         // Where it puts the unprivileged half of itself.
         let _ = fs::create_dir_all("/run/sshd");
         let server = Command::new("/usr/sbin/sshd")
-            .args(["-D", "-f", config.to_str().unwrap()])
+            .args([
+                "-D",
+                "-E",
+                &std::env::var("SSHD_LOG").unwrap_or("/dev/null".into()),
+                "-o",
+                if std::env::var("SSHD_LOG").is_ok() {
+                    "LogLevel DEBUG1"
+                } else {
+                    "LogLevel INFO"
+                },
+                "-f",
+                config.to_str().unwrap(),
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

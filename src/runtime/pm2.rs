@@ -58,7 +58,10 @@ const LOOK_FOR_DAEMONS: Duration = Duration::from_secs(30);
 /// without PM2 gives nothing at all.
 pub async fn discover(host: &Host) -> (Vec<Service>, Vec<Unreachable>) {
     // A link that is lost is told by whoever else asks this host.
-    let daemons = find(host).await.unwrap_or_default();
+    list(host, find(host).await.unwrap_or_default()).await
+}
+
+async fn list(host: &Host, daemons: Vec<Daemon>) -> (Vec<Service>, Vec<Unreachable>) {
     let answers = join_all(daemons.iter().map(Daemon::list)).await;
     let mut lists = Vec::new();
     let mut unreachable = Vec::new();
@@ -128,8 +131,8 @@ impl Found {
 
 /// Looks for this user's PM2 on a machine behind ssh.
 pub async fn look_on(host: &Host) -> Found {
-    let (services, unreachable) = discover(host).await;
     let daemons = find(host).await.unwrap_or_default();
+    let (services, unreachable) = list(host, daemons.clone()).await;
     let own = daemons.into_iter().find_map(|daemon| {
         let there = daemon.there?;
         there.is_default.then_some((daemon.home, there.tool))
