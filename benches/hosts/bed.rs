@@ -98,8 +98,8 @@ impl Bed {
         fs::write(
             &config,
             format!(
-                "ListenAddress {address}:{port}\nHostKey {}\nAuthorizedKeysFile {at}/authorized_keys\nPidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nSetEnv XDG_STATE_HOME={at}/there\n",
-                key.display()
+                "ListenAddress {address}:{port}\nHostKey {}\nAuthorizedKeysFile {at}/authorized_keys\nPidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nSetEnv XDG_STATE_HOME={at}/there HOME={at}\n{}",
+                key.display(), std::env::var("BED_EXTRA").unwrap_or_default()
             ),
         )
         .unwrap();

@@ -4,10 +4,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{Ended, blocking};
 use crate::domain::service::{Service, ServiceId};
+use crate::ops::secrets::EnvFiles;
 use crate::ops::{self, Context};
 use crate::tui::msg::Msg;
 use crate::tui::panes::logs::Secrets;
@@ -17,11 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether the secrets of what was found are known: no log is opened before.
 #[derive(Debug, Clone)]
-pub(super) struct Learned(Arc<watch::Sender<bool>>);
+pub(super) struct Learned(Arc<watch::Sender<bool>>, Arc<Mutex<EnvFiles>>);
 
 impl Default for Learned {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(true)))
+        Self(Arc::new(watch::Sender::new(true)), Arc::default())
     }
 }
 
@@ -39,13 +40,19 @@ impl Learned {
     }
 }
 
+/// Reads what was not read yet; with `is_anew`, all of it.
 pub(super) async fn learn(
     ctx: Arc<Context>,
-    services: Vec<Service>,
+    (services, is_anew): (Vec<Service>, bool),
     learned: Learned,
     inbox: mpsc::Sender<Msg>,
 ) -> Ended {
-    let mut learning = pin!(ops::secrets::redactor(&ctx, &services));
+    let mut files = learned.1.lock().await;
+    if is_anew {
+        *files = EnvFiles::default();
+    }
+    let learning = ops::secrets::redactor_from(&ctx, &services, &mut files);
+    let mut learning = pin!(learning);
     let found = match tokio::time::timeout(PATIENCE, &mut learning).await {
         Ok(found) => found,
         Err(_) => {
