@@ -23,10 +23,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bed::{Bed, docker};
+use bed::Bed;
+use busybox::docker;
 use console::{Console, cpu, memory};
 
 mod bed;
+#[path = "../shared/busybox.rs"]
+mod busybox;
 mod console;
 #[path = "../../tests/it/harness/proxy.rs"]
 #[allow(dead_code)]
