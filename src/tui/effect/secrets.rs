@@ -1,5 +1,6 @@
 //! The tasks around secrets in logs: to know them, and to record that somebody sees them.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,11 @@ use crate::tui::panes::logs::Secrets;
 
 /// A log is opened after this although a machine has not told its secrets yet: what has their shape is hidden all the same.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Of more machines than these, the files are asked for when no other has come to the list for a moment: each question is a
+/// login there, which those that are still connected to would wait for.
+const FEW: usize = 2;
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// Whether the secrets of what was found are known: no log is opened before.
 #[derive(Debug, Clone)]
@@ -50,6 +56,10 @@ pub(super) async fn learn(
     let mut files = learned.1.lock().await;
     if is_anew {
         *files = EnvFiles::default();
+    }
+    let machines: BTreeSet<_> = services.iter().map(|service| &service.id.host).collect();
+    if machines.len() > FEW && !is_anew {
+        tokio::time::sleep(MOMENT).await;
     }
     let learning = ops::secrets::redactor_from(&ctx, &services, &mut files);
     let mut learning = pin!(learning);
