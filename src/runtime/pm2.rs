@@ -344,24 +344,26 @@ pub async fn watch(host: &Host, daemons: Daemons, changes: &Arc<Changes>) {
     let mut known: Vec<Daemon> = Vec::new();
     let mut watches = JoinSet::new();
     let Daemons(mut there) = daemons;
+    // Those were listed by whoever looked.
+    let mut is_listed = true;
     loop {
         // A home that is gone is not watched any more, and is found again when it is back.
         known.retain(is_there);
         for found in there {
             if !known.iter().any(|d| d.home == found.home) {
                 known.push(found.clone());
-                watches.spawn(watch_one(found, Arc::clone(changes)));
+                watches.spawn(watch_one(found, is_listed, Arc::clone(changes)));
             }
         }
         tokio::time::sleep(LOOK_FOR_DAEMONS).await;
         there = find(host).await.unwrap_or_default();
+        is_listed = false;
     }
 }
 
-async fn watch_one(daemon: Daemon, changes: Arc<Changes>) {
+async fn watch_one(daemon: Daemon, mut is_listed: bool, changes: Arc<Changes>) {
     let mut wait = FIRST_WAIT;
     // A daemon that comes after another is looked for: it has another process, and its socket was none before.
-    let mut is_first = true;
     let is_back = |changed: &mut Changed| (changed.pm2, changed.daemons) = (true, true);
     loop {
         if let Ok(mut bus) = Bus::connect(&daemon).await
@@ -369,7 +371,7 @@ async fn watch_one(daemon: Daemon, changes: Arc<Changes>) {
         {
             wait = FIRST_WAIT;
             // Subscribed before this is told, so that nothing falls between the look and the events.
-            match is_first {
+            match is_listed {
                 true => changes.tell(|changed| changed.pm2 = true),
                 false => changes.tell(is_back),
             }
@@ -380,7 +382,7 @@ async fn watch_one(daemon: Daemon, changes: Arc<Changes>) {
             }
             changes.tell(is_back);
         }
-        is_first = false;
+        is_listed = false;
         tokio::time::sleep(wait).await;
         if !is_there(&daemon) {
             return;
