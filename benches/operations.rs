@@ -8,12 +8,15 @@
 //! Needs Docker, Compose 2 and a static busybox; what it makes is named `lastgood-bench-…` and removed.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic)]
 
+use busybox::{docker, image};
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
+
+#[path = "shared/busybox.rs"]
+mod busybox;
 
 const ROUNDS: usize = 5;
 const PLANS: usize = 20;
@@ -89,14 +92,6 @@ fn median(all: &mut [Duration]) -> Duration {
     all[(all.len() - 1) / 2]
 }
 
-/// stdout; `None` where it failed.
-fn docker(folder: &Path, words: &[&str]) -> Option<String> {
-    let mut command = Command::new("docker");
-    let output = command.args(words).current_dir(folder).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    output.status.success().then_some(text)
-}
-
 struct Project {
     name: String,
     folder: tempfile::TempDir,
@@ -112,9 +107,10 @@ impl Project {
             "name: {name}\nservices:\n  backend:\n    image: {name}:latest\n    pull_policy: never\n    network_mode: none\n    stop_grace_period: 0s\n"
         );
         fs::write(folder.path().join("compose.yaml"), compose).unwrap();
+        let says = |word| format!("while true; do echo {word}; sleep 1; done\n");
         let project = Self {
-            good: image(folder.path(), &name, "good"),
-            bad: image(folder.path(), &name, "bad"),
+            good: image(folder.path(), &name, &says("good")),
+            bad: image(folder.path(), &name, &says("bad")),
             name,
             folder,
         };
@@ -195,33 +191,4 @@ impl Drop for Project {
             let _ = docker(self.path(), &["rmi", "-f", id]);
         }
     }
-}
-
-/// An image without a registry: a static busybox and a script.
-fn image(folder: &Path, name: &str, script: &str) -> String {
-    let root: PathBuf = folder.join(script);
-    fs::create_dir_all(root.join("bin")).unwrap();
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"];
-    let busybox = busybox.iter().find(|path| Path::new(path).is_file());
-    fs::copy(busybox.expect("busybox-static"), root.join("bin/busybox")).unwrap();
-    for applet in ["sh", "sleep"] {
-        symlink("busybox", root.join("bin").join(applet)).unwrap();
-    }
-    let run = format!("while true; do echo {script}; sleep 1; done\n");
-    fs::write(root.join("run.sh"), run).unwrap();
-    let archive = folder.join(format!("{script}.tar"));
-    let packed = Command::new("tar")
-        .arg("-C")
-        .arg(&root)
-        .arg("-cf")
-        .arg(&archive)
-        .arg(".")
-        .status()
-        .unwrap();
-    assert!(packed.success());
-    let label = format!("LABEL lastgood-bench={name}");
-    let change = "CMD [\"/bin/sh\",\"/run.sh\"]";
-    let archive = archive.to_string_lossy().into_owned();
-    let words = ["import", "-c", change, "-c", &label, &archive];
-    docker(folder, &words).expect("docker import")
 }

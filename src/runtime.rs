@@ -3,6 +3,8 @@
 //! Each runtime has its own module; the functions here only choose one by the service's [`Runtime`]. Reading
 //! functions never change a machine; what changes one takes a [`crate::audit::Permit`].
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use regex::bytes::Regex;
 use tokio::sync::mpsc;
@@ -18,14 +20,19 @@ use crate::domain::signal::Saturation;
 use crate::host::tail::{self, FileSearch, TailError};
 use crate::host::{Host, HostError};
 
+mod changed;
 pub mod compose;
 pub mod docker;
 pub mod exec;
 pub mod file;
+mod look;
 pub mod pm2;
 mod process;
 pub mod prometheus;
 pub mod swarm;
+
+pub use changed::{Changed, Changes};
+pub use look::Look;
 
 /// Why a runtime could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -112,105 +119,48 @@ pub fn unreachable_host(host: HostName, error: &HostError) -> Unreachable {
     }
 }
 
-/// Looks at every runtime of a host once. What could not be read stands in [`Inventory::unreachable`].
-/// A host without Docker whose services are configured otherwise, or run by PM2, is not told of as unreachable. With
-/// `only`, no other runtime is asked.
+/// Looks at every runtime of a host once. What could not be read stands in [`Inventory::unreachable`]. With `only`, no
+/// other runtime is asked.
 pub async fn discover(
     host: &Host,
     configured: &[(ServiceId, ServiceSettings)],
     only: Option<Runtime>,
 ) -> Inventory {
-    let mut inventory = Inventory::default();
-    let asks = |runtime| only.is_none_or(|only| only == runtime);
-    let docker = async {
-        match asks(Runtime::Docker) {
-            true => docker::discover(host).await,
-            false => Ok(Vec::new()),
-        }
-    };
-    let swarm = async {
-        match asks(Runtime::Docker) {
-            true => Box::pin(swarm::discover(host)).await,
-            false => Ok(None),
-        }
-    };
-    let exec = async {
-        match asks(Runtime::Exec) {
-            true => exec::discover(host, configured).await,
-            false => Vec::new(),
-        }
-    };
-    let file = async {
-        match asks(Runtime::File) {
-            true => file::discover(host, configured).await,
-            false => Vec::new(),
-        }
-    };
-    let pm2 = async {
-        match asks(Runtime::Pm2) {
-            true => pm2::discover(host).await,
-            false => (Vec::new(), Vec::new()),
-        }
-    };
-    let (docker, swarm, exec, files, pm2) = tokio::join!(docker, swarm, exec, file, pm2);
-    inventory.services.extend(exec);
-    inventory.services.extend(files);
-    inventory.services.extend(pm2.0);
-    inventory.unreachable.extend(pm2.1);
-    let has_other = !inventory.services.is_empty()
-        || !inventory.unreachable.is_empty()
-        || configured.iter().any(|(id, _)| id.host == host.name());
-    match docker {
-        Ok(mut services) => {
-            match swarm {
-                // A manager knows every node's tasks, this one's containers among them.
-                Ok(Some(whole)) => {
-                    services.retain(|service| service.runtime != Runtime::Swarm);
-                    services.extend(whole);
-                }
-                Ok(None) => {}
-                Err(error) => inventory
-                    .unreachable
-                    .push(error.to_unreachable(host, Runtime::Swarm)),
-            }
-            inventory.services.extend(services);
-        }
-        Err(RuntimeError::Unreachable {
-            is_absent: true, ..
-        }) if has_other => {}
-        Err(error) => inventory
-            .unreachable
-            .push(error.to_unreachable(host, Runtime::Docker)),
-    }
-    inventory.services.sort_by(|a, b| a.id.cmp(&b.id));
-    inventory
+    let mut look = Look::default();
+    look.again(host, configured, &Changed::all(only)).await;
+    look.inventory(host, configured).await
 }
 
-/// Sends a signal after each change that the host's runtimes tell of. Reconnects by itself; a reconnect counts
-/// as a change, since what happened meanwhile is not known. Ends when nobody listens.
-pub async fn watch(
-    host: &Host,
-    configured: &[(ServiceId, ServiceSettings)],
+/// Tells of what changes on a host, as its runtimes do, from the moment on for which `changes` was made; `look` was begun
+/// after that. Reconnects by itself; what was connected to anew counts as changed, since what happened meanwhile is not
+/// known. Ends when nothing tells of changes, else never.
+pub fn watch(
+    look: &Look,
+    host: Host,
+    configured: Vec<(ServiceId, ServiceSettings)>,
     only: Option<Runtime>,
-    to: mpsc::Sender<()>,
-) {
-    let asks = |runtime| only.is_none_or(|only| only == runtime);
-    let docker = async {
-        if asks(Runtime::Docker) {
-            docker::watch(host, to.clone()).await;
-        }
-    };
-    let exec = async {
-        if asks(Runtime::Exec) {
-            exec::watch(host, configured, to.clone()).await;
-        }
-    };
-    let pm2 = async {
-        if asks(Runtime::Pm2) {
-            pm2::watch(host, to.clone()).await;
-        }
-    };
-    tokio::join!(docker, exec, pm2);
+    changes: Arc<Changes>,
+) -> impl Future<Output = ()> + Send + use<> {
+    let asks = move |runtime| only.is_none_or(|only| only == runtime);
+    let daemons = look.daemons();
+    async move {
+        let docker = async {
+            if asks(Runtime::Docker) {
+                docker::watch(&host, &changes).await;
+            }
+        };
+        let exec = async {
+            if asks(Runtime::Exec) {
+                exec::watch(&host, &configured, &changes).await;
+            }
+        };
+        let pm2 = async {
+            if asks(Runtime::Pm2) {
+                pm2::watch(&host, daemons, &changes).await;
+            }
+        };
+        tokio::join!(docker, exec, pm2);
+    }
 }
 
 /// Reads what `request` asks for of a service's log, in the order of its source, until the window is read or, following,

@@ -1,21 +1,13 @@
 //! One engine with some services behind twenty sshd on loopback addresses, and what the client knows of them.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::SERVICES;
+use crate::busybox::{docker, image};
 use crate::proxy::Proxy;
-
-/// stdout; `None` where it failed.
-pub(crate) fn docker(folder: &Path, words: &[&str]) -> Option<String> {
-    let mut command = Command::new("docker");
-    let output = command.args(words).current_dir(folder).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    output.status.success().then_some(text)
-}
 
 /// The services, the servers, and what the client knows of them.
 pub(crate) struct Bed {
@@ -50,7 +42,10 @@ impl Bed {
     }
 
     pub(crate) fn start_services(&self) {
-        let image = image(self.folder.path(), &self.name);
+        let folder = self.folder.path();
+        let id = image(folder, &self.name, "exec sleep 1000000");
+        let image = format!("{}:1", self.name);
+        assert!(docker(folder, &["tag", &id, &image]).is_some(), "{image}");
         let mut compose = format!("name: {}\nservices:\n", self.name);
         for number in 0..SERVICES {
             compose.push_str(&format!(
@@ -95,10 +90,11 @@ impl Bed {
             &format!("[hosts.box-{number}]\n"),
         );
         let config = self.path(&format!("sshd-{number}"));
+        // What the login shell of whoever measures starts first is not measured: its start files stand elsewhere.
         fs::write(
             &config,
             format!(
-                "ListenAddress {address}:{port}\nHostKey {}\nAuthorizedKeysFile {at}/authorized_keys\nPidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nSetEnv XDG_STATE_HOME={at}/there\n",
+                "ListenAddress {address}:{port}\nHostKey {}\nAuthorizedKeysFile {at}/authorized_keys\nPidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nSetEnv XDG_STATE_HOME={at}/there HOME={at}\n",
                 key.display()
             ),
         )
@@ -218,30 +214,4 @@ fn append(path: &Path, text: &str) {
     let mut all = fs::read_to_string(path).unwrap_or_default();
     all.push_str(text);
     fs::write(path, all).unwrap();
-}
-
-/// An image without a registry: a static busybox that sleeps.
-fn image(folder: &Path, name: &str) -> String {
-    let root = folder.join("root");
-    fs::create_dir_all(root.join("bin")).unwrap();
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"];
-    let busybox = busybox.iter().find(|path| Path::new(path).is_file());
-    fs::copy(busybox.expect("busybox-static"), root.join("bin/busybox")).unwrap();
-    symlink("busybox", root.join("bin/sleep")).unwrap();
-    let archive = folder.join("root.tar");
-    let packed = Command::new("tar")
-        .arg("-C")
-        .arg(&root)
-        .arg("-cf")
-        .arg(&archive)
-        .arg(".")
-        .status();
-    assert!(packed.unwrap().success());
-    let label = format!("LABEL lastgood-bench={name}");
-    let archive = archive.to_string_lossy().into_owned();
-    let tag = format!("{name}:1");
-    let change = "CMD [\"/bin/sleep\",\"1000000\"]";
-    let words = ["import", "-c", change, "-c", &label, &archive, &tag];
-    docker(folder, &words).expect("docker import");
-    tag
 }

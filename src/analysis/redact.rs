@@ -48,6 +48,13 @@ impl fmt::Debug for KnownSecrets {
 }
 
 impl KnownSecrets {
+    /// Takes what others know too.
+    pub fn extend(&mut self, others: &Self) {
+        let values = others.values.iter();
+        self.values
+            .extend(values.map(|(v, kind)| (v.clone(), *kind)));
+    }
+
     /// Takes a variable of an environment if its name or its value is that of a secret: `DB_PASSWORD=…`,
     /// `DATABASE_URL=postgres://user:password@…`. Values under six characters and ordinary words are left out:
     /// they would black out half of every log.

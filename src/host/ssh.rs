@@ -7,11 +7,12 @@
 //! Remote scripts are constants and data goes as their arguments. Nothing is changed through a login shell that does not
 //! hand arguments on as they are. What a login shell says by itself is no output.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -26,6 +27,7 @@ mod agreed;
 mod detached;
 mod engine;
 mod folder;
+mod greeting;
 mod lately;
 mod link;
 mod linked;
@@ -88,7 +90,8 @@ pub struct Session {
     /// How many channels there are at most, as far as the server let us know.
     width: AtomicUsize,
     reader: Mutex<Option<reader::Reader>>,
-    lately: lately::Lately,
+    /// What goes with the greeting of a new link.
+    questions: std::sync::Mutex<BTreeSet<&'static str>>,
     /// How many changes are under way, which wait for a link that was lost.
     changes: AtomicUsize,
 }
@@ -158,7 +161,7 @@ impl Session {
             channels: Semaphore::new(CHANNELS),
             width: AtomicUsize::new(CHANNELS),
             reader: Mutex::new(None),
-            lately: lately::Lately::default(),
+            questions: std::sync::Mutex::default(),
             changes: AtomicUsize::new(0),
         }
     }
@@ -234,7 +237,8 @@ impl Session {
         }
         let deadline = Instant::now() + LINK_PATIENCE;
         let opened = loop {
-            let opened = Box::pin(Link::open(&self.address, &self.rights)).await;
+            let questions = || self.waiting_questions();
+            let opened = Box::pin(Link::open(&self.address, &self.rights, questions)).await;
             let is_patient = self.changes.load(Ordering::Relaxed) > 0;
             if opened.is_ok() || !is_patient || Instant::now() >= deadline {
                 break opened;
@@ -254,6 +258,12 @@ impl Session {
                 Err(self.refused(trouble))
             }
         }
+    }
+
+    fn waiting_questions(&self) -> Vec<&'static str> {
+        let questions = self.questions.lock();
+        let questions = questions.unwrap_or_else(PoisonError::into_inner);
+        questions.iter().copied().collect()
     }
 
     /// How far its clock is ahead of ours.

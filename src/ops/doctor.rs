@@ -48,7 +48,9 @@ pub async fn check(options: &Options, terminal: &Terminal) -> Vec<Check> {
     let loaded = config::load(&places);
     let engine = docker::Engine::connect(&host).await.map(drop);
     let pm2 = program(&host, "pm2").await;
-    let mut checks = vec![docker_socket(&engine, pm2.is_some())];
+    let address = std::env::var("DOCKER_HOST");
+    let address = address.unwrap_or_else(|_| docker::DEFAULT_ADDRESS.to_owned());
+    let mut checks = vec![docker_socket(&engine, pm2.is_some(), Some(&address))];
     checks.push(docker_group(&host, &engine).await);
     checks.push(compose_plugin(&host, engine.is_ok()).await);
     checks.push(pm2_tool(&host, pm2.as_deref()).await);
@@ -124,20 +126,24 @@ async fn said(host: &Host, command: &Command) -> Option<String> {
         .then(|| SafeText::from_text(line).to_string())
 }
 
-fn docker_socket(engine: &Result<(), RuntimeError>, has_pm2: bool) -> Check {
+/// Whether the engine at an address of this machine answers, or that of another machine.
+fn docker_socket(engine: &Result<(), RuntimeError>, has_pm2: bool, address: Option<&str>) -> Check {
     let name = "docker-socket";
-    let place = std::env::var("DOCKER_HOST").unwrap_or_else(|_| docker::DEFAULT_ADDRESS.to_owned());
+    let (place, on) = match address {
+        Some(address) => (format!("at {address}"), ""),
+        None => ("there".to_owned(), "there: "),
+    };
     match engine {
-        Ok(()) => ok(name, format!("the engine at {place} answers")),
+        Ok(()) => ok(name, format!("the engine {place} answers")),
         Err(RuntimeError::Unreachable {
             error,
             is_absent: true,
             ..
-        }) if has_pm2 => skipped(name, format!("no Docker here, and PM2 is: {error}")),
+        }) if has_pm2 => skipped(name, format!("{error}, and PM2 is there")),
         Err(error) => {
             let fix = error
                 .fix()
-                .map_or_else(|| "docker info".into(), ToString::to_string);
+                .map_or_else(|| format!("{on}docker info"), ToString::to_string);
             critical(name, SafeText::from_error(error).as_str()).fix(fix)
         }
     }

@@ -1,6 +1,6 @@
 //! Harvests the values that are known to be secret, so that text can be cleaned of them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::services::host_of;
 use super::{Context, OpsError, checkpoint};
 use crate::analysis::redact::{KnownSecrets, RedactionKey, Redactor};
+use crate::domain::host::HostName;
 use crate::domain::service::Service;
 use crate::domain::settings::ServiceSettings;
 use crate::host::Host;
@@ -20,27 +21,56 @@ use crate::store::paths::StateDir;
 /// An environment file is small; a bigger one is not read for secrets.
 const MAX_ENV_FILE: u64 = 1024 * 1024;
 
+/// What was found in environment files, for whoever looks again and again while machines come to the list: none of them is
+/// asked for a file a second time.
+#[derive(Debug, Default)]
+pub struct EnvFiles(BTreeMap<(HostName, PathBuf), KnownSecrets>);
+
+impl EnvFiles {
+    /// What a file holds; nothing where it cannot be read, and that is asked for again.
+    async fn read(&mut self, host: &Host, path: PathBuf) -> KnownSecrets {
+        let key = (host.name(), path);
+        if let Some(known) = self.0.get(&key) {
+            return known.clone();
+        }
+        let mut known = KnownSecrets::default();
+        match host.read_file(&key.1, MAX_ENV_FILE).await {
+            Ok(text) => known.harvest_env_file(&String::from_utf8_lossy(&text)),
+            Err(error) if error.is_not_found() => {}
+            Err(_) => return known,
+        }
+        self.0.insert(key, known.clone());
+        known
+    }
+}
+
 /// A redactor that knows the secrets in the environment files of these services.
+///
+/// # Errors
+/// As [`redactor_from`].
+pub async fn redactor(ctx: &Context, services: &[Service]) -> Result<Redactor, OpsError> {
+    redactor_from(ctx, services, &mut EnvFiles::default()).await
+}
+
+/// The same with what was read before.
 ///
 /// # Errors
 /// The key of the tokens cannot be read. Where it cannot be kept (a full disk, a folder of someone else) it is made
 /// for this run only: reading a log never needs a writable state folder. An environment file that cannot be read is passed over: what has
 /// the shape of a secret is still found.
-pub async fn redactor(ctx: &Context, services: &[Service]) -> Result<Redactor, OpsError> {
+pub async fn redactor_from(
+    ctx: &Context,
+    services: &[Service],
+    files: &mut EnvFiles,
+) -> Result<Redactor, OpsError> {
     let mut known = KnownSecrets::default();
-    // The services of a project share theirs, which is read once: another machine may be far away.
-    let mut read = BTreeSet::new();
     for service in services {
         let Ok(host) = host_of(ctx, &service.id) else {
             continue;
         };
         known.harvest_env_file(&swarm_environment(host, service).await);
         for path in env_files(service, &ctx.config.service(&service.id)) {
-            if read.insert((host.name(), path.clone()))
-                && let Ok(text) = host.read_file(&path, MAX_ENV_FILE).await
-            {
-                known.harvest_env_file(&String::from_utf8_lossy(&text));
-            }
+            known.extend(&files.read(host, path).await);
         }
     }
     Ok(Redactor::new(&known, key(&ctx.state)?))

@@ -20,7 +20,7 @@ use crate::domain::service::{
 use crate::domain::settings::ServiceSettings;
 use crate::host::Host;
 use crate::host::ssh::Session;
-use crate::runtime::{self, RuntimeError};
+use crate::runtime::{self, Changed, Changes, RuntimeError};
 
 /// A host that has not answered by then is unreachable, whatever hangs there.
 const HOST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -104,21 +104,36 @@ async fn look_at(
     configured: &[(ServiceId, ServiceSettings)],
     only: Option<Runtime>,
 ) -> Inventory {
-    let look = runtime::discover(host, configured, only);
-    tokio::time::timeout(HOST_TIMEOUT, look)
-        .await
-        .unwrap_or_else(|_| Inventory {
-            services: Vec::new(),
-            unreachable: vec![Unreachable {
-                host: host.name(),
-                runtime: Runtime::Docker,
-                error: SafeText::from_text(&format!(
-                    "no answer within {} s",
-                    HOST_TIMEOUT.as_secs()
-                )),
-                fix: SafeText::from_text("check the machine and the link to it"),
-            }],
-        })
+    let mut look = runtime::Look::default();
+    let looked = look_again(&mut look, host, configured, &Changed::all(only)).await;
+    looked.unwrap_or_else(|| silent(host))
+}
+
+/// Looks at what changed, and tells of all that is known; nothing where the machine does not answer in time.
+async fn look_again(
+    look: &mut runtime::Look,
+    host: &Host,
+    configured: &[(ServiceId, ServiceSettings)],
+    changed: &Changed,
+) -> Option<Inventory> {
+    let looking = async {
+        look.again(host, configured, changed).await;
+        look.inventory(host, configured).await
+    };
+    tokio::time::timeout(HOST_TIMEOUT, looking).await.ok()
+}
+
+/// A machine that did not answer in time.
+fn silent(host: &Host) -> Inventory {
+    Inventory {
+        services: Vec::new(),
+        unreachable: vec![Unreachable {
+            host: host.name(),
+            runtime: Runtime::Docker,
+            error: SafeText::from_text(&format!("no answer within {} s", HOST_TIMEOUT.as_secs())),
+            fix: SafeText::from_text("check the machine and the link to it"),
+        }],
+    }
 }
 
 fn configured(ctx: &Context) -> Vec<(ServiceId, ServiceSettings)> {
@@ -256,23 +271,23 @@ async fn watch_host(
     index: usize,
     to: mpsc::Sender<(usize, Inventory)>,
 ) {
-    // This end is kept: where nothing tells of changes, there is nothing to hear, and no end of it either.
-    let (changes_to, mut changes) = mpsc::channel(1);
+    let changes = Arc::new(Changes::from_now());
     let configured = configured(&ctx);
     let only = ctx.only;
+    // It begins after the first look, which is what somebody waits for.
     let mut watcher = JoinSet::new();
-    {
-        let (host, configured, changed) = (host.clone(), configured.clone(), changes_to.clone());
-        watcher.spawn(async move { runtime::watch(&host, &configured, only, changed).await });
-    }
+    let mut look = runtime::Look::default();
+    let mut changed = Changed::all(only);
+    let mut all_at = Instant::now() + whole_look_after(ctx.config.measure_every);
     // What was seen while the machine could be reached: it stays in the list, and is told to be old.
     let mut last: Option<Inventory> = None;
     let mut lost_since = Instant::now();
     loop {
         let found = {
-            let mut look = std::pin::pin!(look_at(&host, &configured, only));
+            let looking = look_again(&mut look, &host, &configured, &changed);
+            let mut looking = std::pin::pin!(looking);
             let found = tokio::select! {
-                found = &mut look => Some(found),
+                found = &mut looking => Some(found),
                 () = away::lost(&host), if last.is_some() => None,
             };
             match (found, &last) {
@@ -282,12 +297,14 @@ async fn watch_host(
                     if to.send((index, away)).await.is_err() {
                         return;
                     }
-                    look.await
+                    looking.await
                 }
-                (None, None) => look.await,
+                (None, None) => looking.await,
             }
         };
-        let is_lost = away::is_lost(&host, &found);
+        let is_silent = found.is_none();
+        let found = found.unwrap_or_else(|| silent(&host));
+        let is_lost = is_silent || away::is_lost(&host, &found);
         let shown = match (&last, is_lost) {
             (Some(seen), true) => away::kept(seen, found),
             _ => {
@@ -298,23 +315,33 @@ async fn watch_host(
         if to.send((index, shown)).await.is_err() {
             return;
         }
-        let pause = match last.is_some() && is_lost {
-            true => away::pause(lost_since.elapsed()),
-            false => look_again(ctx.config.measure_every),
-        };
-        tokio::select! {
-            () = to.closed() => return,
-            _ = changes.recv() => {}
-            () = away::lost(&host), if last.is_some() && !is_lost => {}
-            () = tokio::time::sleep(pause) => {}
+        if watcher.is_empty() {
+            let (host, configured) = (host.clone(), configured.clone());
+            let changes = Arc::clone(&changes);
+            watcher.spawn(runtime::watch(&look, host, configured, only, changes));
         }
+        if last.is_some() && is_lost {
+            all_at = Instant::now() + away::pause(lost_since.elapsed());
+        }
+        let is_all = tokio::select! {
+            () = to.closed() => return,
+            () = changes.wait() => is_lost,
+            () = away::lost(&host), if last.is_some() && !is_lost => true,
+            () = tokio::time::sleep_until(all_at) => true,
+        };
         tokio::time::sleep(DEBOUNCE).await;
-        while changes.try_recv().is_ok() {}
+        changed = changes.take();
+        if is_all {
+            (changed, all_at) = (
+                Changed::all(only),
+                Instant::now() + whole_look_after(ctx.config.measure_every),
+            );
+        }
     }
 }
 
 /// Looked again without any event, every second time that signals are measured: uptimes and problems grow old.
-pub fn look_again(measure_every: Duration) -> Duration {
+pub fn whole_look_after(measure_every: Duration) -> Duration {
     measure_every.saturating_mul(2)
 }
 

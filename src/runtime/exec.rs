@@ -16,7 +16,7 @@ use crate::domain::service::{Instance, Release, Runtime, Service, ServiceId, Ser
 use crate::domain::settings::{ExecCommands, ServiceSettings};
 use crate::domain::signal::Saturation;
 use crate::host::{Command, CommandOutput, Host, tail};
-use crate::runtime::{RuntimeError, process};
+use crate::runtime::{Changes, RuntimeError, process};
 
 mod stream;
 
@@ -197,29 +197,26 @@ pub async fn saturation(service: &Service) -> Result<Saturation, RuntimeError> {
     })
 }
 
-/// Sends a signal whenever a configured service of this host changed its state, its process or its release.
+/// Tells whenever a configured service of this host changed its state, its process or its release.
 /// Commands tell nothing by themselves. While the process that `status` named still runs, the kernel is asked and
 /// no command is run: a release that changes without a restart shows at the next look at everything. All other
-/// services are asked again and again. With no such service this ends at once; else when nobody listens.
-pub async fn watch(host: &Host, configured: &[(ServiceId, ServiceSettings)], to: mpsc::Sender<()>) {
-    watch_every(ASK_AGAIN, host, configured, to).await;
+/// services are asked again and again. With no such service this ends at once; else never.
+pub async fn watch(host: &Host, configured: &[(ServiceId, ServiceSettings)], changes: &Changes) {
+    watch_every(ASK_AGAIN, host, configured, changes).await;
 }
 
 async fn watch_every(
     period: Duration,
     host: &Host,
     configured: &[(ServiceId, ServiceSettings)],
-    to: mpsc::Sender<()>,
+    changes: &Changes,
 ) {
     let mut known = discover(host, configured).await;
     if known.is_empty() {
         return;
     }
     loop {
-        tokio::select! {
-            () = to.closed() => return,
-            () = tokio::time::sleep(period) => {}
-        }
+        tokio::time::sleep(period).await;
         let mut is_changed = false;
         for service in &mut known {
             if is_same_process(service) {
@@ -236,8 +233,8 @@ async fn watch_every(
                 || ids(&now) != ids(service);
             *service = now;
         }
-        if is_changed && to.send(()).await.is_err() {
-            return;
+        if is_changed {
+            changes.tell(|changed| changed.exec = true);
         }
     }
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::domain::pm2::{Pm2App, Pm2Restarts};
@@ -19,7 +18,7 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId, Unreachable};
 use crate::domain::signal::Saturation;
 use crate::host::{Command, Host, HostError};
-use crate::runtime::{RuntimeError, process};
+use crate::runtime::{Changed, Changes, RuntimeError, process};
 
 mod amp;
 mod bus;
@@ -54,11 +53,37 @@ const NODE_LIMIT: Duration = Duration::from_secs(5);
 const LOOP_ENDS: usize = 2;
 /// How often daemons of other homes are looked for.
 const LOOK_FOR_DAEMONS: Duration = Duration::from_secs(30);
-/// Asks every daemon of a machine once. A daemon that does not answer stands in the second list; a machine
-/// without PM2 gives nothing at all.
-pub async fn discover(host: &Host) -> (Vec<Service>, Vec<Unreachable>) {
-    // A link that is lost is told by whoever else asks this host.
-    let daemons = find(host).await.unwrap_or_default();
+/// What was seen of the daemons of a machine.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    daemons: Vec<Daemon>,
+    /// What they run.
+    pub(super) services: Vec<Service>,
+    /// Those that do not answer. A machine without PM2 has none.
+    pub(super) unreachable: Vec<Unreachable>,
+}
+
+impl Look {
+    /// Asks every daemon once; with `finds`, looks for them first.
+    pub(super) async fn again(&mut self, host: &Host, finds: bool) {
+        if finds {
+            // A link that is lost is told by whoever else asks this host.
+            self.daemons = find(host).await.unwrap_or_default();
+        }
+        (self.services, self.unreachable) = list(host, self.daemons.clone()).await;
+    }
+
+    /// The daemons that were found.
+    pub(super) fn daemons(&self) -> Daemons {
+        Daemons(self.daemons.clone())
+    }
+}
+
+/// Daemons of a machine, or places where one should be.
+#[derive(Debug)]
+pub struct Daemons(Vec<Daemon>);
+
+async fn list(host: &Host, daemons: Vec<Daemon>) -> (Vec<Service>, Vec<Unreachable>) {
     let answers = join_all(daemons.iter().map(Daemon::list)).await;
     let mut lists = Vec::new();
     let mut unreachable = Vec::new();
@@ -128,8 +153,8 @@ impl Found {
 
 /// Looks for this user's PM2 on a machine behind ssh.
 pub async fn look_on(host: &Host) -> Found {
-    let (services, unreachable) = discover(host).await;
     let daemons = find(host).await.unwrap_or_default();
+    let (services, unreachable) = list(host, daemons.clone()).await;
     let own = daemons.into_iter().find_map(|daemon| {
         let there = daemon.there?;
         there.is_default.then_some((daemon.home, there.tool))
@@ -313,54 +338,52 @@ fn daemon_of(host: &Host, service: &Service) -> Result<(Daemon, Origin), Runtime
     Ok((daemon, origin))
 }
 
-/// Sends a signal for each change of a process, and one after each loss and each return of a daemon, since what
-/// happened meanwhile is not known. Daemons that appear later are found too. Signals that wait unread are one. Ends
-/// when nobody listens.
-pub async fn watch(host: &Host, to: mpsc::Sender<()>) {
+/// Tells of each change of a process, and of each loss and each return of a daemon, since what happened meanwhile is not
+/// known. Daemons that appear later are found too. Never ends.
+pub async fn watch(host: &Host, daemons: Daemons, changes: &Arc<Changes>) {
     let mut known: Vec<Daemon> = Vec::new();
     let mut watches = JoinSet::new();
+    let Daemons(mut there) = daemons;
+    // Those were listed by whoever looked.
+    let mut is_listed = true;
     loop {
         // A home that is gone is not watched any more, and is found again when it is back.
         known.retain(is_there);
-        for found in find(host).await.unwrap_or_default() {
+        for found in there {
             if !known.iter().any(|d| d.home == found.home) {
                 known.push(found.clone());
-                watches.spawn(watch_one(found, to.clone()));
+                watches.spawn(watch_one(found, is_listed, Arc::clone(changes)));
             }
         }
-        tokio::select! {
-            () = to.closed() => return,
-            () = tokio::time::sleep(LOOK_FOR_DAEMONS) => {}
-        }
+        tokio::time::sleep(LOOK_FOR_DAEMONS).await;
+        there = find(host).await.unwrap_or_default();
+        is_listed = false;
     }
 }
 
-async fn watch_one(daemon: Daemon, to: mpsc::Sender<()>) {
+async fn watch_one(daemon: Daemon, mut is_listed: bool, changes: Arc<Changes>) {
     let mut wait = FIRST_WAIT;
-    while !to.is_closed() {
+    // A daemon that comes after another is looked for: it has another process, and its socket was none before.
+    let is_back = |changed: &mut Changed| (changed.pm2, changed.daemons) = (true, true);
+    loop {
         if let Ok(mut bus) = Bus::connect(&daemon).await
             && has_somebody(&daemon, &mut bus).await
         {
             wait = FIRST_WAIT;
-            // Subscribed before this signal, so that nothing falls between the look and the events.
-            signal(&to);
-            loop {
-                let event = tokio::select! {
-                    () = to.closed() => return,
-                    event = bus.next(false) => event,
-                };
-                match event {
-                    Ok(BusEvent::Changed(_)) => signal(&to),
-                    Ok(_) => {}
-                    Err(_) => break,
+            // Subscribed before this is told, so that nothing falls between the look and the events.
+            match is_listed {
+                true => changes.tell(|changed| changed.pm2 = true),
+                false => changes.tell(is_back),
+            }
+            while let Ok(event) = bus.next(false).await {
+                if let BusEvent::Changed(_) = event {
+                    changes.tell(|changed| changed.pm2 = true);
                 }
             }
-            signal(&to);
+            changes.tell(is_back);
         }
-        tokio::select! {
-            () = to.closed() => return,
-            () = tokio::time::sleep(wait) => {}
-        }
+        is_listed = false;
+        tokio::time::sleep(wait).await;
         if !is_there(&daemon) {
             return;
         }
@@ -383,11 +406,6 @@ async fn has_somebody(daemon: &Daemon, bus: &mut Bus) -> bool {
 /// Whether its home is there. One of another machine is found again by whoever looks for daemons.
 fn is_there(daemon: &Daemon) -> bool {
     daemon.there.is_some() || daemon.home.exists()
-}
-
-fn signal(to: &mpsc::Sender<()>) {
-    // A full channel holds a signal already.
-    let _ = to.try_send(());
 }
 
 #[cfg(fuzzing)]

@@ -39,11 +39,10 @@ const COMES_UP: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The engine is away, or the swarm has no leader or is locked.
-pub async fn discover(host: &Host) -> Result<Option<Vec<Service>>, RuntimeError> {
-    Engine::ask(host, |engine| look(host, engine)).await
-}
-
-async fn look(host: &Host, engine: Engine) -> Result<Option<Vec<Service>>, RuntimeError> {
+pub(super) async fn look(
+    host: &Host,
+    engine: Engine,
+) -> Result<Option<Vec<Service>>, RuntimeError> {
     let Some(services) = api::services(&engine).await? else {
         return Ok(None);
     };

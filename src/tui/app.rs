@@ -15,7 +15,7 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId};
 use crate::domain::signal::Grade;
 use crate::ops::incident::Brief;
-use crate::ops::services::look_again;
+use crate::ops::services::whole_look_after;
 use crate::store::config::Highlight;
 
 use super::action::Place;
@@ -118,7 +118,7 @@ impl Setup {
 
     /// An inventory that is older is stale: who hangs for two looks is not known to be well any more.
     pub fn looked_for(&self) -> Duration {
-        look_again(self.measure_every).saturating_mul(2)
+        whole_look_after(self.measure_every).saturating_mul(2)
     }
 }
 

@@ -146,8 +146,8 @@ pub enum Effect {
         /// When.
         after: Duration,
     },
-    /// Look for the secrets of these services, to hide them.
-    LearnSecrets(Vec<Service>),
+    /// Look for the secrets of these services, to hide them; whether in what was read before, too.
+    LearnSecrets(Vec<Service>, bool),
     /// Record that the secrets in the logs of these services are shown, then show them.
     RevealSecrets(Vec<ServiceId>),
     /// Take the alert of that key.
@@ -348,8 +348,9 @@ impl Effects {
             Effect::Acknowledge(key) => {
                 self.start(TaskKey::Acknowledge, watch::acknowledge(ctx, key));
             }
-            Effect::LearnSecrets(services) => {
-                let learning = secrets::learn(ctx, services, self.learned.begin(), inbox);
+            Effect::LearnSecrets(services, is_anew) => {
+                let asked = (services, is_anew);
+                let learning = secrets::learn(ctx, asked, self.learned.begin(), inbox);
                 self.start(TaskKey::Secrets, learning);
             }
             Effect::RevealSecrets(services) => {

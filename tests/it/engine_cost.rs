@@ -1,11 +1,15 @@
 //! How often an engine is asked, and that what is remembered of it is never taken for what is.
 
-use crate::harness::{Counted, PrivateDocker, Sandbox, is_root, missing, unique, wait_for};
+use crate::harness::{
+    Counted, Pm2, PrivateDocker, Sandbox, Terminal, is_root, missing, unique, wait_for,
+};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(60);
 const SERVICES: usize = 3;
+/// All is looked at again after this time, whatever happened.
+const LOOK_AGAIN: u64 = 30;
 /// Several looks, a second apart.
 const LOOKS: Duration = Duration::from_secs(3);
 
@@ -131,4 +135,63 @@ fn what_stands_in_a_containers_place_is_measured_and_a_lost_engine_is_no_memory(
     watch.until("the loss", LONG, is_away);
     private.revive();
     watch.until("its return", LONG, |line| looked(line) && !is_away(line));
+}
+
+#[test]
+fn a_change_has_only_that_asked_which_changed() {
+    if is_missing() || missing(&["pm2", "node"]) {
+        return;
+    }
+    let private = PrivateDocker::start("engine-events");
+    let mut docker = private.docker();
+    let image = docker.image(&format!("{}:1", unique("engine-events")), &requests(200));
+    let containers: Vec<String> = (0..SERVICES)
+        .map(|number| docker.start(&format!("events-{number}"), &image, &[]))
+        .collect();
+    let counted = Counted::to(&private.host());
+    let (sandbox, pm2) = Pm2::new("engine-events");
+    let sandbox = sandbox.with("DOCKER_HOST", &counted.host());
+    let app = pm2.start("events", "setInterval(() => {}, 1000)", json!({}));
+    // What is older than the console is no change.
+    std::thread::sleep(LOOKS + Duration::from_secs(1));
+    let begun = Instant::now();
+    let console = Terminal::start(&sandbox, &["tui", "--only", "services"], (160, 60));
+    let line = |name: &str| {
+        let screen = console.screen();
+        let line = screen.lines().find(|line| line.contains(name));
+        line.map(str::to_owned)
+    };
+    let told = |name: &str| wait_for(name, LONG, || line(name));
+    told(&app);
+    told(&containers[1]);
+    std::thread::sleep(LOOKS);
+    counted.take();
+
+    let changes = |name: &str, change: &dyn Fn()| {
+        let before = told(name);
+        change();
+        let is_new = || line(name).filter(|now| *now != before);
+        let now = wait_for(&format!("a change of {name}"), LONG, is_new);
+        assert!(!now.contains("running"), "{now}");
+        std::thread::sleep(LOOKS / 3);
+        let asked = counted.take();
+        // All of it may have been looked at meanwhile.
+        let whole = usize::try_from(begun.elapsed().as_secs() / LOOK_AGAIN).unwrap();
+        let lists = count(&asked, |path| path.starts_with("/containers/json"));
+        assert!(lists <= whole, "{asked:#?}");
+        (asked, whole)
+    };
+    let id = docker.must(&["inspect", "-f", "{{.Id}}", &containers[1]]);
+    let stop = || drop(docker.must(&["stop", "-t", "0", &containers[1]]));
+    let (asked, whole) = changes(&containers[1], &stop);
+    let is_inspection = |path: &str| path.starts_with("/containers/") && path.ends_with("/json");
+    let of_it = |path: &str| is_inspection(path) && path.contains(id.trim());
+    assert!(count(&asked, of_it) > 0, "{asked:#?}");
+    let others = count(&asked, |path| is_inspection(path) && !of_it(path));
+    assert!(others <= whole * SERVICES, "{asked:#?}");
+
+    let stop = || drop(pm2.run(&["stop", &app]));
+    let (asked, whole) = changes(&app, &stop);
+    let inspections = count(&asked, is_inspection);
+    assert!(inspections <= whole * SERVICES, "{asked:#?}");
 }

@@ -64,6 +64,7 @@ mod ssh_many;
 mod ssh_order;
 mod ssh_rights;
 mod ssh_shell;
+mod ssh_start;
 mod ssh_story;
 mod swarm;
 mod switch;

@@ -9,11 +9,13 @@ use crate::host::{Command, HostError};
 /// Says in a line where a socket is that this user may use: `at PATH`, `denied PATH` or `absent`.
 pub(super) const FIND: &str = r#"
 f=absent
-for s in /var/run/docker.sock "/run/user/$(id -u)/docker.sock"; do
-  [ -S "$s" ] || continue
-  if [ -r "$s" ] && [ -w "$s" ]; then f="at $s"; break; fi
-  [ "$f" != absent ] || f="denied $s"
-done
+is_at() {
+  [ -S "$1" ] || return 1
+  if [ -r "$1" ] && [ -w "$1" ]; then f="at $1"; return 0; fi
+  [ "$f" != absent ] || f="denied $1"
+  return 1
+}
+is_at /var/run/docker.sock || is_at "/run/user/$(id -u)/docker.sock"
 echo "$f"
 "#;
 /// A socket stays where it is, and one that is gone is told of when it is used. That there was none is asked again after

@@ -1,9 +1,8 @@
 //! Questions that several ask at the same time, and that are asked of the machine once.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
-
-use tokio::sync::Mutex;
 
 use super::Session;
 use crate::host::{Command, CommandOutput, HostError};
@@ -12,10 +11,11 @@ use crate::host::{Command, CommandOutput, HostError};
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
 /// What was answered last, by the script that asked.
-pub(super) type Lately = Mutex<BTreeMap<&'static str, (Instant, CommandOutput)>>;
+pub(super) type Answers = BTreeMap<&'static str, (Instant, CommandOutput)>;
 
 impl Session {
     /// Asks a script without arguments that changes nothing; who asks while another's question is out shares its answer.
+    /// Where there is no link yet, it goes with the greeting.
     ///
     /// # Errors
     /// The machine cannot be reached.
@@ -24,7 +24,12 @@ impl Session {
         script: &'static str,
         limit: Duration,
     ) -> Result<CommandOutput, HostError> {
-        let mut lately = self.lately.lock().await;
+        self.questions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(script);
+        let link = self.link().await?;
+        let mut lately = link.lately.lock().await;
         if let Some((at, answer)) = lately.get(script)
             && at.elapsed() < GOOD_FOR
         {

@@ -7,17 +7,19 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use openssh::{ControlPersist, ForwardType, KnownHosts, SessionBuilder, Socket};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
-use super::engine::{self, Found};
+use super::engine::Found;
 use super::folder;
+use super::greeting::{Greeting, Hello};
+use super::lately::Answers;
 use super::relay::Relays;
 use super::trouble::{Address, Trouble, explain, is_about_the_key, shown_key};
 use crate::domain::digest;
@@ -33,68 +35,11 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const IDLE_SECONDS: usize = 60;
 /// On top of a command's own limit, which the other side keeps: time for the link.
 pub(super) const LINK_MARGIN: Duration = Duration::from_secs(10);
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a login shell may say before the first command runs.
 const MAX_BANNER: usize = 64 * 1024;
 
 const CLEAN: &str = r#"exec env -i HOME="$HOME" PATH="$PATH" USER="${USER:-}" LOGNAME="${LOGNAME:-}" LANG="${LANG:-C}" ${TZ:+"TZ=$TZ"} "$@""#;
 const IN_FOLDER: &str = r#"cd -- "$1" || exit 126; shift; exec "$@""#;
-/// Said before what [`engine::FIND`] says.
-const HELLO: &str = r#"date +%s.%N; id -un; echo "$HOME"; echo "${SHELL:-}"; printf %s "$1" | od -An -v -tx1 | tr -d " \n"; echo"#;
-/// Whatever a shell might take for something else.
-const TRICKY: &str = "it's \\n \\\\ !x $HOME `id` \"q\" ;&|<>(){}[]*?~#=%^ \t ü";
-
-/// What the other side is.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Hello {
-    /// The user that we are there.
-    pub(super) user: String,
-    /// Its home folder.
-    pub(super) home: PathBuf,
-    /// Its login shell.
-    pub(super) shell: String,
-    /// Whether that hands on arguments as they are.
-    is_exact: bool,
-    /// How far its clock is ahead of ours, to half the time that the question took.
-    pub(super) ahead: SignedDuration,
-    /// What [`engine::FIND`] said.
-    docker: String,
-}
-
-impl Hello {
-    /// Why nothing may be changed through this login.
-    pub(super) fn unfit(&self) -> Option<Trouble> {
-        (!self.is_exact).then(|| Trouble {
-            text: format!(
-                "the login shell of {} ({}) does not hand on arguments as they are",
-                self.user, self.shell
-            ),
-            fix: format!(
-                "sudo chsh -s /bin/sh {} there, or use another user",
-                self.user
-            ),
-        })
-    }
-
-    fn parse(text: &str, asked_at: Timestamp, took: Duration) -> Option<Self> {
-        let mut lines = text.lines();
-        let clock: f64 = lines.next()?.trim().parse().ok()?;
-        let half = SignedDuration::try_from(took / 2).ok()?;
-        let there = SignedDuration::try_from_secs_f64(clock).ok()?;
-        let here = asked_at.checked_add(half).ok()?.as_duration();
-        let [user, home, shell] = [lines.next()?, lines.next()?, lines.next()?];
-        let hex = lines.next()?;
-        Some(Self {
-            user: SafeText::from_text(user).to_string(),
-            home: PathBuf::from(home),
-            shell: SafeText::from_text(shell).to_string(),
-            is_exact: hex == digest::hex(TRICKY.as_bytes()),
-            ahead: there - here,
-            docker: lines.next().unwrap_or_default().to_owned(),
-        })
-    }
-}
-
 /// Why a command gave no output.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -113,6 +58,8 @@ pub(super) struct Link {
     pub(super) hello: Hello,
     /// Where the engine's socket was found.
     pub(super) docker: Mutex<Found>,
+    /// What was asked lately over it.
+    pub(super) lately: Mutex<Answers>,
     /// Open for as long as the master lives.
     life: UnixStream,
     /// What is put before every command.
@@ -125,11 +72,15 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects, and looks at what is there.
+    /// Connects, looks at what is there, and asks the questions that somebody waits for by then.
     ///
     /// # Errors
     /// Why not, in words.
-    pub(super) async fn open(address: &Address, rights: &[String]) -> Result<Self, Trouble> {
+    pub(super) async fn open(
+        address: &Address,
+        rights: &[String],
+        questions: impl FnOnce() -> Vec<&'static str>,
+    ) -> Result<Self, Trouble> {
         let other = |what: &str, error: &dyn std::fmt::Display| Trouble {
             text: format!("{what}: {error}"),
             fix: "look at the message".to_owned(),
@@ -173,15 +124,9 @@ impl Link {
             .map_err(|error| other("the connection's master ended at once", &error))?;
         let mut link = Self {
             session: Arc::new(session),
-            hello: Hello {
-                user: String::new(),
-                home: PathBuf::new(),
-                shell: String::new(),
-                is_exact: false,
-                ahead: SignedDuration::ZERO,
-                docker: String::new(),
-            },
+            hello: Hello::default(),
             docker: Mutex::new(Found::parse("")),
+            lately: Mutex::default(),
             life,
             rights: rights.to_vec(),
             relays: Relays::default(),
@@ -189,17 +134,21 @@ impl Link {
             forwards: Mutex::new(BTreeMap::new()),
             folder,
         };
-        link.hello = link.greet(address).await?;
+        let greeting = Greeting::with(questions());
+        let (hello, answers) = link.greet(address, &greeting).await?;
+        (link.hello, link.lately) = (hello, Mutex::new(answers));
         link.docker = Mutex::new(Found::parse(&link.hello.docker));
         Ok(link)
     }
 
-    async fn greet(&self, address: &Address) -> Result<Hello, Trouble> {
+    async fn greet(
+        &self,
+        address: &Address,
+        greeting: &Greeting,
+    ) -> Result<(Hello, Answers), Trouble> {
         let by_hand = || format!("try it by hand: {} 'echo hello'", address.line());
-        let (asked_at, begun) = (Timestamp::now(), Instant::now());
-        let script = format!("{HELLO}{}", engine::FIND);
-        let hello = Command::shell(&script, &[TRICKY], HELLO_TIMEOUT);
-        let output = match self.exec(&hello, Streams::default()).await {
+        let asked_at = Timestamp::now();
+        let output = match self.exec(&greeting.command(), Streams::default()).await {
             Ok(output) => output,
             Err(Failure::NoShell(trouble)) => return Err(trouble),
             Err(Failure::Lost(text) | Failure::Full(text)) => {
@@ -209,7 +158,7 @@ impl Link {
                 });
             }
         };
-        Hello::parse(&output.stdout_text(), asked_at, begun.elapsed()).ok_or_else(|| Trouble {
+        greeting.read(&output, asked_at).ok_or_else(|| Trouble {
             text: format!("it has not the usual commands: {}", output.describe()),
             fix: by_hand(),
         })
@@ -507,20 +456,5 @@ mod tests {
                 .contains("`sudo -n` is refused there: sudo: a password")
         );
         assert!(told.fix.contains("NOPASSWD"), "{told:?}");
-    }
-
-    #[test]
-    fn a_shell_that_changes_arguments_is_seen() {
-        let hex = digest::hex(TRICKY.as_bytes());
-        let at = Timestamp::from_second(1_700_000_000).unwrap();
-        let hello = |hex: &str| {
-            let text = format!("1700000003.5\ndeploy\n/home/deploy\n/bin/sh\n{hex}\nabsent\n");
-            Hello::parse(&text, at, Duration::from_secs(1)).unwrap()
-        };
-        let good = hello(&hex);
-        assert!(good.unfit().is_none());
-        assert_eq!(good.ahead, SignedDuration::from_secs(3));
-        let bad = hello(&hex.replacen("5c5c", "5c", 1)).unfit().unwrap();
-        assert!(bad.text.contains("/bin/sh"), "{bad:?}");
     }
 }

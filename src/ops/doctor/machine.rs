@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::{compose_plugin, critical, ok, said, skipped, warning};
+use super::{compose_plugin, critical, docker_socket, ok, said, skipped, warning};
 use crate::analysis::preflight::judge_disks;
 use crate::domain::check::Check;
 use crate::domain::safe_text::SafeText;
@@ -42,7 +42,7 @@ pub(super) async fn check(session: &Arc<Session>) -> Vec<Check> {
                 },
                 clock(login.ahead),
                 forwarding(session, &engine, &pm2),
-                docker_socket(&engine, pm2.program.is_some()),
+                docker_socket(&engine, pm2.program.is_some(), None),
                 compose_plugin(&host, engine.is_ok()).await,
                 pm2_tool(&host, pm2).await,
             ]
@@ -82,24 +82,6 @@ fn forwarding(session: &Session, engine: &Result<(), RuntimeError>, pm2: &pm2::F
             name,
             "nothing there listens at a socket that could be tried",
         ),
-    }
-}
-
-fn docker_socket(engine: &Result<(), RuntimeError>, has_pm2: bool) -> Check {
-    let name = "docker-socket";
-    match engine {
-        Ok(()) => ok(name, "the engine there answers"),
-        Err(RuntimeError::Unreachable {
-            error,
-            is_absent: true,
-            ..
-        }) if has_pm2 => skipped(name, format!("{error}, and PM2 is there")),
-        Err(error) => {
-            let fix = error
-                .fix()
-                .map_or_else(|| "there: docker info".into(), ToString::to_string);
-            critical(name, SafeText::from_error(error).as_str()).fix(fix)
-        }
     }
 }
 

@@ -184,6 +184,67 @@ impl RawBody {
     }
 }
 
+/// A whole answer, after which others may come over the same connection.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+    /// None comes after it.
+    pub(super) is_last: bool,
+}
+
+/// Reads the next answer of at most so many bytes. `early` is what was read behind the one before it.
+///
+/// # Errors
+/// The connection broke or ended, it is longer, or what came is no HTTP.
+pub(super) async fn read_reply(io: &mut Io, early: &mut Vec<u8>, most: usize) -> io::Result<Reply> {
+    let mut seen = 0;
+    let length = loop {
+        // The end of the last chunk of the answer before it.
+        if early.starts_with(b"\r\n") {
+            early.drain(..2);
+        }
+        if let Some(end) = end_of_head(early, seen)? {
+            break end;
+        }
+        seen = early.len();
+        if io.read(early).await? == 0 {
+            return Err(cut_off());
+        }
+    };
+    let (status, framing) = read_head(&early[..length])?;
+    let head = String::from_utf8_lossy(&early[..length]);
+    let closes = header(&head, "Connection").is_some_and(|c| c.eq_ignore_ascii_case("close"));
+    let is_last = closes || framing == Framing::Open;
+    let mut framed = Framed {
+        buffer: std::mem::take(early),
+        taken: length,
+        framing,
+    };
+    let mut body = Vec::new();
+    loop {
+        match framed.piece()? {
+            Piece::Data(bytes) => body.extend_from_slice(bytes),
+            Piece::Wait => {
+                if io.read(framed.room()).await? == 0 {
+                    framed.end()?;
+                }
+            }
+            Piece::End => break,
+        }
+        if body.len() > most {
+            return Err(no_http("an answer that is too long"));
+        }
+    }
+    framed.room();
+    *early = framed.buffer;
+    Ok(Reply {
+        status,
+        body,
+        is_last,
+    })
+}
+
 impl Framed {
     fn piece(&mut self) -> io::Result<Piece<'_>> {
         loop {

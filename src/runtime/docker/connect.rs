@@ -1,6 +1,7 @@
 //! The connection to an engine: where it listens, and why it does not answer, in words.
 
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
@@ -8,7 +9,8 @@ use serde::de::DeserializeOwned;
 
 pub(super) use self::address::Address;
 use self::address::parse_docker_host;
-use super::body::{Io, RawBody};
+use super::body::{Io, RawBody, Reply};
+use super::line::Line;
 use super::remembered;
 use crate::domain::safe_text::SafeText;
 use crate::host::Host;
@@ -44,6 +46,8 @@ pub struct Engine {
     address: Address,
     /// For one answer.
     limit: Duration,
+    /// The connection for the next question, where one is kept.
+    line: Option<Arc<Mutex<Option<Line>>>>,
 }
 
 impl Engine {
@@ -91,6 +95,24 @@ impl Engine {
                 Host::Local => ANSWER_TIMEOUT,
                 Host::Ssh(_) => REMOTE_ANSWER,
             },
+            line: None,
+        }
+    }
+
+    /// The same engine for several questions in a row, over one connection, which is closed when this is dropped.
+    pub(super) fn over_one_connection(mut self) -> Self {
+        self.line = Some(Arc::default());
+        self
+    }
+
+    /// Connects to the engine of a host, unless it answered at that address before.
+    ///
+    /// # Errors
+    /// Those of [`Engine::connect`].
+    pub(super) async fn known(host: &Host) -> Result<Self, RuntimeError> {
+        match Self::remembered(host).await? {
+            Some(engine) => Ok(engine),
+            None => Self::connect(host).await,
         }
     }
 
@@ -179,8 +201,54 @@ impl Engine {
         &self,
         path: &str,
     ) -> Result<T, RuntimeError> {
-        self.quick(async { read_json(path, self.get_raw(path).await?).await })
-            .await
+        let reply = self.quick(self.get_all([path])).await?.pop();
+        reply.map_or_else(
+            || Err(RuntimeError::NotFound(path.to_owned())),
+            |reply| parse_reply(path, &reply),
+        )
+    }
+
+    /// GETs paths of the API over one connection, and gives the answers in their order.
+    ///
+    /// # Errors
+    /// The engine is away.
+    pub(super) async fn get_all(
+        &self,
+        paths: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Vec<Reply>, RuntimeError> {
+        let uris: Vec<String> = paths.into_iter().map(|p| self.uri(p.as_ref())).collect();
+        let mut replies = Vec::with_capacity(uris.len());
+        while replies.len() < uris.len() {
+            let kept = self.kept().and_then(|mut kept| kept.take());
+            let is_new = kept.is_none();
+            let mut line = match kept {
+                Some(line) => line,
+                None => Line::new(self.connection().await?),
+            };
+            let before = replies.len();
+            let asked = line
+                .get(&uris[before..], LONGEST_ANSWER, &mut replies)
+                .await;
+            match asked {
+                Ok(()) => {
+                    if let Some(mut kept) = self.kept() {
+                        *kept = Some(line).filter(Line::is_open);
+                    }
+                }
+                // A server may end a connection after any answer: it is asked for the rest over a new one.
+                Err(_) if !is_new || replies.len() > before => {}
+                Err(error) => {
+                    let what = "the Docker engine closed the connection";
+                    return Err(unreachable_because(what, &error));
+                }
+            }
+        }
+        Ok(replies)
+    }
+
+    fn kept(&self) -> Option<MutexGuard<'_, Option<Line>>> {
+        let line = self.line.as_ref()?;
+        Some(line.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// POSTs a body of JSON and reads the answer.
@@ -238,7 +306,22 @@ async fn read_json<T: DeserializeOwned>(path: &str, mut body: RawBody) -> Result
         .whole(LONGEST_ANSWER)
         .await
         .map_err(|e| unreachable_because("the Docker engine closed the connection", &e))?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    parse_json(path, &bytes)
+}
+
+/// What an answer says, where it says yes.
+pub(super) fn parse_reply<T: DeserializeOwned>(
+    path: &str,
+    reply: &Reply,
+) -> Result<T, RuntimeError> {
+    match reply.status {
+        200..300 => parse_json(path, &reply.body),
+        status => Err(refusal(status, &reply.body)),
+    }
+}
+
+fn parse_json<T: DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, RuntimeError> {
+    serde_json::from_slice(bytes).map_err(|error| {
         RuntimeError::failed(
             format!("the Docker engine's answer to {path} is none"),
             error,

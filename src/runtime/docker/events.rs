@@ -6,10 +6,11 @@ use std::time::Duration;
 use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptions;
 use futures_util::{Stream, StreamExt};
-use tokio::sync::mpsc;
+use jiff::{SignedDuration, Timestamp};
 
 use super::connect::Engine;
 use crate::host::Host;
+use crate::runtime::Changes;
 
 /// The first wait before connecting again; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -31,9 +32,13 @@ const ACTIONS: &[&str] = &[
     "health_status",
 ];
 
-/// The engine's container events from now on; ends with the connection.
+/// How exactly the clock of an engine is known, and more.
+const CLOCKS: SignedDuration = SignedDuration::from_secs(2);
+
+/// The engine's container events from now on, or from an instant of its clock; ends with the connection.
 pub(super) fn container_events(
     engine: &Engine,
+    since: Option<Timestamp>,
 ) -> impl Stream<Item = EventMessage> + Send + Unpin + use<> {
     let filters = HashMap::from([
         ("type".to_owned(), vec!["container".to_owned()]),
@@ -44,6 +49,7 @@ pub(super) fn container_events(
     ]);
     let options = EventsOptions {
         filters: Some(filters),
+        since: since.map(|at| at.as_second().to_string()),
         ..EventsOptions::default()
     };
     Box::pin(
@@ -55,37 +61,38 @@ pub(super) fn container_events(
     )
 }
 
-/// Sends a signal for each change of a container, and one after each loss and each return of the engine, since
-/// what happened meanwhile is not known. Signals that wait unread are one. Ends when nobody listens.
-pub async fn watch(host: &Host, to: mpsc::Sender<()>) {
+/// Tells of each container that changed, and of all after each loss and each return of the engine, since what happened
+/// meanwhile is not known. Never ends.
+pub async fn watch(host: &Host, changes: &Changes) {
     let mut wait = FIRST_WAIT;
-    while !to.is_closed() {
-        if let Ok(engine) = Engine::connect(host).await {
+    // What happened between the first look and this is told too, so that there is no second look for it.
+    let mut since = Some(changes.since());
+    loop {
+        let is_back = since.is_none();
+        let engine = match is_back {
+            true => Engine::connect(host).await,
+            false => Engine::known(host).await,
+        };
+        if let Ok(engine) = engine {
             wait = FIRST_WAIT;
-            let mut events = container_events(&engine);
-            // Subscribed before this signal, so that nothing falls between the look and the events.
-            signal(&to);
-            loop {
-                let event = tokio::select! {
-                    () = to.closed() => return,
-                    event = events.next() => event,
-                };
-                match event {
-                    Some(_) => signal(&to),
-                    None => break,
-                }
+            let from = since.take().unwrap_or_else(Timestamp::now);
+            let ahead = host.ahead().await.unwrap_or_default();
+            let from = from.saturating_add(ahead - CLOCKS).unwrap_or(from);
+            let mut events = container_events(&engine, Some(from));
+            if is_back {
+                changes.tell(|changed| changed.engine = true);
             }
-            signal(&to);
+            while let Some(event) = events.next().await {
+                let id = event.actor.and_then(|actor| actor.id);
+                changes.tell(|changed| match id {
+                    Some(id) => changed.containers.extend([id]),
+                    None => changed.engine = true,
+                });
+            }
+            changes.tell(|changed| changed.engine = true);
         }
-        tokio::select! {
-            () = to.closed() => return,
-            () = tokio::time::sleep(wait) => {}
-        }
+        since = None;
+        tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
-}
-
-fn signal(to: &mpsc::Sender<()>) {
-    // A full channel holds a signal already.
-    let _ = to.try_send(());
 }

@@ -135,7 +135,7 @@ impl Follower {
     /// Follows while the engine is there. Returns when nobody listens.
     async fn watch(&mut self) -> Result<(), RuntimeError> {
         loop {
-            let mut events = container_events(&self.engine);
+            let mut events = container_events(&self.engine, None);
             let mut look_at = Instant::now() + FIRST_LOOK;
             let mut is_connected = true;
             while is_connected {

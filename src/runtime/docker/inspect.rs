@@ -7,11 +7,11 @@ use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfig,
     RestartPolicyNameEnum,
 };
-use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions};
-use futures_util::{StreamExt, stream};
+use bollard::query_parameters::InspectContainerOptions;
 use jiff::Timestamp;
+use serde::Deserialize;
 
-use super::connect::{Engine, explain};
+use super::connect::{Engine, explain, parse_reply};
 use super::remembered;
 use crate::domain::health::HealthState;
 use crate::domain::host::HostName;
@@ -31,23 +31,8 @@ const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
 const VERSION: &str = "com.docker.compose.version";
 pub(super) const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
 const SWARM_STACK: &str = "com.docker.stack.namespace";
-/// So many containers are inspected at a time.
-const AT_ONCE: usize = 16;
 /// A container younger than this may still turn out to be in a crash loop.
 const YOUNG_MS: u64 = 60_000;
-
-/// Every service of the host's engine, stopped ones too. One-off containers (`compose run`) are left out.
-///
-/// # Errors
-/// The engine is unreachable or refused; never an empty list instead.
-pub async fn discover(host: &Host) -> Result<Vec<Service>, RuntimeError> {
-    let all = |engine: Engine| async move {
-        let all = containers(&engine, HashMap::new());
-        engine.quick(all).await
-    };
-    let containers = Engine::ask(host, all).await?;
-    Ok(group(&host.name(), containers, host.now().await))
-}
 
 /// The containers of one service as they are now, the oldest first.
 ///
@@ -79,35 +64,53 @@ pub(super) async fn containers_of(
             vec![format!("^/{}$", service.id.name.replace('.', "\\."))],
         )]),
     };
-    let mut found = engine.quick(containers(engine, filter)).await?;
+    let mut found = engine.quick(containers(engine, &filter)).await?;
     found.retain(|c| !is_one_off(c));
     found.sort_by(|a, b| a.created.cmp(&b.created));
     Ok(found)
 }
 
+/// The containers that a filter of the engine lets through, stopped ones too.
+///
+/// # Errors
+/// The engine is unreachable or refused.
 pub(super) async fn containers(
     engine: &Engine,
-    filters: HashMap<String, Vec<String>>,
+    filters: &HashMap<String, Vec<String>>,
 ) -> Result<Vec<ContainerInspectResponse>, RuntimeError> {
-    let options = ListContainersOptions {
-        all: true,
-        filters: (!filters.is_empty()).then_some(filters),
-        ..ListContainersOptions::default()
-    };
-    let listed = engine
-        .docker
-        .list_containers(Some(options))
-        .await
-        .map_err(|e| explain("list the containers", e))?;
-    let looks: Vec<_> = listed
-        .into_iter()
-        .filter_map(|c| c.id)
-        .map(|id| async move { inspect_container(engine, &id).await })
+    #[derive(Deserialize)]
+    struct Listed {
+        #[serde(rename = "Id")]
+        id: String,
+    }
+    let mut path = "/containers/json?all=true".to_owned();
+    if !filters.is_empty() {
+        let json = serde_json::to_vec(filters)
+            .map_err(|error| RuntimeError::failed("cannot write a filter", error))?;
+        path.push_str("&filters=");
+        path.extend(json.iter().map(|byte| format!("%{byte:02X}")));
+    }
+    let listed: Vec<Listed> = engine.get_json(&path).await?;
+    let ids: Vec<String> = listed.into_iter().map(|container| container.id).collect();
+    inspected(engine, &ids).await
+}
+
+/// The containers with these ids; one that is gone is left out.
+///
+/// # Errors
+/// The engine is unreachable or refused.
+pub(super) async fn inspected(
+    engine: &Engine,
+    ids: &[String],
+) -> Result<Vec<ContainerInspectResponse>, RuntimeError> {
+    let paths: Vec<String> = ids
+        .iter()
+        .map(|id| format!("/containers/{id}/json"))
         .collect();
-    let mut inspected = stream::iter(looks).buffered(AT_ONCE);
-    let mut found = Vec::new();
-    while let Some(result) = inspected.next().await {
-        match result {
+    let replies = engine.get_all(&paths).await?;
+    let mut found = Vec::with_capacity(replies.len());
+    for (path, reply) in paths.iter().zip(&replies) {
+        match parse_reply::<ContainerInspectResponse>(path, reply) {
             Ok(container) => {
                 remembered::container_seen(&container);
                 found.push(container);
@@ -217,15 +220,16 @@ pub(super) fn container_name(container: &ContainerInspectResponse) -> String {
     crate::domain::service::short_id(id).to_owned()
 }
 
-fn group(
+/// The services that containers are, without one-off containers.
+pub(super) fn group<'a>(
     host: &HostName,
-    containers: Vec<ContainerInspectResponse>,
+    containers: impl IntoIterator<Item = &'a ContainerInspectResponse>,
     now: Timestamp,
 ) -> Vec<Service> {
-    let mut services: BTreeMap<ServiceId, (Runtime, Vec<ContainerInspectResponse>)> =
+    let mut services: BTreeMap<ServiceId, (Runtime, Vec<&ContainerInspectResponse>)> =
         BTreeMap::new();
     for container in containers.into_iter().filter(|c| !is_one_off(c)) {
-        let (runtime, id) = identify(host, &container);
+        let (runtime, id) = identify(host, container);
         services
             .entry(id)
             .or_insert_with(|| (runtime, Vec::new()))
@@ -245,23 +249,26 @@ fn group(
 }
 
 /// Swarm keeps the containers of ended tasks: they are history, not replicas, as long as one runs.
-fn leave_out_old_tasks(containers: &mut Vec<ContainerInspectResponse>) {
+fn leave_out_old_tasks(containers: &mut Vec<&ContainerInspectResponse>) {
     let runs =
         |c: &ContainerInspectResponse| c.state.as_ref().and_then(|s| s.running).unwrap_or(false);
-    if containers.iter().any(runs) {
-        containers.retain(runs);
+    if containers.iter().any(|c| runs(c)) {
+        containers.retain(|c| runs(c));
     }
 }
 
 fn service(
     id: ServiceId,
     runtime: Runtime,
-    containers: &[ContainerInspectResponse],
+    containers: &[&ContainerInspectResponse],
     now: Timestamp,
 ) -> Service {
-    let instances: Vec<Instance> = containers.iter().map(instance).collect();
-    let mut problems: Vec<SafeText> = containers.iter().flat_map(problems_of).collect();
-    let newest = containers.iter().max_by(|a, b| a.created.cmp(&b.created));
+    let instances: Vec<Instance> = containers.iter().map(|c| instance(c)).collect();
+    let mut problems: Vec<SafeText> = containers.iter().flat_map(|c| problems_of(c)).collect();
+    let newest = containers
+        .iter()
+        .copied()
+        .max_by(|a, b| a.created.cmp(&b.created));
     let digests: std::collections::BTreeSet<&str> = instances
         .iter()
         .filter_map(|i| i.image_id.as_deref())
@@ -500,7 +507,7 @@ fn sum_up(instances: &[Instance]) -> ServiceState {
 }
 
 fn crash_loop(
-    containers: &[ContainerInspectResponse],
+    containers: &[&ContainerInspectResponse],
     uptime_ms: Option<u64>,
     restarts: u64,
 ) -> Option<bool> {

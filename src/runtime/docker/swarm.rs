@@ -235,7 +235,7 @@ pub(in crate::runtime) async fn local_tasks(
     engine: &Engine,
 ) -> Result<HashMap<String, LocalTask>, RuntimeError> {
     let filter = HashMap::from([("label".to_owned(), vec![SWARM_SERVICE.to_owned()])]);
-    let found = containers(engine, filter).await?;
+    let found = containers(engine, &filter).await?;
     let tasks = found.iter().filter_map(|container| {
         let task = LocalTask {
             instance: instance(container),

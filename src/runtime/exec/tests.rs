@@ -1,6 +1,7 @@
 //! Real commands and real files.
 
 use std::fs;
+use std::sync::Arc;
 
 use super::*;
 use crate::domain::log::LogNoteKind;
@@ -106,12 +107,13 @@ async fn a_change_is_noticed() {
             ..ExecCommands::default()
         }),
     )];
-    let (to, mut changes) = mpsc::channel(1);
-    let watching = tokio::spawn(async move {
-        {
-            watch_every(Duration::from_millis(50), &Host::Local, &configured, to).await;
-        }
-    });
+    let changes = Changes::from_now();
+    let watching = watch_every(
+        Duration::from_millis(50),
+        &Host::Local,
+        &configured,
+        &changes,
+    );
     let write = async {
         loop {
             tokio::time::sleep(Duration::from_millis(120)).await;
@@ -119,11 +121,11 @@ async fn a_change_is_noticed() {
         }
     };
     tokio::select! {
-        change = changes.recv() => assert_eq!(change, Some(())),
+        () = changes.wait() => {}
+        () = watching => {}
         () = write => {}
     }
-    drop(changes);
-    watching.await.unwrap();
+    assert!(changes.take().exec);
 }
 
 #[tokio::test]
@@ -146,20 +148,21 @@ async fn the_end_of_a_process_is_noticed_and_its_life_costs_no_command() {
             ..ExecCommands::default()
         }),
     )];
-    let (to, mut changes) = mpsc::channel(1);
+    let changes = Arc::new(Changes::from_now());
+    let told = Arc::clone(&changes);
     let watching = tokio::spawn(async move {
-        watch_every(Duration::from_millis(20), &Host::Local, &configured, to).await;
+        watch_every(Duration::from_millis(20), &Host::Local, &configured, &told).await;
     });
     assert!(
-        tokio::time::timeout(Duration::from_millis(400), changes.recv())
+        tokio::time::timeout(Duration::from_millis(400), changes.wait())
             .await
             .is_err()
     );
     assert_eq!(fs::read_to_string(&asked).unwrap(), "x\n", "asked once");
     process.kill().await.unwrap();
-    assert_eq!(changes.recv().await, Some(()));
-    drop(changes);
-    watching.await.unwrap();
+    changes.wait().await;
+    assert!(changes.take().exec);
+    watching.abort();
 }
 
 async fn read(settings: ServiceSettings, request: LogRequest) -> Vec<String> {

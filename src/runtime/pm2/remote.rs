@@ -21,37 +21,47 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// A process speaks for a home that its user owns, root for any, and one in a container for none.
 const FIND: &str = r#"
 echo "$PATH"
-me=$(id -u)
 n="
 "
-heard=$(sed -n '/^[^ ]* [^ ]* [^ ]* 00010000 /s/^\([^ ]*  *\)\{7\}//p' /proc/net/unix)
+heard=
+pm2=$(command -v pm2)
+is_heard() {
+  [ -n "$heard" ] || heard=$n$(sed -n '/^[^ ]* [^ ]* [^ ]* 00010000 /s/^\([^ ]*  *\)\{7\}//p' /proc/net/unix)$n
+  case $heard in *"$n$1$n"*) return 0 ;; esac
+  case $heard in *"$n$(readlink -f -- "$1")$n"*) return 0 ;; esac
+  return 1
+}
 tool() {
-  p=$(command -v pm2) && { echo "$p"; return; }
-  e=$(readlink "/proc/$1/exe" 2>/dev/null) && [ -f "${e%/*}/pm2" ] && { echo "${e%/*}/pm2"; return; }
-  l=
+  l=$pm2
+  [ -z "$l" ] || return 0
+  case $1 in
+    "" | *[!0-9]*) ;;
+    *) e=$(readlink "/proc/$1/exe" 2>/dev/null) && [ -f "${e%/*}/pm2" ] && { l=${e%/*}/pm2; return 0; } ;;
+  esac
   for p in "$HOME"/.nvm/versions/node/*/bin/pm2 "$HOME"/.volta/bin/pm2 "$HOME"/.local/share/fnm/node-versions/*/installation/bin/pm2 \
     "$HOME"/.fnm/node-versions/*/installation/bin/pm2 "$HOME"/.npm-global/bin/pm2 "$HOME"/.local/bin/pm2; do [ ! -f "$p" ] || l=$p; done
-  echo "$l"
 }
 tell() {
   [ -d "$3" ] || return 0
-  u=$(stat -c %u -- "$3") || return 0
-  o=no; [ "$u" != "$me" ] || o=own
-  t=no; [ ! -e "$3/dump.pm2" ] && [ ! -e "$3/rpc.sock" ] && [ -z "$(ls -A "$3/logs" "$3/pids" 2>/dev/null | grep -v :)" ] || t=traces
+  u=$(stat -c %U -- "$3") || return 0
+  o=no; [ ! -O "$3" ] || o=own
+  t=no
+  for f in "$3/dump.pm2" "$3/rpc.sock" "$3"/logs/* "$3"/logs/.[!.]* "$3"/pids/*; do [ ! -e "$f" ] || { t=traces; break; }; done
   d=dump; [ -e "$3/dump.pm2" ] || d=no
   s=no
   if [ -S "$3/rpc.sock" ]; then
-    s=left
-    case "$n$heard$n" in *"$n$3/rpc.sock$n"* | *"$n$(readlink -f -- "$3/rpc.sock")$n"*) s=heard ;; esac
+    s=left; ! is_heard "$3/rpc.sock" || s=heard
   fi
-  p=$2; [ "$p" != - ] || p=$(cat "$3/pm2.pid" 2>/dev/null)
-  echo "$1|$2|$o|$(stat -c %U -- "$3")|$t|$d|$s|$(tool "${p:-0}")|$3"
+  p=$2
+  [ "$p" != - ] || { p=; { read -r p < "$3/pm2.pid"; } 2>/dev/null; }
+  tool "$p"
+  echo "$1|$2|$o|$u|$t|$d|$s|$l|$3"
 }
 [ -z "${PM2_HOME:-}" ] || tell named - "$PM2_HOME"
 tell default - "$HOME/.pm2"
-for f in $(grep -la '^PM2 v[^ ]*: God Daemon (' /proc/[0-9]*/cmdline 2>/dev/null); do
-  q=${f%/cmdline}
-  h=$(tr '\0' ' ' < "$f" | sed -n 's/^PM2 v[^ ]*: God Daemon (\(\/.*\)) *$/\1/p')
+for c in $(grep -la '^PM2 v[^ ]*: God Daemon (' /proc/[0-9]*/cmdline 2>/dev/null); do
+  q=${c%/cmdline}
+  h=$(tr '\0' ' ' < "$c" | sed -n 's/^PM2 v[^ ]*: God Daemon (\(\/.*\)) *$/\1/p')
   [ -n "$h" ] && [ "$(sed -n 's/^NSpid://p' "$q/status" | wc -w)" -le 1 ] || continue
   u=$(stat -c %u "$q") && { [ "$u" = 0 ] || [ "$u" = "$(stat -c %u -- "$h" 2>/dev/null)" ]; } || continue
   tell running "${q#/proc/}" "$h"

@@ -1,13 +1,15 @@
 //! The tasks around secrets in logs: to know them, and to record that somebody sees them.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{Ended, blocking};
 use crate::domain::service::{Service, ServiceId};
+use crate::ops::secrets::EnvFiles;
 use crate::ops::{self, Context};
 use crate::tui::msg::Msg;
 use crate::tui::panes::logs::Secrets;
@@ -15,13 +17,18 @@ use crate::tui::panes::logs::Secrets;
 /// A log is opened after this although a machine has not told its secrets yet: what has their shape is hidden all the same.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Of more machines than these, the files are asked for when no other has come to the list for a moment: each question is a
+/// login there, which those that are still connected to would wait for.
+const FEW: usize = 2;
+const MOMENT: Duration = Duration::from_millis(500);
+
 /// Whether the secrets of what was found are known: no log is opened before.
 #[derive(Debug, Clone)]
-pub(super) struct Learned(Arc<watch::Sender<bool>>);
+pub(super) struct Learned(Arc<watch::Sender<bool>>, Arc<Mutex<EnvFiles>>);
 
 impl Default for Learned {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(true)))
+        Self(Arc::new(watch::Sender::new(true)), Arc::default())
     }
 }
 
@@ -39,13 +46,23 @@ impl Learned {
     }
 }
 
+/// Reads what was not read yet; with `is_anew`, all of it.
 pub(super) async fn learn(
     ctx: Arc<Context>,
-    services: Vec<Service>,
+    (services, is_anew): (Vec<Service>, bool),
     learned: Learned,
     inbox: mpsc::Sender<Msg>,
 ) -> Ended {
-    let mut learning = pin!(ops::secrets::redactor(&ctx, &services));
+    let mut files = learned.1.lock().await;
+    if is_anew {
+        *files = EnvFiles::default();
+    }
+    let machines: BTreeSet<_> = services.iter().map(|service| &service.id.host).collect();
+    if machines.len() > FEW && !is_anew {
+        tokio::time::sleep(MOMENT).await;
+    }
+    let learning = ops::secrets::redactor_from(&ctx, &services, &mut files);
+    let mut learning = pin!(learning);
     let found = match tokio::time::timeout(PATIENCE, &mut learning).await {
         Ok(found) => found,
         Err(_) => {

@@ -40,7 +40,7 @@ pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
     let known = app.services.reading.value().map(|all| ids(&all.services));
     // Another release may have other passwords.
     let learn = (!deployed.is_empty() || known.as_ref() != Some(&ids(&inventory.services)))
-        .then(|| Effect::LearnSecrets(inventory.services.clone()));
+        .then(|| Effect::LearnSecrets(inventory.services.clone(), !deployed.is_empty()));
     app.services.set(inventory, app.now);
     // The files that were named on the command line are opened once they are found.
     if !app.setup.open.is_empty() {

@@ -24,14 +24,14 @@ pub(in crate::runtime::docker) enum Io {
 }
 
 impl Io {
-    pub(super) async fn read(&mut self, to: &mut Vec<u8>) -> io::Result<usize> {
+    pub(in crate::runtime::docker) async fn read(&mut self, to: &mut Vec<u8>) -> io::Result<usize> {
         match self {
             Self::Unix(stream) => stream.read_buf(to).await,
             Self::Tcp(stream) => stream.read_buf(to).await,
         }
     }
 
-    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(in crate::runtime::docker) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Unix(stream) => stream.write_all(bytes).await,
             Self::Tcp(stream) => stream.write_all(bytes).await,

@@ -28,9 +28,9 @@ fn container(name: &str, labels: &[(&str, &str)]) -> ContainerInspectResponse {
     }
 }
 
-fn grouped(containers: Vec<ContainerInspectResponse>) -> Vec<Service> {
+fn grouped(containers: impl AsRef<[ContainerInspectResponse]>) -> Vec<Service> {
     let now = "2026-01-01T12:00:00Z".parse().unwrap();
-    group(&HostName::local(), containers, now)
+    group(&HostName::local(), containers.as_ref(), now)
 }
 
 fn shop(service: &str) -> Vec<(&str, &str)> {
