@@ -32,6 +32,10 @@ pub enum ProbeKind {
         status: Option<u16>,
         /// Text that must stand in the body.
         contains: Option<String>,
+        /// Fields that the body must have, as JSON: `{"status": "up"}`, `{"checks.db": true}`; `null` stands for any value
+        /// but none.
+        #[serde(default)]
+        json: Option<serde_json::Value>,
     },
     /// A TCP connection, `localhost:5432`.
     Tcp {
@@ -53,6 +57,7 @@ impl Probe {
                 url: url.into(),
                 status: None,
                 contains: None,
+                json: None,
             },
             timeout: Duration::from_secs(5),
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use reqwest::redirect::{Attempt, Policy};
+use serde_json::Value;
 
 use super::{Command, Host};
 use crate::domain::health::HealthCheck;
@@ -25,9 +26,15 @@ pub async fn ask(host: &Host, probe: &Probe) -> HealthCheck {
                 url,
                 status,
                 contains,
+                json,
             } => {
                 let via = via?;
-                let answer = http(url, *status, contains.as_deref(), probe.timeout, &via).await;
+                let expected = Expected {
+                    status: *status,
+                    contains: contains.as_deref(),
+                    json: json.as_ref(),
+                };
+                let answer = http(url, expected, probe.timeout, &via).await;
                 match (answer, host) {
                     (Err(text), Host::Ssh(session)) if is_cut(&text) => {
                         Err(session.refused_channel().await.unwrap_or(text))
@@ -95,8 +102,7 @@ async fn way(host: &Host, probe: &Probe) -> Result<Option<PathBuf>, String> {
 
 async fn http(
     url: &str,
-    status: Option<u16>,
-    contains: Option<&str>,
+    expected: Expected<'_>,
     timeout: Duration,
     via: &Option<PathBuf>,
 ) -> Result<String, String> {
@@ -118,37 +124,95 @@ async fn http(
     let mut response = client.get(url).send().await.map_err(|e| explain(&e))?;
     let code = response.status();
     let mut body = Vec::new();
-    while contains.is_some() && body.len() < MAX_BODY {
+    while expected.is_about_the_body() && body.len() < MAX_BODY {
         match response.chunk().await.map_err(|e| explain(&e))? {
             Some(chunk) => body.extend_from_slice(&chunk),
             None => break,
         }
     }
     body.truncate(MAX_BODY);
-    judge(code.as_u16(), &code.to_string(), &body, status, contains)
+    judge(code.as_u16(), &code.to_string(), &body, expected)
 }
 
-fn judge(
-    code: u16,
-    shown: &str,
-    body: &[u8],
+/// What an answer has to be.
+#[derive(Debug, Clone, Copy)]
+struct Expected<'a> {
+    /// `None` for any 2xx.
     status: Option<u16>,
-    contains: Option<&str>,
-) -> Result<String, String> {
+    contains: Option<&'a str>,
+    json: Option<&'a Value>,
+}
+
+impl Expected<'_> {
+    fn is_about_the_body(self) -> bool {
+        self.contains.is_some() || self.json.is_some()
+    }
+}
+
+fn judge(code: u16, shown: &str, body: &[u8], expected: Expected<'_>) -> Result<String, String> {
+    let status = expected.status;
     let is_expected = status.map_or((200..300).contains(&code), |wanted| wanted == code);
     if !is_expected {
         let wanted = status.map_or("2xx".to_owned(), |s| s.to_string());
         return Err(format!("{shown}, expected {wanted}"));
     }
-    let Some(wanted) = contains else {
-        return Ok(shown.to_owned());
-    };
-    let body = String::from_utf8_lossy(body);
-    if body.contains(wanted) {
-        return Ok(format!("{shown}, body contains {wanted:?}"));
+    let mut said = shown.to_owned();
+    let text = String::from_utf8_lossy(body);
+    let start = || text.chars().take(80).collect::<String>();
+    if let Some(wanted) = expected.contains {
+        if !text.contains(wanted) {
+            return Err(format!(
+                "{shown}, but the body lacks {wanted:?}: {}",
+                start()
+            ));
+        }
+        said = format!("{said}, body contains {wanted:?}");
     }
-    let start: String = body.chars().take(80).collect();
-    Err(format!("{shown}, but the body lacks {wanted:?}: {start}"))
+    if let Some(wanted) = expected.json {
+        let found: Value = serde_json::from_slice(body)
+            .map_err(|error| format!("{shown}, but the body is no JSON ({error}): {}", start()))?;
+        differs(&found, wanted, "").map_or(Ok(()), |how| Err(format!("{shown}, but {how}")))?;
+        said = format!("{said}, body has {wanted}");
+    }
+    Ok(said)
+}
+
+/// How a body differs from the fields that it must have; others may stand beside them.
+fn differs(found: &Value, wanted: &Value, at: &str) -> Option<String> {
+    let Value::Object(fields) = wanted else {
+        let is_same = match wanted {
+            Value::Null => !found.is_null(),
+            wanted => found == wanted || plain(found).is_some_and(|f| Some(f) == plain(wanted)),
+        };
+        return (!is_same).then(|| format!("{at:?} is {found}, expected {wanted}"));
+    };
+    fields.iter().find_map(|(path, wanted)| {
+        let at = match at {
+            "" => path.clone(),
+            outer => format!("{outer}.{path}"),
+        };
+        // A name may have a dot in it.
+        let field = found.get(path).or_else(|| {
+            let mut names = path.split('.');
+            names.try_fold(found, |inner, name| match inner {
+                Value::Array(all) => all.get(name.parse::<usize>().ok()?),
+                inner => inner.get(name),
+            })
+        });
+        match field {
+            Some(field) => differs(field, wanted, &at),
+            None => Some(format!("the body has no {at:?}")),
+        }
+    })
+}
+
+/// A single value as it is written without quotes: `"200"` is as good as `200`.
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    }
 }
 
 async fn remote_tcp(host: &Host, address: &str, timeout: Duration) -> Result<String, String> {
@@ -260,10 +324,50 @@ mod tests {
                 url: format!("http://{address}/health"),
                 status,
                 contains: contains.map(str::to_owned),
+                json: None,
             },
             timeout: Duration::from_secs(5),
         };
         ask(&Host::Local, &probe).await
+    }
+
+    #[test]
+    fn an_answer_is_judged_by_the_fields_of_its_body() {
+        let judged = |body: &str, wanted: Value| {
+            let expected = Expected {
+                status: None,
+                contains: None,
+                json: Some(&wanted),
+            };
+            judge(200, "200 OK", body.as_bytes(), expected)
+        };
+        let wanted =
+            serde_json::json!({ "status": "up", "checks.db": true, "queue": { "length": "3" } });
+        let good = r#"{"status":"up","checks":{"db":true},"queue":{"length":3,"age":9}}"#;
+        assert!(judged(good, wanted.clone()).is_ok());
+        for (body, says) in [
+            (
+                good.replace("up", "degraded"),
+                r#""status" is "degraded", expected "up""#,
+            ),
+            (
+                good.replace(":3", ":4"),
+                r#""queue.length" is 4, expected "3""#,
+            ),
+            (
+                good.replace("\"db\"", "\"cache\""),
+                r#"the body has no "checks.db""#,
+            ),
+            ("<html>".to_owned(), "the body is no JSON"),
+            (String::new(), "the body is no JSON"),
+        ] {
+            let error = judged(&body, wanted.clone()).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+        assert!(judged(good, serde_json::json!({ "checks.db": null })).is_ok());
+        // Nothing is no value.
+        assert!(judged(r#"{"a":null}"#, serde_json::json!({ "a": null })).is_err());
+        assert!(judged(r#"{"a":null}"#, serde_json::json!({ "a": "null" })).is_err());
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ mod alerts;
 mod backups;
 mod error;
 mod load;
+mod probe;
 mod raw;
 mod signals;
 mod switch;

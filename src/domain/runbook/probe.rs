@@ -148,6 +148,7 @@ impl Probe {
                 url: url.clone(),
                 status: None,
                 contains: None,
+                json: None,
             },
             Self::Tcp { addr } => settings::ProbeKind::Tcp {
                 address: addr.clone(),

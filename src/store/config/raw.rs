@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserializer, Visitor};
 
 use crate::analysis::preflight;
 use crate::domain::host::HostName;
@@ -17,13 +16,14 @@ use crate::domain::nearest::nearest;
 use crate::domain::runbook::{Language, variables};
 use crate::domain::service::ServiceId;
 use crate::domain::settings::{
-    Connections, ExecCommands, MigrationCommands, Probe, ProbeKind, RequestRules, ServiceSettings,
+    Connections, ExecCommands, MigrationCommands, RequestRules, ServiceSettings,
 };
 use crate::domain::signal::{Limits, SignalName, Threshold};
 use crate::domain::time::parse_span;
 use crate::store::config::HighlightStyle;
 use crate::store::config::alerts::{RawRoute, RawWatch, RuleEntry, SinkEntry};
 use crate::store::config::backups::{BackupName, RawBackup};
+use crate::store::config::probe::RawProbe;
 use crate::store::config::signals::{RawMetrics, RawPrometheus, SignalEntry};
 use crate::store::config::switch::RawSwitch;
 
@@ -463,84 +463,6 @@ impl LimitRow {
                 .map(|v| v.0)
                 .or(moved(default.and_then(|d| d.p0))),
         }
-    }
-}
-
-/// A probe: an address as text, or a table.
-#[derive(Debug)]
-pub(super) struct RawProbe(pub(super) Probe);
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct ProbeTable {
-    http: Option<String>,
-    tcp: Option<String>,
-    command: Option<String>,
-    status: Option<u16>,
-    contains: Option<String>,
-    json: Option<toml::Value>,
-    timeout: Option<SpanText>,
-}
-
-impl<'de> Deserialize<'de> for RawProbe {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = RawProbe;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a probe: \"http://…\", \"tcp://host:port\", or a table with http, tcp or command")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawProbe, E> {
-                let kind = match text.strip_prefix("tcp://") {
-                    Some(address) => tcp(address),
-                    None => http(text, None, None),
-                };
-                Ok(RawProbe(Probe {
-                    kind: kind.map_err(E::custom)?,
-                    timeout: Probe::http("").timeout,
-                }))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawProbe, A::Error> {
-                let table = ProbeTable::deserialize(MapAccessDeserializer::new(map))?;
-                let timeout = table.timeout.map_or(Probe::http("").timeout, |t| t.0);
-                let kind = match (table.http, table.tcp, table.command) {
-                    (Some(url), None, None) => http(&url, table.status, table.contains),
-                    (None, Some(address), None) => tcp(&address),
-                    (None, None, Some(command)) => Ok(ProbeKind::Command { command }),
-                    _ => Err("a probe has exactly one of http, tcp and command".to_owned()),
-                };
-                let kind = kind.map_err(de::Error::custom)?;
-                Ok(RawProbe(Probe { kind, timeout }))
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-fn http(url: &str, status: Option<u16>, contains: Option<String>) -> Result<ProbeKind, String> {
-    let rest = url
-        .strip_prefix("http://")
-        .or_else(|| url.strip_prefix("https://"));
-    if rest.is_none_or(str::is_empty) || url.contains(char::is_whitespace) {
-        return Err(format!(
-            "not an address: {url:?}; write http://host:port/path, tcp://host:port, or {{ command = \"…\" }}"
-        ));
-    }
-    Ok(ProbeKind::Http {
-        url: url.to_owned(),
-        status,
-        contains,
-    })
-}
-
-fn tcp(address: &str) -> Result<ProbeKind, String> {
-    match address.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-            Ok(ProbeKind::Tcp {
-                address: address.to_owned(),
-            })
-        }
-        _ => Err(format!("not an address: {address:?}; write host:port")),
     }
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::raw::{RawProbe, ServiceKey, SpanText};
+use super::probe::RawProbe;
+use super::raw::{ServiceKey, SpanText};
 use crate::domain::settings::{CanarySettings, SideSettings, SwitchSettings};
 
 #[derive(Debug, Default, Deserialize)]

@@ -319,7 +319,7 @@ fn limits_move_the_severities_with_them() {
 #[test]
 fn a_probe_table_is_read_whole() {
     let config = read(
-        "[services.backend]\nprobe = { http = \"https://x/health\", status = 204, contains = \"ok\", timeout = \"500ms\" }",
+        "[services.backend]\nprobe = { http = \"https://x/health\", status = 204, contains = \"ok\", json = { status = \"up\", \"db.ok\" = true }, timeout = \"500ms\" }",
     )
     .unwrap();
     let probe = backend(&config).probe.unwrap();
@@ -328,8 +328,25 @@ fn a_probe_table_is_read_whole() {
         url: "https://x/health".into(),
         status: Some(204),
         contains: Some("ok".into()),
+        json: Some(serde_json::json!({ "status": "up", "db.ok": true })),
     };
     assert_eq!(probe.kind, expected);
+    let json = |written: &str| -> Result<serde_json::Value, String> {
+        let text =
+            format!("[services.backend]\nprobe = {{ http = \"http://x/\", json = {written} }}");
+        let config = read(&text).map_err(|error| error.to_string())?;
+        match backend(&config).probe.unwrap().kind {
+            ProbeKind::Http { json, .. } => Ok(json.unwrap()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let up = serde_json::json!({ "status": "up" });
+    assert_eq!(json("\"status == up\""), Ok(up));
+    assert_eq!(
+        json("\"status\""),
+        Ok(serde_json::json!({ "status": null }))
+    );
+    assert!(json("7").is_err() && json("{}").is_err() && json("\"=up\"").is_err());
 }
 
 #[test]
