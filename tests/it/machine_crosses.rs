@@ -105,6 +105,7 @@ fn processors() -> usize {
 }
 
 #[test]
+#[ignore = "loads all processors for minutes, and other tests with them; see the README"]
 fn the_processors_of_the_machine_cross_and_come_back() {
     let sandbox = sandbox("machine-cpu");
     // Not while it is as busy as it can be.
@@ -119,6 +120,7 @@ fn the_processors_of_the_machine_cross_and_come_back() {
 }
 
 #[test]
+#[ignore = "loads all processors for minutes, and other tests with them; see the README"]
 fn the_load_of_the_machine_crosses_and_comes_back() {
     let sandbox = sandbox("machine-load");
     limit(&sandbox, "load", [1000.0, 2000.0]);
