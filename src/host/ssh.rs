@@ -153,6 +153,7 @@ impl Session {
                 host: host.to_owned(),
                 port,
                 config_file,
+                is_compressed: true,
             },
             destination,
             rights: Vec::new(),
@@ -170,6 +171,13 @@ impl Session {
     #[must_use]
     pub fn with_rights(mut self, words: Vec<String>) -> Self {
         self.rights = words;
+        self
+    }
+
+    /// Whether what is sent is compressed, as it is where nothing is said.
+    #[must_use]
+    pub fn with_compression(mut self, is_compressed: bool) -> Self {
+        self.address.is_compressed = is_compressed;
         self
     }
 

@@ -30,8 +30,9 @@ pub(super) fn open(config: &Config, asked: &[String]) -> Result<Vec<Host>, OpsEr
         };
         let rights = config.hosts.get(name.as_str());
         let rights = rights.map_or_else(Vec::new, |host| host.become_with.clone());
-        let session =
-            Session::new(name, destination, config.ssh_config.clone()).with_rights(rights);
+        let session = Session::new(name, destination, config.ssh_config.clone())
+            .with_rights(rights)
+            .with_compression(config.ssh_compression);
         hosts.push(Host::Ssh(Arc::new(session)));
     }
     Ok(hosts)

@@ -47,6 +47,8 @@ pub struct Config {
     pub hosts: BTreeMap<String, HostConfig>,
     /// The configuration of the ssh client, where it is not `~/.ssh/config`.
     pub ssh_config: Option<PathBuf>,
+    /// Whether what comes over ssh is compressed: by default.
+    pub ssh_compression: bool,
     /// Settings by service id text (`shop/backend`).
     pub services: BTreeMap<String, ServiceSettings>,
     /// Whether mouse events are asked for.
@@ -112,6 +114,7 @@ impl Default for Config {
         Self {
             hosts: BTreeMap::new(),
             ssh_config: None,
+            ssh_compression: true,
             services: BTreeMap::new(),
             mouse: false,
             layout_map: "auto".to_owned(),

@@ -99,7 +99,7 @@ impl Link {
             .connect_timeout(CONNECT_TIMEOUT)
             .server_alive_interval(ALIVE_INTERVAL)
             // Logs, the most of what comes, become a fifth to a tenth of their size: what a slow link cannot carry otherwise.
-            .compression(true)
+            .compression(address.is_compressed)
             .control_directory(folder.path())
             .control_persist(ControlPersist::IdleFor(
                 std::num::NonZeroUsize::new(IDLE_SECONDS).unwrap_or(std::num::NonZeroUsize::MIN),

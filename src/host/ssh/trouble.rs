@@ -14,6 +14,8 @@ pub(super) struct Address {
     pub(super) port: Option<u16>,
     /// The client's configuration, where it is not the usual one.
     pub(super) config_file: Option<PathBuf>,
+    /// Whether what is sent is compressed.
+    pub(super) is_compressed: bool,
 }
 
 impl Address {
@@ -162,6 +164,7 @@ mod tests {
             host: "deploy@prod-1".into(),
             port: Some(2222),
             config_file: None,
+            is_compressed: true,
         }
     }
 

@@ -209,6 +209,7 @@ fn assemble(raw: RawConfig, sources: Vec<PathBuf>, table: toml::Table) -> Config
     Config {
         hosts,
         ssh_config: raw.ssh.config,
+        ssh_compression: raw.ssh.compression.unwrap_or(defaults.ssh_compression),
         services,
         mouse: raw.input.mouse.unwrap_or(defaults.mouse),
         layout_map: raw.input.layout_map.unwrap_or(defaults.layout_map),

@@ -78,6 +78,7 @@ pub(super) struct RawHost {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawSsh {
     pub(super) config: Option<PathBuf>,
+    pub(super) compression: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
