@@ -119,8 +119,8 @@ fn a_slow_link_carries_everything() {
 
 /// Request lines of five hundred a second, some 65 kB: a slow link carries them once they are compressed.
 const BUSY: &str = r#"i=0; while true; do i=$((i+1)); awk -v s=$i -v now="$(date +%Y-%m-%dT%H:%M:%S)" 'BEGIN { srand(s); for (n = 0; n < 50; n++) printf "%s INFO request GET /api/orders/%d/items/%08x completed in %.3fs status=200 request_id=%08x%08x line %d\n", now, rand() * 100000, rand() * 4294967295, rand(), rand() * 4294967295, rand() * 4294967295, s * 50 + n }'; sleep 0.09; done"#;
-/// Up to 250 kB a second that nothing makes smaller.
-const NOISE: &str = r#"i=0; while true; do i=$((i+1)); head -c 22500 /dev/urandom | base64 -w 290 | awk -v i=$i '{ print "noise " i "." NR " " $0 }'; sleep 0.1; done"#;
+/// Some 500 kB every two seconds that nothing makes smaller.
+const NOISE: &str = r#"head -c 375000 /dev/urandom | base64 -w 290 | awk '{ print "noise " NR " " $0 }' > /tmp/noise; while true; do cat /tmp/noise; sleep 2; done"#;
 
 /// A machine whose link can be made slow, and a service on it that writes a lot.
 fn behind_a_link(name: &str, number: u8, script: &str) -> (Sandbox, Project, Sshd, Proxy, String) {

@@ -234,7 +234,7 @@ fn a_wall_tells_what_happens_and_promises_nothing_where_nobody_looks() {
     if is_missing() {
         return;
     }
-    let mut wall = Wall::start("wall");
+    let mut wall = Wall::start("wall-breaks");
     wall.breaks_and_recovers();
     // No key arms a wall, and one that is made small still says the worst.
     let console = &wall.console;

@@ -47,7 +47,9 @@ impl<'de> Deserialize<'de> for RawProbe {
                 let table = ProbeTable::deserialize(MapAccessDeserializer::new(map))?;
                 let timeout = table.timeout.map_or(Probe::http("").timeout, |t| t.0);
                 let kind = match (table.http, table.tcp, table.command) {
-                    (Some(url), None, None) => http(&url, table.status, table.contains, table.json),
+                    (Some(url), None, None) => {
+                        http(&url, table.status, table.contains, table.json.as_ref())
+                    }
                     (None, Some(address), None) => tcp(&address),
                     (None, None, Some(command)) => Ok(ProbeKind::Command { command }),
                     _ => Err("a probe has exactly one of http, tcp and command".to_owned()),
@@ -64,7 +66,7 @@ fn http(
     url: &str,
     status: Option<u16>,
     contains: Option<String>,
-    json: Option<toml::Value>,
+    json: Option<&toml::Value>,
 ) -> Result<ProbeKind, String> {
     let rest = url
         .strip_prefix("http://")
@@ -78,7 +80,7 @@ fn http(
         url: url.to_owned(),
         status,
         contains,
-        json: json.as_ref().map(fields).transpose()?,
+        json: json.map(fields).transpose()?,
     })
 }
 
