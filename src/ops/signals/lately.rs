@@ -120,7 +120,7 @@ pub(super) async fn read(
         let read = log::read_parts(ctx, service, &part, own, borders.clone());
         let Some(tallies) = kept.in_time(limit, read).await? else {
             let tally = newest(ctx, service, from, own).await?;
-            kept.begin_anew(tally, (from, until));
+            kept.take_newest(tally, (from, until), length(since, until));
             return Ok(kept.all(window));
         };
         let starts = std::iter::once(from).chain(borders.iter().copied());
@@ -169,7 +169,7 @@ async fn read_files(
     let Some(tallies) = kept.in_time(limit, read).await? else {
         let tally = newest(ctx, service, from, own).await?;
         kept.ends = ends;
-        kept.begin_anew(tally, (from, until));
+        kept.take_newest(tally, (from, until), length(since, until));
         return Ok(());
     };
     kept.ends = ends;
@@ -257,14 +257,28 @@ impl Slices {
         Ok(None)
     }
 
-    /// The newest lines are all that is known: what lies between them and the slices before was not read.
-    fn begin_anew(&mut self, tally: LogTally, (from, until): (Timestamp, Timestamp)) {
-        self.slices.clear();
-        self.slices.push_back(Slice {
-            since: tally.begins().unwrap_or(from).clamp(from, until),
-            until,
-            tally: tally.bounded(),
-        });
+    /// Takes the newest lines. Where they are not all that was written since the slices before, what lies between was not
+    /// read, and they are all that is known.
+    fn take_newest(
+        &mut self,
+        tally: LogTally,
+        (from, until): (Timestamp, Timestamp),
+        length: SignedDuration,
+    ) {
+        let mut since = from;
+        if !tally.is_all_since(from, NEWEST) {
+            self.slices.clear();
+            since = tally.begins().unwrap_or(from).clamp(from, until);
+        }
+        let tally = tally.bounded();
+        self.push(
+            Slice {
+                since,
+                until,
+                tally,
+            },
+            length,
+        );
     }
 
     /// Puts a slice behind the others; short ones become one of at most that length.
@@ -359,13 +373,24 @@ mod tests {
         assert_eq!(kept.in_time(None, read(3)).await.unwrap(), Some(3));
     }
 
+    fn lines(count: u64) -> LogTally {
+        let span = Some((at(301).as_millisecond(), at(310).as_millisecond()));
+        LogTally::test(count, span)
+    }
+
     #[test]
     fn what_was_not_carried_is_no_part_of_the_window() {
-        let mut kept = Slices::default();
-        kept.push(slice(at(0), at(300)), SignedDuration::from_secs(30));
-        kept.begin_anew(LogTally::default(), (at(300), at(320)));
-        let (_, window) = kept.all(Window::since(at(20)));
-        assert_eq!(window.since, Some(at(300)));
+        let begins = |newest| {
+            let mut kept = Slices::default();
+            let length = SignedDuration::from_secs(30);
+            kept.push(slice(at(0), at(300)), length);
+            kept.take_newest(newest, (at(300), at(320)), length);
+            kept.all(Window::since(at(20))).1.since
+        };
+        assert_eq!(begins(lines(NEWEST)), Some(at(301)));
+        // All of it came: what was counted before is as good as it was.
+        assert_eq!(begins(lines(NEWEST - 1)), Some(at(0)));
+        assert_eq!(begins(LogTally::default()), Some(at(0)));
     }
 
     #[test]

@@ -31,6 +31,8 @@ const WAITING: usize = 8;
 /// What was counted in a span of a log. Two of them merge into that of both spans.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LogTally {
+    /// Lines, of which several may be one record.
+    lines: u64,
     records: u64,
     total: Tally,
     routes: BTreeMap<String, Tally>,
@@ -62,6 +64,16 @@ impl LogTally {
         found
     }
 
+    /// So many lines of that span.
+    #[cfg(test)]
+    pub(super) fn test(lines: u64, span: Option<(i64, i64)>) -> Self {
+        Self {
+            lines,
+            span,
+            ..Self::default()
+        }
+    }
+
     /// The same in less memory, to be kept.
     pub(super) fn bounded(self) -> Self {
         let smaller = |tally: &Tally, bound| {
@@ -81,6 +93,13 @@ impl LogTally {
         }
     }
 
+    /// Whether it holds all that was written since then, where the last so many lines were asked for.
+    pub(super) fn is_all_since(&self, since: Timestamp, asked: u64) -> bool {
+        // Lines without times may be older: they are not left out by their times.
+        let begins = self.span.map(|span| span.0);
+        self.lines == 0 || self.lines < asked && begins >= Some(since.as_millisecond())
+    }
+
     /// When its first line was written, where one was.
     pub(super) fn begins(&self) -> Option<Timestamp> {
         let (oldest, _) = self.span?;
@@ -89,6 +108,7 @@ impl LogTally {
 
     /// Adds what was counted in the span behind this one.
     pub(super) fn merge(&mut self, later: &Self) {
+        self.lines += later.lines;
         self.records += later.records;
         self.total.merge(&later.total);
         self.span = join_spans(self.span, later.span);
@@ -228,6 +248,7 @@ pub(super) async fn read_parts(
 
 /// A part of a log as it is counted.
 struct Part {
+    lines: u64,
     scanner: Scanner,
     captured: Vec<Captured>,
 }
@@ -235,12 +256,14 @@ struct Part {
 impl Part {
     fn new(options: &ScanOptions, captures: &[Captured]) -> Self {
         Self {
+            lines: 0,
             scanner: Scanner::new(options.clone()),
             captured: captures.to_vec(),
         }
     }
 
     fn feed(&mut self, at: Option<Timestamp>, text: &[u8], clock: &mut logs::Clock) {
+        self.lines += 1;
         self.scanner
             .feed_line(at.map(Timestamp::as_millisecond), text);
         if self.captured.is_empty() {
@@ -253,7 +276,10 @@ impl Part {
     }
 
     fn count(self) -> LogTally {
-        LogTally::of(self.scanner.finish(), self.captured)
+        LogTally {
+            lines: self.lines,
+            ..LogTally::of(self.scanner.finish(), self.captured)
+        }
     }
 }
 
@@ -425,6 +451,24 @@ mod tests {
         let mut parts = counted(&lines[..30], 0).bounded();
         parts.merge(&counted(&lines[30..], 30).bounded());
         assert_eq!(graded(&parts), measured(&lines));
+    }
+
+    #[test]
+    fn a_few_last_lines_are_all_there_were_if_none_is_older() {
+        let of = |count: u64| LogTally {
+            lines: count,
+            ..counted(&vec![request(1, 200); count as usize], 0)
+        };
+        let written = at(1_000);
+        assert!(LogTally::default().is_all_since(written, 5));
+        assert!(of(4).is_all_since(written, 5));
+        assert!(!of(5).is_all_since(written, 5));
+        assert!(!of(4).is_all_since(at(1_001), 5));
+        let timeless = LogTally {
+            span: None,
+            ..of(4)
+        };
+        assert!(!timeless.is_all_since(written, 5));
     }
 
     #[test]
