@@ -11,7 +11,7 @@ use super::Global;
 use super::confirm::{PlanView, card, execute, print_outcome};
 use super::exit::Exit;
 use super::output::{Ended, Output, Paint, talk};
-use crate::domain::operation::{Operation, Plan, Risk};
+use crate::domain::operation::{Operation, Risk};
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::service::ServiceId;
 use crate::ops::several::{Order, PartEnd};
@@ -94,13 +94,7 @@ fn cards(order: &Order) -> Vec<String> {
 /// The yes to all of them: `--yes`, with the name of every service that a plan asks for, or that of the person at the
 /// terminal.
 fn confirm(order: &Order, global: &Global) -> Result<Vec<Confirmation>, OpsError> {
-    let mut names: Vec<&str> = Vec::new();
-    for id in order.plans.iter().filter_map(Plan::confirmation) {
-        if !names.contains(&id.name.as_str()) {
-            names.push(&id.name);
-        }
-    }
-    let names = names.join(",");
+    let names = order.names_to_type().join(",");
     let not_confirmed = || {
         let needed = match names.is_empty() {
             true => String::new(),
@@ -132,23 +126,7 @@ fn confirm(order: &Order, global: &Global) -> Result<Vec<Confirmation>, OpsError
     } else {
         return Err(not_confirmed());
     };
-    let typed: Vec<&str> = typed.split(',').map(str::trim).collect();
-    let all = order.plans.iter().map(|plan| {
-        let named = match plan.confirmation() {
-            Some(id) => Some(*typed.iter().find(|text| is_name(id, text))?),
-            None => None,
-        };
-        Some(Confirmation {
-            plan_hash: plan.hash.clone(),
-            typed: named.map(str::to_owned),
-        })
-    });
-    // One that lacks its name is found before the first is begun.
-    all.collect::<Option<_>>().ok_or_else(not_confirmed)
-}
-
-fn is_name(id: &ServiceId, text: &str) -> bool {
-    text == id.name || text == id.to_string()
+    order.confirmations(&typed).ok_or_else(not_confirmed)
 }
 
 /// Several plans as scripts read them: the fields of one plan over all, and each plan by itself.

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::{Context, OpsError, plan};
+use super::{Confirmation, Context, OpsError, plan};
 use crate::domain::digest;
 use crate::domain::host::HostName;
 use crate::domain::operation::{Operation, Plan, Risk};
@@ -15,7 +15,7 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Release, ServiceId};
 
 /// The plans, in their order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Order {
     /// One for each machine, or for each service that is rolled back.
     pub plans: Vec<Plan>,
@@ -112,6 +112,34 @@ impl Order {
         all.cloned().collect()
     }
 
+    /// The names that must be typed to have all of it done: those that its plans ask for, each of them once.
+    pub fn names_to_type(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for id in self.plans.iter().filter_map(Plan::confirmation) {
+            if !names.contains(&id.name.as_str()) {
+                names.push(&id.name);
+            }
+        }
+        names
+    }
+
+    /// The yes to each of them, out of the names that were typed, with commas between. `None` where one lacks its name: that is
+    /// known before the first is begun.
+    pub fn confirmations(&self, typed: &str) -> Option<Vec<Confirmation>> {
+        let typed: Vec<&str> = typed.split(',').map(str::trim).collect();
+        let all = self.plans.iter().map(|plan| {
+            let named = match plan.confirmation() {
+                Some(id) => Some(*typed.iter().find(|text| is_name(id, text))?),
+                None => None,
+            };
+            Some(Confirmation {
+                plan_hash: plan.hash.clone(),
+                typed: named.map(str::to_owned),
+            })
+        });
+        all.collect()
+    }
+
     /// What became of all of them, by the ends of those that were begun. `None` where nothing was.
     pub fn conclude(&self, ends: &[PartEnd]) -> Option<Whole> {
         let mut whole = Whole {
@@ -175,6 +203,10 @@ impl Order {
     }
 }
 
+fn is_name(id: &ServiceId, text: &str) -> bool {
+    text == id.name || text == id.to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,6 +263,28 @@ mod tests {
         assert_eq!(services(&split[0]), ["prod-2:shop/a", "prod-2:shop/b"]);
         assert_eq!(services(&split[1]), ["prod-1:shop/a"]);
         assert_eq!(split.len(), 2);
+    }
+
+    #[test]
+    fn each_of_them_needs_its_name() {
+        let mut order = order();
+        order.plans[2].services = vec![id("prod-3", "api")];
+        assert_eq!(order.names_to_type(), ["web", "api"]);
+        assert_eq!(order.confirmations("web"), None);
+        assert_eq!(order.confirmations("web, ap"), None);
+        for typed in ["web,api", "api , web", "web,prod-3:shop/api"] {
+            let all = order.confirmations(typed).unwrap();
+            assert_eq!(all.len(), 3, "{typed}");
+            assert_eq!(all[1].typed.as_deref(), Some("web"));
+            assert_eq!(all[2].plan_hash, order.plans[2].hash);
+        }
+        order
+            .plans
+            .iter_mut()
+            .for_each(|p| p.risk = Risk::Disruptive);
+        assert!(order.names_to_type().is_empty());
+        let all = order.confirmations("").unwrap();
+        assert!(all.iter().all(|one| one.typed.is_none()));
     }
 
     #[test]

@@ -209,8 +209,8 @@ pub enum Effect {
     Preflight,
     /// Check the audit log, with a head hash also that it still contains it.
     VerifyAudit(Option<String>),
-    /// Make a plan.
-    Plan(Operation),
+    /// Plan these, one after the other.
+    Plan(Vec<Operation>),
     /// Carry out a confirmed plan.
     Execute(Box<Plan>, Confirmation),
     /// End the task of a key.
@@ -426,10 +426,7 @@ impl Effects {
             Effect::VerifyAudit(anchor) => {
                 self.start(TaskKey::Audit, incident::verify_audit(ctx, anchor));
             }
-            Effect::Plan(operation) => self.start(TaskKey::Plan, async move {
-                let plan = ops::plan(&ctx, &operation).await?;
-                Ok(Some(Msg::Planned(Box::new(plan))))
-            }),
+            Effect::Plan(operations) => self.start(TaskKey::Plan, operate::plan(ctx, operations)),
             Effect::Execute(plan, confirmation) => {
                 if self.is_executing() {
                     return Some(Msg::Failed {

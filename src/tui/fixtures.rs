@@ -2,6 +2,7 @@
 
 mod board;
 mod data;
+mod hosts;
 mod night;
 mod render;
 
@@ -27,6 +28,7 @@ use crate::domain::service::{
 };
 use crate::domain::signal::{Grade, ServiceSignals, Signal, SignalName};
 use crate::domain::timeline::{TimelineEvent, TimelineKind};
+use crate::ops::several::Order;
 use crate::store::ring::LineReader;
 
 use super::app::{App, Setup};
@@ -38,6 +40,7 @@ use super::update::update;
 
 pub(crate) use board::{alert, measured};
 pub(crate) use data::bad_comparison;
+pub(crate) use hosts::{asked_of_three, on_host, on_three_hosts, outcome, restart_of};
 pub(crate) use night::{checks, events_with_marks, incident, russian_run};
 pub(crate) use render::{ansi, screen, styled};
 
@@ -401,6 +404,11 @@ pub(crate) fn hostile(width: u16, height: u16) -> App {
     );
     app.flash = None;
     app
+}
+
+/// A plan that is asked about alone.
+pub(crate) fn one(plan: Plan) -> Order {
+    Order { plans: vec![plan] }
 }
 
 pub(crate) fn plan() -> Plan {

@@ -8,7 +8,6 @@ use crate::domain::check::Check;
 use crate::domain::checkpoint::{Checkpoint, Manifest};
 use crate::domain::comparison::Comparison;
 use crate::domain::log::FileHits;
-use crate::domain::operation::Plan;
 use crate::domain::outcome::{Outcome, Progress};
 use crate::domain::runbook::{Presence, RunState};
 use crate::domain::safe_text::SafeText;
@@ -17,6 +16,7 @@ use crate::domain::side_by_side::RequestPair;
 use crate::domain::signal::ServiceSignals;
 use crate::domain::timeline::TimelineEvent;
 use crate::ops::incident::Brief;
+use crate::ops::several::Order;
 use crate::ops::{ErrorKind, OpsError};
 use crate::store::ring::{OpenedFile, PreparedBlock, PreparedNote, PreparedPage, Sifted};
 
@@ -187,8 +187,8 @@ pub enum Msg {
     RequestFound(Box<RequestPair>),
     /// A checkpoint was made.
     CheckpointMade(Box<Manifest>),
-    /// A plan is ready to be read.
-    Planned(Box<Plan>),
+    /// What is planned is ready to be read.
+    Planned(Order),
     /// A plan was carried out.
     Executed(Box<Outcome>),
     /// Something long goes on.

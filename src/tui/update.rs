@@ -155,8 +155,8 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::CheckpointMade(manifest) => news::checkpoint_made(app, &manifest),
-        Msg::Planned(plan) => news::planned(app, plan),
-        Msg::Executed(outcome) => news::executed(app, *outcome),
+        Msg::Planned(order) => operate::planned(app, order),
+        Msg::Executed(outcome) => operate::executed(app, *outcome),
         Msg::Progress { key, progress } => news::progress(app, key, progress),
         Msg::Copied(text) => {
             app.tell(Grade::Ok, text, None);
@@ -306,5 +306,7 @@ fn has_card(app: &App) -> bool {
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+mod several_tests;
 #[cfg(test)]
 mod together_tests;

@@ -247,9 +247,13 @@ fn running(app: &App) -> Option<Span<'static>> {
     let Stage::Running { plan, since, marks } = &operating.stage else {
         return None;
     };
+    let place = match operating.place() {
+        Some((number, count)) => format!("{number} of {count}, "),
+        None => String::new(),
+    };
     let text = format!(
-        "{}: step {} of {}, {}",
-        name(&operating.operation),
+        "{}: {place}step {} of {}, {}",
+        name(&operating.operations),
         marks.len().max(1),
         plan.steps.len(),
         format::clock_span(format::elapsed_ms(*since, app.now))

@@ -6,9 +6,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ended, TaskKey};
-use crate::domain::operation::Plan;
+use crate::domain::operation::{Operation, Plan};
 use crate::domain::outcome::Progress;
 use crate::ops::checkpoint::CreateCheckpoint;
+use crate::ops::several::Order;
 use crate::ops::{self, Confirmation, Context};
 use crate::tui::msg::Msg;
 
@@ -31,6 +32,12 @@ pub(super) async fn create_checkpoint(ctx: Arc<Context>, inbox: mpsc::Sender<Msg
     );
     let (manifest, _path) = made?;
     Ok(Some(Msg::CheckpointMade(Box::new(manifest))))
+}
+
+/// Plans every operation, in their order.
+pub(super) async fn plan(ctx: Arc<Context>, operations: Vec<Operation>) -> Ended {
+    let order = Order::plan(&ctx, &operations).await?;
+    Ok(Some(Msg::Planned(order)))
 }
 
 /// Carries a confirmed plan out.

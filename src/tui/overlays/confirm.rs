@@ -14,16 +14,22 @@
 //! Its state lives in [`App::operating`], not in the overlay: closing the card while steps run ends nothing, and
 //! the action menu brings it back.
 
+mod command;
 mod draw;
+mod several;
+
+use std::collections::VecDeque;
 
 use jiff::Timestamp;
 
-use crate::domain::operation::{Operation, Plan, Risk, SwitchWay};
-use crate::domain::outcome::{Outcome, Progress, StepResult};
+use crate::domain::operation::{Operation, Plan};
+use crate::domain::outcome::{Outcome, OutcomeKind, Progress, StepResult};
 use crate::domain::safe_text::SafeText;
-use crate::tui::app::App;
+use crate::ops::Confirmation;
+use crate::ops::several::Order;
 use crate::tui::msg::Problem;
 
+pub use command::{command_line, name};
 pub use draw::draw;
 
 /// How far one step is.
@@ -45,8 +51,8 @@ pub enum Stage {
         /// Since when.
         since: Timestamp,
     },
-    /// The plan is being read.
-    Asking(Box<Plan>),
+    /// What is planned is being read.
+    Asking(Order),
     /// The steps run.
     Running {
         /// The plan.
@@ -74,11 +80,25 @@ pub enum Stage {
     },
 }
 
-/// An operation from the wish to the outcome.
+/// One of several plans that was carried out before the one at hand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// The plan.
+    pub plan: Box<Plan>,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// An operation from the wish to the outcome. Where services of several machines are meant, or several are rolled back, it is a
+/// plan after the other: all of them are read and confirmed together, and the first that does not prove itself ends it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operating {
-    /// What was wanted.
-    pub operation: Operation,
+    /// What was wanted, in its order.
+    pub operations: Vec<Operation>,
+    /// The plans before the one at hand.
+    pub done: Vec<Part>,
+    /// The plans behind it, with the yes to each.
+    pub next: VecDeque<(Plan, Confirmation)>,
     /// Where it stands.
     pub stage: Stage,
     /// What was typed to confirm it.
@@ -89,9 +109,11 @@ pub struct Operating {
 
 impl Operating {
     /// An operation whose plan was asked for.
-    pub fn new(operation: Operation, now: Timestamp) -> Self {
+    pub fn new(operations: Vec<Operation>, now: Timestamp) -> Self {
         Self {
-            operation,
+            operations,
+            done: Vec::new(),
+            next: VecDeque::new(),
             stage: Stage::Planning { since: now },
             typed: String::new(),
             first: 0,
@@ -108,14 +130,29 @@ impl Operating {
         matches!(self.stage, Stage::Running { .. })
     }
 
-    /// The name that must be typed, where the plan asks for one.
-    pub fn name_to_type(&self) -> Option<&str> {
-        match &self.stage {
-            Stage::Asking(plan) if plan.risk >= Risk::Destructive => {
-                plan.confirmation().map(|id| id.name.as_str())
-            }
-            _ => None,
-        }
+    /// The names that must be typed, with commas between, where a plan asks for one.
+    pub fn names_to_type(&self) -> Option<String> {
+        let Stage::Asking(order) = &self.stage else {
+            return None;
+        };
+        let names = order.names_to_type();
+        (!names.is_empty()).then(|| names.join(","))
+    }
+
+    /// Begins a plan.
+    pub fn begin(&mut self, plan: Plan, now: Timestamp) {
+        self.first = 0;
+        self.stage = Stage::Running {
+            plan: Box::new(plan),
+            since: now,
+            marks: Vec::new(),
+        };
+    }
+
+    /// How many plans there are, and the number of the one at hand; `None` where there is only one.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        let count = self.done.len() + 1 + self.next.len();
+        (count > 1).then_some((self.done.len() + 1, count))
     }
 
     /// Takes the progress of a step over.
@@ -149,178 +186,41 @@ impl Operating {
         }
     }
 
-    /// Turns to the outcome.
-    pub fn end(&mut self, outcome: Outcome) {
-        let stage = std::mem::replace(
-            &mut self.stage,
-            Stage::Planning {
-                since: Timestamp::UNIX_EPOCH,
-            },
-        );
-        self.stage = match stage {
-            Stage::Running { plan, marks, .. } => Stage::Ended {
-                plan,
-                marks,
-                outcome: Box::new(outcome),
-            },
-            other => other,
+    /// Turns to the outcome, or to the next plan, which is given, where this one proved itself.
+    pub fn end(
+        &mut self,
+        outcome: Outcome,
+        is_leaving: bool,
+        now: Timestamp,
+    ) -> Option<(Plan, Confirmation)> {
+        let Stage::Running { plan, marks, .. } = &mut self.stage else {
+            return None;
         };
+        let is_good = outcome.outcome == OutcomeKind::Verified;
+        if is_good
+            && !is_leaving
+            && let Some(next) = self.next.pop_front()
+        {
+            let plan = plan.clone();
+            self.done.push(Part { plan, outcome });
+            self.begin(next.0.clone(), now);
+            return Some(next);
+        }
+        self.stage = Stage::Ended {
+            plan: plan.clone(),
+            marks: std::mem::take(marks),
+            outcome: Box::new(outcome),
+        };
+        None
     }
 
     /// Turns to the refusal.
     pub fn refuse(&mut self, problem: Problem) {
         let plan = match &self.stage {
-            Stage::Asking(plan) | Stage::Running { plan, .. } => Some(plan.clone()),
+            Stage::Asking(order) => order.plans.first().cloned().map(Box::new),
+            Stage::Running { plan, .. } => Some(plan.clone()),
             _ => None,
         };
         self.stage = Stage::Refused { plan, problem };
     }
-}
-
-/// The operation's name for people: `Roll back backend`.
-pub fn name(operation: &Operation) -> String {
-    let names = |services: &[crate::domain::service::ServiceId]| {
-        services
-            .iter()
-            .map(|s| s.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    match operation {
-        Operation::Restart { services, .. } => format!("Restart {}", names(services)),
-        Operation::Stop { services } => format!("Stop {}", names(services)),
-        Operation::Start { services } => format!("Start {}", names(services)),
-        Operation::RollBack { service, .. } => format!("Roll back {}", service.name),
-        Operation::RestoreConfigs { checkpoint, .. } => format!("Restore configs of {checkpoint}"),
-        Operation::Fix { check, .. } => format!("Fix {check}"),
-        Operation::Prune { .. } => "Remove old checkpoints".to_owned(),
-        Operation::Switch { service, to, way } => {
-            let how = match way {
-                SwitchWay::AtOnce => "",
-                SwitchWay::Canary => " by shares",
-                SwitchWay::Rolling => " by servers",
-            };
-            format!("Switch {} to {}{how}", service.name, to.as_str())
-        }
-        Operation::BackupRun { backup, .. } => format!("Back up {}", backup.name),
-        Operation::BackupVerify { backup, id } => format!("Prove {} of {}", id, backup.name),
-        Operation::BackupRestore { backup, id } => format!("Restore {} of {}", id, backup.name),
-        Operation::BreakLease { service, .. } => format!("Break the lease of {}", service.name),
-        Operation::Resume { undo, of, .. } => {
-            let verb = if *undo { "Take back" } else { "Resume" };
-            format!("{verb}: {}", name(of))
-        }
-        Operation::RunCommand { title, .. } => format!("Run: {title}"),
-    }
-}
-
-/// The command line that does the same, to be copied.
-pub fn command_line(app: &App) -> Option<String> {
-    let operating = app.operating.as_ref()?;
-    let words: Vec<String> = match &operating.operation {
-        Operation::Restart { services, .. }
-        | Operation::Stop { services }
-        | Operation::Start { services } => {
-            let mut words = vec!["lastgood".to_owned(), operating.operation.verb().to_owned()];
-            words.extend(services.iter().map(ToString::to_string));
-            words
-        }
-        Operation::RollBack {
-            service,
-            to,
-            configs_only,
-            save_logs,
-            downgrade,
-        } => {
-            let mut words = vec![
-                "lastgood".to_owned(),
-                "roll-back".to_owned(),
-                service.to_string(),
-            ];
-            match to {
-                crate::domain::operation::RollBackTarget::LastGood => {}
-                crate::domain::operation::RollBackTarget::Checkpoint(id) => {
-                    words.extend(["--to".to_owned(), id.clone()]);
-                }
-                crate::domain::operation::RollBackTarget::Image(reference) => {
-                    words.extend(["--to".to_owned(), format!("image:{reference}")]);
-                }
-            }
-            if *configs_only {
-                words.push("--configs-only".to_owned());
-            }
-            if !save_logs {
-                words.push("--no-save-logs".to_owned());
-            }
-            if *downgrade {
-                words.push("--downgrade".to_owned());
-            }
-            words
-        }
-        Operation::RestoreConfigs {
-            checkpoint,
-            service,
-        } => {
-            let mut words = vec![
-                "lastgood".to_owned(),
-                "checkpoint".to_owned(),
-                "restore".to_owned(),
-                checkpoint.clone(),
-            ];
-            if let Some(service) = service {
-                words.extend(["--service".to_owned(), service.to_string()]);
-            }
-            words
-        }
-        Operation::Fix { check, services } => {
-            let mut words = vec!["lastgood".to_owned(), "preflight".to_owned()];
-            words.extend(services.iter().cloned());
-            words.extend(["--fix".to_owned(), check.clone()]);
-            words
-        }
-        Operation::Prune { keep_last, .. } => {
-            let mut words = ["lastgood", "checkpoint", "prune"]
-                .map(str::to_owned)
-                .to_vec();
-            words.extend(
-                keep_last
-                    .iter()
-                    .flat_map(|n| ["--keep-last".to_owned(), n.to_string()]),
-            );
-            words
-        }
-        Operation::Switch { service, to, way } => {
-            let mut words = vec!["lastgood".to_owned()];
-            if !service.host.is_local() {
-                words.extend(["--host".to_owned(), service.host.to_string()]);
-            }
-            words.extend(["switch", &service.name, to.as_str()].map(str::to_owned));
-            words.extend(way.option().map(str::to_owned));
-            words
-        }
-        Operation::BackupRun { backup, .. } => ["lastgood", "backup", "run", &backup.name]
-            .map(str::to_owned)
-            .to_vec(),
-        Operation::BackupVerify { backup, id } => {
-            ["lastgood", "backup", "verify", &backup.name, "--at", id]
-                .map(str::to_owned)
-                .to_vec()
-        }
-        Operation::BackupRestore { backup, id } => {
-            ["lastgood", "backup", "restore", &backup.name, "--at", id]
-                .map(str::to_owned)
-                .to_vec()
-        }
-        Operation::BreakLease { service, .. } => {
-            let words = ["lastgood", "lease", "break"].map(str::to_owned);
-            words.into_iter().chain([service.to_string()]).collect()
-        }
-        Operation::Resume { run, undo, .. } => {
-            let mut words = ["lastgood", "resume", run].map(str::to_owned).to_vec();
-            words.extend(undo.then(|| "--undo".to_owned()));
-            words
-        }
-        Operation::RunCommand { .. } => return None,
-    };
-    Some(shell_words::join(words))
 }

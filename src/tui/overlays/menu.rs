@@ -1,4 +1,4 @@
-//! The action menu of the selected service: the only place from which a service can be changed.
+//! The action menu of the selected service, or of the marked ones: the only place from which a service can be changed.
 //!
 //! What changes it leads to a plan, which is read and confirmed; nothing happens from here alone.
 
@@ -57,9 +57,10 @@ impl Menu {
 /// Draws the menu.
 pub fn draw(app: &App, menu: &Menu, frame: &mut Frame<'_>) {
     let theme = app.setup.theme;
-    let title = match app.selected() {
-        Some(service) => format!("{} — what to do", service.id),
-        None => "What to do".to_owned(),
+    let title = match app.services.acted_on().as_slice() {
+        [] => "What to do".to_owned(),
+        [one] => format!("{one} — what to do"),
+        several => format!("{} marked services — what to do", several.len()),
     };
     let entries = entries(app);
     let inner = super::card(app, &title, 86, entries.len() as u16 + 4, frame);

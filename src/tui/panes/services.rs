@@ -42,9 +42,9 @@ pub struct ServicesPane {
     pub selected: Option<ServiceId>,
     /// What was last seen of it.
     last: Option<Service>,
-    /// Services whose logs are shown together, as they were last seen: they stay marked while their engine is away.
-    /// Empty for the log of the selected one alone.
-    marked: BTreeMap<ServiceId, Option<Service>>,
+    /// Services whose logs are shown together, and which are acted on together, as they were last seen and in the order in
+    /// which they were marked: they stay marked while their engine is away. Empty for the selected one alone.
+    marked: Vec<(ServiceId, Option<Service>)>,
     /// Since when what could not be read cannot be.
     away_since: BTreeMap<(HostName, Runtime), Timestamp>,
 }
@@ -92,12 +92,23 @@ impl ServicesPane {
         } else {
             None
         };
-        self.marked.values().flatten().chain(alone)
+        self.marked.iter().flat_map(|(_, seen)| seen).chain(alone)
     }
 
     /// Whether a service is marked.
     pub fn is_marked(&self, id: &ServiceId) -> bool {
-        self.marked.contains_key(id)
+        self.marked.iter().any(|(marked, _)| marked == id)
+    }
+
+    /// What an action is about: every marked service, in the order in which they were marked, where the selected one is among
+    /// them; else the selected one alone.
+    pub fn acted_on(&self) -> Vec<ServiceId> {
+        match &self.selected {
+            Some(id) if self.is_marked(id) => {
+                self.marked.iter().map(|(id, _)| id.clone()).collect()
+            }
+            selected => selected.iter().cloned().collect(),
+        }
     }
 
     /// Shows the logs of these services.
@@ -111,10 +122,13 @@ impl ServicesPane {
 
     /// Marks the selected service, or takes its mark away.
     pub fn toggle_mark(&mut self) {
-        if let Some(id) = self.selected.clone()
-            && self.marked.remove(&id).is_none()
-        {
-            self.marked.insert(id, None);
+        let Some(id) = self.selected.clone() else {
+            return;
+        };
+        if self.is_marked(&id) {
+            self.marked.retain(|(marked, _)| *marked != id);
+        } else {
+            self.marked.push((id, None));
             self.see_marked();
         }
     }
@@ -136,16 +150,17 @@ impl ServicesPane {
         let (Some(selected), Some(inventory)) = (&self.selected, self.reading.value()) else {
             return;
         };
-        let group: Vec<ServiceId> = inventory
+        let mut group: Vec<ServiceId> = inventory
             .services
             .iter()
             .map(|service| &service.id)
             .filter(|id| id.host == selected.host && id.group == selected.group)
             .cloned()
             .collect();
-        if group.iter().all(|id| self.marked.contains_key(id)) {
-            self.marked.retain(|id, _| !group.contains(id));
+        if group.iter().all(|id| self.is_marked(id)) {
+            self.marked.retain(|(id, _)| !group.contains(id));
         } else {
+            group.retain(|id| !self.is_marked(id));
             self.marked.extend(group.into_iter().map(|id| (id, None)));
             self.see_marked();
         }

@@ -332,7 +332,8 @@ pub(super) fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         }
         Action::AcceptPlan => return accept_plan(app),
         Action::TakeBack => {
-            return other_way(app).map_or_else(Vec::new, |operation| ask_for_plan(app, operation));
+            let other = other_way(app);
+            return other.map_or_else(Vec::new, |other| ask_for_plan(app, vec![other]));
         }
         Action::CopyPlan => {
             return command_line(app)

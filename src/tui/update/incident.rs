@@ -114,7 +114,7 @@ fn fix(app: &mut App) -> Vec<Effect> {
         check: check.name.to_owned(),
         services,
     };
-    ask_for_plan(app, operation)
+    ask_for_plan(app, vec![operation])
 }
 
 /// The report was made.

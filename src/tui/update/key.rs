@@ -74,7 +74,7 @@ fn text(app: &mut App, place: Place, event: &KeyEvent) -> Vec<Effect> {
             let Some(operating) = &mut app.operating else {
                 return Vec::new();
             };
-            if operating.name_to_type().is_none() {
+            if operating.names_to_type().is_none() {
                 return Vec::new();
             }
             match event.code {

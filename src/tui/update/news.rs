@@ -5,8 +5,7 @@ use std::time::Duration;
 use crate::domain::checkpoint::{Checkpoint, Manifest};
 use crate::domain::comparison::Comparison;
 use crate::domain::log::LogNoteKind;
-use crate::domain::operation::Plan;
-use crate::domain::outcome::{Outcome, Progress};
+use crate::domain::outcome::Progress;
 use crate::domain::reading::Reading;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Service, ServiceId, ServiceState};
@@ -19,13 +18,12 @@ use crate::tui::effect::{Effect, TaskKey};
 use crate::tui::layout::Pane;
 use crate::tui::msg::{LogPiece, Problem};
 use crate::tui::overlays::Overlay;
-use crate::tui::overlays::confirm::{self, Stage};
 use crate::tui::panes::compare::{SETTLED, WATCH_EVERY, WATCH_FOR};
 use crate::tui::panes::logs::State;
 use crate::tui::panes::services::short_release;
-use crate::tui::theme::{decision_grade, outcome_grade};
+use crate::tui::theme::decision_grade;
 
-use super::{has_card, logs, operate, select};
+use super::{logs, select};
 
 /// What runs was read: deploys are seen, the log of a service that came back is opened again.
 pub(super) fn inventory(app: &mut App, inventory: Inventory) -> Vec<Effect> {
@@ -269,46 +267,6 @@ pub(super) fn checkpoint_made(app: &mut App, manifest: &Manifest) -> Vec<Effect>
         );
     }
     vec![Effect::ReadCheckpoints, Effect::ReadTimeline]
-}
-
-/// A plan is ready; if its card was closed meanwhile, nobody wants it any more.
-pub(super) fn planned(app: &mut App, plan: Box<Plan>) -> Vec<Effect> {
-    if operate::is_wanted(app)
-        && let Some(operating) = &mut app.operating
-    {
-        operating.stage = Stage::Asking(plan);
-    }
-    Vec::new()
-}
-
-/// A plan was carried out.
-pub(super) fn executed(app: &mut App, outcome: Outcome) -> Vec<Effect> {
-    let Some(operating) = &mut app.operating else {
-        return Vec::new();
-    };
-    let text = format!(
-        "{}: {}",
-        confirm::name(&operating.operation),
-        outcome.outcome.words()
-    );
-    let grade = outcome_grade(outcome.outcome);
-    operating.end(outcome);
-    if has_card(app) {
-        app.tell(grade, text, None);
-        app.flash = None;
-    } else {
-        // Hidden while it ran: its end must not be missed.
-        app.tell(grade, text, None);
-        if app.overlay.is_none() {
-            app.overlay = Some(Overlay::Confirm);
-        }
-    }
-    let mut effects = vec![Effect::ReadTimeline, Effect::ReadCheckpoints];
-    if app.checkpoint().is_some() {
-        app.compare.watch_until = Some(app.now + WATCH_FOR);
-        effects.extend(compare_now(app, SETTLED));
-    }
-    effects
 }
 
 /// Something long goes on.

@@ -62,7 +62,7 @@ pub(super) fn plan_item(app: &mut App) -> Vec<Effect> {
         app.tell(Grade::Warning, format!("{unfit}."), None);
         return Vec::new();
     }
-    ask_for_plan(app, operation)
+    ask_for_plan(app, vec![operation])
 }
 
 /// Somebody did something to the run: it is on the screen at once.

@@ -13,8 +13,8 @@ use crate::ops::{Confirmation, ErrorKind};
 use crate::tui::app::{App, Lock};
 use crate::tui::effect::{Effect, TaskKey};
 use crate::tui::fixtures::{
-    bad_comparison, broken, checkpoints, empty, id, inventory, later, log, log_lines, plan, safe,
-    screen, service, setup, slot,
+    bad_comparison, broken, checkpoints, empty, id, inventory, later, log, log_lines, one, plan,
+    safe, screen, service, setup, slot,
 };
 use crate::tui::layout::Pane;
 use crate::tui::msg::{Interrupt, LogPiece, Msg, Problem};
@@ -104,8 +104,8 @@ fn an_armed_session_locks_itself_after_ten_minutes() {
 fn from_the_wish_to_the_outcome() {
     let mut app = broken(120, 40);
     let effects = type_in(&mut app, "Lab");
-    assert!(effects.contains(&Effect::Plan(roll_back())));
-    update(&mut app, Msg::Planned(Box::new(plan())));
+    assert!(effects.contains(&Effect::Plan(vec![roll_back()])));
+    update(&mut app, Msg::Planned(one(plan())));
 
     // Enter alone is not enough, nor is another name, nor a pasted one.
     assert!(press(&mut app, KeyCode::Enter).is_empty());
@@ -161,7 +161,7 @@ fn from_the_wish_to_the_outcome() {
 fn a_plan_accepted_after_the_lock_closed_is_refused() {
     let mut app = broken(120, 40);
     type_in(&mut app, "Lab");
-    update(&mut app, Msg::Planned(Box::new(plan())));
+    update(&mut app, Msg::Planned(one(plan())));
     type_in(&mut app, "backend");
     later(&mut app, Duration::from_secs(601));
     assert!(press(&mut app, KeyCode::Enter).is_empty());
@@ -176,7 +176,7 @@ fn a_plan_whose_card_was_closed_is_not_shown_late() {
     let mut app = broken(120, 40);
     type_in(&mut app, "Lab");
     press(&mut app, KeyCode::Esc);
-    update(&mut app, Msg::Planned(Box::new(plan())));
+    update(&mut app, Msg::Planned(one(plan())));
     assert!(app.operating.is_none());
 }
 
@@ -184,7 +184,7 @@ fn a_plan_whose_card_was_closed_is_not_shown_late() {
 fn letters_typed_into_a_confirmation_are_no_keys() {
     let mut app = broken(120, 40);
     type_in(&mut app, "Lab");
-    update(&mut app, Msg::Planned(Box::new(plan())));
+    update(&mut app, Msg::Planned(one(plan())));
     type_in(&mut app, "qzL1?");
     assert_eq!(app.operating.as_ref().unwrap().typed, "qzL1?");
     press(&mut app, KeyCode::Backspace);
@@ -197,7 +197,7 @@ fn what_a_dead_process_left_is_ended_or_taken_back() {
     let mut app = broken(120, 40);
     let turn = KeyEvent::new(KeyCode::Char('t'), KeyModifiers::CONTROL);
     type_in(&mut app, "Lab");
-    update(&mut app, Msg::Planned(Box::new(plan())));
+    update(&mut app, Msg::Planned(one(plan())));
     assert!(!has_plan(&update(&mut app, Msg::Key(turn))), "a new plan");
     let resuming = |undo| Operation::Resume {
         run: "run-1".to_owned(),
@@ -210,10 +210,10 @@ fn what_a_dead_process_left_is_ended_or_taken_back() {
         type_in(&mut app, "ab");
         let mut left = plan();
         left.operation = resuming(undo);
-        update(&mut app, Msg::Planned(Box::new(left.seal())));
+        update(&mut app, Msg::Planned(one(left.seal())));
         assert!(screen(&app).contains("take back"));
         let effects = update(&mut app, Msg::Key(turn));
-        assert_eq!(effects, [Effect::Plan(resuming(!undo))]);
+        assert_eq!(effects, [Effect::Plan(vec![resuming(!undo)])]);
         press(&mut app, KeyCode::Esc);
     }
 }
@@ -222,7 +222,7 @@ fn what_a_dead_process_left_is_ended_or_taken_back() {
 fn a_broken_execution_never_says_that_nothing_was_changed() {
     let mut app = broken(120, 40);
     type_in(&mut app, "Lab");
-    update(&mut app, Msg::Planned(Box::new(plan())));
+    update(&mut app, Msg::Planned(one(plan())));
     type_in(&mut app, "backend");
     press(&mut app, KeyCode::Enter);
     let problem = Problem {
@@ -502,7 +502,7 @@ fn e_goes_through_the_errors() {
 fn leaving_waits_for_an_action_under_way() {
     let mut app = broken(120, 40);
     type_in(&mut app, "Lab");
-    update(&mut app, Msg::Planned(Box::new(plan())));
+    update(&mut app, Msg::Planned(one(plan())));
     type_in(&mut app, "backend");
     press(&mut app, KeyCode::Enter);
     press(&mut app, KeyCode::Esc);
@@ -572,7 +572,7 @@ fn idle_waits_for_the_next_minute_and_a_running_budget_for_the_next_second() {
     // The message in the footer goes by itself.
     assert_eq!(app.next_tick(), Duration::from_secs(10));
     type_in(&mut app, "ab");
-    update(&mut app, Msg::Planned(Box::new(plan())));
+    update(&mut app, Msg::Planned(one(plan())));
     assert_eq!(app.next_tick(), Duration::from_secs(53));
     type_in(&mut app, "backend");
     press(&mut app, KeyCode::Enter);

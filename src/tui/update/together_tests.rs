@@ -188,7 +188,7 @@ fn preflight_shows_what_is_not_ok_and_asks_for_the_plan_that_there_is() {
         check: "artifacts".into(),
         services: vec!["shop/backend".into()],
     };
-    assert_eq!(effects, [Effect::Plan(fix)]);
+    assert_eq!(effects, [Effect::Plan(vec![fix])]);
 }
 
 #[test]

@@ -12,9 +12,9 @@ use crate::domain::signal::Grade;
 use crate::ops::ErrorKind;
 use crate::tui::app::App;
 use crate::tui::fixtures::{
-    ansi, bad_comparison, broken, checkpoints, checks, empty, events_with_marks, failed,
-    forbidden_docker, hostile, id, incident, later, plan, russian_run, safe, screen, service,
-    setup, signals as sampled, stale, styled,
+    ansi, asked_of_three, bad_comparison, broken, checkpoints, checks, empty, events_with_marks,
+    failed, forbidden_docker, hostile, id, incident, later, one, outcome, plan, russian_run, safe,
+    screen, service, setup, signals as sampled, stale, styled,
 };
 use crate::tui::layout::Pane;
 use crate::tui::msg::{Msg, Problem};
@@ -86,7 +86,7 @@ fn forbidden(w: u16, h: u16) -> App {
 fn asking(w: u16, h: u16) -> App {
     let mut app = broken(w, h);
     keys(&mut app, "Lab");
-    update(&mut app, Msg::Planned(Box::new(plan())));
+    update(&mut app, Msg::Planned(one(plan())));
     app
 }
 
@@ -181,6 +181,19 @@ fn refused(w: u16, h: u16) -> App {
     app
 }
 
+/// The first of three plans proved itself; the last of so many ended so.
+fn several(w: u16, h: u16, ended: usize, last: OutcomeKind) -> App {
+    let mut app = with_keys(asked_of_three(w, h), "⏎");
+    for number in 1..=ended {
+        let kind = match number == ended {
+            true => last,
+            false => OutcomeKind::Verified,
+        };
+        update(&mut app, Msg::Executed(Box::new(outcome(kind))));
+    }
+    app
+}
+
 type State = (&'static str, fn(u16, u16) -> App);
 
 const STATES: &[State] = &[
@@ -196,6 +209,13 @@ const STATES: &[State] = &[
     ("verified", |w, h| ended(w, h, OutcomeKind::Verified)),
     ("partial", |w, h| ended(w, h, OutcomeKind::FailedPartial)),
     ("refused", refused),
+    ("several_plans", asked_of_three),
+    ("several_running", |w, h| {
+        several(w, h, 1, OutcomeKind::Verified)
+    }),
+    ("several_ended", |w, h| {
+        several(w, h, 2, OutcomeKind::AppliedNotVerified)
+    }),
     ("menu", |w, h| with_keys(broken(w, h), "a")),
     ("help", |w, h| with_keys(broken(w, h), "2?")),
     ("messages", |w, h| with_keys(refused(w, h), "⎋m")),

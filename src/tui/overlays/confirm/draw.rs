@@ -5,10 +5,11 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::{Operating, Stage, StepMark, name};
+use super::{Operating, Stage, StepMark, several};
 use crate::domain::operation::{Plan, Risk, StepWork};
 use crate::domain::outcome::Outcome;
 use crate::domain::signal::Grade;
+use crate::ops::several::Order;
 use crate::tui::action::{Action, Place};
 use crate::tui::app::App;
 use crate::tui::format;
@@ -30,12 +31,12 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
             ))],
             vec![keys(app, "nothing was changed", text_width)],
         ),
-        Stage::Asking(plan) => (
-            plan_lines(app, plan, &[], text_width),
-            question(app, operating, plan, text_width),
+        Stage::Asking(order) => (
+            several::asked(app, order, text_width),
+            question(app, operating, order, text_width),
         ),
         Stage::Running { plan, since, marks } => (
-            plan_lines(app, plan, marks, text_width),
+            several::with_others(app, operating, plan_lines(app, plan, marks, text_width)),
             vec![running(app, plan, *since, text_width)],
         ),
         Stage::Ended {
@@ -43,7 +44,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
             marks,
             outcome,
         } => (
-            plan_lines(app, plan, marks, text_width),
+            several::with_others(app, operating, plan_lines(app, plan, marks, text_width)),
             ended(app, outcome, text_width),
         ),
         Stage::Refused { plan, problem } => {
@@ -81,23 +82,19 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
             }
             let fact = if problem.is_broken && plan.is_some() {
                 "how far it got is not known: lastgood audit list"
-            } else {
+            } else if operating.done.is_empty() {
                 "nothing was changed"
+            } else {
+                "by this one nothing was changed"
             };
             tail.push(keys(app, fact, text_width));
             let body = plan
                 .as_ref()
                 .map_or_else(Vec::new, |plan| plan_lines(app, plan, &[], text_width));
-            (body, tail)
+            (several::with_others(app, operating, body), tail)
         }
     };
-    let host = match &operating.stage {
-        Stage::Asking(plan) | Stage::Running { plan, .. } | Stage::Ended { plan, .. } => {
-            format!(" on {}", plan.host)
-        }
-        _ => String::new(),
-    };
-    let title = format!("{}{host}", name(&operating.operation));
+    let title = several::title(operating);
     let height = (body.len() + tail.len() + 2) as u16;
     let inner = super::super::card(app, &title, width, height, frame);
     // The question and the outcome are always in view; what does not fit above scrolls.
@@ -124,7 +121,12 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
     frame.render_widget(Paragraph::new(tail), bottom);
 }
 
-fn plan_lines(app: &App, plan: &Plan, marks: &[StepMark], width: usize) -> Vec<Line<'static>> {
+pub(super) fn plan_lines(
+    app: &App,
+    plan: &Plan,
+    marks: &[StepMark],
+    width: usize,
+) -> Vec<Line<'static>> {
     let theme = app.setup.theme;
     let mut lines = Vec::new();
     for (word, text, role) in [
@@ -256,7 +258,7 @@ fn step_lines(
     }
 }
 
-fn question(app: &App, operating: &Operating, plan: &Plan, width: usize) -> Vec<Line<'static>> {
+fn question(app: &App, operating: &Operating, order: &Order, width: usize) -> Vec<Line<'static>> {
     let theme = app.setup.theme;
     let copy = app
         .setup
@@ -266,12 +268,12 @@ fn question(app: &App, operating: &Operating, plan: &Plan, width: usize) -> Vec<
             format!("{key} copies it as a command   ")
         });
     let leave = format!("{copy}Esc leaves it");
-    let ask = match operating.name_to_type() {
-        Some(service) => {
+    let ask = match operating.names_to_type() {
+        Some(names) => {
             let cursor = if theme.is_plain() { "_" } else { "▏" };
             vec![
                 Span::raw("Type  "),
-                Span::styled(service.to_owned(), theme.style(Role::Strong)),
+                Span::styled(names, theme.style(Role::Strong)),
                 Span::raw("  and Enter to do it: "),
                 Span::styled(
                     format!("{}{cursor}", operating.typed),
@@ -281,10 +283,10 @@ fn question(app: &App, operating: &Operating, plan: &Plan, width: usize) -> Vec<
         }
         None => vec![
             Span::styled("Enter", theme.style(Role::Accent)),
-            Span::raw(if plan.risk == Risk::ReadOnly {
-                " runs it"
-            } else {
-                " does it"
+            Span::raw(match (order.risk(), order.plans.len()) {
+                (Risk::ReadOnly, _) => " runs it",
+                (_, 1) => " does it",
+                _ => " does all of it",
             }),
         ],
     };

@@ -1,7 +1,9 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::domain::service::Inventory;
-use crate::tui::fixtures::{Log, broken, empty, id, inventory, plan, safe, service, setup, slot};
+use crate::tui::fixtures::{
+    Log, broken, empty, id, inventory, one, plan, safe, service, setup, slot,
+};
 use crate::tui::msg::Msg;
 use crate::tui::outlet::Piece;
 use crate::tui::update::update;
@@ -255,7 +257,7 @@ fn a_program_opens_at_the_cursor_once_its_file_is_whole() {
 fn no_program_hides_an_action_that_is_under_way() {
     let mut app = in_logs();
     type_in(&mut app, "L1ab");
-    update(&mut app, Msg::Planned(Box::new(plan())));
+    update(&mut app, Msg::Planned(one(plan())));
     type_in(&mut app, "backend");
     press(&mut app, KeyCode::Enter);
     press(&mut app, KeyCode::Esc);
