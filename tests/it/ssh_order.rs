@@ -1,9 +1,13 @@
 //! One wish for several machines: one after the other in the order they are named, until one does not prove itself.
 
 use crate::compose_story::list;
-use crate::harness::{Sandbox, missing};
+use crate::harness::{Sandbox, Terminal, missing, wait_for};
 use crate::ssh::fleet;
+use std::cmp::Ordering;
 use std::fs;
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(60);
 
 /// A service of each machine that is a few files, and a log of what was done to all of them.
 fn configure(sandbox: &Sandbox, broken: &str) {
@@ -119,4 +123,77 @@ fn machines_are_changed_one_after_the_other_until_one_fails() {
             "{records:#}"
         );
     }
+}
+
+/// The same in the console: marked one by one, planned and confirmed together.
+#[test]
+fn the_console_changes_marked_machines_one_after_the_other() {
+    if missing(&["sshd"]) {
+        return;
+    }
+    let (sandbox, mut fleet) = fleet("ssh-order-tui");
+    let sandbox = sandbox.with("DOCKER_HOST", "unix:///nonexistent/none.sock");
+    let names = ["prod-1", "prod-2", "prod-3"];
+    let _servers: Vec<_> = names
+        .iter()
+        .zip(91..)
+        .map(|(n, at)| fleet.start(n, at, &[]))
+        .collect();
+    sandbox.write("web.log", "2025-12-27T14:50:00Z INFO up\n");
+    for host in names {
+        sandbox.write(host, "1.5\n");
+    }
+    let log = sandbox.work().join("log");
+    configure(&sandbox, "prod-1");
+    // However many services other tests run on this machine: the pane is as tall as they need.
+    let mut console = Terminal::start(&sandbox, &["tui"], (160, 250));
+    for host in names {
+        console.wait_for(&format!("{host}:exec"));
+    }
+    console.keys("1");
+    for host in ["prod-3", "prod-1", "prod-2"] {
+        let group = format!("║ {host}:exec");
+        let seen = || {
+            let screen = console.screen();
+            let find = |text: &str| screen.lines().position(|line| line.contains(text));
+            (find("║▌"), find("║◆"), find(&group))
+        };
+        wait_for(&format!("the mark of {host}"), LONG, || {
+            let before = seen();
+            // The service stands below its group.
+            let wanted = before.2? + 1;
+            match before.1.or(before.0)?.cmp(&wanted) {
+                Ordering::Less => console.keys("j"),
+                Ordering::Greater => console.keys("k"),
+                Ordering::Equal if before.1.is_some() => return Some(()),
+                Ordering::Equal => console.keys(" "),
+            }
+            wait_for("what the key does", LONG, || {
+                (seen() != before).then_some(())
+            });
+            None
+        });
+    }
+    console.keys("La");
+    console.wait_for("3 marked services");
+    console.keys("r");
+    let card = console.wait_for("Restart 3 services: 3 plans");
+    let place = |host: &str| card.find(&format!(". {host}:exec/web")).unwrap();
+    assert!(place("prod-3") < place("prod-1") && place("prod-1") < place("prod-2"));
+    assert!(!log.exists());
+    console.keys("\r");
+    wait_for("the end", LONG, || {
+        let screen = console.screen();
+        screen.contains("the audit log has it").then_some(())
+    });
+    for text in [
+        "2 of 3 on prod-1",
+        "prod-3:exec/web  ✔ VERIFIED",
+        "prod-2:exec/web  not begun",
+    ] {
+        console.wait_for(text);
+    }
+    console.keys("\rq");
+    assert_eq!(console.exit_code(), 0);
+    assert_eq!(fs::read_to_string(&log).unwrap(), "prod-3\nprod-1\n");
 }
