@@ -385,12 +385,15 @@ fn close_menu(app: &mut App) {
 }
 
 fn quit(app: &mut App) -> Vec<Effect> {
-    if app.operating.as_ref().is_some_and(Operating::is_executing) {
-        app.tell(
-            Grade::Warning,
-            "An action is under way: the console closes when it has ended.",
-            None,
-        );
+    if let Some(operating) = &app.operating
+        && operating.is_executing()
+    {
+        let rest = match operating.next.is_empty() {
+            true => "",
+            false => " The plans behind it are not begun.",
+        };
+        let text = format!("An action is under way: the console closes when it has ended.{rest}");
+        app.tell(Grade::Warning, text, None);
     }
     app.leaving = Some(0);
     Vec::new()

@@ -123,6 +123,7 @@ fn whoever_leaves_begins_no_other() {
     press(&mut app, KeyCode::Enter);
     press(&mut app, KeyCode::Esc);
     type_in(&mut app, "q");
+    assert!(says(&app, "The plans behind it are not begun"));
     assert!(begun(&ends(&mut app, OutcomeKind::Verified)).is_empty());
     assert!(screen(&app).contains("not begun"));
 }
