@@ -4,6 +4,7 @@
 //! lives: whoever was killed is gone with the lock, and nobody has to say every few seconds that they are still there.
 //! Whoever may not write there looks on unseen.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -35,15 +36,19 @@ impl Here {
     pub fn enter(state: &StateDir, presence: &Presence) -> Result<Self, StoreError> {
         let folder = folder(state);
         state.make_dir(&folder)?;
-        let uid = rustix::process::geteuid().as_raw();
-        let path = folder.join(format!("{uid}-{}.json", std::process::id()));
+        let name = own_name();
+        // Under a name that nobody looks at until it is locked: unlocked, it would be taken for that of a dead one.
+        let coming = folder.join(format!(".{name}"));
         // One that died had the same process id.
-        let _ = fs::remove_file(&path);
-        let file = super::paths::create_new_with(&path, state.file_mode())?;
+        let _ = fs::remove_file(&coming);
+        let file = super::paths::create_new_with(&coming, state.file_mode())?;
         file.try_lock()
-            .map_err(|error| StoreError::at("lock", &path)(error.into()))?;
-        let here = Self { file, path };
+            .map_err(|error| StoreError::at("lock", &coming)(error.into()))?;
+        let mut here = Self { file, path: coming };
         here.show(presence)?;
+        let path = folder.join(name);
+        fs::rename(&here.path, &path).map_err(StoreError::at("rename", &here.path))?;
+        here.path = path;
         Ok(here)
     }
 
@@ -67,6 +72,11 @@ impl Drop for Here {
     }
 }
 
+fn own_name() -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    format!("{uid}-{}.json", std::process::id())
+}
+
 /// The other consoles, in the order of their names. A file of a dead one is cleared away.
 ///
 /// # Errors
@@ -78,11 +88,12 @@ pub fn others(state: &StateDir) -> Result<Vec<Presence>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(StoreError::at("read the folder", &folder)(error)),
     };
-    let uid = rustix::process::geteuid().as_raw();
-    let own = format!("{uid}-{}.json", std::process::id());
+    let own = own_name();
+    let is_other =
+        |name: &OsStr| name != own.as_str() && !name.as_encoded_bytes().starts_with(b".");
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.file_name().is_some_and(|name| name != own.as_str()))
+        .filter(|path| path.file_name().is_some_and(is_other))
         .collect();
     paths.sort();
     let mut found: Vec<Presence> = paths.iter().filter_map(|path| look(path)).collect();
@@ -119,6 +130,11 @@ mod tests {
         };
         if let Some(root) = std::env::var_os(CHILD) {
             let state = StateDir::at(PathBuf::from(root));
+            // Whoever looks while it comes in does not take it for dead.
+            for _ in 0..500 {
+                let here = Here::enter(&state, &presence(3)).unwrap();
+                assert!(here.path.exists(), "taken for dead");
+            }
             let here = Here::enter(&state, &presence(3)).unwrap();
             here.show(&presence(12)).unwrap();
             assert!(
