@@ -200,6 +200,13 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // A child that another thread is starting has the file until it runs its program, and the lock with it.
+        let _ = self.file.unlock();
+    }
+}
+
 fn lock(file: &File, path: &Path) -> Result<(), StoreError> {
     let until = Instant::now() + LOOK;
     loop {
@@ -287,7 +294,11 @@ fn is_left(path: &Path) -> bool {
         .next_back()
         .unwrap_or_default();
     let is_ended = last.contains("\"entry\":\"COMMIT\"") || last.contains("\"entry\":\"ABORT\"");
-    !is_ended && file.try_lock().is_ok()
+    if is_ended || file.try_lock_shared().is_err() {
+        return false;
+    }
+    let _ = file.unlock();
+    true
 }
 
 /// Reads a journal. A last line that a crash cut off is left out.
@@ -394,8 +405,10 @@ mod tests {
         assert!(left().is_empty(), "its process lives");
         assert!(Journal::reopen(&state, "run-1").is_err());
         let path = journal.folder().join("journal.jsonl");
+        let childs = journal.file.try_clone().unwrap();
         drop(journal);
-        assert_eq!(left(), ["run-1"]);
+        assert_eq!(left(), ["run-1"], "however many have the file");
+        drop(childs);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{text}{{\"at\":\"2025")).unwrap();
         let mut journal = Journal::reopen(&state, "run-1").unwrap();

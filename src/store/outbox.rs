@@ -37,7 +37,14 @@ pub struct Parcel {
 
 /// The right to deliver; given back when dropped.
 #[derive(Debug)]
-pub struct Courier(#[expect(dead_code, reason = "held for its lock")] File);
+pub struct Courier(File);
+
+impl Drop for Courier {
+    fn drop(&mut self) {
+        // A child that another thread is starting has the file until it runs its program, and the lock with it.
+        let _ = self.0.unlock();
+    }
+}
 
 /// Takes the right to deliver; `None` while another process has it, and then delivers.
 ///
@@ -228,5 +235,9 @@ mod tests {
         let state = StateDir::at(dir.path().join("state"));
         let first = courier(&state).unwrap();
         assert!(first.is_some() && courier(&state).unwrap().is_none());
+        let childs = first.as_ref().map(|courier| courier.0.try_clone().unwrap());
+        drop(first);
+        assert!(courier(&state).unwrap().is_some());
+        drop(childs);
     }
 }
