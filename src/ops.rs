@@ -140,6 +140,19 @@ impl Context {
         }
     }
 
+    /// That of a user of tests, with a state folder in `folder`.
+    #[cfg(test)]
+    pub(crate) fn of_anna(folder: &std::path::Path, config: Config, access: Access) -> Self {
+        let actor = Actor {
+            user: "anna".to_owned(),
+            uid: 1000,
+            via: "cli".to_owned(),
+            from: None,
+        };
+        let state = StateDir::at(folder.join("state"));
+        Self::with(config, state, actor, access)
+    }
+
     /// Asks no other runtime than this: the demo shows its own shop and nothing else of the machine, and whoever opens
     /// files waits for no daemon.
     #[must_use]

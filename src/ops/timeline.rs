@@ -126,23 +126,16 @@ mod tests {
     use super::*;
     use crate::audit::Intent;
     use crate::domain::host::HostName;
-    use crate::domain::outcome::{Actor, OutcomeKind};
+    use crate::domain::outcome::OutcomeKind;
     use crate::domain::service::ServiceId;
     use crate::ops::Access;
     use crate::store::config::Config;
-    use crate::store::paths::StateDir;
 
     #[test]
     fn operations_stand_in_the_order_of_time_and_old_ones_drop_out() {
         let dir = tempfile::tempdir().unwrap();
-        let actor = Actor {
-            user: "anna".into(),
-            uid: 1000,
-            via: "cli".into(),
-            from: None,
-        };
-        let state = StateDir::at(dir.path().join("state"));
-        let ctx = Context::with(Config::default(), state, actor.clone(), Access::Full);
+        let ctx = Context::of_anna(dir.path(), Config::default(), Access::Full);
+        let actor = ctx.actor.clone();
         assert!(recent(&ctx, 10).unwrap().is_empty());
         let intent = Intent {
             operation: "restart".into(),

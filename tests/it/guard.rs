@@ -241,8 +241,7 @@ fn a_signal_ends_it_with_its_own_code_and_leaves_the_command_whole() {
     }
     let guarded = Guarded::new("guardsig");
     let mark = guarded.sandbox.work().join("mark");
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
-        let command = format!("touch {}", mark.display());
+    let begun = |command: &str| {
         let line = [
             "guard",
             "--skip-preflight",
@@ -252,12 +251,17 @@ fn a_signal_ends_it_with_its_own_code_and_leaves_the_command_whole() {
             "--",
             "sh",
             "-c",
-            &command,
+            command,
         ];
         let running = guarded.sandbox.follow(&line);
         wait_for("the deploy", Duration::from_secs(30), || {
             mark.exists().then_some(())
         });
+        running
+    };
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let command = format!("touch {}", mark.display());
+        let running = begun(&command);
         // In the watch.
         std::thread::sleep(Duration::from_secs(1));
         assert_eq!(running.end_with(signal), code);
@@ -270,21 +274,7 @@ fn a_signal_ends_it_with_its_own_code_and_leaves_the_command_whole() {
         done.display(),
         mark.display()
     );
-    let line = [
-        "guard",
-        "--skip-preflight",
-        "--watch",
-        "60s",
-        &guarded.service,
-        "--",
-        "sh",
-        "-c",
-        &command,
-    ];
-    let running = guarded.sandbox.follow(&line);
-    wait_for("the deploy", Duration::from_secs(30), || {
-        mark.exists().then_some(())
-    });
+    let running = begun(&command);
     assert_eq!(running.end_with(Signal::TERM), 143);
     assert!(done.exists(), "the command was waited for");
     guarded.sandbox.run(&["audit", "verify"]).exits(0);

@@ -1,20 +1,21 @@
 //! One wish for several machines: one after the other in the order they are named, until one does not prove itself.
 
 use crate::compose_story::list;
-use crate::harness::{Sandbox, Terminal, missing, wait_for};
+use crate::harness::{Sandbox, Sshd, Terminal, missing, wait_for};
 use crate::ssh::fleet;
 use std::cmp::Ordering;
 use std::fs;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);
+const NAMES: [&str; 3] = ["prod-1", "prod-2", "prod-3"];
 
 /// A service of each machine that is a few files, and a log of what was done to all of them.
 fn configure(sandbox: &Sandbox, broken: &str) {
     let work = sandbox.work();
     let work = work.display();
     let mut config = String::new();
-    for host in ["prod-1", "prod-2", "prod-3"] {
+    for host in NAMES {
         let end = if host == broken { "; exit 3" } else { "" };
         config.push_str(&format!(
             "[hosts.{host}]\n[services.\"{host}:exec/web\"]\nstatus = \"true\"\nrelease_command = \"cat {work}/{host}\"\n\
@@ -24,6 +25,19 @@ fn configure(sandbox: &Sandbox, broken: &str) {
         ));
     }
     sandbox.write("lastgood.toml", config);
+}
+
+/// The machines, on addresses from that one on, each with the release that is good.
+fn machines(name: &str, first: u8) -> (Sandbox, Vec<Sshd>) {
+    let (sandbox, mut fleet) = fleet(name);
+    let sandbox = sandbox.with("DOCKER_HOST", "unix:///nonexistent/none.sock");
+    let start = |(name, at)| fleet.start(name, at, &[]);
+    let servers = NAMES.into_iter().zip(first..).map(start).collect();
+    sandbox.write("web.log", "2025-12-27T14:50:00Z INFO up\n");
+    for host in NAMES {
+        sandbox.write(host, "1.5\n");
+    }
+    (sandbox, servers)
 }
 
 fn all_of_checkpoint(services: &[String]) -> Vec<String> {
@@ -36,19 +50,8 @@ fn machines_are_changed_one_after_the_other_until_one_fails() {
     if missing(&["sshd"]) {
         return;
     }
-    let (sandbox, mut fleet) = fleet("ssh-order");
-    let sandbox = sandbox.with("DOCKER_HOST", "unix:///nonexistent/none.sock");
-    let names = ["prod-1", "prod-2", "prod-3"];
-    let _servers: Vec<_> = names
-        .iter()
-        .zip(27..)
-        .map(|(n, at)| fleet.start(n, at, &[]))
-        .collect();
-    let services: Vec<String> = names.iter().map(|n| format!("{n}:exec/web")).collect();
-    sandbox.write("web.log", "2025-12-27T14:50:00Z INFO up\n");
-    for host in names {
-        sandbox.write(host, "1.5\n");
-    }
+    let (sandbox, _servers) = machines("ssh-order", 27);
+    let services: Vec<String> = NAMES.iter().map(|n| format!("{n}:exec/web")).collect();
     let log = || {
         let text = fs::read_to_string(sandbox.work().join("log")).unwrap_or_default();
         let _ = fs::remove_file(sandbox.work().join("log"));
@@ -101,7 +104,7 @@ fn machines_are_changed_one_after_the_other_until_one_fails() {
     configure(&sandbox, "none");
     let created = run(0, "checkpoint", &all_of_checkpoint(&services));
     assert_eq!(created["complete"], true, "{created:#}");
-    for host in names {
+    for host in NAMES {
         sandbox.write(host, "1.6\n");
     }
     let back = all("roll-back", &[1, 0], &["--yes", "--confirm", "web"]);
@@ -131,23 +134,12 @@ fn the_console_changes_marked_machines_one_after_the_other() {
     if missing(&["sshd"]) {
         return;
     }
-    let (sandbox, mut fleet) = fleet("ssh-order-tui");
-    let sandbox = sandbox.with("DOCKER_HOST", "unix:///nonexistent/none.sock");
-    let names = ["prod-1", "prod-2", "prod-3"];
-    let _servers: Vec<_> = names
-        .iter()
-        .zip(91..)
-        .map(|(n, at)| fleet.start(n, at, &[]))
-        .collect();
-    sandbox.write("web.log", "2025-12-27T14:50:00Z INFO up\n");
-    for host in names {
-        sandbox.write(host, "1.5\n");
-    }
+    let (sandbox, _servers) = machines("ssh-order-tui", 91);
     let log = sandbox.work().join("log");
     configure(&sandbox, "prod-1");
     // However many services other tests run on this machine: the pane is as tall as they need.
     let mut console = Terminal::start(&sandbox, &["tui"], (160, 250));
-    for host in names {
+    for host in NAMES {
         console.wait_for(&format!("{host}:exec"));
     }
     console.keys("1");

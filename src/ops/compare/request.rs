@@ -89,11 +89,9 @@ mod tests {
 
     use super::*;
     use crate::analysis::compare::request::{sequence, wanted};
-    use crate::domain::outcome::Actor;
     use crate::domain::side_by_side::Of;
     use crate::ops::Access;
     use crate::store::config::Config;
-    use crate::store::paths::StateDir;
 
     /// Requests of three records; from some number on the second one is an error.
     fn log(requests: std::ops::Range<u32>, broken: u32) -> String {
@@ -115,14 +113,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn the_request_of_an_error_is_held_against_one_of_before() {
         let folder = tempfile::tempdir().unwrap();
-        let actor = Actor {
-            user: "test".into(),
-            uid: 0,
-            via: "test".into(),
-            from: None,
-        };
-        let state = StateDir::at(folder.path().join("state"));
-        let ctx = Context::with(Config::default(), state, actor, Access::Full);
+        let ctx = Context::of_anna(folder.path(), Config::default(), Access::Full);
         let file = |name: &str, text: String| {
             let path = folder.path().join(name);
             std::fs::write(&path, text).unwrap();

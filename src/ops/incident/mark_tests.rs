@@ -1,7 +1,6 @@
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::domain::outcome::Actor;
 use crate::domain::service::ServiceId;
 use crate::domain::timeline::TimelineKind;
 use crate::ops::{Access, report};
@@ -23,17 +22,7 @@ async fn marked_lines_stand_in_the_timeline_and_in_every_report() {
         .prefix("lastgood-test-")
         .tempdir()
         .unwrap();
-    let state = StateDir {
-        root: dir.path().to_owned(),
-        is_shared: false,
-    };
-    let actor = Actor {
-        user: "anna".to_owned(),
-        uid: 1000,
-        via: "tui".to_owned(),
-        from: None,
-    };
-    let ctx = Context::with(Config::default(), state, actor, Access::Full);
+    let ctx = Context::of_anna(dir.path(), Config::default(), Access::Full);
     let nobody = mark(&ctx, None, line("too early", None)).await.unwrap_err();
     assert!(nobody.message.contains("no incident is open"), "{nobody}");
     let what = StartIncident {

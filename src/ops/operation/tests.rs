@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::domain::operation::{ContainerAction, Fingerprint, FingerprintSubject};
-use crate::domain::outcome::{Actor, AuditPhase, OutcomeKind};
+use crate::domain::outcome::{AuditPhase, OutcomeKind};
 use crate::domain::settings::{ExecCommands, ServiceSettings};
 use crate::ops::Access;
 use crate::store::config::Config;
 use crate::store::journal::{self, JournalEvent};
-use crate::store::paths::StateDir;
 
 /// A service that is two files: `release` says what it runs, `up` is there while it runs.
 struct Shop {
@@ -46,14 +45,7 @@ impl Shop {
             ..ServiceSettings::default()
         };
         config.services.insert(id.to_string(), settings);
-        let actor = Actor {
-            user: "anna".into(),
-            uid: 1000,
-            via: "cli".into(),
-            from: None,
-        };
-        let state = StateDir::at(dir.path().join("state"));
-        let ctx = Context::with(config, state, actor, access);
+        let ctx = Context::of_anna(dir.path(), config, access);
         Self { dir, ctx, id }
     }
 

@@ -11,12 +11,11 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::domain::health::HealthState;
 use crate::domain::host::HostName;
-use crate::domain::outcome::{Actor, Outcome, OutcomeKind};
+use crate::domain::outcome::{Outcome, OutcomeKind};
 use crate::domain::settings::{ExecCommands, ServiceSettings};
 use crate::ops::checkpoint::{self, CreateCheckpoint};
 use crate::ops::{Access, Confirmation};
 use crate::store::config::Config;
-use crate::store::paths::StateDir;
 
 struct Shop {
     dir: tempfile::TempDir,
@@ -47,14 +46,7 @@ impl Shop {
         let id = ServiceId::local("exec", "bot");
         let mut config = Config::default();
         config.services.insert(id.to_string(), settings);
-        let actor = Actor {
-            user: "anna".into(),
-            uid: 1000,
-            via: "cli".into(),
-            from: None,
-        };
-        let state = StateDir::at(dir.path().join("state"));
-        let ctx = Context::with(config, state, actor, Access::Full);
+        let ctx = Context::of_anna(dir.path(), config, Access::Full);
         let shop = Self { dir, ctx, id };
         shop.write("up", "");
         shop.write("app.log", "2025-12-27T14:50:00Z INFO started\n");

@@ -1,10 +1,8 @@
 use super::*;
-use crate::domain::outcome::Actor;
 use crate::domain::runbook::run::ProbeOutcome;
 use crate::domain::runbook::{ItemState, Probe, parse};
 use crate::ops::Access;
 use crate::store::config::Config;
-use crate::store::paths::StateDir;
 
 struct Desk {
     _dir: tempfile::TempDir,
@@ -16,18 +14,8 @@ fn desk() -> Desk {
         .prefix("lastgood-test-")
         .tempdir()
         .unwrap();
-    let state = StateDir {
-        root: dir.path().to_owned(),
-        is_shared: false,
-    };
-    let actor = Actor {
-        user: "anna".to_owned(),
-        uid: 1000,
-        via: "cli".to_owned(),
-        from: None,
-    };
     Desk {
-        ctx: Context::with(Config::default(), state, actor, Access::Full),
+        ctx: Context::of_anna(dir.path(), Config::default(), Access::Full),
         _dir: dir,
     }
 }
