@@ -200,6 +200,16 @@ impl Theme {
         }
     }
 
+    /// The glyph, the word and the style of a grade. One that is old says nothing about now, whatever it was: its value may
+    /// still be shown, it is neither ok nor critical.
+    pub fn graded(self, grade: Grade, is_stale: bool) -> (&'static str, &'static str, Style) {
+        if is_stale {
+            let word = Grade::Unknown.as_str();
+            return (self.stale_glyph(), word, self.style(Role::Stale));
+        }
+        (self.grade_glyph(grade), grade.as_str(), self.grade(grade))
+    }
+
     /// Stands for something older than it should be, or still awaited.
     pub fn stale_glyph(self) -> &'static str {
         if self.is_plain { "~" } else { "…" }

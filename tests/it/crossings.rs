@@ -7,10 +7,10 @@
 //! | latency, errors and the alert | Prometheus over the demo shop | here |
 //! | CPU, memory | Compose against the container's limits, PM2 | here |
 //! | restarts | PM2 | `watch` (a masked crash loop) |
-//! | CPU, memory, load | the machine | `machine_crosses` |
-//! | disk, inodes, full tmpfs | the machine | `own_signals` |
-//! | database connections, time of queries | postgres, redis | `own_signals` |
-//! | own by command and regex | exec | `own_signals` |
+//! | CPU, memory, load, pressure | the machine | `machine_crosses` |
+//! | disk, inodes | the machine, with a full tmpfs | `saturation` |
+//! | database connections | postgres, redis | `saturation` |
+//! | own by regex (time of queries), by command | postgres, exec | `own_signals` |
 
 use crate::compose_story::list;
 use crate::harness::{Knob, Pm2, Project, Prometheus, Sandbox, missing, wait_for};

@@ -54,6 +54,7 @@ mod roll_back;
 mod rolling;
 mod runbook;
 mod runbook_probes;
+mod saturation;
 mod secrets;
 mod shop;
 mod signals;

@@ -163,7 +163,7 @@ fn there_is_only_one_watch() {
 }
 
 #[test]
-fn a_masked_crash_loop_is_paged_within_a_minute() {
+fn a_masked_crash_loop_is_paged_within_a_minute_and_its_end_told() {
     if missing(&["pm2"]) {
         return;
     }
@@ -179,12 +179,21 @@ fn a_masked_crash_loop_is_paged_within_a_minute() {
         "lastgood.toml",
         config(&receiver, &format!("pm2/{app}"), ""),
     );
-    let _watch = sandbox.follow(&["watch", "--format", "json"]);
+    let watch = sandbox.follow(&["watch", "--format", "json"]);
     let page = receiver.wait("the page", LONG, |_| true);
     assert!(page.at.duration_since(begun) < LONG);
     let page = page.json();
     assert_eq!(page["severity"], "P0", "{page:#}");
     assert_eq!(page["runbook"], "emergency-rollback-pm2", "{page:#}");
+    assert_eq!(watch.end_with(Signal::TERM), 143);
+    // A release that stays. That it does is known after a minute, to another watch as well.
+    sandbox.write("masked.js", "setInterval(() => {}, 1000);");
+    let _watch = sandbox.follow(&["watch", "--interval", "1s", "--format", "json"]);
+    let stays = Instant::now();
+    let is_end = |r: &Received| r.json()["event"] == "resolve";
+    let end = receiver.wait("the end", Duration::from_secs(180), is_end);
+    assert!(end.at.duration_since(stays) > Duration::from_secs(30));
+    assert_eq!(end.json()["key"], page["key"]);
 }
 
 #[test]

@@ -539,10 +539,10 @@ fn draw_service<'a>(app: &App, service: &Service, width: usize) -> Line<'a> {
     };
     let is_stale = app.services.is_old(service);
     // What was so is not what is: an old ok is not drawn as one.
-    let glyph_style = if is_stale {
-        theme.style(Role::Stale)
-    } else {
-        theme.grade(grade)
+    let (glyph, glyph_style) = match (is_stale, grade) {
+        (true, Grade::Ok) => (theme.stale_glyph(), theme.style(Role::Stale)),
+        (true, _) => (theme.grade_glyph(grade), theme.style(Role::Stale)),
+        (false, _) => (theme.grade_glyph(grade), theme.grade(grade)),
     };
     let middle_style = if is_stale {
         theme.style(Role::Stale)
@@ -553,7 +553,7 @@ fn draw_service<'a>(app: &App, service: &Service, width: usize) -> Line<'a> {
     };
     Line::from(vec![
         Span::styled(marker, theme.style(Role::Accent)),
-        Span::styled(theme.grade_glyph(grade), glyph_style),
+        Span::styled(glyph, glyph_style),
         Span::raw(" "),
         Span::styled(name, style),
         Span::raw(" "),

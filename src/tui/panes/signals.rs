@@ -8,9 +8,10 @@
 //! │   no exporter              │
 //! └────────────────────────────┘
 //! ```
-//! A signal that could not be measured stands there with its reason. It is never left out, and never green. Alerts that fire
-//! stand above, what the machine is short of below. The bars reach from the checkpoint to now, with a mark where the deploy was;
-//! without a checkpoint they are the last looks. One key shows all services as a table in its place.
+//! A signal that could not be measured stands there with its reason. It is never left out, and never green. One that is older
+//! than twice the interval keeps its value and has no grade. Alerts that fire stand above, what the machine is short of below.
+//! The bars reach from the checkpoint to now, with a mark where the deploy was; without a checkpoint they are the last looks.
+//! One key shows all services as a table in its place.
 
 pub mod around;
 pub mod board;

@@ -3,6 +3,9 @@
 //! The machine does other things meanwhile, so that nobody knows beforehand how much is needed: it is turned up while the
 //! grade is too good and down while it is too bad.
 
+use rustix::fs::OFlags;
+use std::io::Write;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -31,6 +34,11 @@ impl<'a> Knob<'a> {
         };
         knob.to(0.0);
         knob
+    }
+
+    /// Turns it up by so much.
+    pub(crate) fn more(&mut self, by: f64) {
+        self.to(self.at + by);
     }
 
     /// Puts it where it is wanted.
@@ -69,7 +77,7 @@ fn rank(grade: &str) -> Option<usize> {
         .position(|g| *g == grade)
 }
 
-/// Threads that keep processors busy, and let everybody else go first.
+/// Threads that keep processors busy or wait for the disk, and let everybody else go first.
 pub(crate) struct Busy {
     /// How many are busy, in thousandths: the last of them for a part of the time.
     wanted: Arc<AtomicUsize>,
@@ -77,27 +85,58 @@ pub(crate) struct Busy {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// What a disk gives past all caches lies at its pages.
+#[repr(align(4096))]
+struct Pages([u8; PAGES]);
+
+const PAGES: usize = 64 << 10;
+
 impl Busy {
-    /// So many threads, none of them busy yet.
+    /// So many threads that need a processor, none of them busy yet.
     pub(crate) fn new(threads: usize) -> Busy {
+        Busy::with(threads, || std::hint::spin_loop)
+    }
+
+    /// So many threads that wait for what they read from the disk of the build's folder, past all caches.
+    pub(crate) fn reading(threads: usize) -> Busy {
+        let mut file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        file.write_all(&vec![1; 64 * PAGES]).unwrap();
+        file.as_file().sync_all().unwrap();
+        let direct = OFlags::DIRECT.bits();
+        let disk = std::fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(direct.cast_signed())
+            .open(file.path());
+        let disk = Arc::new(disk.unwrap());
+        Busy::with(threads, || {
+            let (disk, mut pages, mut at) = (Arc::clone(&disk), Box::new(Pages([0; PAGES])), 0);
+            move || {
+                at = (at + 1) % 64;
+                disk.read_exact_at(&mut pages.0, at * PAGES as u64).unwrap();
+            }
+        })
+    }
+
+    fn with<W: FnMut() + Send + 'static>(threads: usize, work: impl Fn() -> W) -> Busy {
         let (wanted, is_over) = (
             Arc::new(AtomicUsize::new(0)),
             Arc::new(AtomicBool::new(false)),
         );
         let threads = (0..threads)
             .map(|own| {
+                let mut work = work();
                 let (wanted, is_over) = (Arc::clone(&wanted), Arc::clone(&is_over));
                 std::thread::spawn(move || {
                     // Of this thread alone.
                     let _ = rustix::process::nice(19);
                     while !is_over.load(Relaxed) {
                         let own = wanted.load(Relaxed).saturating_sub(own * 1000).min(1000);
-                        let work = PERIOD.mul_f64(own as f64 / 1000.0);
+                        let busy = PERIOD.mul_f64(own as f64 / 1000.0);
                         let begun = Instant::now();
-                        while begun.elapsed() < work {
-                            std::hint::spin_loop();
+                        while begun.elapsed() < busy {
+                            work();
                         }
-                        std::thread::sleep(PERIOD - work);
+                        std::thread::sleep(PERIOD - busy);
                     }
                 })
             })

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// No command of the product takes longer on the tests' small projects; one that does hangs.
 const LIMIT: Duration = Duration::from_secs(120);
+/// An alert of a busy machine, on which other tests fill the same disks, takes its next turn within it.
+const ALERT: Duration = Duration::from_secs(150);
 
 /// A call that has ended.
 #[derive(Debug)]
@@ -222,6 +224,26 @@ impl Following {
                         tail.join("\n")
                     );
                 }
+            }
+        }
+    }
+
+    /// The turns that an alert of a watch has taken so far; `alert` is the end of its key.
+    pub(crate) fn turns(&self, alert: &str) -> Vec<String> {
+        let turn = |line: &String| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            let is_its = event["alert"]["key"].as_str()?.ends_with(alert);
+            is_its.then(|| event["turn"].as_str().map(str::to_owned))?
+        };
+        self.seen.iter().filter_map(turn).collect()
+    }
+
+    /// Reads the events of a watch on until this turn is the last one of each of these alerts.
+    pub(crate) fn alerts_are(&mut self, turn: &str, alerts: &[&str]) {
+        for alert in alerts {
+            while self.turns(alert).last().is_none_or(|last| last != turn) {
+                let what = format!("{alert:?} is {turn} after {:?}", self.turns(alert));
+                self.until(&what, ALERT, |line| line.contains("\"turn\""));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Whether one of `components` (docker, compose, busybox, tmux, zstd, pm2, sshd, nginx, prometheus,
-/// postgres, redis-server, fish, sudo, root) cannot be had. Use as
+/// postgres, redis-server, fish, sudo, root, pressure) cannot be had. Use as
 /// `if missing(&["docker"]) { return; }`: the reason has been said by then.
 pub(crate) fn missing(components: &[&str]) -> bool {
     components.iter().any(|component| {
@@ -51,6 +51,9 @@ fn reason_missing(component: &str) -> Option<String> {
         "postgres" => super::data::postgres_programs()
             .is_none()
             .then(|| "no PostgreSQL server".into()),
+        "pressure" => std::fs::read("/proc/pressure/io")
+            .err()
+            .map(|error| format!("/proc/pressure/io: {error}")),
         "root" => (!is_root())
             .then(|| "this test mounts, adds users or starts a daemon, which needs root".into()),
         program => {

@@ -23,11 +23,7 @@ const WITH_WORDS: usize = 48;
 /// The row with the value.
 pub fn value_row(app: &App, signal: &Signal, width: usize, is_stale: bool) -> Line<'static> {
     let theme = app.setup.theme;
-    let style = if is_stale {
-        theme.style(Role::Stale)
-    } else {
-        theme.grade(signal.grade)
-    };
+    let (glyph, word, style) = theme.graded(signal.grade, is_stale);
     let value = format::signal_value(&signal.signal, signal.value, signal.unit.as_str());
     let label = match &signal.route {
         Some(route) => format!("  {route} {}", name(&signal.signal)),
@@ -37,7 +33,7 @@ pub fn value_row(app: &App, signal: &Signal, width: usize, is_stale: bool) -> Li
     let mark = limit_mark(app, signal).unwrap_or_default();
     let mut right = String::new();
     if width >= WITH_WORDS {
-        right.push_str(&format!("  {}", format::left(signal.grade.as_str(), 8)));
+        right.push_str(&format!("  {}", format::left(word, 8)));
     }
     if width >= WITH_LIMITS {
         right.push_str(&format!(" {}", format::left(&mark, 8)));
@@ -57,7 +53,7 @@ pub fn value_row(app: &App, signal: &Signal, width: usize, is_stale: bool) -> Li
     let label_width = width.saturating_sub(3 + value_width + 1 + right.chars().count());
     Line::from(vec![
         Span::raw(" "),
-        Span::styled(theme.grade_glyph(signal.grade), style),
+        Span::styled(glyph, style),
         Span::raw(" "),
         Span::styled(format::left(&label, label_width), theme.style(Role::Text)),
         Span::styled(format::right(&value, value_width), style),

@@ -119,9 +119,9 @@ fn row(
     let theme = app.setup.theme;
     let board = &app.signals.board;
     let is_stale = !board.reading.is_fresh();
-    let style = |grade: Grade| match is_stale {
-        true => theme.style(Role::Stale),
-        false => theme.grade(grade),
+    let graded = |grade: Grade| {
+        let (glyph, _, style) = theme.graded(grade, is_stale);
+        (glyph, style)
     };
     let signals = board.of(id);
     let worst = worst(app, id, signals);
@@ -130,9 +130,10 @@ fn row(
         (true, false) => "▌",
         (false, _) => " ",
     };
+    let (glyph, style) = graded(worst);
     let mut spans = vec![
         Span::styled(bar, theme.style(Role::Accent)),
-        Span::styled(theme.grade_glyph(worst), style(worst)),
+        Span::styled(glyph, style),
         Span::raw(" "),
         Span::styled(
             format::left(&name(id), name_width),
@@ -155,9 +156,10 @@ fn row(
             continue;
         };
         let value = format::signal_value(&signal.signal, signal.value, signal.unit.as_str());
-        let text = format!("{} {value}", theme.grade_glyph(signal.grade));
+        let (glyph, style) = graded(signal.grade);
+        let text = format!("{glyph} {value}");
         let text = format!("{} ", format::left(&text, CELL - 1));
-        spans.push(Span::styled(text, style(signal.grade)));
+        spans.push(Span::styled(text, style));
     }
     // What is not well and has no column of its own is told where there is room.
     let used = 3 + name_width + columns.len() * CELL;
@@ -168,15 +170,11 @@ fn row(
     let others: Vec<String> = others
         .map(|one| {
             let value = format::signal_value(&one.signal, one.value, one.unit.as_str());
-            format!(
-                "{} {} {value}",
-                theme.grade_glyph(one.grade),
-                short(&one.signal)
-            )
+            format!("{} {} {value}", graded(one.grade).0, short(&one.signal))
         })
         .collect();
     let text = format::cut(&others.join("  "), width.saturating_sub(used));
-    spans.push(Span::styled(text, style(Grade::Warning)));
+    spans.push(Span::styled(text, graded(Grade::Warning).1));
     Line::from(spans)
 }
 

@@ -7,8 +7,9 @@ use crate::domain::alert::{Acknowledgement, AlertSeverity, AlertState};
 use crate::domain::host::HostName;
 use crate::tui::action::Action;
 use crate::tui::effect::Effect;
-use crate::tui::fixtures::{alert, at, broken, id, safe, screen, signals};
+use crate::tui::fixtures::{alert, at, broken, id, later, safe, screen, signals};
 use crate::tui::msg::Msg;
+use crate::tui::theme::Theme;
 use crate::tui::update::update;
 
 fn taken(mut alert: Alert) -> Alert {
@@ -351,4 +352,42 @@ fn bars_reach_from_the_checkpoint_to_now_with_a_mark_where_the_deploy_was() {
     };
     update(&mut app, Msg::Around(Box::new(moment)));
     assert!(!bars(&app, 25).contains('│'));
+}
+
+/// Without colour a grey tick is a tick, and what was critical may be over since.
+#[test]
+fn what_is_older_than_twice_the_interval_is_unknown_whatever_it_was() {
+    let row_of = |keys: &str, words: &str, is_plain: bool, is_old: bool| {
+        let mut app = broken(120, 40);
+        app.setup.theme = Theme::new(false, is_plain);
+        press(&mut app, keys);
+        let moment = Duration::from_millis(1);
+        let limit = app.setup.measured_for();
+        later(&mut app, if is_old { limit + moment } else { limit });
+        let shown = screen(&app);
+        assert_eq!(shown.contains("stale"), is_old, "{shown}");
+        let row = shown.lines().rfind(|line| line.contains(words));
+        row.unwrap_or_else(|| panic!("no {words:?}:\n{shown}"))
+            .to_owned()
+    };
+    for (keys, words, then, old) in [
+        ("4z", "traffic", "✔", "unknown"),
+        ("4z", "latency p95", "✖", "unknown"),
+        ("4bz", "backend", "✖ 3.8 s", "… 3.8 s"),
+        ("4bz", "machine", "▲ 91 %", "… 91 %"),
+    ] {
+        let fresh = row_of(keys, words, false, false);
+        assert!(fresh.contains(then), "{fresh}");
+        for is_plain in [false, true] {
+            let row = row_of(keys, words, is_plain, true);
+            let grades = ["✔", "▲", "✖", " + ", " ! ", " X ", " ok ", "critical"];
+            assert!(!grades.iter().any(|grade| row.contains(grade)), "{row}");
+            let old = if is_plain {
+                old.replace('…', "~")
+            } else {
+                old.to_owned()
+            };
+            assert!(row.contains(&old), "{row}");
+        }
+    }
 }
