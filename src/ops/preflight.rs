@@ -21,7 +21,7 @@ use crate::analysis::preflight::{
 };
 use crate::analysis::redact::Redactor;
 use crate::domain::check::Check;
-use crate::domain::health::{HealthState, ServiceHealth};
+use crate::domain::health::{HealthCheck, HealthState, HealthWarning, ServiceHealth};
 use crate::domain::pm2::ECOSYSTEM_FILES;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service};
@@ -114,7 +114,8 @@ async fn look_at(
         crash_loop: service.crash_loop,
         restarts: service.restarts,
         has_probe: ctx.config.service(&service.id).probe.is_some() || service.health.is_some(),
-        health: (health.state, seen(health)),
+        health: (health.of_release(), seen(health)),
+        certificate: certificate(health),
         containers: None,
         pm2: None,
         ecosystem: None,
@@ -181,6 +182,16 @@ fn seen(health: &ServiceHealth) -> SafeText {
         (true, _) => SafeText::from_text("nothing was seen"),
         (false, _) => SafeText::from_text(&text),
     }
+}
+
+/// What a probe said of a certificate that is none for long.
+fn certificate(health: &ServiceHealth) -> Option<SafeText> {
+    let warns = |check: &&HealthCheck| check.warnings.contains(&HealthWarning::Certificate);
+    let check = health.checks.iter().find(warns)?;
+    Some(SafeText::from_text(&format!(
+        "{}: {}",
+        check.name, check.detail
+    )))
 }
 
 fn container(settings: &docker::ContainerSettings) -> ContainerFacts {
