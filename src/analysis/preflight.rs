@@ -118,8 +118,9 @@ pub struct ServiceFacts {
     pub has_probe: bool,
     /// How it answers as far as its release has a part in it, and what was seen.
     pub health: (HealthState, SafeText),
-    /// What its https probe said of a certificate that ends soon or was not seen; `None` where nothing is wrong.
-    pub certificate: Option<SafeText>,
+    /// What its https probe saw of a certificate, and whether that is to be told; `None` without such a probe, or where it
+    /// failed, which is for its health to say.
+    pub certificate: Option<(SafeText, bool)>,
     /// Its containers; `None` for what is no container.
     pub containers: Option<Looked<Vec<ContainerFacts>>>,
     /// How PM2 restarts it now; `None` for what PM2 does not run.

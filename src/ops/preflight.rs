@@ -184,14 +184,13 @@ fn seen(health: &ServiceHealth) -> SafeText {
     }
 }
 
-/// What a probe said of a certificate that is none for long.
-fn certificate(health: &ServiceHealth) -> Option<SafeText> {
-    let warns = |check: &&HealthCheck| check.warnings.contains(&HealthWarning::Certificate);
-    let check = health.checks.iter().find(warns)?;
-    Some(SafeText::from_text(&format!(
-        "{}: {}",
-        check.name, check.detail
-    )))
+/// What a probe that was answered saw of a certificate, and whether that is to be told.
+fn certificate(health: &ServiceHealth) -> Option<(SafeText, bool)> {
+    let asked = |check: &&HealthCheck| check.ok && check.name.as_str().starts_with("http https://");
+    let check = health.checks.iter().find(asked)?;
+    let warns = check.warnings.contains(&HealthWarning::Certificate);
+    let text = format!("{}: {}", check.name, check.detail);
+    Some((SafeText::from_text(&text), warns))
 }
 
 fn container(settings: &docker::ContainerSettings) -> ContainerFacts {

@@ -119,7 +119,11 @@ fn a_certificate_that_ends_soon_degrades_and_holds_nothing_back() {
         .json("compare");
     let blamed = compared["verdict"]["findings"].to_string();
     assert!(!blamed.contains("certificate"), "{blamed}");
-    let back = sandbox.json(0, "outcome", &["roll-back", "exec/web", "--yes"]);
+    let back = sandbox.json(
+        0,
+        "outcome",
+        &["roll-back", "exec/web", "--yes", "--confirm", "web"],
+    );
     assert_eq!(back["outcome"], "verified", "{back:#}");
     assert_eq!(std::fs::read_to_string(&release).unwrap().trim(), "1.0");
 
@@ -152,10 +156,9 @@ fn why_a_certificate_is_not_accepted_stands_there_in_words() {
         return;
     }
     let sandbox = Sandbox::new("certificate-refused").with(NO_ENGINE.0, NO_ENGINE.1);
-    let (authority, other) = (
-        Authority::make(&sandbox.path("certificates")),
-        Authority::make(&sandbox.path("others")),
-    );
+    let authority = Authority::make(&sandbox.path("certificates"));
+    let other = Authority::make(&sandbox.path("others"));
+    let again = Authority::make(&sandbox.path("again/certificates"));
     let fails = |probe: &str, words: &[&str]| {
         probed(&sandbox, "exec/web", probe);
         let (state, check) = health(&sandbox, "exec/web", 1);
@@ -183,6 +186,10 @@ fn why_a_certificate_is_not_accepted_stands_there_in_words() {
     fails(&bare, &[&unknown, "ca = \"/path/of/its.pem\" in the probe"]);
     fails(&over(&url, &other, ""), &["nobody in ", "others/ca.pem"]);
     fails(
+        &over(&url, &again, ""),
+        &["again/certificates/ca.pem: was the authority made anew?"],
+    );
+    fails(
         &format!("http = \"{url}\", ca = \"/nonexistent/ca.pem\""),
         &["ca /nonexistent/ca.pem cannot be read: No such file"],
     );
@@ -203,8 +210,8 @@ fn why_a_certificate_is_not_accepted_stands_there_in_words() {
     );
 
     // Without any there is nothing to be sure of.
-    let plain = Receiver::http();
-    let plain = plain.url("/").replace("127.0.0.1", "localhost");
+    let server = WebServer::plain(&sandbox);
+    let plain = server.health().replace("https:", "http:");
     probed(
         &sandbox,
         "exec/web",
@@ -217,7 +224,7 @@ fn why_a_certificate_is_not_accepted_stands_there_in_words() {
         "{check:#}"
     );
     fails(
-        &format!("http = \"{}\"", plain.replace("http://", "https://")),
+        &format!("http = \"{}\"", server.health()),
         &["does not speak TLS: is its address http://localhost:"],
     );
 }
@@ -299,4 +306,12 @@ fn a_probe_of_another_machine_sees_its_certificate_through_the_connection() {
         detail(&check).contains("this machine does not know"),
         "{check:#}"
     );
+    // Nobody listens there, which only that machine can say.
+    probed(
+        &sandbox,
+        "prod-1:exec/web",
+        "http = \"https://localhost:1/\"",
+    );
+    let (_, check) = health(&sandbox, "prod-1:exec/web", 1);
+    assert!(detail(&check).contains("refused"), "{check:#}");
 }

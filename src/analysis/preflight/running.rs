@@ -78,10 +78,13 @@ fn health(service: &ServiceFacts) -> Check {
 
 /// No deploy fails by it, and none makes it better: a warning, which holds back nothing.
 fn certificate(service: &ServiceFacts) -> Option<Check> {
-    let seen = service.certificate.as_ref()?;
-    Some(warning("certificate", seen.as_str()).fix(
-        "renew it and reload what answers with it; certificate_days in the probe sets how early this is told",
-    ))
+    let (seen, warns) = service.certificate.as_ref()?;
+    Some(match warns {
+        true => warning("certificate", seen.as_str()).fix(
+            "renew it and reload what answers with it; certificate_days in the probe sets how early this is told",
+        ),
+        false => ok("certificate", seen.as_str()),
+    })
 }
 
 /// One check over all containers: the faulty ones with what is wrong, else what is right.

@@ -11,7 +11,7 @@ fn good() -> ServiceFacts {
         restarts: 0,
         has_probe: true,
         health: (HealthState::Healthy, "http: 200".into()),
-        certificate: None,
+        certificate: Some(("certificate ends in 54 days".into(), false)),
         containers: Some(Ok(vec![container()])),
         pm2: Some(Ok(restarts())),
         ecosystem: Some(Ok(EcosystemFacts {
@@ -125,7 +125,7 @@ fn each_fault_is_found_and_only_that() {
         [("health", Warning)]
     );
     assert_eq!(
-        of(|s| s.certificate = Some("certificate ends in 9 days".into())),
+        of(|s| s.certificate = Some(("certificate ends in 9 days".into(), true))),
         [("certificate", Warning)]
     );
     assert_eq!(

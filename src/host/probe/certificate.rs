@@ -119,6 +119,17 @@ pub(super) fn refusal(
                  ca = \"/path/of/its.pem\" in the probe; if not, does {place} leave out a certificate between? {look}"
             )
         }
+        // What knows an authority by its name has an older one.
+        CertificateError::BadSignature => {
+            let at = match ca {
+                Some(file) => format!("in {}", file.display()),
+                None => "on this machine".to_owned(),
+            };
+            format!(
+                "the certificate of {place} is not signed by the authority of that name {at}: was the authority made anew? \
+                 Then put its new certificate there; {look}"
+            )
+        }
         CertificateError::NotValidForNameContext {
             expected,
             presented,
@@ -267,6 +278,14 @@ mod tests {
         );
         assert!(
             text.contains("nobody in /etc/ca.pem or on this machine knows"),
+            "{text}"
+        );
+        let text = of(
+            CertificateError::BadSignature,
+            Some(Path::new("/etc/ca.pem")),
+        );
+        assert!(
+            text.contains("of that name in /etc/ca.pem: was the authority made anew?"),
             "{text}"
         );
         let name = CertificateError::NotValidForNameContext {

@@ -127,8 +127,13 @@ impl Question<'_> {
             if error.is_timeout() {
                 return no_answer(self.timeout);
             }
-            certificate::refusal(&error, &place, self.ca, Timestamp::now())
-                .unwrap_or_else(|| cause(&error))
+            let refusal = certificate::refusal(&error, &place, self.ca, Timestamp::now());
+            refusal.unwrap_or_else(|| match cause(&error) {
+                text if text == "tls handshake eof" => {
+                    format!("{place} closed the connection when TLS began: does it speak TLS?")
+                }
+                text => text,
+            })
         })
     }
 

@@ -404,8 +404,8 @@ fn a_probe_says_how_late_is_slow_and_how_long_a_certificate_is_to_hold() {
             "an answer after 1s is none at all",
         ),
         (
-            "{ http = \"https://x/\", certificate = 9 }",
-            "unknown key \"certificate\"; did you mean",
+            "{ http = \"https://x/\", certificate_day = 9 }",
+            "unknown key \"certificate_day\"; did you mean \"certificate_days\"",
         ),
     ] {
         let error = of(probe).unwrap_err();

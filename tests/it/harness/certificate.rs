@@ -19,7 +19,9 @@ pub(crate) struct Certificate {
 }
 
 impl Authority {
+    /// It is called as its folder.
     pub(crate) fn make(folder: &Path) -> Authority {
+        let name = folder.file_name().unwrap().display();
         std::fs::create_dir_all(folder).unwrap();
         let made = Authority {
             folder: folder.to_owned(),
@@ -40,7 +42,7 @@ impl Authority {
             std::fs::write(folder.join(name), text).unwrap();
         }
         made.openssl(&format!(
-            "req -x509 {KEY} -days 400 -keyout ca.key -out ca.pem -subj /CN=lastgood-test"
+            "req -x509 {KEY} -days 400 -keyout ca.key -out ca.pem -subj /CN=lastgood-test-{name}"
         ));
         made
     }

@@ -1,6 +1,6 @@
-"""A web server with TLS on the loopback.
+"""A web server on the loopback, with TLS where it has a certificate.
 
-web.py CERTIFICATE KEY; the port stands on its standard output. /health says `up`, /to?URL leads on to URL.
+web.py [CERTIFICATE KEY]; the port stands on its standard output. /health says `up`, /to?URL leads on to URL.
 """
 
 import http.server
@@ -22,12 +22,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(*sys.argv[1:])
+context = None
+if sys.argv[1:]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[1:])
 
 
 class Server(http.server.ThreadingHTTPServer):
     def finish_request(self, request, address):
+        if context is None:
+            return super().finish_request(request, address)
         # In the thread of the connection: one that says nothing must not hold up the others.
         try:
             with context.wrap_socket(request, server_side=True) as connection:

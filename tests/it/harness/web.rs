@@ -1,7 +1,8 @@
-//! A web server with TLS, with a certificate of the test's own.
+//! A web server, with TLS and a certificate of the test's own or without.
 
 use super::{Certificate, Sandbox};
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 /// Ended when dropped.
@@ -12,11 +13,20 @@ pub(crate) struct WebServer {
 
 impl WebServer {
     pub(crate) fn start(sandbox: &Sandbox, shown: &Certificate) -> WebServer {
+        WebServer::run(sandbox, &[&shown.file, &shown.key])
+    }
+
+    /// Without TLS.
+    pub(crate) fn plain(sandbox: &Sandbox) -> WebServer {
+        WebServer::run(sandbox, &[])
+    }
+
+    fn run(sandbox: &Sandbox, certificate: &[&PathBuf]) -> WebServer {
         let script = sandbox.path("web.py");
         std::fs::write(&script, include_str!("web.py")).unwrap();
         let mut server = Command::new("python3")
             .arg(&script)
-            .args([&shown.file, &shown.key])
+            .args(certificate)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
