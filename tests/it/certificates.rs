@@ -194,6 +194,12 @@ fn why_a_certificate_is_not_accepted_stands_there_in_words() {
         &["ca /nonexistent/ca.pem cannot be read: No such file"],
     );
 
+    let itself = WebServer::start(&sandbox, &authority.itself());
+    fails(
+        &over(&itself.health(), &authority, ""),
+        &["is one of an authority (CA:TRUE)", "CA:FALSE"],
+    );
+
     // The one that counts is that of the last answer, and its place is named.
     fails(&over(&good.to(&old.health()), &authority, ""), &[&ended]);
     let soon = WebServer::start(&sandbox, &authority.sign("soon", NINE_DAYS));

@@ -180,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    /// Of openssl, with the number 0 that no certificate should have; ends 2036-11-23 10:52:12 UTC.
+    /// Of openssl, with the number 0; ends 2036-11-23 10:52:12 UTC.
     fn certificate() -> Vec<u8> {
         let hex = "\
          3081c43078020100300506032b6570300f310d300b06035504030c0473686f70301e170d3236313132363130353231325a170d33\

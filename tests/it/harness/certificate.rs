@@ -52,6 +52,14 @@ impl Authority {
         self.folder.join("ca.pem")
     }
 
+    /// What no server should show: itself.
+    pub(crate) fn itself(&self) -> Certificate {
+        Certificate {
+            file: self.file(),
+            key: self.folder.join("ca.key"),
+        }
+    }
+
     /// A certificate that began 100 days ago and ends so many hours from now, or ended before.
     pub(crate) fn sign(&self, name: &str, hours: i64) -> Certificate {
         let now = Timestamp::now();
