@@ -29,6 +29,10 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("crash-loop", "nothing is caught in a crash loop now"),
     ("health", "it has a probe or a health check, and answers"),
     (
+        "certificate",
+        "the certificate of its https probe does not end soon",
+    ),
+    (
         "restart-policy",
         "a container comes back after a crash and a reboot",
     ),
@@ -112,8 +116,11 @@ pub struct ServiceFacts {
     pub restarts: u64,
     /// Whether a probe is configured or a container brings a health check.
     pub has_probe: bool,
-    /// How it answers, and what was seen.
+    /// How it answers as far as its release has a part in it, and what was seen.
     pub health: (HealthState, SafeText),
+    /// What its https probe saw of a certificate, and whether that is to be told; `None` without such a probe, or where it
+    /// failed, which is for its health to say.
+    pub certificate: Option<(SafeText, bool)>,
     /// Its containers; `None` for what is no container.
     pub containers: Option<Looked<Vec<ContainerFacts>>>,
     /// How PM2 restarts it now; `None` for what PM2 does not run.

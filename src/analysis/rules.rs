@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::domain::alert::{AlertSeverity, Condition, KnownService, Observation};
-use crate::domain::health::{HealthState, ServiceHealth};
+use crate::domain::health::{HealthState, HealthWarning, ServiceHealth};
 use crate::domain::host::HostName;
 use crate::domain::own_signal::OwnSignal;
 use crate::domain::runbook::probe::{Comparison, Probe};
@@ -264,15 +264,11 @@ fn degraded(one: &Watched<'_>) -> Observation {
         HealthState::Unreachable => Condition::Unknown,
         _ => Condition::Fine,
     };
-    let why = one
-        .health
-        .checks
-        .iter()
-        .find(|check| !check.ok || check.ms.is_some_and(|ms| ms > 2_000));
+    let why = one.health.checks.iter().find(|check| !check.is_well());
     let why = why.map_or(String::new(), |check| {
-        let took = check
-            .ms
-            .map_or(String::new(), |ms| format!(" after {ms} ms"));
+        let is_slow = check.warnings.contains(&HealthWarning::Slow);
+        let took = check.ms.filter(|_| is_slow);
+        let took = took.map_or(String::new(), |ms| format!(" (after {ms} ms)"));
         format!(": {}: {}{took}", check.name, check.detail)
     });
     Observation {

@@ -68,7 +68,11 @@ fn print(report: &HealthReport, out: &mut Output) -> Result<(), Stop> {
         let line = format!("{glyph} {}  {}", service.id, service.state.as_str());
         out.line(out.paint(paint, &line))?;
         for check in &service.checks {
-            let glyph = if check.ok { "✔" } else { "✖" };
+            let glyph = match (check.ok, check.is_well()) {
+                (false, _) => "✖",
+                (true, false) => "▲",
+                (true, true) => "✔",
+            };
             let took = check.ms.map(|ms| format!("  {ms} ms")).unwrap_or_default();
             out.line(format_args!(
                 "    {glyph} {}  {}{took}",

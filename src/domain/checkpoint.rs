@@ -66,7 +66,7 @@ pub struct SavedService {
     /// The copy of the image, below the checkpoint's folder; `None` where none was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_copy: Option<PathBuf>,
-    /// Its health when the checkpoint was made.
+    /// Its health when the checkpoint was made, as far as its release had a part in it.
     pub health: Option<HealthState>,
     /// The names of the probes it had: a verdict needs each of them again.
     #[serde(default)]

@@ -18,6 +18,9 @@ pub struct Probe {
     pub kind: ProbeKind,
     /// No answer by then is a failure. Default 5 s.
     pub timeout: Duration,
+    /// A later answer is slow, which degrades the service; [`Probe::SLOW`] where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slower_than: Option<Duration>,
 }
 
 /// What a probe asks.
@@ -36,6 +39,13 @@ pub enum ProbeKind {
         /// but none.
         #[serde(default)]
         json: Option<serde_json::Value>,
+        /// A certificate of an `https` address that ends in fewer days degrades the service, 0 for never;
+        /// [`Probe::CERTIFICATE_DAYS`] where nothing is said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate_days: Option<u16>,
+        /// A file with the certificates (PEM) of authorities that are trusted besides those of this machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ca: Option<PathBuf>,
     },
     /// A TCP connection, `localhost:5432`.
     Tcp {
@@ -50,17 +60,32 @@ pub enum ProbeKind {
 }
 
 impl Probe {
+    /// A later answer is slow.
+    pub const SLOW: Duration = Duration::from_secs(2);
+    /// An answer that took longer is as good as none.
+    pub const TOO_SLOW: Duration = Duration::from_secs(5);
+    /// A certificate that ends in fewer days is told of: two weeks are enough to renew it by hand.
+    pub const CERTIFICATE_DAYS: u16 = 14;
+
+    /// Asks something, within 5 s.
+    pub fn of(kind: ProbeKind) -> Self {
+        Self {
+            kind,
+            timeout: Duration::from_secs(5),
+            slower_than: None,
+        }
+    }
+
     /// A GET that expects any 2xx within 5 s.
     pub fn http(url: impl Into<String>) -> Self {
-        Self {
-            kind: ProbeKind::Http {
-                url: url.into(),
-                status: None,
-                contains: None,
-                json: None,
-            },
-            timeout: Duration::from_secs(5),
-        }
+        Self::of(ProbeKind::Http {
+            url: url.into(),
+            status: None,
+            contains: None,
+            json: None,
+            certificate_days: None,
+            ca: None,
+        })
     }
 
     /// Its name in health reports: `http http://localhost:8000/health`.

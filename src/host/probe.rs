@@ -1,76 +1,137 @@
 //! Asks a service whether it is well: over HTTP, by a TCP connection, by a command.
 
+mod certificate;
+mod expected;
+mod http;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use reqwest::redirect::{Attempt, Policy};
-use serde_json::Value;
-
+use self::expected::Expected;
+use self::http::Question;
 use super::{Command, Host};
-use crate::domain::health::HealthCheck;
+use crate::domain::health::{HealthCheck, HealthWarning};
 use crate::domain::safe_text::SafeText;
 use crate::domain::settings::{Probe, ProbeKind};
 
-/// So much of a body is looked at.
-const MAX_BODY: usize = 64 * 1024;
-const MAX_REDIRECTS: usize = 5;
+/// Whoever ends by itself in time says better than a timer of ours why it did.
+const ENDS_ITSELF: Duration = Duration::from_secs(20);
+
+/// An answer that is the expected one.
+struct Answer {
+    detail: String,
+    warnings: Vec<HealthWarning>,
+}
+
+impl Answer {
+    fn new(detail: &str) -> Self {
+        Self {
+            detail: detail.to_owned(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// The answer or why there is none, and how long it took where somebody was asked.
+type Timed = (Result<Answer, String>, Option<Duration>);
 
 /// Asks once. No answer, a wrong answer and a late answer are all told, never an error.
 pub async fn ask(host: &Host, probe: &Probe) -> HealthCheck {
-    // The way to another machine is no part of the answer's time.
-    let via = way(host, probe).await;
-    let started = Instant::now();
-    let asking = async {
-        match &probe.kind {
-            ProbeKind::Http {
+    let timeout = probe.timeout;
+    let (answer, took) = match &probe.kind {
+        ProbeKind::Http {
+            url,
+            status,
+            contains,
+            json,
+            certificate_days,
+            ca,
+        } => {
+            let question = Question {
                 url,
-                status,
-                contains,
-                json,
-            } => {
-                let via = via?;
-                let expected = Expected {
+                expected: Expected {
                     status: *status,
                     contains: contains.as_deref(),
                     json: json.as_ref(),
-                };
-                let answer = http(url, expected, probe.timeout, &via).await;
-                match (answer, host) {
-                    (Err(text), Host::Ssh(session)) if is_cut(&text) => {
-                        Err(session.refused_channel().await.unwrap_or(text))
-                    }
-                    (answer, _) => answer,
-                }
+                },
+                certificate_days: certificate_days.unwrap_or(Probe::CERTIFICATE_DAYS),
+                ca: ca.as_deref(),
+                timeout,
+            };
+            http(host, &question).await
+        }
+        ProbeKind::Tcp { address } => match host {
+            Host::Local => timed(timeout, timeout, tcp(address)).await,
+            Host::Ssh(_) => {
+                let asking = remote_tcp(host, address, timeout);
+                timed(timeout, timeout + ENDS_ITSELF, asking).await
             }
-            ProbeKind::Tcp { address } => match host {
-                Host::Local => tcp(address).await,
-                Host::Ssh(_) => remote_tcp(host, address, probe.timeout).await,
-            },
-            ProbeKind::Command { command } => run(host, command, probe.timeout).await,
+        },
+        ProbeKind::Command { command } => {
+            let asking = run(host, command, timeout);
+            timed(timeout, timeout + ENDS_ITSELF, asking).await
         }
     };
-    // A command ends itself in time, and says so better than a timer of ours.
-    let is_ended_there = is_command(probe) || !host.name().is_local();
-    let limit = probe.timeout + Duration::from_secs(if is_ended_there { 20 } else { 0 });
-    let answer = tokio::time::timeout(limit, asking)
-        .await
-        .unwrap_or_else(|_| {
-            Err(format!(
-                "no answer within {} s",
-                probe.timeout.as_secs_f32()
-            ))
-        });
-    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (ok, detail) = match answer {
-        Ok(detail) => (true, detail),
-        Err(detail) => (false, detail),
+    let mut check = match answer {
+        Ok(answer) => HealthCheck {
+            warnings: answer.warnings,
+            ..HealthCheck::new(probe.name(), true, answer.detail)
+        },
+        Err(why) => HealthCheck::new(probe.name(), false, why),
     };
-    HealthCheck {
-        name: SafeText::from_text(&probe.name()),
-        ok,
-        ms: Some(ms),
-        detail: SafeText::from_text(&detail),
+    check.ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    let limit = probe.slower_than.unwrap_or(Probe::SLOW);
+    if check.ok && took.is_some_and(|took| took > limit) {
+        let text = format!("{}, slower than {}", check.detail, in_words(limit));
+        check.detail = SafeText::from_text(&text);
+        check.warnings.push(HealthWarning::Slow);
     }
+    check
+}
+
+/// Waits for an answer until `limit`, and calls it late by its `timeout`.
+async fn timed(
+    timeout: Duration,
+    limit: Duration,
+    asking: impl Future<Output = Result<Answer, String>>,
+) -> Timed {
+    let started = Instant::now();
+    let answer = tokio::time::timeout(limit, asking).await;
+    let answer = answer.unwrap_or_else(|_| Err(no_answer(timeout)));
+    (answer, Some(started.elapsed()))
+}
+
+fn no_answer(timeout: Duration) -> String {
+    format!("no answer within {}", in_words(timeout))
+}
+
+/// `800 ms`, `2 s`, `1.5 s`.
+fn in_words(span: Duration) -> String {
+    match span < Duration::from_secs(1) {
+        true => format!("{} ms", span.as_millis()),
+        false => format!("{} s", span.as_secs_f32()),
+    }
+}
+
+async fn http(host: &Host, question: &Question<'_>) -> Timed {
+    // The way to another machine and the certificates of this one are no part of the answer's time.
+    let client = match way(host, question.url).await {
+        Ok(way) => question.client(way).await,
+        Err(why) => Err(why),
+    };
+    let client = match client {
+        Ok(client) => client,
+        Err(why) => return (Err(why), None),
+    };
+    let limit = question.timeout + ENDS_ITSELF;
+    let (answer, took) = timed(question.timeout, limit, question.ask(&client)).await;
+    let answer = match (answer, host) {
+        (Err(text), Host::Ssh(session)) if is_cut(&text) => {
+            Err(session.refused_channel().await.unwrap_or(text))
+        }
+        (answer, _) => answer,
+    };
+    (answer, took)
 }
 
 /// Whether somebody took the connection and gave no answer: of a forwarded one that is this side of the way.
@@ -80,14 +141,10 @@ fn is_cut(text: &str) -> bool {
         .any(|word| text.contains(word))
 }
 
-fn is_command(probe: &Probe) -> bool {
-    matches!(probe.kind, ProbeKind::Command { .. })
-}
-
 /// The socket of this machine that leads to where a probe of another machine asks: `localhost` in its address is that
 /// machine's own. Nothing has to be installed there.
-async fn way(host: &Host, probe: &Probe) -> Result<Option<PathBuf>, String> {
-    let (Host::Ssh(session), ProbeKind::Http { url, .. }) = (host, &probe.kind) else {
+async fn way(host: &Host, url: &str) -> Result<Option<PathBuf>, String> {
+    let Host::Ssh(session) = host else {
         return Ok(None);
     };
     let parsed = reqwest::Url::parse(url).map_err(|error| format!("{url}: {error}"))?;
@@ -100,170 +157,32 @@ async fn way(host: &Host, probe: &Probe) -> Result<Option<PathBuf>, String> {
         .map_err(|error| SafeText::from_error(&error).to_string())
 }
 
-async fn http(
-    url: &str,
-    expected: Expected<'_>,
-    timeout: Duration,
-    via: &Option<PathBuf>,
-) -> Result<String, String> {
-    let mut builder = reqwest::Client::builder();
-    if let Some(socket) = via {
-        builder = builder.unix_socket(socket.as_path());
-    }
-    let client = builder
-        .redirect(match via {
-            Some(_) => Policy::custom(stay_at_the_address),
-            None => Policy::custom(stay_on_the_host),
-        })
-        // A proxy of the environment would answer for the service.
-        .no_proxy()
-        .timeout(timeout)
-        .user_agent(concat!("lastgood/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|e| explain(&e))?;
-    let mut response = client.get(url).send().await.map_err(|e| explain(&e))?;
-    let code = response.status();
-    let mut body = Vec::new();
-    while expected.is_about_the_body() && body.len() < MAX_BODY {
-        match response.chunk().await.map_err(|e| explain(&e))? {
-            Some(chunk) => body.extend_from_slice(&chunk),
-            None => break,
-        }
-    }
-    body.truncate(MAX_BODY);
-    judge(code.as_u16(), &code.to_string(), &body, expected)
-}
-
-/// What an answer has to be.
-#[derive(Debug, Clone, Copy)]
-struct Expected<'a> {
-    /// `None` for any 2xx.
-    status: Option<u16>,
-    contains: Option<&'a str>,
-    json: Option<&'a Value>,
-}
-
-impl Expected<'_> {
-    fn is_about_the_body(self) -> bool {
-        self.contains.is_some() || self.json.is_some()
-    }
-}
-
-fn judge(code: u16, shown: &str, body: &[u8], expected: Expected<'_>) -> Result<String, String> {
-    let status = expected.status;
-    let is_expected = status.map_or((200..300).contains(&code), |wanted| wanted == code);
-    if !is_expected {
-        let wanted = status.map_or("2xx".to_owned(), |s| s.to_string());
-        return Err(format!("{shown}, expected {wanted}"));
-    }
-    let mut said = shown.to_owned();
-    let text = String::from_utf8_lossy(body);
-    let start = || text.chars().take(80).collect::<String>();
-    if let Some(wanted) = expected.contains {
-        if !text.contains(wanted) {
-            return Err(format!(
-                "{shown}, but the body lacks {wanted:?}: {}",
-                start()
-            ));
-        }
-        said = format!("{said}, body contains {wanted:?}");
-    }
-    if let Some(wanted) = expected.json {
-        let found: Value = serde_json::from_slice(body)
-            .map_err(|error| format!("{shown}, but the body is no JSON ({error}): {}", start()))?;
-        differs(&found, wanted, "").map_or(Ok(()), |how| Err(format!("{shown}, but {how}")))?;
-        said = format!("{said}, body has {wanted}");
-    }
-    Ok(said)
-}
-
-/// How a body differs from the fields that it must have; others may stand beside them.
-fn differs(found: &Value, wanted: &Value, at: &str) -> Option<String> {
-    let Value::Object(fields) = wanted else {
-        let is_same = match wanted {
-            Value::Null => !found.is_null(),
-            wanted => found == wanted || plain(found).is_some_and(|f| Some(f) == plain(wanted)),
-        };
-        return (!is_same).then(|| format!("{at:?} is {found}, expected {wanted}"));
-    };
-    fields.iter().find_map(|(path, wanted)| {
-        let at = match at {
-            "" => path.clone(),
-            outer => format!("{outer}.{path}"),
-        };
-        // A name may have a dot in it.
-        let field = found.get(path).or_else(|| {
-            let mut names = path.split('.');
-            names.try_fold(found, |inner, name| match inner {
-                Value::Array(all) => all.get(name.parse::<usize>().ok()?),
-                inner => inner.get(name),
-            })
-        });
-        match field {
-            Some(field) => differs(field, wanted, &at),
-            None => Some(format!("the body has no {at:?}")),
-        }
-    })
-}
-
-/// A single value as it is written without quotes: `"200"` is as good as `200`.
-fn plain(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
-        _ => None,
-    }
-}
-
-async fn remote_tcp(host: &Host, address: &str, timeout: Duration) -> Result<String, String> {
+async fn remote_tcp(host: &Host, address: &str, timeout: Duration) -> Result<Answer, String> {
     let (name, port) = address
         .rsplit_once(':')
         .ok_or_else(|| format!("{address:?} has no port"))?;
     let script = r#"exec 3<> "/dev/tcp/$1/$2""#;
     let command = Command::new(["bash", "-c", script, "bash", name, port], timeout);
     match host.query(&command).await {
-        Ok(output) if output.is_success() => Ok("connected".to_owned()),
+        Ok(output) if output.is_success() => Ok(Answer::new("connected")),
         Ok(output) => Err(output.describe().to_string()),
         Err(error) => Err(SafeText::from_error(&error).to_string()),
     }
 }
 
-/// A probe asks this service: another host that answers well proves nothing.
-fn stay_on_the_host(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let origin = attempt.previous().first();
-    let is_same = origin.is_some_and(|first| first.host_str() == attempt.url().host_str());
-    if is_same && attempt.previous().len() <= MAX_REDIRECTS {
-        attempt.follow()
-    } else {
-        attempt.stop()
-    }
+async fn tcp(address: &str) -> Result<Answer, String> {
+    tokio::net::TcpStream::connect(address)
+        .await
+        .map(|_| Answer::new("connected"))
+        .map_err(|e| io_text(&e))
 }
 
-/// A way to another machine leads to one address of it.
-fn stay_at_the_address(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let port = attempt
-        .previous()
-        .first()
-        .map(reqwest::Url::port_or_known_default);
-    if port == Some(attempt.url().port_or_known_default()) {
-        stay_on_the_host(attempt)
-    } else {
-        attempt.stop()
-    }
-}
-
-/// The cause of causes in words: reqwest's own text repeats the address and hides the reason.
-fn explain(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    match cause.downcast_ref::<std::io::Error>() {
-        Some(io) => io_text(io),
-        None => cause.to_string(),
+async fn run(host: &Host, command: &str, timeout: Duration) -> Result<Answer, String> {
+    let command = Command::shell(command, &[], timeout);
+    match host.query(&command).await {
+        Ok(output) if output.is_success() => Ok(Answer::new("exit 0")),
+        Ok(output) => Err(output.describe().to_string()),
+        Err(error) => Err(SafeText::from_error(&error).to_string()),
     }
 }
 
@@ -272,22 +191,6 @@ fn io_text(error: &std::io::Error) -> String {
         std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         std::io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
         _ => error.to_string(),
-    }
-}
-
-async fn tcp(address: &str) -> Result<String, String> {
-    tokio::net::TcpStream::connect(address)
-        .await
-        .map(|_| "connected".to_owned())
-        .map_err(|e| io_text(&e))
-}
-
-async fn run(host: &Host, command: &str, timeout: Duration) -> Result<String, String> {
-    let command = Command::shell(command, &[], timeout);
-    match host.query(&command).await {
-        Ok(output) if output.is_success() => Ok("exit 0".to_owned()),
-        Ok(output) => Err(output.describe().to_string()),
-        Err(error) => Err(SafeText::from_error(&error).to_string()),
     }
 }
 
@@ -319,55 +222,15 @@ mod tests {
     }
 
     async fn http_check(address: &str, status: Option<u16>, contains: Option<&str>) -> HealthCheck {
-        let probe = Probe {
-            kind: ProbeKind::Http {
-                url: format!("http://{address}/health"),
-                status,
-                contains: contains.map(str::to_owned),
-                json: None,
-            },
-            timeout: Duration::from_secs(5),
-        };
+        let probe = Probe::of(ProbeKind::Http {
+            url: format!("http://{address}/health"),
+            status,
+            contains: contains.map(str::to_owned),
+            json: None,
+            certificate_days: None,
+            ca: None,
+        });
         ask(&Host::Local, &probe).await
-    }
-
-    #[test]
-    fn an_answer_is_judged_by_the_fields_of_its_body() {
-        let judged = |body: &str, wanted: Value| {
-            let expected = Expected {
-                status: None,
-                contains: None,
-                json: Some(&wanted),
-            };
-            judge(200, "200 OK", body.as_bytes(), expected)
-        };
-        let wanted =
-            serde_json::json!({ "status": "up", "checks.db": true, "queue": { "length": "3" } });
-        let good = r#"{"status":"up","checks":{"db":true},"queue":{"length":3,"age":9}}"#;
-        assert!(judged(good, wanted.clone()).is_ok());
-        for (body, says) in [
-            (
-                good.replace("up", "degraded"),
-                r#""status" is "degraded", expected "up""#,
-            ),
-            (
-                good.replace(":3", ":4"),
-                r#""queue.length" is 4, expected "3""#,
-            ),
-            (
-                good.replace("\"db\"", "\"cache\""),
-                r#"the body has no "checks.db""#,
-            ),
-            ("<html>".to_owned(), "the body is no JSON"),
-            (String::new(), "the body is no JSON"),
-        ] {
-            let error = judged(&body, wanted.clone()).unwrap_err();
-            assert!(error.contains(says), "{error}");
-        }
-        assert!(judged(good, serde_json::json!({ "checks.db": null })).is_ok());
-        // Nothing is no value.
-        assert!(judged(r#"{"a":null}"#, serde_json::json!({ "a": null })).is_err());
-        assert!(judged(r#"{"a":null}"#, serde_json::json!({ "a": "null" })).is_err());
     }
 
     #[tokio::test]
@@ -402,10 +265,7 @@ mod tests {
         let mut probe = Probe::http(format!("http://{address}/"));
         probe.timeout = Duration::from_millis(50);
         let silent = ask(&Host::Local, &probe).await;
-        assert!(
-            !silent.ok && silent.detail.as_str().starts_with("no answer"),
-            "{silent:?}"
-        );
+        assert_eq!(silent.detail.as_str(), "no answer within 50 ms");
         drop(listener);
         let refused = http_check(&address, None, None).await;
         assert_eq!(refused.detail.as_str(), "connection refused");
@@ -414,18 +274,25 @@ mod tests {
     #[tokio::test]
     async fn ports_and_commands_are_asked_too() {
         let address = server(String::new()).await;
-        let probe = |kind| Probe {
-            kind,
-            timeout: Duration::from_secs(5),
-        };
-        assert!(
-            ask(&Host::Local, &probe(ProbeKind::Tcp { address }))
-                .await
-                .ok
-        );
-        let command = |c: &str| probe(ProbeKind::Command { command: c.into() });
+        let port = Probe::of(ProbeKind::Tcp { address });
+        assert!(ask(&Host::Local, &port).await.ok);
+        let command = |c: &str| Probe::of(ProbeKind::Command { command: c.into() });
         assert!(ask(&Host::Local, &command("true")).await.ok);
         let failed = ask(&Host::Local, &command("echo not ready >&2; exit 7")).await;
         assert_eq!(failed.detail.as_str(), "exit 7: not ready");
+    }
+
+    #[tokio::test]
+    async fn a_late_answer_is_slow_by_the_limit_of_its_probe() {
+        let late = |limit: Option<u64>| async move {
+            let command = "sleep 0.2".to_owned();
+            let mut probe = Probe::of(ProbeKind::Command { command });
+            probe.slower_than = limit.map(Duration::from_millis);
+            ask(&Host::Local, &probe).await
+        };
+        let slow = late(Some(100)).await;
+        assert_eq!(slow.detail.as_str(), "exit 0, slower than 100 ms");
+        assert_eq!((slow.ok, slow.warnings), (true, vec![HealthWarning::Slow]));
+        assert!(late(None).await.is_well(), "the default is 2 s");
     }
 }

@@ -23,7 +23,7 @@ use super::{Access, Context, ErrorKind, OpsError, migrations, notify};
 use crate::domain::checkpoint::{
     Checkpoint, MANIFEST_SCHEMA, Manifest, SavedFile, SavedLog, SavedService, Verification,
 };
-use crate::domain::health::HealthReport;
+use crate::domain::health::{HealthReport, ServiceHealth};
 use crate::domain::log::Window;
 use crate::domain::outcome::Progress;
 use crate::domain::pm2::SavedPm2;
@@ -341,7 +341,7 @@ fn row(
         files,
         release: service.release.clone(),
         pinned: None,
-        health: own.map(|h| h.state),
+        health: own.map(ServiceHealth::of_release),
         probes: own
             .map(|h| h.checks.iter().map(|check| check.name.clone()).collect())
             .unwrap_or_default(),

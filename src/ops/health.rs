@@ -2,6 +2,8 @@
 
 mod patience;
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, stream};
 
 use super::Context;
@@ -9,13 +11,10 @@ use super::services::host_of;
 use crate::domain::health::{HealthCheck, HealthReport, HealthState, ServiceHealth};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceState};
+use crate::domain::settings::Probe;
 
 pub use patience::Circuits;
 
-/// An answer that took longer is degraded.
-const SLOW_MS: u64 = 2_000;
-/// An answer that took longer is none.
-const TOO_SLOW_MS: u64 = 5_000;
 const AT_ONCE: usize = 8;
 
 /// Asks every probe of the given services: configured probes, the container's own health check, the state of
@@ -57,12 +56,7 @@ async fn check_one(ctx: &Context, service: &Service, circuits: Option<&Circuits>
         }
         Err(error) => found.push((
             HealthState::Unreachable,
-            HealthCheck {
-                name: SafeText::from_text("host"),
-                ok: false,
-                ms: None,
-                detail: error.to_safe_text(),
-            },
+            HealthCheck::new("host", false, error.to_safe_text()),
         )),
     }
     ServiceHealth {
@@ -102,13 +96,8 @@ fn running(service: &Service) -> (HealthState, HealthCheck) {
     {
         detail = format!("{detail}: {problem}");
     }
-    let check = HealthCheck {
-        name: SafeText::from_text("running"),
-        ok: state == HealthState::Healthy,
-        ms: None,
-        detail: SafeText::from_text(&detail),
-    };
-    (state, check)
+    let is_well = state == HealthState::Healthy;
+    (state, HealthCheck::new("running", is_well, detail))
 }
 
 /// The health check that the image or the compose file brings.
@@ -124,25 +113,21 @@ fn supervised(service: &Service) -> Option<(HealthState, HealthCheck)> {
         (HealthState::Degraded, _) => SafeText::from_text("starting"),
         (state, _) => SafeText::from_text(state.as_str()),
     };
-    let check = HealthCheck {
-        name: SafeText::from_text("container health"),
-        ok: state == HealthState::Healthy,
-        ms: None,
-        detail,
-    };
-    Some((state, check))
+    let is_well = state == HealthState::Healthy;
+    Some((state, HealthCheck::new("container health", is_well, detail)))
 }
 
-/// Judges a probe's answer by what it said and how long it took.
+/// Judges a probe's answer by what it said, how long it took, and what speaks against it.
 fn judge(mut check: HealthCheck) -> (HealthState, HealthCheck) {
-    let state = match (check.ok, check.ms) {
+    let is_too_slow = |ms: u64| Duration::from_millis(ms) > Probe::TOO_SLOW;
+    if check.ok && check.ms.is_some_and(is_too_slow) {
+        check.ok = false;
+        check.warnings.clear();
+    }
+    let state = match (check.ok, check.is_well()) {
         (false, _) => HealthState::Unhealthy,
-        (true, Some(ms)) if ms > TOO_SLOW_MS => {
-            check.ok = false;
-            HealthState::Unhealthy
-        }
-        (true, Some(ms)) if ms > SLOW_MS => HealthState::Degraded,
-        (true, _) => HealthState::Healthy,
+        (true, false) => HealthState::Degraded,
+        (true, true) => HealthState::Healthy,
     };
     (state, check)
 }
@@ -151,25 +136,27 @@ fn judge(mut check: HealthCheck) -> (HealthState, HealthCheck) {
 mod tests {
 
     use super::*;
+    use crate::domain::health::HealthWarning;
     use crate::domain::service::{Runtime, ServiceId};
 
-    fn answer(ok: bool, ms: u64) -> HealthState {
+    fn answer(ok: bool, ms: u64, warnings: &[HealthWarning]) -> HealthState {
         judge(HealthCheck {
-            name: "http x".into(),
-            ok,
             ms: Some(ms),
-            detail: "200 OK".into(),
+            warnings: warnings.to_vec(),
+            ..HealthCheck::new("http x", ok, "200 OK")
         })
         .0
     }
 
     #[test]
-    fn slow_answers_count_as_they_do_for_people() {
-        assert_eq!(answer(true, 2_000), HealthState::Healthy);
-        assert_eq!(answer(true, 2_001), HealthState::Degraded);
-        assert_eq!(answer(true, 5_000), HealthState::Degraded);
-        assert_eq!(answer(true, 5_001), HealthState::Unhealthy);
-        assert_eq!(answer(false, 3), HealthState::Unhealthy);
+    fn an_answer_with_a_warning_is_degraded_and_a_very_late_one_is_none() {
+        use HealthWarning::{Certificate, Slow};
+        assert_eq!(answer(true, 2_000, &[]), HealthState::Healthy);
+        assert_eq!(answer(true, 900, &[Slow]), HealthState::Degraded);
+        assert_eq!(answer(true, 3, &[Certificate]), HealthState::Degraded);
+        assert_eq!(answer(true, 5_000, &[Slow]), HealthState::Degraded);
+        assert_eq!(answer(true, 5_001, &[Slow]), HealthState::Unhealthy);
+        assert_eq!(answer(false, 3, &[]), HealthState::Unhealthy);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::analysis::preflight::{
 };
 use crate::analysis::redact::Redactor;
 use crate::domain::check::Check;
-use crate::domain::health::{HealthState, ServiceHealth};
+use crate::domain::health::{HealthCheck, HealthState, HealthWarning, ServiceHealth};
 use crate::domain::pm2::ECOSYSTEM_FILES;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service};
@@ -114,7 +114,8 @@ async fn look_at(
         crash_loop: service.crash_loop,
         restarts: service.restarts,
         has_probe: ctx.config.service(&service.id).probe.is_some() || service.health.is_some(),
-        health: (health.state, seen(health)),
+        health: (health.of_release(), seen(health)),
+        certificate: certificate(health),
         containers: None,
         pm2: None,
         ecosystem: None,
@@ -181,6 +182,15 @@ fn seen(health: &ServiceHealth) -> SafeText {
         (true, _) => SafeText::from_text("nothing was seen"),
         (false, _) => SafeText::from_text(&text),
     }
+}
+
+/// What a probe that was answered saw of a certificate, and whether that is to be told.
+fn certificate(health: &ServiceHealth) -> Option<(SafeText, bool)> {
+    let asked = |check: &&HealthCheck| check.ok && check.name.as_str().starts_with("http https://");
+    let check = health.checks.iter().find(asked)?;
+    let warns = check.warnings.contains(&HealthWarning::Certificate);
+    let text = format!("{}: {}", check.name, check.detail);
+    Some((SafeText::from_text(&text), warns))
 }
 
 fn container(settings: &docker::ContainerSettings) -> ContainerFacts {

@@ -1,6 +1,7 @@
 //! What the tests share: the binary in a sandbox, images without a registry, projects that are always taken down,
 //! a second Docker daemon that may be killed, terminals.
 
+mod certificate;
 mod counted;
 mod data;
 mod demo_shop;
@@ -23,13 +24,15 @@ mod swarm;
 mod terminal;
 mod tmpfs;
 mod tmux;
+mod web;
 
+pub(crate) use certificate::{Authority, Certificate};
 pub(crate) use counted::Counted;
 pub(crate) use data::{PASSWORD, Postgres, Redis};
 pub(crate) use demo_shop::DemoShop;
 pub(crate) use docker::Docker;
 pub(crate) use load::{Busy, Knob};
-pub(crate) use mail::{Certificate, MailServer, Tls};
+pub(crate) use mail::{MailServer, Tls};
 pub(crate) use nginx::BlueGreen;
 pub(crate) use pm2::Pm2;
 pub(crate) use postgres::Database;
@@ -46,6 +49,7 @@ pub(crate) use swarm::Swarm;
 pub(crate) use terminal::Terminal;
 pub(crate) use tmpfs::Tmpfs;
 pub(crate) use tmux::{PROMPT, Tmux};
+pub(crate) use web::WebServer;
 
 use std::time::{Duration, Instant};
 

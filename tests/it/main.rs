@@ -15,6 +15,7 @@ mod harness;
 mod backup;
 mod backup_files;
 mod backup_places;
+mod certificates;
 mod checkpoint;
 mod compose_story;
 mod console;

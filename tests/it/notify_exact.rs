@@ -1,7 +1,7 @@
 //! What goes over the wire, byte for byte: one alert in five sinks, what people changed, mail under TLS.
 
 use crate::compose_story::list;
-use crate::harness::{Certificate, MailServer, Received, Receiver, Sandbox, Tls, missing};
+use crate::harness::{Authority, MailServer, Received, Receiver, Sandbox, Tls, missing};
 use crate::notify::{LONG, sandbox_with_switch, signed, start, stop};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -344,8 +344,9 @@ fn mail_goes_under_tls_or_not_at_all() {
         return;
     }
     let sandbox = Sandbox::new("notify-tls").with("MAIL_PASSWORD", "mail-secret-42");
-    let shown = Certificate::make(&sandbox.path("certificate"));
-    let authority = shown.authority.display().to_string();
+    let authority = Authority::make(&sandbox.path("certificate"));
+    let shown = authority.sign("mail", 48);
+    let authority = authority.file().display().to_string();
     // AUTH PLAIN, as it goes over the wire.
     let password = "AG9wcwBtYWlsLXNlY3JldC00Mg==";
     let send = ["notify", "test", "--sink", "mail"];

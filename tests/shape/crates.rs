@@ -17,6 +17,8 @@ const EXTERNAL: &[(&str, &[&str])] = &[
     ("directories", &["store::paths"]),
     ("reqwest", &["host", "runtime::prometheus"]),
     ("lettre", &["host"]),
+    ("rustls", &["host"]),
+    ("x509_cert", &["host"]),
     ("notify", &["store::journal", "host::tail"]),
     // The functional core neither waits nor reads a clock nor touches a file.
     (

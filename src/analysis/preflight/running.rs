@@ -9,6 +9,7 @@ const READABLE: &[&str] = &["json-file", "local", "journald"];
 
 pub(super) fn checks(service: &ServiceFacts) -> Vec<Check> {
     let mut checks = vec![crash_loop(service), health(service)];
+    checks.extend(certificate(service));
     match &service.containers {
         None => {}
         Some(Err(why)) => checks.push(not_seen("restart-policy", "its containers", why)),
@@ -73,6 +74,17 @@ fn health(service: &ServiceFacts) -> Check {
             "lastgood health {id}; a checkpoint of it now is no release to roll back to of its own accord"
         )),
     }
+}
+
+/// No deploy fails by it, and none makes it better: a warning, which holds back nothing.
+fn certificate(service: &ServiceFacts) -> Option<Check> {
+    let (seen, warns) = service.certificate.as_ref()?;
+    Some(match warns {
+        true => warning("certificate", seen.as_str()).fix(
+            "renew it and reload what answers with it; certificate_days in the probe sets how early this is told",
+        ),
+        false => ok("certificate", seen.as_str()),
+    })
 }
 
 /// One check over all containers: the faulty ones with what is wrong, else what is right.

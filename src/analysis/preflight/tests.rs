@@ -11,6 +11,7 @@ fn good() -> ServiceFacts {
         restarts: 0,
         has_probe: true,
         health: (HealthState::Healthy, "http: 200".into()),
+        certificate: Some(("certificate ends in 54 days".into(), false)),
         containers: Some(Ok(vec![container()])),
         pm2: Some(Ok(restarts())),
         ecosystem: Some(Ok(EcosystemFacts {
@@ -122,6 +123,10 @@ fn each_fault_is_found_and_only_that() {
     assert_eq!(
         of(|s| s.health.0 = HealthState::Unhealthy),
         [("health", Warning)]
+    );
+    assert_eq!(
+        of(|s| s.certificate = Some(("certificate ends in 9 days".into(), true))),
+        [("certificate", Warning)]
     );
     assert_eq!(
         with(|c| c.restart_policy = "no".into()),

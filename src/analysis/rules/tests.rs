@@ -35,12 +35,11 @@ fn look(state: HealthState) -> Look {
         health: ServiceHealth {
             id,
             state,
-            checks: vec![HealthCheck {
-                name: "http x".into(),
-                ok: state == HealthState::Healthy,
-                ms: None,
-                detail: "500, expected 2xx".into(),
-            }],
+            checks: vec![HealthCheck::new(
+                "http x",
+                state == HealthState::Healthy,
+                "500, expected 2xx",
+            )],
         },
         signals: Vec::new(),
         baseline: Vec::new(),
@@ -135,6 +134,38 @@ fn a_dead_service_is_broken_and_an_unreachable_one_unknown() {
     assert_eq!(
         (of(&found, "down").condition, of(&found, "down").looks),
         (Condition::Broken, 1)
+    );
+}
+
+#[test]
+fn what_degrades_a_service_is_told_and_pages_nobody() {
+    let mut look = look(HealthState::Degraded);
+    let mut degraded_by = |warnings: &[HealthWarning], detail: &str| {
+        look.health.checks = vec![
+            HealthCheck::new("running", true, "running"),
+            HealthCheck {
+                ms: Some(3_000),
+                warnings: warnings.to_vec(),
+                ..HealthCheck::new("http x", true, detail)
+            },
+        ];
+        let found = seen(&look, &[]);
+        assert_eq!(of(&found, "down").condition, Condition::Fine);
+        let one = of(&found, "degraded");
+        assert_eq!(one.condition, Condition::Broken);
+        assert!(!one.severity.pages());
+        one.text.to_string()
+    };
+    assert_eq!(
+        degraded_by(
+            &[HealthWarning::Certificate],
+            "200 OK, certificate ends in 9 days"
+        ),
+        "shop/backend is degraded: http x: 200 OK, certificate ends in 9 days"
+    );
+    assert_eq!(
+        degraded_by(&[HealthWarning::Slow], "200 OK, slower than 2 s"),
+        "shop/backend is degraded: http x: 200 OK, slower than 2 s (after 3000 ms)"
     );
 }
 

@@ -1,7 +1,6 @@
 //! The questions that a runbook asks by itself, one a line of a ```` ```probe ```` block.
 
 use std::fmt;
-use std::time::Duration;
 
 use crate::domain::settings;
 use crate::domain::signal::SignalName;
@@ -143,24 +142,13 @@ impl Probe {
     /// The same question in the form that configured health probes have, where there is one. Whoever can ask those
     /// can ask this.
     pub fn to_check(&self) -> Option<settings::Probe> {
-        let kind = match self {
-            Self::Http { url } => settings::ProbeKind::Http {
-                url: url.clone(),
-                status: None,
-                contains: None,
-                json: None,
-            },
-            Self::Tcp { addr } => settings::ProbeKind::Tcp {
+        match self {
+            Self::Http { url } => Some(settings::Probe::http(url.clone())),
+            Self::Tcp { addr } => Some(settings::Probe::of(settings::ProbeKind::Tcp {
                 address: addr.clone(),
-            },
-            Self::Signal { .. } | Self::ServiceHealthy { .. } | Self::FileAbsent { .. } => {
-                return None;
-            }
-        };
-        Some(settings::Probe {
-            kind,
-            timeout: Duration::from_secs(5),
-        })
+            })),
+            Self::Signal { .. } | Self::ServiceHealthy { .. } | Self::FileAbsent { .. } => None,
+        }
     }
 }
 

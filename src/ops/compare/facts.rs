@@ -80,7 +80,7 @@ fn live(
 ) {
     let id = &service.id;
     let was = before.and_then(|b| b.health);
-    let is = now.map(|n| n.state);
+    let is = now.map(ServiceHealth::of_release);
     if was.is_some() || is.is_some() {
         facts.health.push(HealthChange {
             service: id.clone(),
@@ -227,12 +227,7 @@ mod tests {
             } else {
                 HealthState::Unhealthy
             },
-            checks: vec![HealthCheck {
-                name: SafeText::from_text(name),
-                ok,
-                ms: None,
-                detail: SafeText::from_text("status 503"),
-            }],
+            checks: vec![HealthCheck::new(name, ok, "status 503")],
         }
     }
 

@@ -170,10 +170,8 @@ mod tests {
 
     fn answer(ok: bool) -> HealthCheck {
         HealthCheck {
-            name: "http x".into(),
-            ok,
             ms: Some(3),
-            detail: "connection refused".into(),
+            ..HealthCheck::new("http x", ok, "connection refused")
         }
     }
 
@@ -231,12 +229,10 @@ mod tests {
         use crate::domain::service::{Instance, Runtime, ServiceState};
         let folder = tempfile::tempdir().unwrap();
         let asked = folder.path().join("asked");
-        let wanted = Probe {
-            kind: crate::domain::settings::ProbeKind::Command {
-                command: format!("echo >> {}; false", asked.display()),
-            },
-            timeout: Duration::from_secs(1),
-        };
+        let mut wanted = Probe::of(crate::domain::settings::ProbeKind::Command {
+            command: format!("echo >> {}; false", asked.display()),
+        });
+        wanted.timeout = Duration::from_secs(1);
         let count = || std::fs::read_to_string(&asked).map_or(0, |text| text.lines().count());
         let id = ServiceId::local("exec", "bot");
         let mut service = Service::new(id, Runtime::Exec, ServiceState::Running);

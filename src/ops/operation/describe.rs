@@ -90,6 +90,12 @@ pub(crate) fn describe(work: &StepWork) -> String {
 
 fn ask_command(kind: &ProbeKind) -> String {
     match kind {
+        ProbeKind::Http {
+            url, ca: Some(ca), ..
+        } => {
+            let ca = ca.display().to_string();
+            shell_words::join(["curl", "-fsS", "--cacert", ca.as_str(), url])
+        }
         ProbeKind::Http { url, .. } => shell_words::join(["curl", "-fsS", url]),
         ProbeKind::Tcp { address } => {
             let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));

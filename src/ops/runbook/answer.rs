@@ -31,7 +31,7 @@ pub fn signal_window(state: &RunState, now: Timestamp) -> Window {
 
 /// The answer to a `service NAME healthy` probe. A daemon that did not answer leaves it unknown.
 pub fn answer_health(probe: &Probe, health: &ServiceHealth) -> ProbeAnswer {
-    let outcome = match health.state {
+    let outcome = match health.of_release() {
         HealthState::Healthy => ProbeOutcome::Passed,
         HealthState::Degraded | HealthState::Unhealthy => ProbeOutcome::Failed,
         HealthState::Unreachable => ProbeOutcome::Unknown,
@@ -40,7 +40,7 @@ pub fn answer_health(probe: &Probe, health: &ServiceHealth) -> ProbeAnswer {
     let seen = health
         .checks
         .iter()
-        .filter(|check| check.ok == is_well)
+        .filter(|check| check.ok == is_well || !check.warnings.is_empty())
         .map(check_words)
         .collect::<Vec<_>>();
     let detail = match seen.as_slice() {
@@ -174,6 +174,7 @@ fn value_words(signal: &SignalName, value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::health::HealthWarning;
     use crate::domain::runbook::parse;
     use crate::domain::service::ServiceId;
     use crate::domain::signal::{Grade, Signal};
@@ -187,10 +188,8 @@ mod tests {
 
     fn health(state: HealthState) -> ServiceHealth {
         let check = |name: &str, ok, detail: &str| HealthCheck {
-            name: name.into(),
-            ok,
             ms: Some(12),
-            detail: detail.into(),
+            ..HealthCheck::new(name, ok, detail)
         };
         let checks = vec![
             check("running", state != HealthState::Unhealthy, "exit code 1"),
@@ -236,6 +235,19 @@ mod tests {
                 "{state:?}"
             );
         }
+        let mut dated = health(HealthState::Healthy);
+        dated.state = HealthState::Degraded;
+        dated.checks[1].warnings = vec![HealthWarning::Certificate];
+        let answer = answer_health(&probe, &dated);
+        assert_eq!(
+            answer.outcome,
+            ProbeOutcome::Passed,
+            "a certificate holds nothing back"
+        );
+        assert!(
+            answer.detail.as_str().starts_with("degraded ("),
+            "{answer:?}"
+        );
         let detail = answer_health(&probe, &health(HealthState::Degraded)).detail;
         assert_eq!(
             detail.as_str(),

@@ -237,10 +237,10 @@ impl Course<'_> {
     fn take_up(&self) -> [Step; 2] {
         let wanted = self.wanted;
         let test = Probe {
-            kind: ProbeKind::Command {
-                command: wanted.test.clone(),
-            },
             timeout: Duration::from_millis(COMMAND_LIMIT_MS),
+            ..Probe::of(ProbeKind::Command {
+                command: wanted.test.clone(),
+            })
         };
         let reload = StepWork::Command {
             argv: ["sh", "-c", &wanted.reload].map(str::to_owned).to_vec(),

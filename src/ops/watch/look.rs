@@ -201,7 +201,7 @@ impl Look {
         };
         let healthy = self.health.services.iter();
         healthy
-            .filter(|service| service.state == HealthState::Healthy && !is_ill(&service.id))
+            .filter(|service| service.of_release() == HealthState::Healthy && !is_ill(&service.id))
             .map(|service| service.id.clone())
             .collect()
     }

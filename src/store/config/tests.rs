@@ -329,6 +329,8 @@ fn a_probe_table_is_read_whole() {
         status: Some(204),
         contains: Some("ok".into()),
         json: Some(serde_json::json!({ "status": "up", "db.ok": true })),
+        certificate_days: None,
+        ca: None,
     };
     assert_eq!(probe.kind, expected);
     let json = |written: &str| -> Result<serde_json::Value, String> {
@@ -347,6 +349,71 @@ fn a_probe_table_is_read_whole() {
         Ok(serde_json::json!({ "status": null }))
     );
     assert!(json("7").is_err() && json("{}").is_err() && json("\"=up\"").is_err());
+}
+
+#[test]
+fn a_probe_says_how_late_is_slow_and_how_long_a_certificate_is_to_hold() {
+    let of = |probe: &str| {
+        let config = read(&format!("[services.backend]\nprobe = {probe}\n"));
+        let read = config.map(|config| backend(&config).probe.unwrap());
+        read.map_err(|error| error.to_string())
+    };
+    let probe = of(
+        "{ http = \"https://x/\", certificate_days = 30, ca = \"/etc/own.pem\", slower_than = \"800ms\" }",
+    )
+    .unwrap();
+    assert_eq!(probe.slower_than, Some(Duration::from_millis(800)));
+    let expected = ProbeKind::Http {
+        url: "https://x/".into(),
+        status: None,
+        contains: None,
+        json: None,
+        certificate_days: Some(30),
+        ca: Some("/etc/own.pem".into()),
+    };
+    assert_eq!(probe.kind, expected);
+    let said = of("\"https://x/\"").unwrap();
+    assert_eq!(said, crate::domain::settings::Probe::http("https://x/"));
+    for (probe, why) in [
+        (
+            "{ http = \"https://x/\", ca = \"own.pem\" }",
+            "ca = \"own.pem\" is not a whole path",
+        ),
+        (
+            "{ http = \"http://x/\", certificate_days = 9 }",
+            "http://x/ has no certificate",
+        ),
+        (
+            "{ http = \"https://x/\", certificate_days = -1 }",
+            "invalid value: integer `-1`",
+        ),
+        (
+            "{ tcp = \"x:1\", contains = \"up\" }",
+            "contains is for an http probe",
+        ),
+        (
+            "{ command = \"true\", status = 200 }",
+            "status is for an http probe",
+        ),
+        (
+            "{ http = \"http://x/\", slower_than = \"5s\" }",
+            "an answer after 5s is none at all",
+        ),
+        (
+            "{ tcp = \"x:1\", timeout = \"1s\", slower_than = \"1s\" }",
+            "an answer after 1s is none at all",
+        ),
+        (
+            "{ http = \"https://x/\", certificate_day = 9 }",
+            "unknown key \"certificate_day\"; did you mean \"certificate_days\"",
+        ),
+    ] {
+        let error = of(probe).unwrap_err();
+        assert!(
+            error.contains(why) && error.contains(":2:"),
+            "{probe}: {error}"
+        );
+    }
 }
 
 #[test]

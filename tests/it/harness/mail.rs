@@ -1,10 +1,10 @@
-//! A mail server with TLS, and the certificate that it shows. Python's own library has both sides of TLS, so that the
+//! A mail server with TLS. Python's own library has both sides of TLS, so that the
 //! product's is not tested against itself.
 
-use super::Sandbox;
+use super::{Certificate, Sandbox};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 /// How it protects what is said to it.
@@ -23,42 +23,6 @@ pub(crate) struct MailServer {
     server: Child,
 }
 
-/// A certificate of an authority of the test's own, for `localhost` and 127.0.0.1.
-pub(crate) struct Certificate {
-    /// The authority's, for `SSL_CERT_FILE`.
-    pub(crate) authority: PathBuf,
-    folder: PathBuf,
-}
-
-impl Certificate {
-    pub(crate) fn make(folder: &Path) -> Certificate {
-        std::fs::create_dir_all(folder).unwrap();
-        std::fs::write(
-            folder.join("names"),
-            "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n",
-        )
-        .unwrap();
-        let new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-        for line in [
-            format!("req -x509 {new} -days 2 -keyout ca.key -out ca.pem -subj /CN=lastgood-test"),
-            format!("req -new {new} -keyout mail.key -out mail.csr -subj /CN=localhost"),
-            "x509 -req -in mail.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out mail.pem -extfile names"
-                .to_owned(),
-        ] {
-            let done = Command::new("openssl")
-                .args(line.split(' '))
-                .current_dir(folder)
-                .output()
-                .unwrap();
-            assert!(done.status.success(), "openssl {line}: {done:?}");
-        }
-        Certificate {
-            authority: folder.join("ca.pem"),
-            folder: folder.to_owned(),
-        }
-    }
-}
-
 impl MailServer {
     pub(crate) fn start(sandbox: &Sandbox, tls: Tls, shown: &Certificate) -> MailServer {
         let mode = match tls {
@@ -71,8 +35,7 @@ impl MailServer {
         let mut server = Command::new("python3")
             .arg(&script)
             .arg(mode)
-            .arg(shown.folder.join("mail.pem"))
-            .arg(shown.folder.join("mail.key"))
+            .args([&shown.file, &shown.key])
             .arg(&kept)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
