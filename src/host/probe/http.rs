@@ -1,6 +1,8 @@
 //! A probe over HTTP and HTTPS: one GET that stays at the service, within a time and a length.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,6 +16,8 @@ use super::{Answer, in_words, io_text, no_answer};
 use crate::domain::health::HealthWarning;
 
 const MAX_REDIRECTS: u32 = 5;
+/// So long the certificates of authorities that were read are good.
+const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// What is asked, and what the answer has to be.
 pub(super) struct Question<'a> {
@@ -28,10 +32,26 @@ pub(super) struct Question<'a> {
 }
 
 /// Who asks, and by which way.
+#[derive(Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
     /// It asks through a socket of this machine, which leads to one address of another.
     is_by_way: bool,
+}
+
+/// The clients of the last minute: each of them reads and parses the certificates of all authorities of the machine, which
+/// costs more than the question.
+type Kept = HashMap<Key, (Instant, Client)>;
+
+/// The way, the authorities, and whether it is to ask over TLS: one that is not can do without authorities.
+type Key = (Option<PathBuf>, Option<PathBuf>, bool);
+
+/// Those that are still good: what is put into a file of authorities is seen soon.
+fn kept() -> MutexGuard<'static, Kept> {
+    static KEPT: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.retain(|_, (built, _)| built.elapsed() < KEPT_FOR);
+    kept
 }
 
 impl Question<'_> {
@@ -40,6 +60,17 @@ impl Question<'_> {
     /// # Errors
     /// Certificates of authorities that cannot be read, in words.
     pub(super) async fn client(&self, way: Option<PathBuf>) -> Result<Client, String> {
+        let is_secret = self.url.starts_with("https://");
+        let key = (way.clone(), self.ca.map(Path::to_owned), is_secret);
+        if let Some(client) = kept().get(&key) {
+            return Ok(client.1.clone());
+        }
+        let client = self.build(way).await?;
+        kept().insert(key, (Instant::now(), client.clone()));
+        Ok(client)
+    }
+
+    async fn build(&self, way: Option<PathBuf>) -> Result<Client, String> {
         let own = match self.ca {
             Some(file) => authorities(file).await?,
             None => Vec::new(),
@@ -57,6 +88,8 @@ impl Question<'_> {
                 .tls_info(true)
                 // A proxy of the environment would answer for the service.
                 .no_proxy()
+                // A connection that was kept proves less than one that is made.
+                .pool_max_idle_per_host(0)
                 .user_agent(concat!("lastgood/", env!("CARGO_PKG_VERSION")))
                 .build()
         };
