@@ -179,10 +179,9 @@ fn what_a_link_cannot_carry_is_left_out_and_told() {
     });
     proxy.slow(Duration::from_millis(150), 64_000);
     // What was left out is told, and the newest lines stand below it.
-    wait_for("what was left out", 2 * LONG, || {
-        let screen = console.screen();
-        let (_, newer) = screen.split_once("lines were left out")?;
-        newer.contains("noise ").then_some(())
+    console.wait_until("what was left out", 2 * LONG, |screen| {
+        let below = screen.split_once("lines were left out");
+        below.is_some_and(|(_, newer)| newer.contains("noise "))
     });
     let pressed = Instant::now();
     console.keys("?");

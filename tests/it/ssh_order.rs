@@ -174,9 +174,8 @@ fn the_console_changes_marked_machines_one_after_the_other() {
     assert!(place("prod-3") < place("prod-1") && place("prod-1") < place("prod-2"));
     assert!(!log.exists());
     console.keys("\r");
-    wait_for("the end", LONG, || {
-        let screen = console.screen();
-        screen.contains("the audit log has it").then_some(())
+    console.wait_until("the end", LONG, |screen| {
+        screen.contains("the audit log has it")
     });
     for text in [
         "2 of 3 on prod-1",

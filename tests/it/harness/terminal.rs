@@ -109,16 +109,27 @@ impl Terminal {
 
     /// Waits until `text` stands on the screen.
     pub(crate) fn wait_for(&self, text: &str) -> String {
+        let limit = Duration::from_secs(20);
+        self.wait_until(text, limit, |screen| screen.contains(text))
+    }
+
+    /// Waits until the screen is so, and gives it.
+    pub(crate) fn wait_until(
+        &self,
+        what: &str,
+        limit: Duration,
+        is_so: impl Fn(&str) -> bool,
+    ) -> String {
         let mut last = String::new();
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wait_for(text, Duration::from_secs(20), || {
+            wait_for(what, limit, || {
                 last = self.screen();
-                last.contains(text).then_some(())
+                is_so(&last).then_some(())
             });
         }));
         assert!(
             found.is_ok(),
-            "{text:?} did not come on the screen:\n{last}"
+            "{what:?} did not come on the screen:\n{last}"
         );
         last
     }
