@@ -268,6 +268,8 @@ mod tests {
     #[test]
     fn each_of_them_needs_its_name() {
         let mut order = order();
+        let of_all = |order: &mut Order, risk| order.plans.iter_mut().for_each(|p| p.risk = risk);
+        of_all(&mut order, Risk::Destructive);
         order.plans[2].services = vec![id("prod-3", "api")];
         assert_eq!(order.names_to_type(), ["web", "api"]);
         assert_eq!(order.confirmations("web"), None);
