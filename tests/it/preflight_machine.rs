@@ -82,6 +82,10 @@ fn every_check_has_a_fault_that_it_finds() {
         ("crash-loop", "a_crash_loop_is_critical"),
         ("health", "each_fault_of_a_container_is_found_and_only_that"),
         (
+            "certificate",
+            "a_certificate_that_ends_soon_degrades_and_holds_nothing_back",
+        ),
+        (
             "restart-policy",
             "each_fault_of_a_container_is_found_and_only_that",
         ),
@@ -151,6 +155,7 @@ fn every_check_has_a_fault_that_it_finds() {
         include_str!("preflight.rs"),
         include_str!("preflight_machine.rs"),
         include_str!("backup_files.rs"),
+        include_str!("certificates.rs"),
     ]
     .concat();
     for (check, test) in planted {
