@@ -8,6 +8,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 
 /// The state folder that the engineers of a box share, where an administrator made it.
 const SHARED_ROOT: &str = "/var/lib/lastgood";
@@ -186,9 +190,8 @@ impl StateDir {
                 self.make_dir(parent)?;
             }
         }
-        match DirBuilder::new().mode(0o700).create(dir) {
-            Ok(()) => fs::set_permissions(dir, fs::Permissions::from_mode(self.dir_mode()))
-                .map_err(StoreError::at("set the permissions of", dir)),
+        match make_with(dir, self.dir_mode()) {
+            Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
             Err(error) => Err(StoreError::at("make the folder", dir)(error)),
         }
@@ -245,6 +248,31 @@ impl StateDir {
 /// The user's configuration folder, `$XDG_CONFIG_HOME/lastgood`; `None` where no home folder is known.
 pub fn config_dir() -> Option<PathBuf> {
     directories::ProjectDirs::from("", "", "lastgood").map(|dirs| dirs.config_dir().to_owned())
+}
+
+/// Makes a folder that has these permission bits from the moment on in which others see it: whoever came between would be
+/// refused.
+fn make_with(dir: &Path, mode: u32) -> io::Result<()> {
+    static COMING: AtomicU32 = AtomicU32::new(0);
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let number = COMING.fetch_add(1, Ordering::Relaxed);
+    let coming = dir.with_file_name(format!(".{name}.{}-{number}", std::process::id()));
+    DirBuilder::new().mode(0o700).create(&coming)?;
+    let made = fs::set_permissions(&coming, fs::Permissions::from_mode(mode)).and_then(|()| {
+        let flags = RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(CWD, &coming, CWD, dir, flags) {
+            // A file system that cannot: of two at once one is told that it is there.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match dir.exists() {
+                true => Err(io::ErrorKind::AlreadyExists.into()),
+                false => fs::rename(&coming, dir),
+            },
+            renamed => Ok(renamed?),
+        }
+    });
+    if made.is_err() {
+        let _ = fs::remove_dir(&coming);
+    }
+    made
 }
 
 /// Makes a new file with exactly these permission bits, whatever the umask.
@@ -315,6 +343,30 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_folder_of_all_is_never_seen_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir {
+            root: dir.path().to_owned(),
+            is_shared: true,
+        };
+        let folder = |n: u32| dir.path().join(format!("presence-{n}"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..500).for_each(|n| state.make_dir(&folder(n)).unwrap()));
+            for n in 0..500 {
+                let found = loop {
+                    if let Ok(found) = fs::metadata(folder(n)) {
+                        break found;
+                    }
+                };
+                assert_eq!(found.permissions().mode() & 0o7777, 0o2770, "{n}");
+            }
+        });
+        // Whoever comes second finds it, and leaves nothing.
+        assert!(make_with(&folder(0), 0o700).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 500);
     }
 
     #[test]
