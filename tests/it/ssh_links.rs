@@ -170,12 +170,22 @@ fn what_a_link_cannot_carry_is_left_out_and_told() {
     // Only what is behind the link.
     let sandbox = sandbox.with("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock");
     let arguments = ["--host", "far", "tui"];
-    let console = Terminal::start(&sandbox, &arguments, (160, 40));
-    // Other tests have their services on that machine.
-    wait_for("the service's log", LONG, || {
-        console.keys("]");
+    // So tall that what is told stays on it while the newest lines come in below.
+    let console = Terminal::start(&sandbox, &arguments, (160, 450));
+    // Other tests have their services on that machine. What stands there for a moment may be of the service before.
+    let mut seen = 0;
+    wait_for("the service's log", 2 * LONG, || {
+        let screen = console.screen();
+        seen = if screen.contains("noise ") {
+            seen + 1
+        } else {
+            0
+        };
+        if seen == 0 && !screen.contains("pening") {
+            console.keys("]");
+        }
         std::thread::sleep(Duration::from_secs(1));
-        console.screen().contains("noise ").then_some(())
+        (seen == 4).then_some(())
     });
     proxy.slow(Duration::from_millis(150), 64_000);
     // What was left out is told, and the newest lines stand below it.
