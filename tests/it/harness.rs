@@ -47,7 +47,7 @@ pub(crate) use skip::{is_root, missing};
 pub(crate) use sshd::{Fleet, Sshd, user as sshd_user};
 pub(crate) use swarm::Swarm;
 pub(crate) use terminal::Terminal;
-pub(crate) use tmpfs::Tmpfs;
+pub(crate) use tmpfs::{Tmpfs, no_full_disk};
 pub(crate) use tmux::{PROMPT, Tmux};
 pub(crate) use web::WebServer;
 

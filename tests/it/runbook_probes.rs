@@ -2,7 +2,7 @@
 //! exactly what is wrong.
 
 use crate::compose_story::list;
-use crate::harness::{Database, DemoShop, Sandbox, missing, wait_for};
+use crate::harness::{Database, DemoShop, Sandbox, missing, no_full_disk, wait_for};
 use lastgood::demo::Member;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -243,6 +243,7 @@ fn every_shipped_probe_ticks_its_item_on_a_shop_that_has_everything() {
     if missing(&["docker", "postgres", "redis-server"]) {
         return;
     }
+    let _alone = no_full_disk();
     let database = Database::postgres("probes-db", 20);
     let redis = Database::redis("probes-redis", 20);
     let shop = DemoShop::start(Sandbox::new("allprobes"));
