@@ -1,11 +1,11 @@
 //! A mail server with TLS. Python's own library has both sides of TLS, so that the
 //! product's is not tested against itself.
 
+use super::web::start;
 use super::{Certificate, Sandbox};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 /// How it protects what is said to it.
 #[derive(Clone, Copy)]
@@ -32,23 +32,13 @@ impl MailServer {
         let script = sandbox.path("mail.py");
         std::fs::write(&script, include_str!("mail.py")).unwrap();
         let kept = sandbox.path(&format!("mails-{mode}"));
-        let mut server = Command::new("python3")
+        let mut python = Command::new("python3");
+        python
             .arg(&script)
             .arg(mode)
-            .args([&shown.file, &shown.key])
-            .arg(&kept)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut port = String::new();
-        let mut said = BufReader::new(server.stdout.take().unwrap());
-        said.read_line(&mut port).unwrap();
-        MailServer {
-            port: port.trim().parse().unwrap(),
-            kept,
-            server,
-        }
+            .args([&shown.file, &shown.key]);
+        let (server, port) = start(python.arg(&kept));
+        MailServer { port, kept, server }
     }
 
     /// Every dialogue that is over: what was said in plain text, what under TLS, and the mail.

@@ -24,20 +24,9 @@ impl WebServer {
     fn run(sandbox: &Sandbox, certificate: &[&PathBuf]) -> WebServer {
         let script = sandbox.path("web.py");
         std::fs::write(&script, include_str!("web.py")).unwrap();
-        let mut server = Command::new("python3")
-            .arg(&script)
-            .args(certificate)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut port = String::new();
-        let mut said = BufReader::new(server.stdout.take().unwrap());
-        said.read_line(&mut port).unwrap();
-        WebServer {
-            port: port.trim().parse().unwrap(),
-            server,
-        }
+        let mut python = Command::new("python3");
+        let (server, port) = start(python.arg(&script).args(certificate));
+        WebServer { port, server }
     }
 
     /// Where it says that it is well.
@@ -56,4 +45,17 @@ impl Drop for WebServer {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
+}
+
+/// Starts a server that first says on which port it listens.
+pub(super) fn start(server: &mut Command) -> (Child, u16) {
+    let mut server = server
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut port = String::new();
+    let mut said = BufReader::new(server.stdout.take().unwrap());
+    said.read_line(&mut port).unwrap();
+    (server, port.trim().parse().unwrap())
 }
