@@ -88,6 +88,17 @@ impl RuntimeError {
         matches!(self, Self::Unreachable { .. })
     }
 
+    /// Whether there is no such daemon on the machine at all, which is no outage.
+    pub fn is_absent(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable {
+                is_absent: true,
+                ..
+            }
+        )
+    }
+
     /// What to do about it, where that is known.
     pub fn fix(&self) -> Option<&SafeText> {
         match self {

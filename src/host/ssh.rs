@@ -51,6 +51,10 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(60);
 /// While something is being changed, so long is waited for the machine to be there again.
 const LINK_PATIENCE: Duration = Duration::from_secs(30);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// A server that refuses says so sooner.
+const SILENCE: Duration = Duration::from_secs(5);
+/// A machine that was silent is taken for silent for so long.
+const SILENT_FOR: Duration = Duration::from_secs(2);
 /// What the scripts below exit with: `EX_NOINPUT` and its neighbours.
 const NOT_FOUND: i32 = 66;
 const NOT_READABLE: i32 = 67;
@@ -115,11 +119,19 @@ impl PartialEq for Session {
 
 impl Eq for Session {}
 
+/// How connecting failed last.
+#[derive(Debug)]
+struct Failed {
+    at: Instant,
+    /// Nobody answered: it took as long as one waits for that.
+    is_silent: bool,
+    trouble: Trouble,
+}
+
 #[derive(Debug, Default)]
 struct LinkState {
     open: Option<Arc<Link>>,
-    /// When connecting failed last, and why.
-    failed: Option<(Instant, Trouble)>,
+    failed: Option<Failed>,
 }
 
 /// What a machine is for whoever signs in there.
@@ -220,7 +232,8 @@ impl Session {
     }
 
     /// The connection, opened or opened again where it has died. Who waited while connecting failed is told of that
-    /// failure, and does not try it once more.
+    /// failure, and does not try it once more; nor does who asks a machine that was silent a moment ago, unless a change
+    /// waits for it: a look at it that asks one thing after the other would take minutes.
     async fn link(&self) -> Result<Arc<Link>, HostError> {
         let asked = Instant::now();
         let mut state = self.link.lock().await;
@@ -231,10 +244,12 @@ impl Session {
             state.open = None;
             self.is_linked.store(false, Ordering::Relaxed);
         }
-        if let Some((at, trouble)) = &state.failed
-            && *at >= asked
-        {
-            return Err(self.refused(trouble.clone()));
+        let is_patient = || self.changes.load(Ordering::Relaxed) > 0;
+        if let Some(failed) = &state.failed {
+            let is_known = failed.is_silent && failed.at.elapsed() < SILENT_FOR && !is_patient();
+            if failed.at >= asked || is_known {
+                return Err(self.refused(failed.trouble.clone()));
+            }
         }
         // An option or a command must not pass for a destination.
         if let Err(error) = HostName::parse(&self.destination) {
@@ -243,12 +258,12 @@ impl Session {
                 fix: "name it as ssh does: user@host, or an alias of ~/.ssh/config".to_owned(),
             }));
         }
-        let deadline = Instant::now() + LINK_PATIENCE;
+        let begun = Instant::now();
+        let deadline = begun + LINK_PATIENCE;
         let opened = loop {
             let questions = || self.waiting_questions();
             let opened = Box::pin(Link::open(&self.address, &self.rights, questions)).await;
-            let is_patient = self.changes.load(Ordering::Relaxed) > 0;
-            if opened.is_ok() || !is_patient || Instant::now() >= deadline {
+            if opened.is_ok() || !is_patient() || Instant::now() >= deadline {
                 break opened;
             }
             tokio::time::sleep(TRY_AGAIN).await;
@@ -262,7 +277,11 @@ impl Session {
                 Ok(link)
             }
             Err(trouble) => {
-                state.failed = Some((Instant::now(), trouble.clone()));
+                state.failed = Some(Failed {
+                    at: Instant::now(),
+                    is_silent: begun.elapsed() >= SILENCE,
+                    trouble: trouble.clone(),
+                });
                 Err(self.refused(trouble))
             }
         }
@@ -527,38 +546,4 @@ fn split_port(destination: &str) -> (&str, Option<u16>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_port_is_taken_off_the_destination() {
-        assert_eq!(split_port("prod-1"), ("prod-1", None));
-        assert_eq!(
-            split_port("deploy@prod-1:2222"),
-            ("deploy@prod-1", Some(2222))
-        );
-        assert_eq!(
-            split_port("root@[fe80::1]:22"),
-            ("root@[fe80::1]", Some(22))
-        );
-        assert_eq!(split_port("root@[fe80::1]"), ("root@[fe80::1]", None));
-    }
-
-    #[test]
-    fn what_stat_prints_is_read() {
-        let found = parse_stat("12 640 0 33 4711 1700000000 regular file").unwrap();
-        assert_eq!((found.size, found.mode, found.gid), (12, 0o640, 33));
-        assert!(!found.is_folder);
-        assert!(parse_stat("nonsense").is_none());
-    }
-
-    #[tokio::test]
-    async fn an_option_does_not_pass_for_a_destination() {
-        let session = Session::new(HostName::local(), "-oProxyCommand=touch /tmp/x", None);
-        let error = session
-            .run(&Command::new(["true"], FILE_TIMEOUT))
-            .await
-            .unwrap_err();
-        assert!(matches!(error, HostError::Lost { .. }), "{error}");
-    }
-}
+mod tests;

@@ -135,11 +135,9 @@ fn docker_socket(engine: &Result<(), RuntimeError>, has_pm2: bool, address: Opti
     };
     match engine {
         Ok(()) => ok(name, format!("the engine {place} answers")),
-        Err(RuntimeError::Unreachable {
-            error,
-            is_absent: true,
-            ..
-        }) if has_pm2 => skipped(name, format!("{error}, and PM2 is there")),
+        Err(error) if error.is_absent() && has_pm2 => {
+            skipped(name, format!("{error}, and PM2 is there"))
+        }
         Err(error) => {
             let fix = error
                 .fix()
@@ -164,12 +162,7 @@ async fn docker_group(host: &Host, engine: &Result<(), RuntimeError>) -> Check {
             name,
             format!("{user} reaches the engine without the group docker"),
         ),
-        (
-            false,
-            Err(RuntimeError::Unreachable {
-                is_absent: true, ..
-            }),
-        ) => skipped(name, "no Docker here"),
+        (false, Err(error)) if error.is_absent() => skipped(name, "no Docker here"),
         (false, Err(_)) => warning(
             name,
             format!("{user} is not in the group docker ({groups})"),

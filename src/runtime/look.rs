@@ -80,15 +80,66 @@ impl Look {
                 inventory.services.extend(services);
                 inventory.unreachable.extend(unreachable);
             }
-            Some(Err(RuntimeError::Unreachable {
-                is_absent: true, ..
-            })) if has_other => {}
+            Some(Err(error)) if error.is_absent() && has_other => {}
             Some(Err(error)) => inventory
                 .unreachable
                 .push(error.to_unreachable(host, Runtime::Docker)),
             None => {}
         }
+        // Where the engine could not be asked either, the machine is told of already.
+        if !matches!(&self.docker, Some(Err(error)) if !error.is_absent()) {
+            inventory.unreachable.extend(self.pm2.lost.clone());
+        }
         inventory.services.sort_by(|a, b| a.id.cmp(&b.id));
         inventory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::host::HostName;
+    use crate::host::ssh::Session;
+
+    /// A machine at whose port nobody listens.
+    fn away() -> Host {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let name = HostName::parse("far").unwrap();
+        Host::Ssh(Arc::new(Session::new(
+            name,
+            format!("127.0.0.1:{port}"),
+            None,
+        )))
+    }
+
+    async fn lost(docker: Option<Result<docker::Look, RuntimeError>>) -> Vec<Runtime> {
+        let host = away();
+        let mut look = Look {
+            docker,
+            ..Look::default()
+        };
+        look.pm2.again(&host, true).await;
+        let inventory = look.inventory(&host, &[]).await;
+        let told = inventory.unreachable.iter();
+        told.map(|away| away.runtime).collect()
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_went_away_behind_the_engines_answer_is_told_of() {
+        assert_eq!(
+            lost(Some(Ok(docker::Look::default()))).await,
+            [Runtime::Pm2]
+        );
+        // PM2 alone was asked for.
+        assert_eq!(lost(None).await, [Runtime::Pm2]);
+        let away = RuntimeError::Unreachable {
+            error: "lost".into(),
+            fix: "look".into(),
+            is_absent: false,
+        };
+        assert_eq!(lost(Some(Err(away))).await, [Runtime::Docker], "once");
     }
 }

@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 
 use crate::domain::pm2::{Pm2App, Pm2Restarts};
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Service, ServiceId, Unreachable};
+use crate::domain::service::{Runtime, Service, ServiceId, Unreachable};
 use crate::domain::signal::Saturation;
 use crate::host::{Command, Host, HostError};
-use crate::runtime::{Changed, Changes, RuntimeError, process};
+use crate::runtime::{Changed, Changes, RuntimeError, process, unreachable_host};
 
 mod amp;
 mod bus;
@@ -36,7 +36,7 @@ pub use cli::{Tool, ToolError};
 pub use logs::{positions, read_logs};
 
 use bus::{Bus, BusEvent};
-use daemon::Daemon;
+use daemon::{AskError, Daemon};
 use remote::There;
 use service::Origin;
 
@@ -61,16 +61,23 @@ pub(super) struct Look {
     pub(super) services: Vec<Service>,
     /// Those that do not answer. A machine without PM2 has none.
     pub(super) unreachable: Vec<Unreachable>,
+    /// Why the machine could not be asked: what it runs is not known then, and not nothing.
+    pub(super) lost: Option<Unreachable>,
 }
 
 impl Look {
     /// Asks every daemon once; with `finds`, looks for them first.
     pub(super) async fn again(&mut self, host: &Host, finds: bool) {
+        self.lost = None;
         if finds {
-            // A link that is lost is told by whoever else asks this host.
-            self.daemons = find(host).await.unwrap_or_default();
+            match find(host).await {
+                Ok(daemons) => self.daemons = daemons,
+                Err(error) => self.lost = Some(lost(host, &error)),
+            }
         }
-        (self.services, self.unreachable) = list(host, self.daemons.clone()).await;
+        let listed = list(host, self.daemons.clone()).await;
+        (self.services, self.unreachable) = (listed.services, listed.unreachable);
+        self.lost = self.lost.take().or(listed.lost);
     }
 
     /// The daemons that were found.
@@ -83,13 +90,28 @@ impl Look {
 #[derive(Debug)]
 pub struct Daemons(Vec<Daemon>);
 
-async fn list(host: &Host, daemons: Vec<Daemon>) -> (Vec<Service>, Vec<Unreachable>) {
+fn lost(host: &Host, error: &HostError) -> Unreachable {
+    Unreachable {
+        runtime: Runtime::Pm2,
+        ..unreachable_host(host.name(), error)
+    }
+}
+
+/// What daemons said.
+struct Listed {
+    services: Vec<Service>,
+    unreachable: Vec<Unreachable>,
+    lost: Option<Unreachable>,
+}
+
+async fn list(host: &Host, daemons: Vec<Daemon>) -> Listed {
     let answers = join_all(daemons.iter().map(Daemon::list)).await;
     let mut lists = Vec::new();
-    let mut unreachable = Vec::new();
+    let (mut unreachable, mut is_lost) = (Vec::new(), None);
     for (daemon, answer) in daemons.into_iter().zip(answers) {
         match answer {
             Ok(list) => lists.push((daemon, list)),
+            Err(AskError::Host(error)) => is_lost = Some(lost(host, &error)),
             Err(error) => unreachable.extend(daemon.explain(error, &host.name()).await),
         }
     }
@@ -108,7 +130,11 @@ async fn list(host: &Host, daemons: Vec<Daemon>) -> (Vec<Service>, Vec<Unreachab
             )));
         }
     }
-    (services, unreachable)
+    Listed {
+        services,
+        unreachable,
+        lost: is_lost,
+    }
 }
 
 /// How often that of its instances which ended most often did so by itself within the last minute; `None` where the
@@ -153,8 +179,15 @@ impl Found {
 
 /// Looks for this user's PM2 on a machine behind ssh.
 pub async fn look_on(host: &Host) -> Found {
-    let daemons = find(host).await.unwrap_or_default();
-    let (services, unreachable) = list(host, daemons.clone()).await;
+    let mut look = Look::default();
+    look.again(host, true).await;
+    let Look {
+        daemons,
+        services,
+        mut unreachable,
+        lost,
+    } = look;
+    unreachable.extend(lost);
     let own = daemons.into_iter().find_map(|daemon| {
         let there = daemon.there?;
         there.is_default.then_some((daemon.home, there.tool))

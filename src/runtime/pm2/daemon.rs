@@ -222,8 +222,6 @@ impl Daemon {
     pub(super) async fn explain(&self, error: AskError, host: &HostName) -> Option<Unreachable> {
         let (what, fix) = match error {
             AskError::NotRunning => self.explain_not_running().await?,
-            // The machine is told of by whoever else asks it.
-            AskError::Host(_) => return None,
             error @ AskError::Forbidden(_) => (error.to_string(), FORWARDING.to_owned()),
             AskError::Socket(cause) if cause.kind() == std::io::ErrorKind::PermissionDenied => (
                 format!(

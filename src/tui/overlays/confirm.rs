@@ -11,7 +11,7 @@
 //! ║ Type  backend  to roll it back: ▏                               Esc to leave it  ║
 //! ╚═════════════════════════════════════════════════════════════════════════════════╝
 //! ```
-//! Its state lives in [`App::operating`], not in the overlay: closing the card while steps run ends nothing, and
+//! Its state lives in [`crate::tui::app::App::operating`], not in the overlay: closing the card while steps run ends nothing, and
 //! the action menu brings it back.
 
 mod command;
