@@ -205,19 +205,20 @@ impl StateDir {
         if let Some(parent) = path.parent() {
             self.make_dir(parent)?;
         }
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).mode(0o600);
-        match options.clone().create_new(true).open(path) {
-            Ok(file) => {
-                set_mode(&file, self.file_mode()).map_err(StoreError::at("make", path))?;
-                sync_parent(path)?;
-                Ok(file)
+        let open = || OpenOptions::new().read(true).append(true).open(path);
+        let opened = match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match create_new_with(path, self.file_mode()) {
+                    Ok(_) => sync_parent(path)?,
+                    // Somebody else made it at this moment.
+                    Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(error),
+                }
+                open()
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                options.open(path).map_err(StoreError::at("open", path))
-            }
-            Err(error) => Err(StoreError::at("make", path)(error)),
-        }
+            opened => opened,
+        };
+        opened.map_err(StoreError::at("open", path))
     }
 
     /// Makes a new file with [`StateDir::file_mode`] whatever the umask, and its folder.
@@ -250,45 +251,65 @@ pub fn config_dir() -> Option<PathBuf> {
     directories::ProjectDirs::from("", "", "lastgood").map(|dirs| dirs.config_dir().to_owned())
 }
 
-/// Makes a folder that has these permission bits from the moment on in which others see it: whoever came between would be
-/// refused.
-fn make_with(dir: &Path, mode: u32) -> io::Result<()> {
-    static COMING: AtomicU32 = AtomicU32::new(0);
-    let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    let number = COMING.fetch_add(1, Ordering::Relaxed);
-    let coming = dir.with_file_name(format!(".{name}.{}-{number}", std::process::id()));
-    DirBuilder::new().mode(0o700).create(&coming)?;
-    let made = fs::set_permissions(&coming, fs::Permissions::from_mode(mode)).and_then(|()| {
-        let flags = RenameFlags::NOREPLACE;
-        match rustix::fs::renameat_with(CWD, &coming, CWD, dir, flags) {
-            // A file system that cannot: of two at once one is told that it is there.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match dir.exists() {
-                true => Err(io::ErrorKind::AlreadyExists.into()),
-                false => fs::rename(&coming, dir),
-            },
-            renamed => Ok(renamed?),
-        }
-    });
-    if made.is_err() {
-        let _ = fs::remove_dir(&coming);
-    }
-    made
+/// Makes a folder that has these permission bits from the moment on in which others see it.
+///
+/// # Errors
+/// It exists, no permission, a full disk.
+pub(super) fn make_with(dir: &Path, mode: u32) -> io::Result<()> {
+    let made = |coming: &Path| {
+        DirBuilder::new().mode(0o700).create(coming)?;
+        fs::set_permissions(coming, fs::Permissions::from_mode(mode))
+    };
+    appear(dir, made, fs::remove_dir)
 }
 
-/// Makes a new file with exactly these permission bits, whatever the umask.
+/// Makes a new file with exactly these permission bits, whatever the umask, from the moment on in which others see it.
 ///
 /// # Errors
 /// It exists, no permission, a full disk.
 pub fn create_new_with(path: &Path, mode: u32) -> Result<File, StoreError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(StoreError::at("make", path))?;
-    set_mode(&file, mode).map_err(StoreError::at("set the permissions of", path))?;
-    Ok(file)
+    let made = |path: &Path| {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = options.open(path)?;
+        set_mode(&file, mode)?;
+        Ok(file)
+    };
+    // What nobody else may open needs no other name.
+    let made = match mode {
+        0o600 => made(path),
+        _ => appear(path, made, fs::remove_file),
+    };
+    made.map_err(StoreError::at("make", path))
+}
+
+/// Makes something under a name that nobody looks for, and gives it its own where that is free: whoever came between its
+/// making and its permissions would be refused.
+fn appear<T>(
+    path: &Path,
+    make: impl FnOnce(&Path) -> io::Result<T>,
+    remove: fn(PathBuf) -> io::Result<()>,
+) -> io::Result<T> {
+    static COMING: AtomicU32 = AtomicU32::new(0);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let number = COMING.fetch_add(1, Ordering::Relaxed);
+    let coming = path.with_file_name(format!(".{name}.{}-{number}", std::process::id()));
+    let made = make(&coming).and_then(|made| {
+        let flags = RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(CWD, &coming, CWD, path, flags) {
+            // A file system that cannot: of two at once one is told that it is there.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match path.exists() {
+                true => return Err(io::ErrorKind::AlreadyExists.into()),
+                false => fs::rename(&coming, path)?,
+            },
+            renamed => renamed?,
+        }
+        Ok(made)
+    });
+    if made.is_err() {
+        let _ = remove(coming);
+    }
+    made
 }
 
 /// Writes beside the file, flushes, renames over it, and flushes the folder.
@@ -346,27 +367,35 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_all_is_never_seen_closed() {
+    fn what_is_of_all_is_never_seen_closed() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir {
             root: dir.path().to_owned(),
             is_shared: true,
         };
         let folder = |n: u32| dir.path().join(format!("presence-{n}"));
+        let file = |n: u32| dir.path().join(format!("log-{n}"));
+        let at = |path: PathBuf| loop {
+            if let Ok(found) = fs::metadata(&path) {
+                break found.permissions().mode() & 0o7777;
+            }
+        };
         std::thread::scope(|scope| {
-            scope.spawn(|| (0..500).for_each(|n| state.make_dir(&folder(n)).unwrap()));
+            scope.spawn(|| {
+                for n in 0..500 {
+                    state.make_dir(&folder(n)).unwrap();
+                    state.open_append(&file(n)).unwrap();
+                }
+            });
             for n in 0..500 {
-                let found = loop {
-                    if let Ok(found) = fs::metadata(folder(n)) {
-                        break found;
-                    }
-                };
-                assert_eq!(found.permissions().mode() & 0o7777, 0o2770, "{n}");
+                assert_eq!((at(folder(n)), at(file(n))), (0o2770, 0o660), "{n}");
             }
         });
         // Whoever comes second finds it, and leaves nothing.
         assert!(make_with(&folder(0), 0o700).is_err());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 500);
+        let error = create_new_with(&file(0), 0o660).unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1000);
     }
 
     #[test]

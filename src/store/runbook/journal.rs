@@ -5,9 +5,6 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,6 +14,7 @@ use super::{RunbookError, parse_text};
 use crate::domain::runbook::RunState;
 use crate::domain::runbook::run::{RunEvent, RunEventKind};
 use crate::domain::safe_text::SafeText;
+use crate::store::paths::{StateDir, create_new_with, make_with};
 use crate::store::sealed::{self, GENESIS};
 
 /// An append takes milliseconds: whoever holds the lock for longer hangs.
@@ -261,14 +259,15 @@ pub(super) fn create(runs: &Path, wanted: &str, event: &RunEvent) -> Result<Stri
         let path = path.to_owned();
         move |cause| RunbookError::Io { what, path, cause }
     };
-    make_dir(runs, runs.parent())
-        .or_else(ignore_existing)
-        .map_err(io("create", runs))?;
+    // Shared where the state is.
+    let state = StateDir::at(runs.parent().unwrap_or(runs).to_owned());
+    let made = state.make_dir(runs);
+    made.map_err(|error| io("create", &error.path)(error.source))?;
     let mut run = wanted.to_owned();
     let mut count = 1;
     let dir = loop {
         let dir = runs.join(&run);
-        match make_dir(&dir, Some(runs)) {
+        match make_with(&dir, state.dir_mode()) {
             Ok(()) => break dir,
             Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists && count < 1_000 => {
                 count += 1;
@@ -281,14 +280,8 @@ pub(super) fn create(runs: &Path, wanted: &str, event: &RunEvent) -> Result<Stri
     let path = dir.join("journal.jsonl");
     let partial = dir.join(".journal.partial");
     let write = || -> std::io::Result<()> {
-        let mode = if is_shared(&dir) { 0o660 } else { 0o600 };
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&partial)?;
-        // The umask of a shared state must not lock the colleagues out.
-        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        let made = create_new_with(&partial, state.file_mode());
+        let mut file = made.map_err(|error| error.source)?;
         file.write_all(&sealed::seal(1, event, GENESIS)?.0)?;
         file.sync_all()?;
         std::fs::rename(&partial, &path)?;
@@ -297,38 +290,6 @@ pub(super) fn create(runs: &Path, wanted: &str, event: &RunEvent) -> Result<Stri
     };
     write().map_err(io("write", &path))?;
     Ok(run)
-}
-
-/// A folder like its parent: group-writable where the state is shared, private where it is not.
-fn make_dir(dir: &Path, parent: Option<&Path>) -> std::io::Result<()> {
-    let mode = if parent.is_some_and(is_shared) {
-        0o2770
-    } else {
-        0o700
-    };
-    if let Some(parent) = parent
-        && !parent.exists()
-    {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(parent)?;
-    }
-    std::fs::DirBuilder::new().mode(mode).create(dir)?;
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode))
-}
-
-fn ignore_existing(cause: std::io::Error) -> std::io::Result<()> {
-    if cause.kind() == std::io::ErrorKind::AlreadyExists {
-        Ok(())
-    } else {
-        Err(cause)
-    }
-}
-
-/// Whether the engineers of the box share this folder: set-group-id and group-writable.
-fn is_shared(dir: &Path) -> bool {
-    std::fs::metadata(dir).is_ok_and(|metadata| metadata.mode() & 0o2020 == 0o2020)
 }
 
 /// When the run was started, from the first line alone. A journal whose first line cannot be read is as old as its
