@@ -270,14 +270,21 @@ pub enum HostError {
 impl HostError {
     /// Whether a file does not exist.
     pub fn is_not_found(&self) -> bool {
+        self.kind() == Some(std::io::ErrorKind::NotFound)
+    }
+
+    /// Whether this user may not look at it.
+    pub fn is_denied(&self) -> bool {
+        self.kind() == Some(std::io::ErrorKind::PermissionDenied)
+    }
+
+    fn kind(&self) -> Option<std::io::ErrorKind> {
         match self {
-            Self::File { source, .. } | Self::Start { source, .. } => {
-                source.kind() == std::io::ErrorKind::NotFound
-            }
+            Self::File { source, .. } | Self::Start { source, .. } => Some(source.kind()),
             Self::TooLarge { .. }
             | Self::TimedOut { .. }
             | Self::Lost { .. }
-            | Self::Unfit { .. } => false,
+            | Self::Unfit { .. } => None,
         }
     }
 

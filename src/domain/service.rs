@@ -300,6 +300,9 @@ pub struct Service {
     pub cpu: Option<f64>,
     /// Memory in use; `None` where it was not measured.
     pub memory_bytes: Option<u64>,
+    /// How long the health check that it brings may take until it has decided, in milliseconds; `None` without one.
+    #[serde(skip)]
+    pub decides_within_ms: Option<u64>,
     /// What is wrong with it, in words.
     pub problems: Vec<SafeText>,
     /// What its supervisor allows it.
@@ -340,6 +343,7 @@ impl Service {
             crash_loop: None,
             cpu: None,
             memory_bytes: None,
+            decides_within_ms: None,
             problems: Vec::new(),
             limits: RuntimeLimits::new(),
             compose: None,
