@@ -268,8 +268,8 @@ impl Look {
         known.retain(|known| now.duration_since(known.seen_at) < FORGOTTEN);
     }
 
-    /// What could not be looked at, in words.
-    pub(super) fn missing(&self, book: &AlertBook) -> Vec<SafeText> {
+    /// What could not be looked at, in words; `unseen` beside what the look itself knows of.
+    pub(super) fn missing(&self, book: &AlertBook, unseen: &[SafeText]) -> Vec<SafeText> {
         let mut missing: Vec<String> = self
             .inventory
             .unreachable
@@ -290,7 +290,7 @@ impl Look {
             .iter()
             .filter(|a| a.state == AlertState::Firing && a.missing_since.is_some());
         missing.extend(blind.map(|alert| format!("{}: no data", alert.key)));
-        missing.extend(self.unread.iter().map(ToString::to_string));
+        missing.extend(self.unread.iter().chain(unseen).map(ToString::to_string));
         missing
             .iter()
             .map(|text| SafeText::from_text(&self.redactor.redact(text)))
