@@ -80,6 +80,15 @@ impl TailError {
             source,
         }
     }
+
+    /// What is told of it where other files are read. One that is not there may never have been written: an error log
+    /// without errors.
+    pub(crate) fn kind(&self) -> LogNoteKind {
+        match self.source.kind() {
+            io::ErrorKind::NotFound => LogNoteKind::Gap,
+            _ => LogNoteKind::Unread,
+        }
+    }
 }
 
 /// Sends the lines of the files, one file after the other in a closed read, interleaved as they grow in a
@@ -263,7 +272,7 @@ fn read_closed(
     }
     for failure in failures {
         let detail = format!("{}: {}", failure.path.display(), failure.source);
-        if out.note(LogNoteKind::Gap, &detail).is_err() {
+        if out.note(failure.kind(), &detail).is_err() {
             break;
         }
     }
