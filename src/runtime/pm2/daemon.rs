@@ -247,6 +247,7 @@ impl Daemon {
         Some(Unreachable {
             host: host.clone(),
             runtime: Runtime::Pm2,
+            is_whole_host: false,
             error: SafeText::from_text(&what),
             fix: SafeText::from_text(&fix),
         })
