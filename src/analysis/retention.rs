@@ -10,11 +10,13 @@ use crate::domain::backup::{Keep, Listed};
 /// The ids of the backups that nothing keeps, the newest first. `all` is the newest first; `zone` says where a day
 /// begins. A backup that is not ok counts for the newest only: it must not stand for a day.
 ///
-/// The newest that is ok stays whatever the numbers say, and so does the newest that was restored to prove it.
+/// The newest that is ok stays whatever the numbers say, and so does the newest that was restored to prove it. One that
+/// could not be looked at stays and counts for nothing: it may be good, and it may not.
 pub fn superfluous(all: &[Listed], keep: Keep, zone: &TimeZone) -> Vec<String> {
     let mut kept: BTreeSet<&str> = BTreeSet::new();
     kept.extend(
         all.iter()
+            .filter(|one| !one.is_unread())
             .take(keep.last as usize)
             .map(|one| one.id.as_str()),
     );
@@ -56,6 +58,7 @@ pub fn superfluous(all: &[Listed], keep: Keep, zone: &TimeZone) -> Vec<String> {
     });
     spread(keep.monthly, |date| (date.year(), i16::from(date.month())));
     all.iter()
+        .filter(|one| !one.is_unread())
         .map(|one| one.id.as_str())
         .filter(|id| !kept.contains(id))
         .map(str::to_owned)
@@ -94,6 +97,7 @@ mod tests {
                 checked: Vec::new(),
             }),
             problem: None,
+            is_data_unread: false,
         }
     }
 
@@ -166,5 +170,26 @@ mod tests {
             kept(&all, keep(0, 1, 0, 0)),
             ["2025-12-04T02:00", "2025-12-02T02:00"]
         );
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_stays_and_counts_for_nothing() {
+        let mut all: Vec<Listed> = (1..=5)
+            .rev()
+            .map(|day| listed(&format!("2025-12-{day:02}T02:00")))
+            .collect();
+        let why = |text: &str| Some(SafeText::from_text(text));
+        all[0].problem = why("cannot read x.dump.zst: Permission denied");
+        all[0].is_data_unread = true;
+        all[3].problem = why("damaged");
+        all[4].backup = Err(SafeText::from_text("cannot read x.json: Permission denied"));
+        all[4].problem = why("cannot read x.json: Permission denied");
+        let unread = ["2025-12-05T02:00", "2025-12-01T02:00"];
+        for (keep, good) in [
+            (keep(1, 0, 0, 0), "2025-12-04T02:00"),
+            (keep(0, 1, 0, 0), "2025-12-04T02:00"),
+        ] {
+            assert_eq!(kept(&all, keep), [unread[0], good, unread[1]]);
+        }
     }
 }

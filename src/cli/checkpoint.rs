@@ -71,7 +71,7 @@ pub async fn run(
             let found = checkpoint::find(ctx, id)?;
             match &found.manifest {
                 Ok(manifest) => show(manifest, &found.path, out),
-                Err(cause) => Err(unusable(&found, cause).into()),
+                Err(cause) => Err(unusable(&found, cause.why()).into()),
             }
         }
         CheckpointCommand::Verify { id, all } => verify(id.as_deref(), *all, ctx, out).await,
@@ -436,7 +436,7 @@ impl<'a> Row<'a> {
             partial: manifest.is_none(),
             problems: match &checkpoint.manifest {
                 Ok(manifest) => manifest.problems.iter().collect(),
-                Err(cause) => vec![cause],
+                Err(cause) => vec![cause.why()],
             },
         }
     }

@@ -46,12 +46,13 @@ pub async fn run(args: &LeaseArgs, global: &Global, ctx: &Arc<Context>, out: &mu
 
 async fn status(ctx: &Context, out: &mut Output) -> Ended {
     let report = lease::status(ctx).await?;
+    let exit = match report.unreachable.is_empty() && report.unread.is_empty() {
+        true => Exit::Done,
+        false => Exit::Failed,
+    };
     if out.is_json() {
         out.json("lease", &report)?;
-        return Ok(match report.unreachable.is_empty() {
-            true => Exit::Done,
-            false => Exit::Failed,
-        });
+        return Ok(exit);
     }
     if report.leases.is_empty() && report.unreachable.is_empty() {
         out.line("nobody changes anything")?;
@@ -85,8 +86,11 @@ async fn status(ctx: &Context, out: &mut Output) -> Ended {
             left.title, left.progress, left.run
         ))?;
     }
-    Ok(match report.unreachable.is_empty() {
-        true => Exit::Done,
-        false => Exit::Failed,
-    })
+    for run in &report.unread {
+        out.line(format_args!(
+            "? may not have ended: {}; {}  lastgood resume {}",
+            run.title, run.problem, run.run
+        ))?;
+    }
+    Ok(exit)
 }

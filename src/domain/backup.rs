@@ -216,12 +216,19 @@ pub struct Listed {
     pub backup: Result<Backup, SafeText>,
     /// What is wrong with it; `None` where nothing is known to be.
     pub problem: Option<SafeText>,
+    /// Whether that is only that a data file could not be looked at.
+    pub is_data_unread: bool,
 }
 
 impl Listed {
     /// Whether its files are what was written, and no restore test failed.
     pub fn is_ok(&self) -> bool {
         self.problem.is_none() && self.backup.is_ok()
+    }
+
+    /// Whether nobody knows if it is good: what says what it holds, or its data, could not be read.
+    pub fn is_unread(&self) -> bool {
+        self.backup.is_err() || self.is_data_unread
     }
 }
 

@@ -123,6 +123,26 @@ impl Manifest {
     }
 }
 
+/// Why a checkpoint has no manifest that says what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoManifest {
+    /// It is being made, or making it was cut off.
+    #[error("{0}")]
+    Partial(SafeText),
+    /// It has one that could not be read, or not understood: it may be whole.
+    #[error("{0}")]
+    Unread(SafeText),
+}
+
+impl NoManifest {
+    /// The reason, in words.
+    pub fn why(&self) -> &SafeText {
+        match self {
+            Self::Partial(why) | Self::Unread(why) => why,
+        }
+    }
+}
+
 /// A checkpoint as a list shows it: whole with its manifest, or partial with the reason.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
@@ -132,7 +152,7 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// What it holds; the error where it is partial or its manifest cannot be read. A partial checkpoint is
     /// never a rollback target.
-    pub manifest: Result<Manifest, SafeText>,
+    pub manifest: Result<Manifest, NoManifest>,
 }
 
 /// The result of checking a checkpoint's files against their checksums.

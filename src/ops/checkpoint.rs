@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::code;
 use super::input::Input;
 use super::patterns::PatternReport;
+use super::roll_back::target::check_files;
 use super::{Access, Context, ErrorKind, OpsError, migrations, notify};
 use crate::domain::checkpoint::{
     Checkpoint, MANIFEST_SCHEMA, Manifest, SavedFile, SavedLog, SavedService, Verification,
@@ -424,12 +425,8 @@ pub fn find(ctx: &Context, id: &str) -> Result<Checkpoint, OpsError> {
 
 /// Checks every file against its checksum and every pinned image against the engine.
 pub async fn verify(ctx: &Context, checkpoint: &Checkpoint) -> Verification {
-    let copy = checkpoint.clone();
-    let checked = tokio::task::spawn_blocking(move || store::verify_files(&copy)).await;
-    let (files, mut problems) = checked.unwrap_or_else(|error| {
-        let text = format!("the files could not be checked: {error}");
-        (0, vec![SafeText::from_text(&text)])
-    });
+    let checked = check_files(checkpoint).await;
+    let mut problems = checked.problems();
     if let Ok(manifest) = &checkpoint.manifest {
         for service in &manifest.services {
             problems.extend(pin::problem_of(ctx, service).await);
@@ -438,7 +435,7 @@ pub async fn verify(ctx: &Context, checkpoint: &Checkpoint) -> Verification {
     Verification {
         id: checkpoint.id.clone(),
         ok: problems.is_empty(),
-        files,
+        files: checked.files,
         problems,
     }
 }

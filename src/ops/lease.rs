@@ -7,7 +7,7 @@ use std::path::Path;
 use futures_util::future;
 use serde::Serialize;
 
-use super::resume::unfinished;
+use super::resume::{UnreadRun, unfinished};
 use super::{Context, ErrorKind, OpsError};
 use crate::audit::Permit;
 use crate::domain::host::HostName;
@@ -69,6 +69,8 @@ pub struct LeaseReport {
     pub leases: Vec<Held>,
     /// The runs that a dead process left.
     pub unfinished: Vec<Left>,
+    /// The runs of which nobody knows whether they ended.
+    pub unread: Vec<UnreadRun>,
     /// Machines of which it is not known.
     pub unreachable: Vec<Unreachable>,
 }
@@ -83,7 +85,8 @@ pub async fn status(ctx: &Context) -> Result<LeaseReport, OpsError> {
         step: seen.holder.run.as_deref().and_then(|run| step_of(ctx, run)),
         seen,
     });
-    let left = unfinished(ctx)?.into_iter().map(|left| Left {
+    let runs = unfinished(ctx)?;
+    let left = runs.runs.into_iter().map(|left| Left {
         title: left.title(),
         progress: left.progress(),
         operation: left.plan.operation.verb(),
@@ -94,6 +97,7 @@ pub async fn status(ctx: &Context) -> Result<LeaseReport, OpsError> {
     Ok(LeaseReport {
         leases: leases.collect(),
         unfinished: left.collect(),
+        unread: runs.unread,
         unreachable,
     })
 }

@@ -3,11 +3,13 @@
 //!
 //! Nothing is repeated because a journal says it was begun. Each step that was begun is looked for on the machine: what
 //! is done counts as done, what is not is done now, and what nothing can tell is neither repeated nor believed. What
-//! somebody else changed since makes it stale.
+//! somebody else changed since makes it stale. A journal that cannot be read is told; nothing is done about its run.
 
 mod course;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -18,9 +20,38 @@ use crate::domain::service::{Service, ServiceId};
 use crate::ops::operation::has_effect;
 use crate::ops::operation::probe::Begun;
 use crate::ops::{Context, ErrorKind, OpsError};
-use crate::store::journal::{self, Journal, JournalEvent, LeftRun};
+use crate::store::journal::{self, Journal, JournalEntry, JournalEvent, LeftRun};
+
+use unread::cannot_resume;
 
 pub(super) use course::{Course, Way, examine};
+pub use unread::UnreadRun;
+
+/// What processes left that died.
+#[derive(Debug)]
+pub struct LeftRuns {
+    /// The runs that did not end, the newest first.
+    pub runs: Vec<Unfinished>,
+    /// Those of which nobody knows whether they ended.
+    pub unread: Vec<UnreadRun>,
+}
+
+impl LeftRuns {
+    /// The run of that name.
+    ///
+    /// # Errors
+    /// It is not unfinished ([`ErrorKind::No`]), or its journal cannot be read.
+    fn find(&self, run: &str) -> Result<&Unfinished, OpsError> {
+        if let Some(unread) = self.unread.iter().find(|left| left.run == run) {
+            return Err(cannot_resume(std::slice::from_ref(unread)));
+        }
+        let found = self.runs.iter().find(|left| left.run == run);
+        found.ok_or_else(|| {
+            OpsError::new(ErrorKind::No, format!("no run {run} is unfinished"))
+                .fix("lastgood audit list")
+        })
+    }
+}
 
 /// A run that nobody ended.
 #[derive(Debug, Clone)]
@@ -49,22 +80,29 @@ pub struct Unfinished {
 const SAME_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 
 impl Unfinished {
-    fn of(left: LeftRun) -> Option<Self> {
+    /// `None` where it ended.
+    ///
+    /// # Errors
+    /// Its lines contradict each other.
+    fn of(left: LeftRun) -> Result<Option<Self>, &'static str> {
         let mut entries = left.entries.into_iter();
-        let first = entries.next()?;
-        let JournalEvent::Intent { plan, before, by } = first.event else {
-            return None;
+        let Some(JournalEntry {
+            at,
+            event: JournalEvent::Intent { plan, before, by },
+        }) = entries.next()
+        else {
+            return Err("line 1 is not its intent");
         };
         let mut found = Self {
             run: left.run,
-            at: first.at,
+            at,
             by,
             plan: *plan,
             before,
             results: Vec::new(),
             begun: None,
             undone: BTreeSet::new(),
-            last_at: first.at,
+            last_at: at,
         };
         for entry in entries {
             found.last_at = entry.at;
@@ -82,27 +120,20 @@ impl Unfinished {
                 JournalEvent::Undone { step, result } if result.ok => {
                     found.undone.insert(step);
                 }
-                JournalEvent::Commit { .. } | JournalEvent::Abort { .. } => return None,
+                JournalEvent::Commit { .. } | JournalEvent::Abort { .. } => return Ok(None),
                 _ => {}
             }
         }
-        let is_whole = found.results.len() <= found.plan.steps.len();
-        is_whole.then_some(found)
+        match found.results.len() <= found.plan.steps.len() {
+            true => Ok(Some(found)),
+            false => Err("it tells of more steps than its plan has"),
+        }
     }
 
     /// What it is about: `roll-back shop/backend, begun by anna at 2025-12-27T15:00:00Z`.
     pub fn title(&self) -> SafeText {
-        let names: Vec<String> = self.plan.services.iter().map(ToString::to_string).collect();
-        let by = self
-            .by
-            .as_ref()
-            .map_or_else(String::new, |by| format!(" by {}", by.user));
-        SafeText::from_text(&format!(
-            "{} {}, begun{by} at {}",
-            self.plan.operation.verb(),
-            names.join(" "),
-            self.at.strftime("%Y-%m-%d %H:%M:%S UTC"),
-        ))
+        let verb = self.plan.operation.verb();
+        title(verb, &self.plan.services, self.by.as_ref(), self.at)
     }
 
     /// How far it got: `2 of 6 steps are done, step 3 was begun`.
@@ -140,43 +171,67 @@ impl Unfinished {
     }
 }
 
-/// The runs that processes left which died, the newest first.
+fn title(verb: &str, services: &[ServiceId], by: Option<&Actor>, at: Timestamp) -> SafeText {
+    let names: Vec<String> = services.iter().map(ToString::to_string).collect();
+    let by = by.map_or_else(String::new, |by| format!(" by {}", by.user));
+    SafeText::from_text(&format!(
+        "{verb} {}, begun{by} at {}",
+        names.join(" "),
+        at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+    ))
+}
+
+/// What processes left that died.
 ///
 /// # Errors
 /// The state folder cannot be read.
-pub fn unfinished(ctx: &Context) -> Result<Vec<Unfinished>, OpsError> {
-    let left = journal::unfinished(&ctx.state)?;
-    Ok(left.into_iter().filter_map(Unfinished::of).collect())
+pub fn unfinished(ctx: &Context) -> Result<LeftRuns, OpsError> {
+    let (left, mut unread) = journal::unfinished(&ctx.state)?;
+    let mut runs = Vec::new();
+    for left in left {
+        let run = left.run.clone();
+        match Unfinished::of(left) {
+            Ok(found) => runs.extend(found),
+            Err(why) => {
+                let path = ctx.state.runs().join(&run).join("journal.jsonl");
+                let error = journal::no_journal(&path, why);
+                unread.push(journal::UnreadRun { run, error });
+            }
+        }
+    }
+    let unread = unread
+        .into_iter()
+        .filter_map(|one| UnreadRun::find(ctx, one.run, SafeText::from_error(&one.error)));
+    Ok(LeftRuns {
+        runs,
+        unread: unread.collect(),
+    })
 }
 
 /// What ends, or takes back, a run: of that name, or the only one there is.
 ///
 /// # Errors
-/// There is none, several could be meant, or no run of that name is unfinished.
+/// There is none, several could be meant, or no run of that name is unfinished; a journal cannot be read
+/// ([`ErrorKind::Failed`]).
 pub fn operation(ctx: &Context, run: Option<&str>, undo: bool) -> Result<Operation, OpsError> {
     let all = unfinished(ctx)?;
-    let found = match run {
-        Some(run) => all.iter().find(|left| left.run == run),
-        None if all.len() > 1 => {
-            let list: Vec<String> = all
+    let found = match (run, all.runs.as_slice(), all.unread.as_slice()) {
+        (Some(run), ..) => all.find(run)?,
+        (None, [one], []) => one,
+        (None, [], []) => {
+            let text = "every run has ended: there is nothing to resume";
+            return Err(OpsError::new(ErrorKind::No, text).fix("lastgood audit list"));
+        }
+        (None, [], unread) => return Err(cannot_resume(unread)),
+        (None, runs, unread) => {
+            let known = runs
                 .iter()
-                .map(|left| format!("{}  {}; {}", left.run, left.title(), left.progress()))
-                .collect();
+                .map(|left| format!("{}  {}; {}", left.run, left.title(), left.progress()));
+            let list: Vec<String> = known.chain(unread.iter().map(UnreadRun::line)).collect();
             return Err(OpsError::new(ErrorKind::Usage, "several runs did not end")
                 .lines(&list.join("\n"))
                 .fix("lastgood resume RUN"));
         }
-        None => all.first(),
-    };
-    let Some(found) = found else {
-        return Err(OpsError::new(
-            ErrorKind::No,
-            match run {
-                Some(run) => format!("no run {run} is unfinished"),
-                None => "every run has ended: there is nothing to resume".to_owned(),
-            },
-        )
-        .fix("lastgood audit list"));
     };
     Ok(resuming(found, undo))
 }
@@ -200,6 +255,7 @@ pub(super) fn same_again(
     let all = unfinished(ctx)?;
     let now = Timestamp::now();
     let same = all
+        .runs
         .iter()
         .filter(|left| now.duration_since(left.last_at) <= SAME_WITHIN)
         .find(|left| is_same(operation, &left.plan.operation));
@@ -246,7 +302,8 @@ fn is_same(new: &Operation, old: &Operation) -> bool {
 /// The state folder cannot be read.
 pub(super) fn notes_for(ctx: &Context, services: &[ServiceId]) -> Result<Vec<SafeText>, OpsError> {
     let all = unfinished(ctx)?;
-    let notes = all.iter().filter(|left| left.touches(services)).map(|left| {
+    let unread = all.unread.iter().filter(|left| left.may_touch(services));
+    let known = all.runs.iter().filter(|left| left.touches(services)).map(|left| {
         SafeText::from_text(&format!(
             "{} did not end ({}); this plan takes its place: `lastgood resume {}` goes on with it instead, with --undo takes it back",
             left.title(),
@@ -254,7 +311,7 @@ pub(super) fn notes_for(ctx: &Context, services: &[ServiceId]) -> Result<Vec<Saf
             left.run
         ))
     });
-    Ok(notes.collect())
+    Ok(unread.map(UnreadRun::note).chain(known).collect())
 }
 
 /// Ends the runs that another plan took the place of, and writes down outcomes that a process died before writing.
@@ -262,7 +319,7 @@ pub(super) fn notes_for(ctx: &Context, services: &[ServiceId]) -> Result<Vec<Saf
 /// # Errors
 /// The state folder or the audit log cannot be read or written.
 pub(super) fn supersede(ctx: &Context, services: &[ServiceId], by: &str) -> Result<(), OpsError> {
-    for left in unfinished(ctx)? {
+    for left in unfinished(ctx)?.runs {
         if left.run == by || !left.touches(services) {
             continue;
         }
@@ -281,7 +338,7 @@ pub(super) fn supersede(ctx: &Context, services: &[ServiceId], by: &str) -> Resu
 }
 
 /// Writes the outcomes of runs that ended, or never began, and whose process died before it could say so. Called with
-/// the leases of the services held, so that none of them is under way.
+/// the leases of the services held, so that none of them is under way. One whose journal cannot be read stays open.
 ///
 /// # Errors
 /// The audit log cannot be read or written.
@@ -310,9 +367,8 @@ pub(super) fn settle_ended(
             continue;
         }
         let path = ctx.state.runs().join(&run).join("journal.jsonl");
-        let outcome = match path.exists() {
-            false => Some(OutcomeKind::FailedUnchanged),
-            true => match journal::read(&path)?.last().map(|entry| &entry.event) {
+        let outcome = match journal::read(&path) {
+            Ok(entries) => match entries.last().map(|entry| &entry.event) {
                 Some(JournalEvent::Commit { outcome } | JournalEvent::Abort { outcome, .. }) => {
                     Some(*outcome)
                 }
@@ -320,6 +376,11 @@ pub(super) fn settle_ended(
                 None => Some(OutcomeKind::FailedUnchanged),
                 Some(_) => None,
             },
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => {
+                Some(OutcomeKind::FailedUnchanged)
+            }
+            // Nobody knows; and it holds up nothing that is done now.
+            Err(_) => None,
         };
         if let Some(outcome) = outcome {
             ctx.audit().settle(&run, &ctx.actor, outcome)?;

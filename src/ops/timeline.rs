@@ -1,6 +1,8 @@
 //! What happened lately: checkpoints, operations and the open incident, as the state folder tells them.
 
-use super::resume::Unfinished;
+use jiff::Timestamp;
+
+use super::resume::{Unfinished, UnreadRun};
 use super::{Context, OpsError};
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::outcome::{AuditPhase, AuditRecord};
@@ -40,7 +42,9 @@ pub(super) fn all(ctx: &Context) -> Result<Vec<TimelineEvent>, OpsError> {
             .filter(|record| record.operation != CHECKPOINT)
             .map(acted),
     );
-    events.extend(super::resume::unfinished(ctx)?.iter().map(left));
+    let runs = super::resume::unfinished(ctx)?;
+    events.extend(runs.runs.iter().map(left));
+    events.extend(runs.unread.iter().map(unread));
     events.sort_by_key(|event| event.at);
     Ok(events)
 }
@@ -80,6 +84,19 @@ fn left(run: &Unfinished) -> TimelineEvent {
         at: run.at,
         kind: TimelineKind::Action,
         service: run.plan.services.first().cloned(),
+        grade: Grade::Critical,
+        text: SafeText::from_text(&text),
+    }
+}
+
+/// What nobody knows the end of. It stands where the audit log says that it was begun, else at the end.
+fn unread(run: &UnreadRun) -> TimelineEvent {
+    let services = run.services.as_deref().unwrap_or_default();
+    let text = format!("may not have ended: {}: {}", run.title, run.problem);
+    TimelineEvent {
+        at: run.at.unwrap_or_else(Timestamp::now),
+        kind: TimelineKind::Action,
+        service: services.first().cloned(),
         grade: Grade::Critical,
         text: SafeText::from_text(&text),
     }

@@ -99,15 +99,19 @@ fn list_by(state: &StateDir, name: &str, depth: Depth) -> Result<Vec<Listed>, St
                 continue;
             }
         }
-        let problem = match &backup {
-            Ok(backup) => problem(&dir, backup, depth),
-            Err(why) => Some(why.clone()),
+        let (problem, is_data_unread) = match &backup {
+            Ok(backup) => match look(&dir, backup, depth) {
+                Ok(looked) => (problem(backup, looked.err()), false),
+                Err(error) => (Some(SafeText::from_error(&error)), true),
+            },
+            Err(why) => (Some(why.clone()), false),
         };
         found.push(Listed {
             name: name.to_owned(),
             id: id.to_owned(),
             backup,
             problem,
+            is_data_unread,
         });
     }
     let at = |one: &Listed| one.backup.as_ref().ok().map(|backup| backup.created_at);
@@ -135,9 +139,8 @@ fn read(path: &Path, name: &str, id: &str) -> Result<Backup, SafeText> {
     Ok(backup)
 }
 
-fn problem(dir: &Path, backup: &Backup, depth: Depth) -> Option<SafeText> {
-    let looked = look(dir, backup, depth);
-    let damage = looked.err().or_else(|| backup.damage.clone());
+fn problem(backup: &Backup, damage: Option<SafeText>) -> Option<SafeText> {
+    let damage = damage.or_else(|| backup.damage.clone());
     damage.or_else(|| {
         let test = backup.restore_test.as_ref().filter(|test| !test.ok)?;
         Some(SafeText::from_text(&format!(
@@ -147,43 +150,56 @@ fn problem(dir: &Path, backup: &Backup, depth: Depth) -> Option<SafeText> {
     })
 }
 
-/// Holds each file against what was written. Returns their stamps.
-fn look(dir: &Path, backup: &Backup, depth: Depth) -> Result<Vec<(u64, i64)>, SafeText> {
+/// The size and the time of change of each file of a backup that is whole, or its damage.
+type Looked = Result<Vec<(u64, i64)>, SafeText>;
+
+/// Holds each file against what was written.
+///
+/// # Errors
+/// One that is there cannot be read, which says nothing of the backup.
+fn look(dir: &Path, backup: &Backup, depth: Depth) -> Result<Looked, StoreError> {
     let mut stamps = Vec::new();
     for (place, part) in backup.parts.iter().enumerate() {
         let path = dir.join(&part.file);
-        let say = |text: String| SafeText::from_text(&format!("{}: {text}", part.file));
-        let meta = fs::metadata(&path).map_err(|error| say(error.to_string()))?;
+        let damage = |text: String| {
+            let text = format!("{}: {text}", part.file);
+            Ok(Err(SafeText::from_text(&text)))
+        };
+        let meta = match fs::metadata(&path) {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return damage(error.to_string());
+            }
+            Err(error) => return Err(StoreError::at("read", &path)(error)),
+        };
         if meta.len() != part.bytes {
-            return Err(say(format!(
+            return damage(format!(
                 "{} bytes, and {} were written",
                 meta.len(),
                 part.bytes
-            )));
+            ));
         }
         let stamp = (meta.len(), meta.mtime() * 1_000_000_000 + meta.mtime_nsec());
         let has_changed = backup.checked.get(place) != Some(&stamp);
         if depth == Depth::All || depth == Depth::Changed && has_changed {
             let sum =
-                super::checkpoint::sha256_file(&path).map_err(|error| say(error.to_string()))?;
+                super::checkpoint::sha256_file(&path).map_err(StoreError::at("read", &path))?;
             if sum != part.sha256 {
-                return Err(say(
-                    "its checksum is not that of what was written".to_owned()
-                ));
+                return damage("its checksum is not that of what was written".to_owned());
             }
         }
         stamps.push(stamp);
     }
-    Ok(stamps)
+    Ok(Ok(stamps))
 }
 
 /// Reads every file of a backup and writes down what was found.
 ///
 /// # Errors
-/// What was found cannot be written down.
+/// A file that is there cannot be read: what was known of it stays; what was found cannot be written down.
 pub fn check(state: &StateDir, backup: &mut Backup) -> Result<(), StoreError> {
     let dir = folder(state, &backup.name);
-    match look(&dir, backup, Depth::All) {
+    match look(&dir, backup, Depth::All)? {
         Ok(stamps) => {
             backup.damage = None;
             backup.checked = stamps;
@@ -457,5 +473,30 @@ mod tests {
         // A dropped one leaves nothing.
         drop(PartFile::create(&state, "main", "x.tar.zst").unwrap());
         assert_eq!(fs::read_dir(&at).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path().join("state"));
+        let mut made = write(&state, "20251227-020000");
+        let file = folder(&state, "main").join("20251227-020000.dump.zst");
+        let aside = dir.path().join("aside");
+        let one = || list(&state, "main").unwrap().remove(0);
+        fs::rename(&file, &aside).unwrap();
+        assert!(!one().is_unread() && !one().is_ok(), "it is gone");
+        std::os::unix::fs::symlink(&file, &file).unwrap();
+        assert!(one().is_unread() && !one().is_ok(), "{:?}", one());
+        assert!(check(&state, &mut made).is_err());
+        fs::rename(&aside, &file).unwrap();
+        assert!(!one().is_unread() && one().is_ok(), "{:?}", one());
+        let description = description(&state, "main", "20251227-020000");
+        let text = fs::read_to_string(&description).unwrap();
+        fs::write(
+            &description,
+            text.replace(BACKUP_SCHEMA, "lastgood.backup/9"),
+        )
+        .unwrap();
+        assert!(one().is_unread() && !one().is_ok(), "{:?}", one());
     }
 }

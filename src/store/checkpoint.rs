@@ -15,12 +15,12 @@ use std::path::{Component, Path, PathBuf};
 use jiff::Timestamp;
 
 use super::paths::{StateDir, StoreError};
-use crate::domain::checkpoint::{Checkpoint, MANIFEST_SCHEMA, Manifest};
+use crate::domain::checkpoint::{Checkpoint, MANIFEST_SCHEMA, Manifest, NoManifest};
 use crate::domain::safe_text::SafeText;
 
 pub use export::export;
 pub use stage::{LogFile, LogTotals, Staging};
-pub use sums::{sha256_file, verify_files};
+pub use sums::{Checked, sha256_file, verify_files};
 
 /// The file that makes a checkpoint whole.
 const MANIFEST: &str = "MANIFEST.json";
@@ -30,7 +30,7 @@ const SUMS: &str = "SHA256SUMS";
 /// Every checkpoint, the newest first, partial ones too.
 ///
 /// # Errors
-/// The folder is there and cannot be read.
+/// The folder is there and cannot be read, or what is in it cannot be looked at.
 pub fn list(state: &StateDir) -> Result<Vec<Checkpoint>, StoreError> {
     let dir = state.checkpoints();
     let entries = match fs::read_dir(&dir) {
@@ -46,8 +46,13 @@ pub fn list(state: &StateDir) -> Result<Vec<Checkpoint>, StoreError> {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             continue;
         };
-        if !path.is_dir() {
-            continue;
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_dir() => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::at("look at", &path)(error));
+            }
+            // A file, or removed meanwhile.
+            _ => continue,
         }
         let partial = name
             .strip_prefix('.')
@@ -55,9 +60,9 @@ pub fn list(state: &StateDir) -> Result<Vec<Checkpoint>, StoreError> {
         let checkpoint = match partial {
             Some(id) => Checkpoint {
                 id: id.to_owned(),
-                manifest: Err(SafeText::from_text(
+                manifest: Err(NoManifest::Partial(SafeText::from_text(
                     "partial: it is being made, or making it was cut off",
-                )),
+                ))),
                 path,
             },
             None if name.starts_with('.') => continue,
@@ -153,22 +158,25 @@ pub fn made_at(checkpoint: &Checkpoint) -> Option<Timestamp> {
 }
 
 /// Reads `MANIFEST.json` of a folder that is named like its id.
-fn read_manifest(path: &Path, id: &str) -> Result<Manifest, SafeText> {
+fn read_manifest(path: &Path, id: &str) -> Result<Manifest, NoManifest> {
+    let unread = |text: String| NoManifest::Unread(SafeText::from_text(&text));
     let file = path.join(MANIFEST);
     let bytes = fs::read(&file).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => SafeText::from_text("partial: it has no MANIFEST.json"),
-        _ => SafeText::from_text(&format!("cannot read MANIFEST.json: {error}")),
+        io::ErrorKind::NotFound => {
+            NoManifest::Partial(SafeText::from_text("partial: it has no MANIFEST.json"))
+        }
+        _ => unread(format!("cannot read MANIFEST.json: {error}")),
     })?;
     let manifest: Manifest = serde_json::from_slice(&bytes)
-        .map_err(|error| SafeText::from_text(&format!("MANIFEST.json is damaged: {error}")))?;
+        .map_err(|error| unread(format!("MANIFEST.json is damaged: {error}")))?;
     if manifest.schema != MANIFEST_SCHEMA {
-        return Err(SafeText::from_text(&format!(
+        return Err(unread(format!(
             "made by another version: its schema is {}",
             manifest.schema
         )));
     }
     if manifest.id != id {
-        return Err(SafeText::from_text(&format!(
+        return Err(unread(format!(
             "the folder was renamed: its manifest is of {}",
             manifest.id
         )));
@@ -178,7 +186,7 @@ fn read_manifest(path: &Path, id: &str) -> Result<Manifest, SafeText> {
         log.chain(service.files.iter().map(|file| &file.file))
     });
     if let Some(bad) = files.find(|file| !is_inside(file)) {
-        return Err(SafeText::from_text(&format!(
+        return Err(unread(format!(
             "MANIFEST.json names a file outside: {}",
             bad.display()
         )));

@@ -4,7 +4,8 @@
 //! says exactly how far it got. `BEGIN` without `DONE` means: look before you act, never repeat blindly.
 //!
 //! Whoever writes a journal holds a lock on it, which ends with the process however that ends. A journal without
-//! `COMMIT` or `ABORT` that nobody holds is what a dead process left: [`unfinished`] finds it.
+//! `COMMIT` or `ABORT` that nobody holds is what a dead process left: [`unfinished`] finds it, and tells of those that
+//! cannot be read: they may have been left too.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -236,56 +237,85 @@ pub struct LeftRun {
     pub entries: Vec<JournalEntry>,
 }
 
-/// The runs that were left by a dead process, the newest first. One whose journal cannot be read is none: nothing
-/// says what it was to do.
+/// A run whose journal cannot be read: nothing says what it was to do, nor whether it ended.
+#[derive(Debug)]
+pub struct UnreadRun {
+    /// Its name: the folder of its journal.
+    pub run: String,
+    /// Why.
+    pub error: StoreError,
+}
+
+/// What dead processes left, and what may have been left, each the newest first.
 ///
 /// # Errors
 /// The folder of the runs cannot be read.
-pub fn unfinished(state: &StateDir) -> Result<Vec<LeftRun>, StoreError> {
+pub fn unfinished(state: &StateDir) -> Result<(Vec<LeftRun>, Vec<UnreadRun>), StoreError> {
     let dir = state.runs();
+    let (mut left, mut unread) = (Vec::new(), Vec::new());
     let entries = match fs::read_dir(&dir) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((left, unread)),
         Err(error) => return Err(StoreError::at("read the folder", &dir)(error)),
     };
-    let mut left = Vec::new();
     for entry in entries {
         let folder = entry.map_err(StoreError::at("read the folder", &dir))?;
         let path = folder.path().join("journal.jsonl");
         let Ok(run) = folder.file_name().into_string() else {
             continue;
         };
-        if !is_left(&path) {
-            continue;
-        }
-        if let Ok(entries) = read(&path)
-            && matches!(
-                entries.first().map(|first| &first.event),
-                Some(JournalEvent::Intent { .. })
-            )
-        {
-            left.push(LeftRun { run, entries });
+        match read_left(&path) {
+            Ok(None) => {}
+            Ok(Some(entries)) => left.push(LeftRun { run, entries }),
+            Err(error) => unread.push(UnreadRun { run, error }),
         }
     }
     left.sort_by(|a, b| b.run.cmp(&a.run));
-    Ok(left)
+    unread.sort_by(|a, b| b.run.cmp(&a.run));
+    Ok((left, unread))
+}
+
+/// What stands in a journal that was left; `None` where it ended, is being written, or was never begun.
+fn read_left(path: &Path) -> Result<Option<Vec<JournalEntry>>, StoreError> {
+    if !is_left(path)? {
+        return Ok(None);
+    }
+    let entries = read(path)?;
+    match entries.first().map(|first| &first.event) {
+        None => Ok(None),
+        Some(JournalEvent::Intent { .. }) => Ok(Some(entries)),
+        Some(_) => Err(no_journal(path, "line 1 is not its intent")),
+    }
+}
+
+/// The error of a journal that is no journal.
+pub fn no_journal(path: &Path, why: &str) -> StoreError {
+    StoreError::at("read", path)(io::Error::new(io::ErrorKind::InvalidData, why.to_owned()))
 }
 
 /// Whether a journal has no end and no process that writes it. Only its last line is read: there are many.
-fn is_left(path: &Path) -> bool {
+fn is_left(path: &Path) -> Result<bool, StoreError> {
     /// Longer than the line of an end with its reason.
     const TAIL: u64 = 8 * 1024;
-    let Ok(mut file) = File::open(path) else {
-        return false;
+    let fail = |error| StoreError::at("read", path)(error);
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        // Besides the folders of runs there are files, and folders of other things.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(false);
+        }
+        Err(error) => return Err(fail(error)),
     };
-    let length = file.metadata().map_or(0, |meta| meta.len());
+    let length = file.metadata().map_err(fail)?.len();
     let mut tail = Vec::new();
-    let is_read = file
-        .seek(SeekFrom::Start(length.saturating_sub(TAIL)))
-        .and_then(|_| file.read_to_end(&mut tail));
-    if is_read.is_err() || tail.is_empty() {
-        return false;
-    }
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))
+        .and_then(|_| file.read_to_end(&mut tail))
+        .map_err(fail)?;
     let tail = String::from_utf8_lossy(&tail);
     let last = tail
         .rsplit_once('\n')
@@ -294,11 +324,17 @@ fn is_left(path: &Path) -> bool {
         .next_back()
         .unwrap_or_default();
     let is_ended = last.contains("\"entry\":\"COMMIT\"") || last.contains("\"entry\":\"ABORT\"");
-    if is_ended || file.try_lock_shared().is_err() {
-        return false;
+    if tail.is_empty() || is_ended {
+        return Ok(false);
     }
-    let _ = file.unlock();
-    true
+    match file.try_lock_shared() {
+        Ok(()) => {
+            let _ = file.unlock();
+            Ok(true)
+        }
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(StoreError::at("lock", path)(error)),
+    }
 }
 
 /// Reads a journal. A last line that a crash cut off is left out.
@@ -318,10 +354,8 @@ pub fn read(path: &Path) -> Result<Vec<JournalEntry>, StoreError> {
         if !line.ends_with('\n') {
             break;
         }
-        let entry = serde_json::from_str(&line).map_err(|error| {
-            let cause = format!("line {number}: {error}");
-            StoreError::at("read", path)(io::Error::new(io::ErrorKind::InvalidData, cause))
-        })?;
+        let entry = serde_json::from_str(&line)
+            .map_err(|error| no_journal(path, &format!("line {number}: {error}")))?;
         entries.push(entry);
     }
     Ok(entries)
@@ -396,7 +430,8 @@ mod tests {
             by: None,
         };
         let left = || -> Vec<String> {
-            let found = unfinished(&state).unwrap();
+            let (found, unread) = unfinished(&state).unwrap();
+            assert!(unread.is_empty(), "{unread:?}");
             found.into_iter().map(|left| left.run).collect()
         };
         assert!(left().is_empty());
@@ -428,5 +463,47 @@ mod tests {
         let state = StateDir::at(dir.path().join("state"));
         let _first = Journal::create(&state, "run-1").unwrap();
         assert!(Journal::create(&state, "run-1").is_err());
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_may_have_been_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path().join("state"));
+        let intent = |run: &str| -> String {
+            let plan = crate::domain::operation::tests::plan();
+            let mut journal = Journal::create(&state, run).unwrap();
+            let intent = JournalEvent::Intent {
+                plan: Box::new(plan),
+                before: None,
+                by: None,
+            };
+            journal.append(intent).unwrap();
+            fs::read_to_string(journal.folder().join("journal.jsonl")).unwrap()
+        };
+        let path = |run: &str| state.runs().join(run).join("journal.jsonl");
+        let whole = intent("torn");
+        fs::write(path("torn"), format!("{whole}{{\"at\":\"2025")).unwrap();
+        intent("no-intent");
+        let begin = r#"{"at":"2025-12-27T14:50:00Z","entry":"BEGIN","step":0,"text":"x"}"#;
+        fs::write(path("no-intent"), format!("{begin}\n")).unwrap();
+        intent("newer");
+        let newer = begin.replace("BEGIN", "PAUSED");
+        fs::write(path("newer"), format!("{whole}{newer}\n")).unwrap();
+        intent("no-file");
+        fs::remove_file(path("no-file")).unwrap();
+        fs::create_dir(path("no-file")).unwrap();
+        // One that ended, whatever stands before, one of which not even the intent was written, and no runs at all.
+        intent("ended");
+        let end = r#"{"at":"2025-12-27T14:50:00Z","entry":"COMMIT","outcome":"verified"}"#;
+        fs::write(path("ended"), format!("{newer}\n{end}\n")).unwrap();
+        intent("not-begun");
+        fs::write(path("not-begun"), "{\"at\"").unwrap();
+        fs::create_dir(state.runs().join("kept")).unwrap();
+        fs::write(state.runs().join("failed-x.log.zst"), "").unwrap();
+        let (left, unread) = unfinished(&state).unwrap();
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert_eq!(left[0].run, "torn");
+        let unread: Vec<&str> = unread.iter().map(|one| one.run.as_str()).collect();
+        assert_eq!(unread, ["no-intent", "no-file", "newer"]);
     }
 }

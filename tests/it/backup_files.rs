@@ -173,6 +173,54 @@ fn old_backups_go_and_the_last_good_one_stays() {
 }
 
 #[test]
+fn what_could_not_be_looked_at_stays_and_lets_no_other_go() {
+    let sandbox = data("backup-unread", "keep = { last = 1 }\n");
+    let run = || -> String {
+        sandbox.run(&RUN).exits(0);
+        let newest = &listed(&sandbox, "main")[0];
+        newest["id"].as_str().unwrap().to_owned()
+    };
+    let ids = || -> Vec<String> {
+        let all = listed(&sandbox, "main");
+        let ids = all.iter().map(|one| one["id"].as_str().unwrap().to_owned());
+        ids.collect()
+    };
+    let at = folder(&sandbox, "main");
+    // Of a version that is not here yet.
+    let newer = run();
+    let description = at.join(format!("{newer}.json"));
+    let own = fs::read_to_string(&description).unwrap();
+    let theirs = own.replace("lastgood.backup/1", "lastgood.backup/9");
+    fs::write(&description, theirs).unwrap();
+    // Its data cannot be read for a while. A test of it does not make that a damage.
+    let away = run();
+    let file = data_file(&sandbox, "main");
+    let aside = sandbox.path("aside");
+    fs::rename(&file, &aside).unwrap();
+    symlink(&file, &file).unwrap();
+    let verified = sandbox.run(&VERIFY);
+    assert_ne!(verified.code, 0, "{verified}");
+    let plan = sandbox.json(0, "plan", &["backup", "run", "main", "--dry-run"]);
+    assert!(!plan["steps"].to_string().contains("remove "), "{plan:#}");
+    for (id, why) in [(&newer, "lastgood.backup/9"), (&away, "cannot read ")] {
+        let stays = format!("{id} stays: whether it is good is not known: ");
+        let notes = list(&plan["notes"]).iter();
+        let own: Vec<&str> = notes
+            .filter_map(|note| note.as_str().unwrap().strip_prefix(&stays))
+            .collect();
+        assert!(own.len() == 1 && own[0].contains(why), "{plan:#}");
+    }
+    let last = run();
+    assert_eq!(ids(), [&last, &away, &newer].map(String::clone));
+    // Both can be looked at again: they are as they were, and old.
+    fs::rename(&aside, &file).unwrap();
+    fs::write(&description, own).unwrap();
+    assert!(listed(&sandbox, "main").iter().all(|one| one["ok"] == true));
+    let last = run();
+    assert_eq!(ids(), [last]);
+}
+
+#[test]
 fn a_full_disk_leaves_the_backups_that_there_are() {
     if missing(&["root"]) {
         return;

@@ -5,7 +5,10 @@ use crate::harness::{Project, Run, Sandbox, missing};
 use crate::resume::is_every_point;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 fn create(sandbox: &Sandbox, service: &str) -> String {
     let created = sandbox.json(0, "checkpoint", &["checkpoint", "create", service]);
@@ -104,6 +107,78 @@ fn the_last_good_one_of_a_service_stays() {
     sandbox.run(&["audit", "verify"]).exits(0);
 }
 
+/// A sandbox with one service that is run by commands. Without Docker nothing else is waited for.
+pub(crate) fn bot(name: &str) -> Sandbox {
+    let sandbox = Sandbox::new(name).with("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock");
+    let work = sandbox.work();
+    let at = work.display();
+    fs::write(
+        sandbox.path("config/lastgood/config.toml"),
+        format!(
+            "[services.\"exec/bot\"]\nstatus = \"test -e {at}/up\"\nstop = \"rm -f {at}/up\"\nrelease_command = \"cat {at}/release\"\nlogs = \"cat {at}/bot.log\"\nconfig_files = [\"{at}/bot.conf\"]\n"
+        ),
+    )
+    .unwrap();
+    sandbox.write("up", "");
+    sandbox.write("release", "1.5\n");
+    sandbox.write("bot.log", "2025-12-27T14:50:00Z INFO up\n");
+    sandbox.write("bot.conf", "pool = 20\n");
+    sandbox
+}
+
+/// Whatever reads this gets an error that says nothing of what it held.
+fn make_unreadable(path: &Path) {
+    fs::remove_file(path).unwrap();
+    symlink(path, path).unwrap();
+}
+
+#[test]
+fn what_could_not_be_read_stays() {
+    let sandbox = bot("prune-unread");
+    let ids: Vec<String> = (0..5).map(|_| create(&sandbox, "exec/bot")).collect();
+    let folder = |name: &str| sandbox.state().join("checkpoints").join(name);
+    let manifest = |id: &str| folder(id).join("MANIFEST.json");
+    let newer = fs::read_to_string(manifest(&ids[0]))
+        .unwrap()
+        .replace("lastgood.checkpoint/1", "lastgood.checkpoint/9");
+    fs::write(manifest(&ids[0]), newer).unwrap();
+    make_unreadable(&manifest(&ids[1]));
+    // Of the newest the files: whether it is the last good one is not known, so another one has to stay too.
+    make_unreadable(&folder(&ids[4]).join("health.json"));
+    fs::create_dir(folder(".cut.partial")).unwrap();
+    for name in [&ids[0], &ids[1], ".cut.partial"] {
+        let two_days_ago = SystemTime::now() - Duration::from_secs(48 * 60 * 60);
+        let folder = fs::File::open(folder(name)).unwrap();
+        folder.set_modified(two_days_ago).unwrap();
+    }
+    let prune = ["checkpoint", "prune", "--keep-last", "0"];
+    let dry = [&prune[..], &["--dry-run"]].concat();
+    let plan = sandbox.json(0, "plan", &dry);
+    let steps: Vec<&str> = list(&plan["steps"])
+        .iter()
+        .map(|step| step["text"].as_str().unwrap())
+        .collect();
+    let removed = format!("remove checkpoint {}", ids[2]);
+    assert_eq!(steps, [&removed, "remove checkpoint cut"], "{plan:#}");
+    let kept = [
+        format!("{} stays: what it holds is not known: made by", ids[0]),
+        format!("{} stays: what it holds is not known: cannot", ids[1]),
+        format!("{} stays: the last good one of exec/bot", ids[3]),
+        format!("{} stays: it may be the last good one of", ids[4]),
+    ];
+    let text = sandbox.run(&dry).exits(0).stdout;
+    for note in &kept {
+        assert!(plan["notes"].to_string().contains(note), "{note}: {plan:#}");
+        assert!(text.contains(note), "{note}: {text}");
+    }
+    let yes = [&prune[..], &["--yes"]].concat();
+    sandbox.run(&yes).exits(0);
+    for id in [&ids[0], &ids[1], &ids[3], &ids[4]] {
+        assert!(folder(id).exists(), "{id}");
+    }
+    assert!(!folder(&ids[2]).exists() && !folder(".cut.partial").exists());
+}
+
 /// Calls that make bytes lasting or change what has a name.
 const LASTING: &str = "fsync,fdatasync,rename,renameat,renameat2,linkat,unlink,unlinkat,rmdir,mkdir,mkdirat,ftruncate";
 /// Those between them.
@@ -162,22 +237,8 @@ fn killed_at_any_point_no_checkpoint_is_torn_and_no_good_one_lost() {
     if missing(&["strace"]) {
         return;
     }
-    // Without Docker nothing else is waited for.
-    let sandbox =
-        Sandbox::new("points").with("DOCKER_HOST", "unix:///nonexistent/lastgood-test.sock");
+    let sandbox = bot("points");
     let work = sandbox.work();
-    let at = work.display();
-    fs::write(
-        sandbox.path("config/lastgood/config.toml"),
-        format!(
-            "[services.\"exec/bot\"]\nstatus = \"test -e {at}/up\"\nstop = \"rm -f {at}/up\"\nrelease_command = \"cat {at}/release\"\nlogs = \"cat {at}/bot.log\"\nconfig_files = [\"{at}/bot.conf\"]\n"
-        ),
-    )
-    .unwrap();
-    sandbox.write("up", "");
-    sandbox.write("release", "1.5\n");
-    sandbox.write("bot.log", "2025-12-27T14:50:00Z INFO up\n");
-    sandbox.write("bot.conf", "pool = 20\n");
     let good = create(&sandbox, "exec/bot");
     let mut points = 0;
     let mut kill_all =

@@ -235,6 +235,13 @@ pub(in crate::ops) async fn plan_run(
             .push(target.step(BackupAct::Copy, id, id, &text, DATA_LIMIT_MS));
     }
     let kept = store::list(&ctx.state, name)?;
+    for one in kept.iter().filter(|one| one.is_unread()) {
+        let why = one.problem.clone().unwrap_or_default();
+        plan.notes.push(SafeText::from_text(&format!(
+            "{} stays: whether it is good is not known: {why}",
+            one.id
+        )));
+    }
     let gone = superfluous(
         &with_new(kept, &target, id),
         target.settings.keep,
@@ -289,6 +296,7 @@ fn with_new(kept: Vec<Listed>, target: &Target<'_>, id: &str) -> Vec<Listed> {
         id: new.id.clone(),
         backup: Ok(new),
         problem: None,
+        is_data_unread: false,
     }];
     all.extend(kept);
     all

@@ -1,24 +1,25 @@
 //! Removing old checkpoints, as a plan: their folders, and the tags that keep their images from a prune of Docker's.
 //!
 //! What a service could be taken back to is never removed, however old: its newest good checkpoint, and the newest good
-//! one of another release than runs now.
+//! one of another release than runs now. What could not be read is not removed either: nobody knows what it holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::domain::checkpoint::{Checkpoint, Manifest, SavedService};
+use crate::domain::checkpoint::{Checkpoint, Manifest, NoManifest, SavedService};
 use crate::domain::health::HealthState;
 use crate::domain::host::HostName;
 use crate::domain::operation::{FingerprintSubject, Operation, Plan, Risk, Step, StepWork};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, ServiceId};
 use crate::ops::operation::{ABSENT, describe, look_at};
+use crate::ops::resume::{self, Unfinished};
 use crate::ops::roll_back::compose::docker_env;
-use crate::ops::roll_back::target::check_sums;
+use crate::ops::roll_back::target::check_files;
 use crate::ops::services::{discover, host_of};
 use crate::ops::{Context, OpsError};
-use crate::store::checkpoint as store;
+use crate::store::checkpoint::{self as store, Checked};
 
 /// A checkpoint that is still being made is younger than this.
 const PARTIAL_FOR: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
@@ -40,17 +41,34 @@ pub(crate) async fn plan(
         (None, None) => Some(ctx.config.keep_last),
         (given, _) => given,
     };
-    let (old, mut kept) = choose(&all, keep_last, since, Timestamp::now());
+    let (mut old, mut kept) = choose(&all, keep_last, since, Timestamp::now());
+    let mut notes = Vec::new();
+    for checkpoint in &all {
+        if let Err(NoManifest::Unread(why)) = &checkpoint.manifest {
+            notes.push(stays(
+                checkpoint,
+                &format!("what it holds is not known: {why}"),
+            ));
+        }
+    }
+    let left = resume::unfinished(ctx)?;
+    for run in &left.unread {
+        kept += old.len();
+        old.clear();
+        notes.push(SafeText::from_text(&format!(
+            "nothing is removed: which checkpoints the run {} needs is not known ({}): {}",
+            run.run, run.title, run.problem
+        )));
+    }
     let inventory = discover(ctx).await;
     let needed = needed(&all, &inventory).await;
-    let used = used_by_runs(ctx)?;
+    let used = used_by(&left.runs);
     let mut removed = Vec::new();
-    let mut notes = Vec::new();
     for checkpoint in old {
         let why = match needed.get(&checkpoint.id) {
-            Some(service) => format!("the last good one of {service}"),
+            Some(why) => why,
             None if used.iter().any(|plan| plan.contains(&checkpoint.id)) => {
-                "a run that did not end needs it".to_owned()
+                "a run that did not end needs it"
             }
             None => {
                 removed.push(checkpoint);
@@ -58,8 +76,7 @@ pub(crate) async fn plan(
             }
         };
         kept += 1;
-        let note = format!("{} stays: {why}", checkpoint.id);
-        notes.push(SafeText::from_text(&note));
+        notes.push(stays(checkpoint, why));
     }
     let mut steps = Vec::new();
     let mut services = BTreeSet::new();
@@ -123,7 +140,8 @@ fn choose(
                 whole += 1;
                 keep_last.is_some_and(|n| whole <= n) || since.is_some_and(is_young)
             }
-            Err(_) => is_young(now - PARTIAL_FOR),
+            Err(NoManifest::Partial(_)) => is_young(now - PARTIAL_FOR),
+            Err(NoManifest::Unread(_)) => true,
         };
         match stays {
             true => kept += 1,
@@ -133,8 +151,12 @@ fn choose(
     (old, kept)
 }
 
-/// The checkpoints that a service may have to be taken back to, each with the first such service.
-async fn needed(all: &[Checkpoint], inventory: &Inventory) -> BTreeMap<String, ServiceId> {
+fn stays(checkpoint: &Checkpoint, why: &str) -> SafeText {
+    SafeText::from_text(&format!("{} stays: {why}", checkpoint.id))
+}
+
+/// The checkpoints that a service may have to be taken back to, each with the reason: the first such service.
+async fn needed(all: &[Checkpoint], inventory: &Inventory) -> BTreeMap<String, String> {
     let whole: Vec<(&Checkpoint, &Manifest)> = all
         .iter()
         .filter_map(|c| Some((c, c.manifest.as_ref().ok()?)))
@@ -143,7 +165,7 @@ async fn needed(all: &[Checkpoint], inventory: &Inventory) -> BTreeMap<String, S
         .iter()
         .flat_map(|(_, manifest)| manifest.services.iter().map(|saved| &saved.id))
         .collect();
-    let mut sound: BTreeMap<&str, bool> = BTreeMap::new();
+    let mut looked_at: BTreeMap<&str, Checked> = BTreeMap::new();
     let mut needed = BTreeMap::new();
     for id in services {
         let mut running = inventory.find(id).map(|service| service.release.clone());
@@ -161,17 +183,20 @@ async fn needed(all: &[Checkpoint], inventory: &Inventory) -> BTreeMap<String, S
             if is_newest_found && !is_other {
                 continue;
             }
-            let is_sound = match sound.get(checkpoint.id.as_str()) {
-                Some(known) => *known,
-                None => check_sums(checkpoint).await.is_ok(),
-            };
-            sound.insert(&checkpoint.id, is_sound);
-            if !is_sound {
+            if !looked_at.contains_key(checkpoint.id.as_str()) {
+                looked_at.insert(&checkpoint.id, check_files(checkpoint).await);
+            }
+            let checked = &looked_at[checkpoint.id.as_str()];
+            if !checked.damage.is_empty() {
                 continue;
             }
-            needed
-                .entry(checkpoint.id.clone())
-                .or_insert_with(|| id.clone());
+            let entry = needed.entry(checkpoint.id.clone());
+            if let Some(why) = checked.unread.first() {
+                // It may be whole. Another one is looked for all the same.
+                entry.or_insert_with(|| format!("it may be the last good one of {id}: {why}"));
+                continue;
+            }
+            entry.or_insert_with(|| format!("the last good one of {id}"));
             // What does not run now is taken back to another release than the newest, or to that.
             is_other_found |= is_other && running.is_some();
             running.get_or_insert_with(|| saved.release.clone());
@@ -185,7 +210,7 @@ async fn needed(all: &[Checkpoint], inventory: &Inventory) -> BTreeMap<String, S
             // Better than none at all.
             needed
                 .entry(newest.id.clone())
-                .or_insert_with(|| id.clone());
+                .or_insert_with(|| format!("the last one of {id}"));
         }
     }
     needed
@@ -198,13 +223,11 @@ fn is_good(manifest: &Manifest, saved: &SavedService) -> bool {
 }
 
 /// The plans of runs that did not end, as text: they name the checkpoints whose files they need.
-fn used_by_runs(ctx: &Context) -> Result<Vec<String>, OpsError> {
-    let all = crate::ops::resume::unfinished(ctx)?;
-    let texts = all
-        .iter()
+fn used_by(runs: &[Unfinished]) -> Vec<String> {
+    runs.iter()
         .filter(|left| left.plan.operation.is_of_service())
-        .filter_map(|left| serde_json::to_string(&left.plan).ok());
-    Ok(texts.collect())
+        .filter_map(|left| serde_json::to_string(&left.plan).ok())
+        .collect()
 }
 
 fn remove(checkpoint: &Checkpoint) -> Step {
@@ -308,5 +331,25 @@ mod tests {
         assert_eq!(ids(None, Some(1)), ["c2", "c3", "c4"]);
         assert_eq!(ids(Some(1), Some(3)), ["c4"]);
         assert_eq!(ids(Some(0), None).len(), 5);
+    }
+
+    #[test]
+    fn only_what_is_partial_goes_by_its_age() {
+        let dir = tempfile::tempdir().unwrap();
+        let two_days_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(48);
+        let folder = std::fs::File::open(dir.path()).unwrap();
+        folder.set_modified(two_days_ago).unwrap();
+        let without = |id: &str, why: fn(SafeText) -> NoManifest| Checkpoint {
+            id: id.to_owned(),
+            path: dir.path().to_owned(),
+            manifest: Err(why(SafeText::from_text("made by another version"))),
+        };
+        let all = [
+            without("unread", NoManifest::Unread),
+            without("cut off", NoManifest::Partial),
+        ];
+        let (old, kept) = choose(&all, Some(0), None, Timestamp::now());
+        let old: Vec<&str> = old.iter().map(|c| c.id.as_str()).collect();
+        assert_eq!((old.as_slice(), kept), (["cut off"].as_slice(), 1));
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn report(
     let manifest = match &incident.baseline {
         Some(id) => checkpoint::find(ctx, id).and_then(|c| {
             c.manifest
-                .map_err(|why| OpsError::new(super::ErrorKind::NotSure, why.as_str()))
+                .map_err(|why| OpsError::new(super::ErrorKind::NotSure, why.to_string()))
         }),
         None => Err(OpsError::new(
             super::ErrorKind::NotSure,

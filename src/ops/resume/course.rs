@@ -66,13 +66,7 @@ pub(in crate::ops) async fn examine(
     undo: bool,
 ) -> Result<Course, OpsError> {
     let all = unfinished(ctx)?;
-    let left = all
-        .into_iter()
-        .find(|left| left.run == run)
-        .ok_or_else(|| {
-            OpsError::new(ErrorKind::No, format!("no run {run} is unfinished"))
-                .fix("lastgood audit list")
-        })?;
+    let left = all.find(run)?;
     let mut course = Course {
         original: left.plan.clone(),
         before: left.before.clone(),
@@ -130,12 +124,12 @@ pub(in crate::ops) async fn examine(
     }
     let is_back = undo || !left.undone.is_empty() || has_failed && course.found.is_none();
     if is_back {
-        go_back(ctx, &left, &mut course, is_done.as_ref(), &mut notes).await?;
+        go_back(ctx, left, &mut course, is_done.as_ref(), &mut notes).await?;
     } else {
         go_on(&mut course, is_done, &mut notes)?;
         are_still_done(ctx, &course).await?;
     }
-    course.plan.operation = resuming(&left, undo);
+    course.plan.operation = resuming(left, undo);
     notes.append(&mut course.plan.notes);
     course.plan.notes = notes;
     course.plan = course.plan.seal();

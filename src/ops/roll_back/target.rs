@@ -9,7 +9,7 @@ use crate::domain::service::{Runtime, Service, ServiceId};
 use crate::ops::operation::{ABSENT, look_at};
 use crate::ops::{Context, ErrorKind, OpsError, code};
 use crate::runtime::pm2;
-use crate::store::checkpoint::verify_files;
+use crate::store::checkpoint::{Checked, verify_files};
 
 /// Finds the target and proves that it is there. The last good one `must_differ` in its release from what runs, unless
 /// only files are wanted.
@@ -301,23 +301,28 @@ pub(super) fn saved_service<'a>(
 /// Checks every file of the checkpoint.
 ///
 /// # Errors
-/// [`ErrorKind::No`] with what was changed.
+/// [`ErrorKind::No`] with what was changed; [`ErrorKind::Failed`] where nothing was, but not all could be read.
 pub(crate) async fn check_sums(checkpoint: &Checkpoint) -> Result<(), OpsError> {
+    let checked = check_files(checkpoint).await;
+    let (kind, why) = match (checked.damage.first(), checked.unread.first()) {
+        (Some(why), _) => (ErrorKind::No, format!("its checksums do not agree: {why}")),
+        (None, Some(why)) => (ErrorKind::Failed, why.to_string()),
+        (None, None) => return Ok(()),
+    };
+    Err(
+        OpsError::new(kind, format!("checkpoint {}: {why}", checkpoint.id))
+            .fix(format!("lastgood checkpoint verify {}", checkpoint.id)),
+    )
+}
+
+/// The same, with everything that was found.
+pub(crate) async fn check_files(checkpoint: &Checkpoint) -> Checked {
     let copy = checkpoint.clone();
-    let (_, problems) = tokio::task::spawn_blocking(move || verify_files(&copy))
-        .await
-        .map_err(|error| {
-            OpsError::new(ErrorKind::Failed, "cannot check the checksums").because(error)
-        })?;
-    match problems.first() {
-        None => Ok(()),
-        Some(first) => Err(OpsError::new(
-            ErrorKind::No,
-            format!(
-                "checkpoint {}: its checksums do not agree: {first}",
-                checkpoint.id
-            ),
-        )
-        .fix(format!("lastgood checkpoint verify {}", checkpoint.id))),
-    }
+    let checked = tokio::task::spawn_blocking(move || verify_files(&copy)).await;
+    checked.unwrap_or_else(|error| Checked {
+        unread: vec![SafeText::from_text(&format!(
+            "the files could not be checked: {error}"
+        ))],
+        ..Checked::default()
+    })
 }

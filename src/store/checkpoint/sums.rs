@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::{MANIFEST, SUMS, is_inside};
-use crate::domain::checkpoint::Checkpoint;
+use crate::domain::checkpoint::{Checkpoint, NoManifest};
 use crate::domain::digest;
 use crate::domain::safe_text::SafeText;
 use crate::store::paths::StoreError;
@@ -87,52 +87,88 @@ fn parse_line(line: &str) -> Option<(&str, PathBuf)> {
     is_inside(&path).then_some((sum, path))
 }
 
-/// Checks every file of a checkpoint against its checksum, and the checksums against the manifest. Returns how
-/// many files were checked and what is wrong; empty means that all agree.
-pub fn verify_files(checkpoint: &Checkpoint) -> (u64, Vec<SafeText>) {
-    let mut problems = Vec::new();
-    let mut problem = |text: String| problems.push(SafeText::from_text(&text));
+/// What a look at every file of a checkpoint found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// How many files were looked at.
+    pub files: u64,
+    /// What is not as it was written.
+    pub damage: Vec<SafeText>,
+    /// What could not be read: it may be as it was written.
+    pub unread: Vec<SafeText>,
+}
+
+impl Checked {
+    /// Everything that keeps it from being whole; empty means that all agrees.
+    pub fn problems(&self) -> Vec<SafeText> {
+        [self.damage.as_slice(), &self.unread].concat()
+    }
+
+    fn is_damaged(&mut self, text: String) {
+        self.damage.push(SafeText::from_text(&text));
+    }
+
+    fn is_not_read(&mut self, what: &str, error: &io::Error) {
+        let text = SafeText::from_text(&format!("cannot read {what}: {error}"));
+        self.unread.push(text);
+    }
+}
+
+/// Checks every file of a checkpoint against its checksum, and the checksums against the manifest.
+pub fn verify_files(checkpoint: &Checkpoint) -> Checked {
+    let mut checked = Checked::default();
     let manifest = match &checkpoint.manifest {
         Ok(manifest) => manifest,
-        Err(cause) => return (0, vec![cause.clone()]),
+        Err(NoManifest::Partial(why)) => {
+            checked.damage.push(why.clone());
+            return checked;
+        }
+        Err(NoManifest::Unread(why)) => {
+            checked.unread.push(why.clone());
+            return checked;
+        }
     };
     let text = match fs::read(checkpoint.path.join(SUMS)) {
         Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            checked.is_damaged(format!("{SUMS} is missing"));
+            return checked;
+        }
         Err(error) => {
-            problem(format!("cannot read {SUMS}: {error}"));
-            return (0, problems);
+            checked.is_not_read(SUMS, &error);
+            return checked;
         }
     };
     if digest::sha256(&text) != manifest.sums_sha256 {
-        problem(format!(
+        checked.is_damaged(format!(
             "{SUMS} was changed: it does not agree with {MANIFEST}"
         ));
     }
     let mut listed = BTreeSet::from([PathBuf::from(SUMS), PathBuf::from(MANIFEST)]);
-    let mut checked = 0;
     for line in String::from_utf8_lossy(&text).lines() {
         let Some((sum, file)) = parse_line(line) else {
-            problem(format!("{SUMS}: not a checksum: {line}"));
+            checked.is_damaged(format!("{SUMS}: not a checksum: {line}"));
             continue;
         };
-        checked += 1;
+        checked.files += 1;
+        let name = file.display().to_string();
         match sha256_file(&checkpoint.path.join(&file)) {
             Ok(found) if found == sum => {}
-            Ok(_) => problem(format!("{} was changed", file.display())),
+            Ok(_) => checked.is_damaged(format!("{name} was changed")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                problem(format!("{} is missing", file.display()));
+                checked.is_damaged(format!("{name} is missing"));
             }
-            Err(error) => problem(format!("cannot read {}: {error}", file.display())),
+            Err(error) => checked.is_not_read(&name, &error),
         }
         listed.insert(file);
     }
     match files_below(&checkpoint.path) {
         Ok(files) => {
             for extra in files.iter().filter(|file| !listed.contains(*file)) {
-                problem(format!("{} was added later", extra.display()));
+                checked.is_damaged(format!("{} was added later", extra.display()));
             }
         }
-        Err(error) => problem(SafeText::from_error(&error).to_string()),
+        Err(error) => checked.unread.push(SafeText::from_error(&error)),
     }
-    (checked, problems)
+    checked
 }

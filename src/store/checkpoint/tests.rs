@@ -80,7 +80,11 @@ fn a_checkpoint_can_be_read_without_lastgood() {
         text,
         "2025-12-27T11:50:00.000000000Z one\n2025-12-27T11:50:01.000000000Z two\n2025-12-27T11:50:00.000000000Z three\n"
     );
-    assert_eq!(verify_files(&checkpoint), (3, Vec::new()));
+    let whole = Checked {
+        files: 3,
+        ..Checked::default()
+    };
+    assert_eq!(verify_files(&checkpoint), whole);
     assert_eq!(list(&state).unwrap(), [checkpoint]);
 }
 
@@ -123,18 +127,35 @@ fn whatever_is_changed_is_found() {
             text.push_str("../x\n");
             fs::write(p.join(SUMS), text).unwrap();
         }),
-        ("cannot read SHA256SUMS", |p| {
+        ("SHA256SUMS is missing", |p| {
             fs::remove_file(p.join(SUMS)).unwrap();
         }),
     ];
     for (expected, tamper) in cases {
         let checkpoint = make(&state, None);
         tamper(&checkpoint.path);
-        let (_, problems) = verify_files(&checkpoint);
+        let checked = verify_files(&checkpoint);
+        let problems = &checked.damage;
         assert!(
             problems.iter().any(|p| p.as_str().starts_with(expected)),
-            "{expected}: {problems:?}"
+            "{expected}: {checked:?}"
         );
+        assert!(checked.unread.is_empty(), "{checked:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_not_changed() {
+    let (_dir, state) = state();
+    for file in ["health.json", SUMS] {
+        let checkpoint = make(&state, None);
+        let path = checkpoint.path.join(file);
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        let checked = verify_files(&checkpoint);
+        assert!(checked.damage.is_empty(), "{checked:?}");
+        let why = checked.problems()[0].to_string();
+        assert!(why.starts_with(&format!("cannot read {file}")), "{why}");
     }
 }
 
@@ -150,6 +171,7 @@ fn one_that_was_not_finished_leaves_nothing() {
             .manifest
             .as_ref()
             .unwrap_err()
+            .why()
             .as_str()
             .starts_with("partial")
     );
@@ -164,6 +186,7 @@ fn damaged_manifests_are_listed_with_their_fault() {
         ("", "damaged"),
         ("{\"schema\":1}", "damaged"),
         ("gone", "partial"),
+        ("loop", "cannot read MANIFEST.json"),
         ("schema", "another version"),
         ("outside", "names a file outside"),
         ("renamed", "renamed"),
@@ -173,6 +196,10 @@ fn damaged_manifests_are_listed_with_their_fault() {
         let good = checkpoint.manifest.unwrap();
         match fault {
             "gone" => fs::remove_file(&path).unwrap(),
+            "loop" => {
+                fs::remove_file(&path).unwrap();
+                std::os::unix::fs::symlink(&path, &path).unwrap();
+            }
             "schema" | "outside" | "renamed" => {
                 let mut text = serde_json::to_value(&good).unwrap();
                 match fault {
@@ -193,8 +220,10 @@ fn damaged_manifests_are_listed_with_their_fault() {
         let listed = list(&state).unwrap();
         let found = listed.iter().find(|c| c.id == good.id).unwrap();
         let cause = found.manifest.as_ref().unwrap_err();
-        assert!(cause.as_str().contains(words), "{fault}: {cause}");
-        assert_eq!(verify_files(found).1, std::slice::from_ref(cause));
+        assert!(cause.why().as_str().contains(words), "{fault}: {cause}");
+        let is_partial = matches!(cause, NoManifest::Partial(_));
+        assert_eq!(is_partial, fault == "gone", "{fault}: {cause}");
+        assert_eq!(verify_files(found).problems(), [cause.why().clone()]);
     }
 }
 

@@ -65,7 +65,7 @@ async fn a_command_of_which_nothing_tells_is_not_repeated() {
         "{outcome:?}"
     );
     assert!(!shop.path("restarted").exists());
-    assert!(resume::unfinished(&shop.ctx).unwrap().is_empty());
+    assert!(resume::unfinished(&shop.ctx).unwrap().runs.is_empty());
     let phases: Vec<AuditPhase> = shop.phases().into_iter().map(|(phase, _)| phase).collect();
     let expected = [AuditPhase::Intent, AuditPhase::Resumed, AuditPhase::Outcome];
     assert_eq!(phases, expected);
@@ -106,7 +106,7 @@ async fn another_plan_takes_the_place_of_what_was_left() {
         .await;
     assert!(stop.notes[0].as_str().contains(&run), "{:?}", stop.notes);
     shop.execute(&stop).await.unwrap();
-    assert!(resume::unfinished(&shop.ctx).unwrap().is_empty());
+    assert!(resume::unfinished(&shop.ctx).unwrap().runs.is_empty());
     let ended = shop
         .phases()
         .into_iter()
