@@ -166,8 +166,12 @@ impl Daemon {
     }
 
     async fn ask(&self) -> Result<Vec<Process>, AskError> {
-        if self.seen() == Some(Seen::Absent) {
-            return Err(AskError::NotRunning);
+        match self.seen() {
+            Some(Seen::Absent) => return Err(AskError::NotRunning),
+            Some(Seen::Denied) => {
+                return Err(AskError::Socket(io::ErrorKind::PermissionDenied.into()));
+            }
+            Some(Seen::Left | Seen::Heard) | None => {}
         }
         let mut stream = self.connect("rpc.sock").await?;
         let call =
@@ -229,7 +233,7 @@ impl Daemon {
                     self.user,
                     self.home.display()
                 ),
-                format!("run lastgood as {} or as root", self.user),
+                self.rights(),
             ),
             error => (
                 format!(
@@ -251,6 +255,18 @@ impl Daemon {
             error: SafeText::from_text(&what),
             fix: SafeText::from_text(&fix),
         })
+    }
+
+    /// Who may ask it.
+    fn rights(&self) -> String {
+        match &self.there {
+            None => format!("run lastgood as {} or as root", self.user),
+            Some(there) => format!(
+                "become = \"sudo -n\" under [hosts.{}] in the configuration, or sign in there as {}",
+                there.session.name(),
+                self.user
+            ),
+        }
     }
 
     async fn explain_not_running(&self) -> Option<(String, String)> {
@@ -276,7 +292,9 @@ impl Daemon {
                 tokio::task::spawn_blocking(look).await.ok()?
             }
         };
-        if !self.is_named && !has_traces {
+        // One of another machine was seen to run, and nobody saw it end.
+        let is_running = self.there.is_some() && self.pid.is_some();
+        if !self.is_named && !has_traces && !is_running {
             return None;
         }
         let user = &self.user;
