@@ -127,7 +127,16 @@ async fn everywhere(
                 let new: Vec<Seen> = new.collect();
                 all.extend(new);
             }
-            Err(error) => unreachable.push(unreachable_host(session.name(), &error)),
+            Err(error) => {
+                let mut away = unreachable_host(session.name(), &error);
+                if error.fix().is_none() {
+                    away.fix = SafeText::from_text(&format!(
+                        "look at it in the state folder there (/var/lib/lastgood or ~/.local/state/lastgood): {}",
+                        session.line()
+                    ));
+                }
+                unreachable.push(away);
+            }
         }
     }
     all.sort_by(|a, b| a.holder.service.cmp(&b.holder.service));

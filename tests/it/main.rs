@@ -74,3 +74,4 @@ mod switch_by_steps;
 mod take_out;
 mod wall;
 mod watch;
+mod watch_away;
