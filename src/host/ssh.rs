@@ -233,6 +233,19 @@ impl Session {
         })
     }
 
+    /// A look at the machine that broke off, with what it said last.
+    pub(crate) fn broken(&self, what: &'static str, said: &str) -> HostError {
+        HostError::Broken {
+            what,
+            host: self.name.clone(),
+            said: SafeText::from_text(said),
+            fix: format!(
+                "see what it is short of: {} 'ps -e | wc -l; free -m'",
+                self.line()
+            ),
+        }
+    }
+
     fn refused(&self, trouble: Trouble) -> HostError {
         let text = SafeText::from_text(&trouble.text);
         let text = text.as_str().replace("␍␊", "; ").replace('␊', "; ");

@@ -431,11 +431,17 @@ fn gather(named: Option<PathBuf>, default: Option<PathBuf>, running: Vec<Running
         .map(|home| (home, true))
         .chain(default.into_iter().map(|home| (home, false)));
     for (home, is_named) in homes {
-        if let Ok(meta) = fs::metadata(&home)
-            && !found.iter().any(|known| same(&known.home, &home))
-        {
+        let user = match fs::metadata(&home) {
+            Ok(meta) => name_of(meta.uid()),
+            // That is told when it is asked.
+            Err(error) if is_named && error.kind() == io::ErrorKind::PermissionDenied => {
+                "unknown".to_owned()
+            }
+            Err(_) => continue,
+        };
+        if !found.iter().any(|known| same(&known.home, &home)) {
             found.push(Daemon {
-                user: name_of(meta.uid()),
+                user,
                 home,
                 pid: None,
                 is_named,

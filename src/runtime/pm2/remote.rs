@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::cli::Tool;
 use super::daemon::Daemon;
-use crate::domain::safe_text::SafeText;
 use crate::host::ssh::Session;
 use crate::host::{CommandOutput, HostError};
 
@@ -48,7 +47,7 @@ closed() {
   return 1
 }
 tell() {
-  if closed "$3"; then
+  if [ "$1" != default ] && closed "$3"; then
     u=unknown; [ "$2" = - ] || u=$(stat -c %U "/proc/$2") || return 0
     echo "$1|$2|no|$u|no|no|denied||$3"
     return 0
@@ -126,15 +125,7 @@ pub(super) async fn find(session: &Arc<Session>) -> Result<Vec<Daemon>, HostErro
 }
 
 fn parse(session: &Arc<Session>, output: &CommandOutput) -> Result<Vec<Daemon>, HostError> {
-    let broken = |said: &str| HostError::Broken {
-        what: "looking for PM2",
-        host: session.name(),
-        said: SafeText::from_text(said),
-        fix: format!(
-            "see what it is short of: {} 'ps -e | wc -l; free -m'",
-            session.line()
-        ),
-    };
+    let broken = |said: &str| session.broken("looking for PM2", said);
     if !output.is_success() {
         return Err(broken(output.describe().as_str()));
     }
@@ -180,6 +171,7 @@ fn parse(session: &Arc<Session>, output: &CommandOutput) -> Result<Vec<Daemon>, 
 mod tests {
     use super::*;
     use crate::domain::host::HostName;
+    use crate::domain::safe_text::SafeText;
 
     fn session() -> Arc<Session> {
         let name = HostName::parse("prod-1").unwrap();
@@ -246,6 +238,28 @@ mod tests {
         assert_eq!(tool(&found[1]), None, "another user's");
         let own = tool(&found[0]).unwrap();
         assert_eq!(own.variables["PATH"], "/usr/bin:/bin:/nvm/v20/bin");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_runs_or_may_not_be_asked_is_told_of() {
+        let text = "/usr/bin\nrunning|78|no|anna|no|no|denied||/home/anna/.pm2\n\
+                    running|79|no|bob|no|no|no|/usr/bin/pm2|/home/bob/.pm2\n\
+                    default|-|own|deploy|no|no|no|/usr/bin/pm2|/home/deploy/.pm2\n";
+        let found = parse(&session(), &said(text)).unwrap();
+        let told = async |daemon: &Daemon| {
+            let error = daemon.list().await.unwrap_err();
+            let told = daemon.explain(error, &session().name()).await?;
+            Some(format!("{}; {}", told.error, told.fix))
+        };
+        let anna = told(&found[0]).await.unwrap();
+        assert_eq!(
+            anna,
+            "permission denied on the PM2 daemon of user anna (/home/anna/.pm2); become = \"sudo -n\" under \
+             [hosts.prod-1] in the configuration, or sign in there as anna"
+        );
+        let bob = told(&found[1]).await.unwrap();
+        assert!(bob.contains("not running for user bob"), "{bob}");
+        assert_eq!(told(&found[2]).await, None, "nothing ever ran there");
     }
 
     #[test]
