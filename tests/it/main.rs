@@ -72,5 +72,6 @@ mod swarm;
 mod switch;
 mod switch_by_steps;
 mod take_out;
+mod unread_journal;
 mod wall;
 mod watch;
