@@ -199,13 +199,8 @@ pub fn unfinished(ctx: &Context) -> Result<LeftRuns, OpsError> {
             }
         }
     }
-    let unread = unread
-        .into_iter()
-        .filter_map(|one| UnreadRun::find(ctx, one.run, SafeText::from_error(&one.error)));
-    Ok(LeftRuns {
-        runs,
-        unread: unread.collect(),
-    })
+    let unread = unread::look_up(ctx, unread);
+    Ok(LeftRuns { runs, unread })
 }
 
 /// What ends, or takes back, a run: of that name, or the only one there is.

@@ -30,7 +30,7 @@ const SUMS: &str = "SHA256SUMS";
 /// Every checkpoint, the newest first, partial ones too.
 ///
 /// # Errors
-/// The folder is there and cannot be read, or what is in it cannot be looked at.
+/// The folder is there and cannot be read.
 pub fn list(state: &StateDir) -> Result<Vec<Checkpoint>, StoreError> {
     let dir = state.checkpoints();
     let entries = match fs::read_dir(&dir) {
@@ -47,12 +47,10 @@ pub fn list(state: &StateDir) -> Result<Vec<Checkpoint>, StoreError> {
             continue;
         };
         match fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => {}
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::at("look at", &path)(error));
-            }
-            // A file, or removed meanwhile.
-            _ => continue,
+            Ok(meta) if !meta.is_dir() => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // Where it cannot be looked at, reading its manifest says why.
+            Ok(_) | Err(_) => {}
         }
         let partial = name
             .strip_prefix('.')

@@ -281,11 +281,7 @@ fn read_left(path: &Path) -> Result<Option<Vec<JournalEntry>>, StoreError> {
         return Ok(None);
     }
     let entries = read(path)?;
-    match entries.first().map(|first| &first.event) {
-        None => Ok(None),
-        Some(JournalEvent::Intent { .. }) => Ok(Some(entries)),
-        Some(_) => Err(no_journal(path, "line 1 is not its intent")),
-    }
+    Ok((!entries.is_empty()).then_some(entries))
 }
 
 /// The error of a journal that is no journal.
@@ -483,11 +479,8 @@ mod tests {
         let path = |run: &str| state.runs().join(run).join("journal.jsonl");
         let whole = intent("torn");
         fs::write(path("torn"), format!("{whole}{{\"at\":\"2025")).unwrap();
-        intent("no-intent");
-        let begin = r#"{"at":"2025-12-27T14:50:00Z","entry":"BEGIN","step":0,"text":"x"}"#;
-        fs::write(path("no-intent"), format!("{begin}\n")).unwrap();
         intent("newer");
-        let newer = begin.replace("BEGIN", "PAUSED");
+        let newer = r#"{"at":"2025-12-27T14:50:00Z","entry":"PAUSED"}"#;
         fs::write(path("newer"), format!("{whole}{newer}\n")).unwrap();
         intent("no-file");
         fs::remove_file(path("no-file")).unwrap();
@@ -504,6 +497,6 @@ mod tests {
         assert_eq!(left.len(), 1, "{left:?}");
         assert_eq!(left[0].run, "torn");
         let unread: Vec<&str> = unread.iter().map(|one| one.run.as_str()).collect();
-        assert_eq!(unread, ["no-intent", "no-file", "newer"]);
+        assert_eq!(unread, ["no-file", "newer"]);
     }
 }

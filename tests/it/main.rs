@@ -72,6 +72,7 @@ mod swarm;
 mod switch;
 mod switch_by_steps;
 mod take_out;
+mod unread_journal;
 mod wall;
 mod watch;
 mod watch_away;

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::title;
-use crate::domain::outcome::AuditPhase;
+use crate::domain::outcome::{AuditPhase, AuditRecord};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::ops::{Context, ErrorKind, OpsError};
+use crate::store::journal;
 
 /// A run of which nobody knows whether it ended.
 #[derive(Debug, Clone, Serialize)]
@@ -30,19 +31,30 @@ pub struct UnreadRun {
     pub services: Option<Vec<ServiceId>>,
 }
 
+/// Looks them up in the audit log. Those that it knows to have ended are left out.
+pub(super) fn look_up(ctx: &Context, unread: Vec<journal::UnreadRun>) -> Vec<UnreadRun> {
+    if unread.is_empty() {
+        return Vec::new();
+    }
+    // A log that cannot be read says nothing of them, as one that does not know them.
+    let records = ctx.audit().list().unwrap_or_default();
+    let found = unread
+        .into_iter()
+        .filter_map(|one| UnreadRun::of(ctx, one, &records));
+    found.collect()
+}
+
 impl UnreadRun {
-    /// Looks it up in the audit log. `None` where that says that it ended.
-    pub(super) fn find(ctx: &Context, run: String, problem: SafeText) -> Option<Self> {
-        // A log that cannot be read says nothing of it, as one that does not know it.
-        let records = ctx.audit().list().unwrap_or_default();
+    fn of(ctx: &Context, unread: journal::UnreadRun, records: &[AuditRecord]) -> Option<Self> {
+        let run = unread.run;
         let mut own = records
-            .into_iter()
+            .iter()
             .filter(|record| record.run.as_deref() == Some(&run));
         let intent = own.find(|record| record.phase == AuditPhase::Intent);
         if own.any(|record| record.phase == AuditPhase::Outcome) {
             return None;
         }
-        let title = intent.as_ref().map_or_else(
+        let title = intent.map_or_else(
             || SafeText::from_text("the audit log does not know it"),
             |found| {
                 let by = Some(&found.actor);
@@ -52,10 +64,10 @@ impl UnreadRun {
         Some(Self {
             folder: ctx.state.runs().join(&run),
             run,
-            problem,
+            problem: SafeText::from_error(&unread.error),
             title,
-            at: intent.as_ref().map(|found| found.at),
-            services: intent.map(|found| found.services),
+            at: intent.map(|found| found.at),
+            services: intent.map(|found| found.services.clone()),
         })
     }
 

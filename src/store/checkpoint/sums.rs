@@ -104,11 +104,11 @@ impl Checked {
         [self.damage.as_slice(), &self.unread].concat()
     }
 
-    fn is_damaged(&mut self, text: String) {
-        self.damage.push(SafeText::from_text(&text));
+    fn note_damage(&mut self, text: &str) {
+        self.damage.push(SafeText::from_text(text));
     }
 
-    fn is_not_read(&mut self, what: &str, error: &io::Error) {
+    fn note_unread(&mut self, what: &str, error: &io::Error) {
         let text = SafeText::from_text(&format!("cannot read {what}: {error}"));
         self.unread.push(text);
     }
@@ -131,41 +131,41 @@ pub fn verify_files(checkpoint: &Checkpoint) -> Checked {
     let text = match fs::read(checkpoint.path.join(SUMS)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            checked.is_damaged(format!("{SUMS} is missing"));
+            checked.note_damage(&format!("{SUMS} is missing"));
             return checked;
         }
         Err(error) => {
-            checked.is_not_read(SUMS, &error);
+            checked.note_unread(SUMS, &error);
             return checked;
         }
     };
     if digest::sha256(&text) != manifest.sums_sha256 {
-        checked.is_damaged(format!(
+        checked.note_damage(&format!(
             "{SUMS} was changed: it does not agree with {MANIFEST}"
         ));
     }
     let mut listed = BTreeSet::from([PathBuf::from(SUMS), PathBuf::from(MANIFEST)]);
     for line in String::from_utf8_lossy(&text).lines() {
         let Some((sum, file)) = parse_line(line) else {
-            checked.is_damaged(format!("{SUMS}: not a checksum: {line}"));
+            checked.note_damage(&format!("{SUMS}: not a checksum: {line}"));
             continue;
         };
         checked.files += 1;
         let name = file.display().to_string();
         match sha256_file(&checkpoint.path.join(&file)) {
             Ok(found) if found == sum => {}
-            Ok(_) => checked.is_damaged(format!("{name} was changed")),
+            Ok(_) => checked.note_damage(&format!("{name} was changed")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                checked.is_damaged(format!("{name} is missing"));
+                checked.note_damage(&format!("{name} is missing"));
             }
-            Err(error) => checked.is_not_read(&name, &error),
+            Err(error) => checked.note_unread(&name, &error),
         }
         listed.insert(file);
     }
     match files_below(&checkpoint.path) {
         Ok(files) => {
             for extra in files.iter().filter(|file| !listed.contains(*file)) {
-                checked.is_damaged(format!("{} was added later", extra.display()));
+                checked.note_damage(&format!("{} was added later", extra.display()));
             }
         }
         Err(error) => checked.unread.push(SafeText::from_error(&error)),

@@ -228,6 +228,20 @@ fn damaged_manifests_are_listed_with_their_fault() {
 }
 
 #[test]
+fn one_that_cannot_be_looked_at_is_listed() {
+    let (_dir, state) = state();
+    let good = make(&state, None);
+    let path = state.checkpoints().join("loop");
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    fs::write(state.checkpoints().join("a file"), "").unwrap();
+    let listed = list(&state).unwrap();
+    let ids: Vec<&str> = listed.iter().map(|c| c.id.as_str()).collect();
+    assert_eq!(ids, [good.id.as_str(), "loop"]);
+    let why = listed[1].manifest.as_ref().unwrap_err();
+    assert!(matches!(why, NoManifest::Unread(_)), "{why}");
+}
+
+#[test]
 fn an_export_is_the_same_folder() {
     let (dir, state) = state();
     let checkpoint = make(&state, None);

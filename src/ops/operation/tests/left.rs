@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
+use crate::domain::outcome::StepResult;
 use crate::domain::service::ServiceState;
 use crate::host::Host;
 use crate::host::ssh::Session;
@@ -113,6 +114,36 @@ async fn another_plan_takes_the_place_of_what_was_left() {
         .filter_map(|(phase, outcome)| (phase == AuditPhase::Outcome).then_some(outcome?))
         .collect::<Vec<_>>();
     assert_eq!(ended, ["failed_partial", "verified"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_contradicts_itself_is_told_and_not_gone_on_with() {
+    let shop = Shop::new(Access::Full);
+    let plan = shop.plan_of(vec![verify_quickly(&shop.id, None)]);
+    let done = |step| JournalEvent::Done {
+        step,
+        result: StepResult {
+            text: SafeText::from_text("done"),
+            ok: true,
+            ms: 0,
+            detail: SafeText::default(),
+        },
+    };
+    let run = leave(&shop, &plan, vec![done(0), done(1)]).await;
+    let path = shop.ctx.state.runs().join(&run).join("journal.jsonl");
+    for why in ["more steps than its plan", "line 1 is not its intent"] {
+        let left = resume::unfinished(&shop.ctx).unwrap();
+        assert!(left.runs.is_empty() && left.unread[0].problem.as_str().contains(why));
+        let error = resume::operation(&shop.ctx, Some(&run), true).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Failed);
+        let stop = Operation::Stop {
+            services: shop.services(),
+        };
+        let note = &shop.plan(&stop).await.notes[0];
+        assert!(note.as_str().contains(&run), "{note}");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.split_once('\n').unwrap().1).unwrap();
+    }
 }
 
 #[test]
