@@ -222,8 +222,8 @@ async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send +
     }
 }
 
-/// The files of a read, and what else may match its patterns. A window that reaches back reads rotated files as the past of their log, and so does
-/// a position; else whoever asks for `app.log*` gets all of them.
+/// The files of a read, and what else may match its patterns. A window that reaches back reads rotated files as the past
+/// of their log, and so does a position; else whoever asks for `app.log*` gets all of them.
 fn tails_of(
     entries: &[PathBuf],
     request: &LogRequest,
