@@ -231,8 +231,8 @@ async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send +
     }
 }
 
-/// The files of a read, and what else may match its patterns. A window that reaches back reads rotated files as the past of their log, and so does
-/// a position; else whoever asks for `app.log*` gets all of them.
+/// The files of a read, and what else may match its patterns. A window that reaches back reads rotated files as the past
+/// of their log, and so does a position; else whoever asks for `app.log*` gets all of them.
 fn tails_of(
     entries: &[PathBuf],
     request: &LogRequest,
@@ -263,7 +263,9 @@ fn read_closed(
     pattern: Option<&Arc<LinePattern>>,
     mut out: Outlet,
 ) -> Result<(), TailError> {
-    let (tails, closed) = tails_of(entries, request)?;
+    // A follow tells what it may not look into. Here it would be a loss, and `/var/log/*/app.log` would lose something
+    // for ever, because of the folders of others.
+    let (tails, _) = tails_of(entries, request)?;
     let mut failures = Vec::new();
     let count = tails.len();
     for mut tail in tails {
@@ -279,7 +281,7 @@ fn read_closed(
     {
         return Err(failure);
     }
-    for failure in closed.into_iter().chain(failures) {
+    for failure in failures {
         let detail = format!("{}: {}", failure.path.display(), failure.source);
         if out.note(failure.kind(), &detail).is_err() {
             break;

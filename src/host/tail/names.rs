@@ -25,7 +25,7 @@ fn has_wildcard(entry: &Path) -> bool {
 pub(super) struct Found {
     /// The files, each once.
     pub(super) files: Vec<PathBuf>,
-    /// Folders that may hold more, and files that may be there, with why they cannot be looked at.
+    /// Folders that may hold more, and files that may be there, each once, with why they cannot be looked at.
     pub(super) closed: Vec<(PathBuf, io::Error)>,
 }
 
@@ -163,6 +163,8 @@ pub(super) fn resolve(
         }
         found.files.retain(|path| !all.files.contains(path));
         all.files.extend(found.files);
+        let is_new = |path: &Path| all.closed.iter().all(|(known, _)| known != path);
+        found.closed.retain(|(path, _)| is_new(path));
         all.closed.extend(found.closed);
     }
     Ok(all)
