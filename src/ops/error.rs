@@ -121,7 +121,7 @@ impl From<LeaseError> for OpsError {
             LeaseError::Store(inner) => Self::from(inner),
             damaged @ LeaseError::Damaged { .. } => {
                 Self::new(ErrorKind::Refused, damaged.to_string())
-                    .fix("ask who acts there; when nobody does, remove that file there")
+                    .fix("`lastgood lease status` says how to get there; when nobody acts there, remove that file")
             }
             held => Self::new(ErrorKind::Refused, held.to_string())
                 .fix("wait until it is over; `lastgood audit list` shows what is under way"),
