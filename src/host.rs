@@ -255,6 +255,18 @@ pub enum HostError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A look at a machine that can be reached broke off: what it would have found is not known, and not nothing.
+    #[error("{what} on {host} broke off: {said}")]
+    Broken {
+        /// `looking for PM2`.
+        what: &'static str,
+        /// The machine.
+        host: HostName,
+        /// How it ended, with its last words.
+        said: SafeText,
+        /// The next command to type.
+        fix: String,
+    },
     /// Nothing may be changed there.
     #[error("nothing is changed on {host}: {why}")]
     Unfit {
@@ -270,14 +282,22 @@ pub enum HostError {
 impl HostError {
     /// Whether a file does not exist.
     pub fn is_not_found(&self) -> bool {
+        self.kind() == Some(std::io::ErrorKind::NotFound)
+    }
+
+    /// Whether this user may not look at it.
+    pub fn is_denied(&self) -> bool {
+        self.kind() == Some(std::io::ErrorKind::PermissionDenied)
+    }
+
+    fn kind(&self) -> Option<std::io::ErrorKind> {
         match self {
-            Self::File { source, .. } | Self::Start { source, .. } => {
-                source.kind() == std::io::ErrorKind::NotFound
-            }
+            Self::File { source, .. } | Self::Start { source, .. } => Some(source.kind()),
             Self::TooLarge { .. }
             | Self::TimedOut { .. }
             | Self::Lost { .. }
-            | Self::Unfit { .. } => false,
+            | Self::Broken { .. }
+            | Self::Unfit { .. } => None,
         }
     }
 
@@ -289,7 +309,9 @@ impl HostError {
     /// What to do about it, where that is known.
     pub fn fix(&self) -> Option<&str> {
         match self {
-            Self::Lost { fix, .. } | Self::Unfit { fix, .. } => Some(fix),
+            Self::Lost { fix, .. } | Self::Broken { fix, .. } | Self::Unfit { fix, .. } => {
+                Some(fix)
+            }
             _ => None,
         }
     }
@@ -417,13 +439,13 @@ impl Host {
         }
     }
 
-    /// Where a link leads, as it says; `None` where there is no link, or it cannot be looked at.
+    /// Where a link leads, as it says; `None` where there is no link.
     ///
     /// # Errors
-    /// The machine cannot be reached.
+    /// It could not be looked at.
     pub async fn read_link(&self, path: &Path) -> Result<Option<PathBuf>, HostError> {
         match self {
-            Self::Local => Ok(std::fs::read_link(path).ok()),
+            Self::Local => local::read_link(path.to_owned()).await,
             Self::Ssh(session) => Box::pin(session.read_link(path)).await,
         }
     }

@@ -112,6 +112,7 @@ impl RuntimeError {
         Unreachable {
             host: host.name(),
             runtime,
+            is_whole_host: false,
             error: SafeText::from_error(self),
             fix: self.fix().cloned().unwrap_or_else(|| {
                 SafeText::from_text("see the message; `docker info` asks the same daemon")
@@ -125,6 +126,7 @@ pub fn unreachable_host(host: HostName, error: &HostError) -> Unreachable {
     Unreachable {
         host,
         runtime: Runtime::Docker,
+        is_whole_host: matches!(error, HostError::Lost { .. }),
         error: SafeText::from_error(error),
         fix: SafeText::from_text(error.fix().unwrap_or("see the message")),
     }

@@ -92,12 +92,19 @@ pub fn advance(
         let turn = step(&mut book.alerts[at], seen, now);
         turns.extend(turn.map(|turn| (seen.key.clone(), turn)));
     }
-    // A rule that is no more says nothing about its service: what it found is over.
-    let is_seen = |alert: &Alert| observations.iter().any(|o| o.key == alert.key);
-    let is_served = |alert: &Alert| observations.iter().any(|o| o.service == alert.service);
-    let has_runtime_back = |alert: &Alert| alert.service.is_none();
+    // A rule that is no more says nothing about its service: what it found is over. Of a service of which nothing is
+    // known nothing is over, and a runtime of which nothing is said can be read again.
     for alert in &mut book.alerts {
-        if is_seen(alert) || !(is_served(alert) || has_runtime_back(alert)) {
+        if observations.iter().any(|o| o.key == alert.key) {
+            continue;
+        }
+        let of_it = || observations.iter().filter(|o| o.service == alert.service);
+        let is_known = of_it().any(|o| o.condition != Condition::Unknown);
+        if alert.service.is_some() && !is_known {
+            if of_it().next().is_some() {
+                let turn = miss(alert, now).map(|turn| (alert.key.clone(), turn));
+                turns.extend(turn);
+            }
             continue;
         }
         if alert.state == AlertState::Firing {
@@ -143,12 +150,7 @@ fn begin(seen: &Observation, now: Timestamp) -> Alert {
 
 fn step(alert: &mut Alert, seen: &Observation, now: Timestamp) -> Option<Turn> {
     if seen.condition == Condition::Unknown {
-        let is_news = alert.state == AlertState::Firing && alert.missing_since.is_none();
-        alert.missing_since.get_or_insert(now);
-        // Neither a step towards firing nor one towards being over.
-        alert.looks = 0;
-        alert.fine_since = None;
-        return is_news.then_some(Turn::Missing);
+        return miss(alert, now);
     }
     alert.missing_since = None;
     alert.turns.retain(|at| since(*at, now) < FLAP_SPAN);
@@ -195,6 +197,15 @@ fn step(alert: &mut Alert, seen: &Observation, now: Timestamp) -> Option<Turn> {
         }
         (AlertState::Resolved, _) => None,
     }
+}
+
+/// Nobody could look: neither a step towards firing nor one towards being over.
+fn miss(alert: &mut Alert, now: Timestamp) -> Option<Turn> {
+    let is_news = alert.state == AlertState::Firing && alert.missing_since.is_none();
+    alert.missing_since.get_or_insert(now);
+    alert.looks = 0;
+    alert.fine_since = None;
+    is_news.then_some(Turn::Missing)
 }
 
 fn fire_if_due(alert: &mut Alert, seen: &Observation, now: Timestamp) -> Option<Turn> {

@@ -11,7 +11,7 @@ use crate::domain::host::HostName;
 use crate::domain::own_signal::OwnSignal;
 use crate::domain::runbook::probe::{Comparison, Probe};
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Service, ServiceId, ServiceState, Unreachable};
+use crate::domain::service::{Runtime, Service, ServiceId, ServiceState, Unreachable};
 use crate::domain::signal::{Limits, Signal, SignalName};
 
 /// Saturation counts when it holds for so long: a start or a backup is no trouble.
@@ -167,7 +167,9 @@ pub fn observe(
     }
     let is_here = |id: &ServiceId| watched.iter().any(|one| one.service.id == *id);
     for gone in known.iter().filter(|known| !is_here(&known.id)) {
-        let is_unreadable = unreachable.iter().any(|u| is_under(gone, u));
+        let is_unreadable = unreachable
+            .iter()
+            .any(|u| u.hides(&gone.id.host, gone.runtime));
         found.push(Observation {
             key: format!("{} down", gone.id),
             service: Some(gone.id.clone()),
@@ -182,37 +184,64 @@ pub fn observe(
             text: SafeText::from_text(&format!("{} is gone: it was removed or renamed", gone.id)),
         });
     }
-    found.extend(unreachable.iter().map(|u| {
-        let was_used = known.iter().any(|known| is_under(known, u));
-        Observation {
-            key: format!("{} on {}", u.runtime.as_str(), u.host),
-            service: None,
-            severity: AlertSeverity::P1,
-            condition: if was_used {
-                Condition::Broken
-            } else {
-                Condition::Unknown
-            },
-            hold: UNREADABLE_HOLD,
-            looks: LOOKS,
-            text: SafeText::from_text(&format!(
-                "{} on {} cannot be read, so its services are not watched: {}",
-                u.runtime.as_str(),
-                u.host,
-                u.error
-            )),
-        }
-    }));
+    found.extend(unreachable.iter().map(|u| unreadable(u, known)));
+    found.extend(unreachable.iter().flat_map(|u| hidden(u, unreachable)));
     found
 }
 
-/// Docker's answer covers Compose and Swarm.
-fn is_under(known: &KnownService, unreachable: &Unreachable) -> bool {
-    use crate::domain::service::Runtime::{Compose, Docker, Swarm};
-    let engine = [Compose, Docker, Swarm];
-    known.id.host == unreachable.host
-        && (known.runtime == unreachable.runtime
-            || (engine.contains(&known.runtime) && engine.contains(&unreachable.runtime)))
+/// The key of the alert about a runtime that cannot be read.
+fn runtime_key(runtime: Runtime, host: &HostName) -> String {
+    format!("{} on {host}", runtime.as_str())
+}
+
+fn unreadable(away: &Unreachable, known: &[KnownService]) -> Observation {
+    let was_used = known.iter().any(|k| away.hides(&k.id.host, k.runtime));
+    let key = runtime_key(away.runtime, &away.host);
+    let what = match away.is_whole_host {
+        true => away.host.to_string(),
+        false => key.clone(),
+    };
+    Observation {
+        key,
+        service: None,
+        severity: AlertSeverity::P1,
+        condition: if was_used {
+            Condition::Broken
+        } else {
+            Condition::Unknown
+        },
+        hold: UNREADABLE_HOLD,
+        looks: LOOKS,
+        text: SafeText::from_text(&format!(
+            "{what} cannot be read, so its services are not watched: {}",
+            away.error
+        )),
+    }
+}
+
+/// The runtimes that something else hides: whether they can be read again is not known then, so what fires for one of them
+/// is not over.
+fn hidden(away: &Unreachable, all: &[Unreachable]) -> Vec<Observation> {
+    let is_told = |runtime| {
+        all.iter()
+            .any(|other| other.host == away.host && other.runtime == runtime)
+    };
+    let hidden = [Runtime::Docker, Runtime::Swarm, Runtime::Pm2]
+        .into_iter()
+        .filter(|runtime| away.hides(&away.host, *runtime) && !is_told(*runtime));
+    let observed = hidden.map(|runtime| {
+        let key = runtime_key(runtime, &away.host);
+        Observation {
+            text: SafeText::from_text(&format!("{key} cannot be asked: {}", away.error)),
+            key,
+            service: None,
+            severity: AlertSeverity::P1,
+            condition: Condition::Unknown,
+            hold: UNREADABLE_HOLD,
+            looks: LOOKS,
+        }
+    });
+    observed.collect()
 }
 
 fn down(one: &Watched<'_>) -> Observation {

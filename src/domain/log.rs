@@ -213,6 +213,8 @@ impl LogBlock {
 pub enum LogNoteKind {
     /// Lines may be missing between two instants.
     Gap,
+    /// One of several parts of the log, a task's or a file, could not be read: nobody knows what stands in it.
+    Unread,
     /// Lines were read and not kept, and how many.
     Skipped,
     /// The service runs in a new container from here on.
@@ -232,10 +234,19 @@ pub enum LogNoteKind {
 }
 
 impl LogNoteKind {
+    /// Whether lines are, or may be, missing.
+    pub fn is_loss(self) -> bool {
+        matches!(
+            self,
+            Self::Gap | Self::Unread | Self::Skipped | Self::Rotated
+        )
+    }
+
     /// The word on screen and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Gap => "gap",
+            Self::Unread => "unread",
             Self::Skipped => "skipped",
             Self::Recreated => "recreated",
             Self::Restarted => "restarted",

@@ -138,7 +138,7 @@ pub struct Pm2Code {
     pub git: Option<GitCheckout>,
     /// SHA-256 of the script file, hex; `None` where it could not be read.
     pub script_sha256: Option<String>,
-    /// Why it is not known whether a git checkout holds the script.
+    /// Why it is not known whether a git checkout holds the script, or a link chooses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<SafeText>,
 }

@@ -300,6 +300,9 @@ pub struct Service {
     pub cpu: Option<f64>,
     /// Memory in use; `None` where it was not measured.
     pub memory_bytes: Option<u64>,
+    /// How long the health check that it brings may take until it has decided, in milliseconds; `None` without one.
+    #[serde(skip)]
+    pub decides_within_ms: Option<u64>,
     /// What is wrong with it, in words.
     pub problems: Vec<SafeText>,
     /// What its supervisor allows it.
@@ -340,6 +343,7 @@ impl Service {
             crash_loop: None,
             cpu: None,
             memory_bytes: None,
+            decides_within_ms: None,
             problems: Vec::new(),
             limits: RuntimeLimits::new(),
             compose: None,
@@ -376,12 +380,24 @@ impl ComposeOrigin {
 pub struct Unreachable {
     /// The machine.
     pub host: HostName,
-    /// What could not be read.
+    /// What could not be read; [`Runtime::Docker`] where the whole machine could not.
     pub runtime: Runtime,
+    /// Nothing that runs there could be read, whatever supervises it: the machine did not answer.
+    #[serde(default)]
+    pub is_whole_host: bool,
     /// The whole cause chain.
     pub error: SafeText,
     /// What to do about it.
     pub fix: SafeText,
+}
+
+impl Unreachable {
+    /// Whether a service of that runtime on that machine may be there although it was not found. An engine hides the
+    /// services of Compose and of its swarm; a swarm without a manager hides no container.
+    pub fn hides(&self, host: &HostName, runtime: Runtime) -> bool {
+        let is_its = self.runtime == runtime || self.runtime == runtime.daemon();
+        self.host == *host && (self.is_whole_host || is_its)
+    }
 }
 
 /// Everything that was found, and everything that could not be looked at.

@@ -258,6 +258,17 @@ pub(super) async fn read_file(path: PathBuf, max: u64) -> Result<Vec<u8>, HostEr
     .await
 }
 
+pub(super) async fn read_link(path: PathBuf) -> Result<Option<PathBuf>, HostError> {
+    use io::ErrorKind::{InvalidInput, NotADirectory, NotFound};
+    blocking("look at", path, |path| match fs::read_link(path) {
+        Ok(target) => Ok(Some(target)),
+        // What is no link is an invalid argument.
+        Err(error) if matches!(error.kind(), InvalidInput | NotADirectory | NotFound) => Ok(None),
+        Err(error) => Err(file_error("look at", path)(error)),
+    })
+    .await
+}
+
 pub(super) async fn stat(path: PathBuf) -> Result<Option<FileStat>, HostError> {
     blocking("look at", path, |path| match fs::metadata(path) {
         Ok(found) => Ok(Some(FileStat {

@@ -63,8 +63,20 @@ const CUT_SHORT: i32 = 68;
 const TIMED_OUT: i32 = 124;
 const KILLED: i32 = 137;
 
-const READ: &str = r#"[ -e "$1" ] || exit 66; [ -r "$1" ] || exit 67; exec head -c "$2" -- "$1""#;
-const STAT: &str = r#"[ -e "$1" ] || exit 66; exec stat -L -c '%s %a %u %g %i %Y %F' -- "$1""#;
+/// Before each that looks at `$1`. A shell's `-e` does not tell what is not there from what stands behind a closed folder.
+const THERE: &str = r#"
+[ -e "$1" ] || said=$(LC_ALL=C stat -L -- "$1" 2>&1) || case $said in
+  *": No such file or directory" | *": Not a directory") exit 66 ;;
+  *": Permission denied") exit 67 ;;
+  *) echo "$said" >&2; exit 1 ;;
+esac
+"#;
+const READ: &str = r#"[ -r "$1" ] || exit 67; exec head -c "$2" -- "$1""#;
+const STAT: &str = r#"exec stat -L -c '%s %a %u %g %i %Y %F' -- "$1""#;
+/// A link that leads nowhere is not there for [`THERE`], and a link all the same.
+const IS_LINK: &str = r#"[ ! -L "$1" ] || exec readlink -- "$1""#;
+/// After [`THERE`]: it is no link.
+const NO_LINK: &str = "exit 66";
 /// `$1` the file, `$2` the mode of a new one, `$3` the size of what comes on stdin: less means a lost link.
 const WRITE: &str = r#"
 t=$(readlink -f -- "$1") || exit 1
@@ -219,6 +231,19 @@ impl Session {
             text: text.as_ref().to_owned(),
             fix: format!("see whether it is there: {} true", self.line()),
         })
+    }
+
+    /// A look at the machine that broke off, with what it said last.
+    pub(crate) fn broken(&self, what: &'static str, said: &str) -> HostError {
+        HostError::Broken {
+            what,
+            host: self.name.clone(),
+            said: SafeText::from_text(said),
+            fix: format!(
+                "see what it is short of: {} 'ps -e | wc -l; free -m'",
+                self.line()
+            ),
+        }
     }
 
     fn refused(&self, trouble: Trouble) -> HostError {
@@ -393,7 +418,8 @@ impl Session {
         let asked = max.saturating_add(1);
         let size = asked.to_string();
         let arguments = [path.as_os_str(), size.as_ref()];
-        let mut command = Command::shell_with(READ, arguments, FILE_TIMEOUT);
+        let script = format!("{THERE}{READ}");
+        let mut command = Command::shell_with(&script, arguments, FILE_TIMEOUT);
         command.max_output = usize::try_from(asked).unwrap_or(usize::MAX);
         let output = self.run(&command).await?;
         let mut content = check("read", path, output)?.stdout;
@@ -414,19 +440,22 @@ impl Session {
     }
 
     pub(super) async fn read_link(&self, path: &Path) -> Result<Option<PathBuf>, HostError> {
-        let words = ["readlink".as_ref(), "--".as_ref(), path.as_os_str()];
-        let command = Command::new(words, FILE_TIMEOUT);
-        let output = self.run(&command).await?;
-        Ok(output.is_success().then(|| {
-            let target = &output.stdout;
-            let target = target.strip_suffix(b"\n").unwrap_or(target);
-            PathBuf::from(OsStr::from_bytes(target))
-        }))
+        let script = format!("{IS_LINK}{THERE}{NO_LINK}");
+        let output = self
+            .run(&Command::shell_with(&script, [path], FILE_TIMEOUT))
+            .await?;
+        if output.code == Some(NOT_FOUND) {
+            return Ok(None);
+        }
+        let target = check("look at", path, output)?.stdout;
+        let target = target.strip_suffix(b"\n").unwrap_or(&target);
+        Ok(Some(PathBuf::from(OsStr::from_bytes(target))))
     }
 
     pub(super) async fn stat(&self, path: &Path) -> Result<Option<FileStat>, HostError> {
+        let script = format!("{THERE}{STAT}");
         let output = self
-            .run(&Command::shell_with(STAT, [path], FILE_TIMEOUT))
+            .run(&Command::shell_with(&script, [path], FILE_TIMEOUT))
             .await?;
         if output.code == Some(NOT_FOUND) {
             return Ok(None);

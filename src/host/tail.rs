@@ -80,6 +80,15 @@ impl TailError {
             source,
         }
     }
+
+    /// What is told of it where other files are read. One that is not there may never have been written: an error log
+    /// without errors.
+    pub(crate) fn kind(&self) -> LogNoteKind {
+        match self.source.kind() {
+            io::ErrorKind::NotFound => LogNoteKind::Gap,
+            _ => LogNoteKind::Unread,
+        }
+    }
 }
 
 /// Sends the lines of the files, one file after the other in a closed read, interleaved as they grow in a
@@ -95,7 +104,8 @@ impl TailError {
 ///   too. A follow ends when nobody listens, or with the last of its sources where all of them end (standard
 ///   input, compressed files).
 /// - A file that is missing is told as a gap, in a follow as a lost link that comes back when the file appears.
-///   A file that appears and matches a pattern is followed from its start.
+///   A file that appears and matches a pattern is followed from its start. A folder that cannot be looked into, where a
+///   pattern might match, is told as a gap, once.
 ///
 /// # Errors
 /// No file could be read; the first cause. In a follow a missing file is waited for instead.
@@ -146,7 +156,8 @@ pub async fn read_matching(
 pub async fn positions(paths: &[PathBuf]) -> Result<Vec<LogPosition>, TailError> {
     let entries = paths.to_vec();
     on_blocking_thread(move || {
-        let paths = resolve(&entries, false)?;
+        // A folder that cannot be looked into is told of by whoever reads.
+        let paths = resolve(&entries, false)?.files;
         let mut all = Vec::new();
         for path in paths {
             match position(&path) {
@@ -209,7 +220,7 @@ pub async fn check(paths: &[PathBuf]) -> Vec<(PathBuf, io::Result<()>)> {
     .await
 }
 
-fn resolve(entries: &[PathBuf], with_rotated: bool) -> Result<Vec<PathBuf>, TailError> {
+fn resolve(entries: &[PathBuf], with_rotated: bool) -> Result<names::Found, TailError> {
     names::resolve(entries, with_rotated).map_err(|(path, source)| TailError { path, source })
 }
 
@@ -220,23 +231,30 @@ async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send +
     }
 }
 
-/// The files of a closed read. A window that reaches back reads rotated files as the past of their log, and so does
+/// The files of a read, and what else may match its patterns. A window that reaches back reads rotated files as the past of their log, and so does
 /// a position; else whoever asks for `app.log*` gets all of them.
-fn tails_of(entries: &[PathBuf], request: &LogRequest) -> Result<Vec<Tail>, TailError> {
+fn tails_of(
+    entries: &[PathBuf],
+    request: &LogRequest,
+) -> Result<(Vec<Tail>, Vec<TailError>), TailError> {
     let is_whole = !request.follow && request.from.is_empty() && request.window.since.is_none();
-    let paths = resolve(entries, is_whole)?;
-    let is_nothing = paths.is_empty();
-    if is_nothing
+    let found = resolve(entries, is_whole)?;
+    let closed = found.closed.into_iter();
+    let mut closed: Vec<TailError> = closed
+        .map(|(path, source)| TailError { path, source })
+        .collect();
+    if found.files.is_empty()
         && !request.follow
         && let Some(pattern) = entries.first()
     {
         let none = io::Error::new(io::ErrorKind::NotFound, "no file matches");
-        return Err(TailError::new(pattern, none));
+        return Err(closed
+            .pop()
+            .unwrap_or_else(|| TailError::new(pattern, none)));
     }
-    Ok(paths
-        .into_iter()
-        .map(|path| Tail::new(path, request))
-        .collect())
+    let tails = found.files.into_iter();
+    let tails = tails.map(|path| Tail::new(path, request)).collect();
+    Ok((tails, closed))
 }
 
 fn read_closed(
@@ -245,7 +263,7 @@ fn read_closed(
     pattern: Option<&Arc<LinePattern>>,
     mut out: Outlet,
 ) -> Result<(), TailError> {
-    let tails = tails_of(entries, request)?;
+    let (tails, closed) = tails_of(entries, request)?;
     let mut failures = Vec::new();
     let count = tails.len();
     for mut tail in tails {
@@ -261,9 +279,9 @@ fn read_closed(
     {
         return Err(failure);
     }
-    for failure in failures {
+    for failure in closed.into_iter().chain(failures) {
         let detail = format!("{}: {}", failure.path.display(), failure.source);
-        if out.note(LogNoteKind::Gap, &detail).is_err() {
+        if out.note(failure.kind(), &detail).is_err() {
             break;
         }
     }
@@ -275,6 +293,8 @@ struct Follow {
     tails: Vec<Tail>,
     entries: Vec<PathBuf>,
     out: Outlet,
+    /// What could not be looked at when new files were last looked for, which was told.
+    closed: BTreeSet<PathBuf>,
 }
 
 impl Follow {
@@ -288,13 +308,20 @@ impl Follow {
     }
 
     /// Takes up files that appeared and match a pattern; says whether there were any. One that is read already
-    /// under the name it had before is the same file.
-    fn look_for_new(&mut self) -> bool {
-        let Ok(paths) = names::resolve(&self.entries, false) else {
-            return false;
+    /// under the name it had before is the same file. A folder that cannot be looked into hides no other.
+    fn look_for_new(&mut self) -> Result<bool, Closed> {
+        let Ok(found) = names::resolve(&self.entries, false) else {
+            return Ok(false);
         };
+        for (path, why) in &found.closed {
+            if !self.closed.contains(path) {
+                let detail = format!("{}: {why}", path.display());
+                self.out.note(LogNoteKind::Gap, &detail)?;
+            }
+        }
+        self.closed = found.closed.into_iter().map(|(path, _)| path).collect();
         let before = self.tails.len();
-        for path in paths {
+        for path in found.files {
             let is_known = self.tails.iter().any(|tail| tail.path == path)
                 || fs::metadata(&path).is_ok_and(|meta| {
                     let identity = (meta.dev(), meta.ino());
@@ -304,7 +331,7 @@ impl Follow {
                 self.tails.push(Tail::appeared(path));
             }
         }
-        self.tails.len() > before
+        Ok(self.tails.len() > before)
     }
 
     fn watch(&self, patterns: &BTreeSet<PathBuf>, changed: &Arc<Notify>) -> Watch {
@@ -330,9 +357,11 @@ async fn follow(
         .collect();
     let has_patterns = !folders.is_empty();
     let mut all = Follow {
-        tails: tails_of(&entries, &request)?,
+        // What cannot be looked at is told when new files are looked for.
+        tails: tails_of(&entries, &request)?.0,
         entries,
         out,
+        closed: BTreeSet::new(),
     };
     let mut watch = all.watch(&folders, &changed);
     let mut looked_at = Instant::now();
@@ -344,16 +373,20 @@ async fn follow(
         let notified = changed.notified();
         let is_look_due = has_patterns && looked_at.elapsed() >= LOOK_FOR_NEW;
         let reading = on_blocking_thread(move || {
-            let has_new = is_look_due && all.look_for_new();
-            let ended = all.advance();
-            (all, has_new, ended)
+            let looked = match is_look_due {
+                true => all.look_for_new(),
+                false => Ok(false),
+            };
+            let read = looked.and_then(|has_new| all.advance().map(|()| has_new));
+            (all, read)
         });
         // Reading may wait for ever on a pipe that nobody writes to.
-        let (read, has_new, ended) = tokio::select! {
+        let (own, read) = tokio::select! {
             done = reading => done,
             () = to.closed() => return Ok(()),
         };
-        all = read;
+        all = own;
+        let Ok(has_new) = read else { return Ok(()) };
         // It is open, though nothing may come for long.
         if !std::mem::replace(&mut is_told, true)
             && to.send(LogEvent::Block(LogBlock::default())).await.is_err()
@@ -368,7 +401,7 @@ async fn follow(
             watch = all.watch(&folders, &changed);
         }
         let is_over = !has_patterns && all.tails.iter().all(|tail| tail.is_done);
-        if ended.is_err() || is_over {
+        if is_over {
             return Ok(());
         }
         let period = match watch.is_complete {

@@ -8,8 +8,8 @@ pub(crate) mod prune;
 mod swarm;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use jiff::{Timestamp, Zoned};
 use serde::Serialize;
@@ -365,9 +365,17 @@ fn add_json(staging: &Staging, name: &str, content: &impl Serialize) -> Result<(
 }
 
 /// The signals that stand in a checkpoint's folder; none where it was made by a version that kept none.
-pub(crate) fn saved_signals(folder: &Path) -> Vec<ServiceSignals> {
-    let text = fs::read(folder.join("signals.json")).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
+///
+/// # Errors
+/// They stand there and cannot be read.
+pub(crate) fn saved_signals(folder: &Path) -> Result<Vec<ServiceSignals>, OpsError> {
+    let path = folder.join("signals.json");
+    let failed = || OpsError::new(ErrorKind::Failed, format!("cannot read {}", path.display()));
+    match fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| failed().because(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(failed().because(error)),
+    }
 }
 
 /// Every checkpoint, the newest first, partial ones too.

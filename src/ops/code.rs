@@ -12,7 +12,7 @@ use crate::domain::digest;
 use crate::domain::pm2::{GitCheckout, Pm2App, Pm2Code, ReleaseLink};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
-use crate::host::{Command, Host};
+use crate::host::{Command, Host, HostError};
 
 /// The state of a large work tree takes git a second; on a cold disk, several.
 const GIT_LIMIT: Duration = Duration::from_secs(20);
@@ -37,9 +37,16 @@ pub(super) async fn look(ctx: &Context, id: &ServiceId, app: &Pm2App) -> Result<
     let host = host_of(ctx, id)?;
     let script = app.script();
     let folder = folder_of(app);
-    let link = match folder {
-        Some(folder) => deepest_link(host, folder).await?,
-        None => None,
+    let (link, closed) = match folder.map(|folder| deepest_link(host, folder)) {
+        Some(looking) => match looking.await {
+            Ok(link) => (link, None),
+            Err(error) if error.is_lost() => {
+                let what = format!("cannot look at the code of {id}");
+                return Err(OpsError::new(ErrorKind::Failed, what).because(error));
+            }
+            Err(error) => (None, Some(SafeText::from_error(&error))),
+        },
+        None => (None, None),
     };
     let (git, problem) = match (ctx.config.service(id).git, folder) {
         (Some(configured), _) => git(host, &configured, None).await,
@@ -53,7 +60,7 @@ pub(super) async fn look(ctx: &Context, id: &ServiceId, app: &Pm2App) -> Result<
             Some(script) => sha256(host, script).await,
             None => None,
         },
-        problem,
+        problem: closed.or(problem),
     })
 }
 
@@ -73,16 +80,9 @@ fn folder_of(app: &Pm2App) -> Option<&Path> {
 }
 
 /// The last link on the way to a folder: releases are switched as near to the code as can be.
-async fn deepest_link(host: &Host, folder: &Path) -> Result<Option<ReleaseLink>, OpsError> {
+async fn deepest_link(host: &Host, folder: &Path) -> Result<Option<ReleaseLink>, HostError> {
     for path in folder.ancestors() {
-        let target = host.read_link(path).await.map_err(|error| {
-            OpsError::new(
-                ErrorKind::Failed,
-                format!("cannot look at {}", path.display()),
-            )
-            .because(error)
-        })?;
-        if let Some(target) = target {
+        if let Some(target) = host.read_link(path).await? {
             return Ok(Some(ReleaseLink {
                 path: path.to_owned(),
                 target,

@@ -90,10 +90,11 @@ pub async fn compare(
         input::read(ctx, after, baseline.as_ref(), only, options, &cancel),
     )?;
     let redactor = secrets::redactor(ctx, &new.live).await?;
+    let mut unread = Vec::new();
     let with_machines = after == &Input::Now && only.is_none();
     let (report, measured) = match (new.live.as_slice(), &new.baseline) {
         ([], None) => (None, Vec::new()),
-        ([], Some(after)) => (None, checkpoint::saved_signals(&after.path)),
+        ([], Some(after)) => (None, measured::saved(&after.path, &mut unread)),
         (services, _) if old.baseline.is_none() => {
             (Some(health::check(ctx, services).await), Vec::new())
         }
@@ -107,9 +108,10 @@ pub async fn compare(
     let mut facts = facts::gather(ctx, &old, &new, report.as_ref(), &redactor).await;
     facts.dispersion = dispersion(ctx, &old).await;
     if let Some(baseline) = &old.baseline {
-        let before = checkpoint::saved_signals(&baseline.path);
+        let before = measured::saved(&baseline.path, &mut unread);
         measured::add(&before, &measured, &mut facts);
     }
+    facts.missing.extend(unread);
     let _ = progress.try_send(Progress::Note(SafeText::from_text("judging")));
     let judged = tokio::task::spawn_blocking(move || judge(old, new, facts, &redactor)).await;
     judged.map_err(|error| {

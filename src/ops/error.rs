@@ -119,6 +119,10 @@ impl From<LeaseError> for OpsError {
     fn from(error: LeaseError) -> Self {
         match error {
             LeaseError::Store(inner) => Self::from(inner),
+            damaged @ LeaseError::Damaged { .. } => {
+                Self::new(ErrorKind::Refused, damaged.to_string())
+                    .fix("ask who acts there; when nobody does, remove that file there")
+            }
             held => Self::new(ErrorKind::Refused, held.to_string())
                 .fix("wait until it is over; `lastgood audit list` shows what is under way"),
         }

@@ -448,11 +448,16 @@ pub async fn report(ctx: &Context, id: Option<&str>) -> Result<IncidentReport, O
     }
     let inventory = services::discover(ctx).await;
     let now = match incident.is_open() {
-        true => compare_with(ctx, &incident).await.ok(),
+        true => Some(compare_with(ctx, &incident).await),
         false => None,
     };
-    let mut report = gather::report(ctx, &incident, now.as_ref(), &inventory).await?;
+    let known = now.as_ref().and_then(|now| now.as_ref().ok());
+    let mut report = gather::report(ctx, &incident, known, &inventory).await?;
     report.unknown.extend(changed.map(SafeText::from_text));
+    if let Some(Err(error)) = &now {
+        let text = format!("now: no comparison: {}", error.to_safe_text());
+        report.unknown.push(SafeText::from_text(&text));
+    }
     Ok(report)
 }
 

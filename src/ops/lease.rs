@@ -2,6 +2,8 @@
 
 mod held;
 
+use std::path::Path;
+
 use futures_util::future;
 use serde::Serialize;
 
@@ -13,8 +15,8 @@ use crate::domain::operation::{Operation, Plan, Risk, Step, StepWork};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::domain::service::Unreachable;
-use crate::host::Host;
 use crate::host::ssh::{Session, Swap};
+use crate::host::{Host, HostError};
 use crate::ops::operation::{describe, host_by_name};
 use crate::runtime::unreachable_host;
 use crate::store::journal::{self, JournalEvent};
@@ -125,7 +127,16 @@ async fn everywhere(
                 let new: Vec<Seen> = new.collect();
                 all.extend(new);
             }
-            Err(error) => unreachable.push(unreachable_host(session.name(), &error)),
+            Err(error) => {
+                let mut away = unreachable_host(session.name(), &error);
+                if error.fix().is_none() {
+                    away.fix = SafeText::from_text(&format!(
+                        "look at it in the state folder there (/var/lib/lastgood or ~/.local/state/lastgood): {}",
+                        session.line()
+                    ));
+                }
+                unreachable.push(away);
+            }
         }
     }
     all.sort_by(|a, b| a.holder.service.cmp(&b.holder.service));
@@ -143,32 +154,40 @@ pub(crate) async fn is_held(
 ) -> Result<bool, OpsError> {
     let (all, unreachable) = everywhere(ctx, Some(&service.host)).await?;
     match unreachable.first() {
-        Some(away) => Err(OpsError::new(
-            ErrorKind::Failed,
-            format!("{} cannot be reached: {}", away.host, away.error),
-        )
-        .fix(away.fix.to_string())),
+        Some(away) => Err(unknown(&service.to_string(), away)),
         None => Ok(all
             .iter()
             .any(|seen| seen.holder.service == *service && seen.fence == fence)),
     }
 }
 
+/// Nobody knows who holds a lease, where its machine does not say.
+fn unknown(service: &str, away: &Unreachable) -> OpsError {
+    let text = format!(
+        "who holds the lease of {service} is not known: the leases on {} could not be read: {}",
+        away.host, away.error
+    );
+    OpsError::new(ErrorKind::Failed, text).fix(away.fix.to_string())
+}
+
 /// The leases of a machine behind ssh.
-async fn there(session: &Session) -> Result<Vec<Seen>, crate::host::HostError> {
+async fn there(session: &Session) -> Result<Vec<Seen>, HostError> {
     let now = held::now_there(session).await?;
-    let texts = session.leases().await?;
-    let seen = texts.iter().filter_map(|text| {
-        let written = Written::parse(text.as_bytes());
-        let holder = written.holder?;
-        Some(Seen {
+    let mut seen = Vec::new();
+    for (file, text) in session.leases().await? {
+        let written = Written::parse(text.as_bytes()).ok_or_else(|| HostError::File {
+            what: "read",
+            path: Path::new("leases").join(&file),
+            source: std::io::Error::new(std::io::ErrorKind::InvalidData, "it is damaged"),
+        })?;
+        seen.extend(written.holder.map(|holder| Seen {
             // Of a process of that machine only its own lock tells.
             is_alive: holder.machine.is_none() || holder.is_current(now),
             fence: written.fence,
             holder: holder.of(&session.name()),
-        })
-    });
-    Ok(seen.collect())
+        }));
+    }
+    Ok(seen)
 }
 
 /// Frees the lease of a service where it stands. Returns the fencing counter from now on.
@@ -194,7 +213,7 @@ pub(crate) async fn free(
     let Ok(Host::Ssh(session)) = host_by_name(ctx, &service.host) else {
         return Ok(lease::break_lease(&ctx.state, service, fence)?);
     };
-    let fail = |error: crate::host::HostError| {
+    let fail = |error: HostError| {
         let fix = error.fix().map(str::to_owned);
         let text = format!("the lease of {service} cannot be broken");
         let told = OpsError::new(ErrorKind::Failed, text).because(error);
@@ -208,12 +227,10 @@ pub(crate) async fn free(
         ..service.clone()
     });
     let texts = session.leases().await.map_err(fail)?;
-    let found = texts.into_iter().find(|text| {
-        let written = Written::parse(text.as_bytes());
-        let of = written
-            .holder
-            .map(|holder| lease::file_name(&holder.service));
-        written.fence == fence && of.as_ref() == Some(&file)
+    let found = texts.into_iter().find_map(|(name, text)| {
+        let written = Written::parse(text.as_bytes())?;
+        let is_it = name == file && written.fence == fence && written.holder.is_some();
+        is_it.then_some(text)
     });
     let free = Written {
         fence: fence + 1,
@@ -254,9 +271,9 @@ fn step_of(ctx: &Context, run: &str) -> Option<AtStep> {
 /// What breaks the lease of a service, named as services are.
 ///
 /// # Errors
-/// Nobody holds it, or several services are meant.
+/// Nobody holds it, several services are meant, or a machine that may be meant does not say who holds its leases.
 pub async fn breaking(ctx: &Context, name: &str) -> Result<Operation, OpsError> {
-    let (all, _) = everywhere(ctx, None).await?;
+    let (all, unreachable) = everywhere(ctx, None).await?;
     let found: Vec<&Seen> = all
         .iter()
         .filter(|seen| seen.holder.service.matches(name))
@@ -266,10 +283,18 @@ pub async fn breaking(ctx: &Context, name: &str) -> Result<Operation, OpsError> 
             service: one.holder.service.clone(),
             fence: one.fence,
         }),
-        [] => Err(
-            OpsError::new(ErrorKind::No, format!("nobody holds the lease of {name}"))
-                .fix("lastgood lease status"),
-        ),
+        [] => {
+            let host = name.rsplit_once(':').map(|(host, _)| host);
+            let mut away = unreachable.iter();
+            let away = away.find(|away| host.is_none_or(|host| away.host.as_str() == host));
+            Err(away.map_or_else(
+                || {
+                    OpsError::new(ErrorKind::No, format!("nobody holds the lease of {name}"))
+                        .fix("lastgood lease status")
+                },
+                |away| unknown(name, away),
+            ))
+        }
         many => {
             let names: Vec<String> = many
                 .iter()
@@ -286,18 +311,21 @@ pub async fn breaking(ctx: &Context, name: &str) -> Result<Operation, OpsError> 
 /// The plan for it.
 ///
 /// # Errors
-/// The lease was given back meanwhile.
+/// The lease was given back meanwhile, or its machine does not say whether it was.
 pub(super) async fn plan(
     ctx: &Context,
     operation: &Operation,
     service: &ServiceId,
     fence: u64,
 ) -> Result<Plan, OpsError> {
-    let (all, _) = everywhere(ctx, Some(&service.host)).await?;
+    let (all, unreachable) = everywhere(ctx, Some(&service.host)).await?;
     let Some(seen) = all
         .iter()
         .find(|seen| seen.holder.service == *service && seen.fence == fence)
     else {
+        if let Some(away) = unreachable.first() {
+            return Err(unknown(&service.to_string(), away));
+        }
         return Err(OpsError::new(
             ErrorKind::No,
             format!("the lease of {service} was given back meanwhile"),
@@ -345,4 +373,45 @@ pub(super) async fn plan(
         hash: String::new(),
     }
     .seal())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::ops::Access;
+    use crate::store::config::Config;
+
+    #[tokio::test]
+    async fn a_lease_of_a_machine_that_is_away_is_not_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ctx = Context::of_anna(dir.path(), Config::default(), Access::Full);
+        // At its port nobody listens.
+        let port = {
+            let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            taken.local_addr().unwrap().port()
+        };
+        let far = HostName::parse("far").unwrap();
+        let session = Session::new(far, format!("127.0.0.1:{port}"), None);
+        ctx.hosts.push(Host::Ssh(Arc::new(session)));
+        for name in ["far:shop/api", "shop/api", "api"] {
+            let error = breaking(&ctx, name).await.unwrap_err();
+            let text = error.to_string();
+            assert_eq!(error.kind, ErrorKind::Failed, "{text}");
+            assert!(text.contains("far cannot be reached"), "{text}");
+        }
+        let error = breaking(&ctx, "local:shop/api").await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::No, "that machine is here");
+        let service = ServiceId::parse("far:shop/api").unwrap();
+        let operation = Operation::BreakLease {
+            service: service.clone(),
+            fence: 1,
+        };
+        let error = plan(&ctx, &operation, &service, 1).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Failed, "{error}");
+        assert!(is_held(&ctx, &service, 1).await.is_err());
+    }
 }

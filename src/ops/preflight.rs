@@ -257,10 +257,11 @@ async fn ecosystem(
         Err(error) => (Err(SafeText::from_error(&error)), None),
         Ok(apps) => {
             let own = apps.into_iter().find(|declared| declared.name == app.name);
-            let running = pm2::restarts(host, service).await.ok();
-            let differences = own
-                .as_ref()
-                .map(|own| Ok(drift::of_app(app, running.as_ref(), own)));
+            let differences = match (&own, pm2::restarts(host, service).await) {
+                (None, _) => None,
+                (Some(own), Ok(running)) => Some(Ok(drift::of_app(app, &running, own))),
+                (Some(_), Err(error)) => Some(Err(SafeText::from_error(&error))),
+            };
             let facts = EcosystemFacts {
                 file: Some(file),
                 restarts: own.map(|own| own.restarts),

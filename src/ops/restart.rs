@@ -30,6 +30,8 @@ pub(crate) const STABLE_MS: u64 = 5_000;
 pub(crate) const PROBES: u32 = 3;
 /// How long the proof may take.
 pub(crate) const VERIFY_LIMIT_MS: u64 = 60_000;
+/// A health check that decides later than this after its start is not waited for any longer.
+const DECIDES_AT_MOST_MS: u64 = 600_000;
 
 /// The plan for restarting, stopping or starting these services, in this order.
 ///
@@ -316,15 +318,23 @@ pub(crate) fn verify_step(
     stable_ms: Option<u64>,
 ) -> Step {
     let id = &service.id;
-    let timeout_ms = VERIFY_LIMIT_MS + stable_ms.unwrap_or_default().saturating_sub(STABLE_MS);
+    let probe = &ctx.config.service(id).probe;
+    // Without a probe of its own, what the supervisor's check says is the proof, and is waited for.
+    let decides_ms = match (probe, stable_ms, service.decides_within_ms) {
+        (None, Some(_), Some(ms)) => ms.min(DECIDES_AT_MOST_MS),
+        _ => 0,
+    };
+    let stable_more_ms = stable_ms.unwrap_or_default().saturating_sub(STABLE_MS);
+    let timeout_ms = VERIFY_LIMIT_MS + stable_more_ms + decides_ms;
     let text = if let Some(stable_ms) = stable_ms {
         let what = identity.as_deref().map_or_else(String::new, |wanted| {
             format!("it runs {}, ", operation::shown(service, wanted))
         });
-        let probe = match (&ctx.config.service(id).probe, service.health) {
-            (Some(probe), _) => format!("{} {PROBES} of {PROBES}", probe.name()),
-            (None, Some(_)) => format!("container health {PROBES} of {PROBES}"),
-            (None, None) => "no probe configured".to_owned(),
+        let has_check = service.health.is_some() || service.decides_within_ms.is_some();
+        let probe = match probe {
+            Some(probe) => format!("{} {PROBES} of {PROBES}", probe.name()),
+            None if has_check => format!("container health {PROBES} of {PROBES}"),
+            None => "no probe configured".to_owned(),
         };
         format!(
             "verify: {what}no restart for {} s, {probe}",

@@ -14,12 +14,9 @@ use tokio::time::Instant;
 use super::{Context, ErrorKind, OpsError};
 use crate::domain::host::HostName;
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{
-    Instance, Inventory, ResolveError, Runtime, Service, ServiceId, Unreachable,
-};
+use crate::domain::service::{Instance, Inventory, ResolveError, Runtime, Service, ServiceId};
 use crate::domain::settings::ServiceSettings;
 use crate::host::Host;
-use crate::host::ssh::Session;
 use crate::runtime::{self, Changed, Changes, RuntimeError};
 
 /// A host that has not answered by then is unreachable, whatever hangs there.
@@ -45,18 +42,29 @@ pub(crate) async fn discover_on(ctx: &Context, host: &HostName) -> Inventory {
     discover_at(ctx, host, ctx.only).await
 }
 
-/// Looks for one service where it can be: nothing but an engine has `shop/backend`. An operation looks a dozen times, and
-/// neither the other daemons nor the commands of other services are asked each time.
+/// Looks for one service where it can be: see [`discover_these`].
 pub(crate) async fn discover_one(ctx: &Context, id: &ServiceId) -> Inventory {
-    let is_elsewhere = ["pm2", "exec", "file"]
-        .iter()
-        .any(|kind| id.group.starts_with(kind))
-        || ctx.config.service(id).exec.is_some();
-    let only = match is_elsewhere {
+    discover_these(ctx, &id.host, std::slice::from_ref(id)).await
+}
+
+/// Looks for services of one host where they can be: nothing but an engine has `shop/backend`. An operation looks a dozen
+/// times, and neither the other daemons nor the commands of other services are asked each time.
+pub(crate) async fn discover_these(
+    ctx: &Context,
+    host: &HostName,
+    services: &[ServiceId],
+) -> Inventory {
+    let is_elsewhere = |id: &ServiceId| {
+        ["pm2", "exec", "file"]
+            .iter()
+            .any(|kind| id.group.starts_with(kind))
+            || ctx.config.service(id).exec.is_some()
+    };
+    let only = match services.iter().any(is_elsewhere) {
         true => ctx.only,
         false => ctx.only.or(Some(Runtime::Docker)),
     };
-    discover_at(ctx, &id.host, only).await
+    discover_at(ctx, host, only).await
 }
 
 async fn discover_at(ctx: &Context, host: &HostName, only: Option<Runtime>) -> Inventory {
@@ -90,7 +98,11 @@ async fn discover_where(
     is_wanted: impl Fn(&HostName) -> bool,
     only: Option<Runtime>,
 ) -> Inventory {
-    let configured = configured(ctx);
+    // Whoever asks for containers alone is told where there is no engine: it may be on its way up.
+    let configured = match only {
+        Some(Runtime::Docker) => Vec::new(),
+        _ => configured(ctx),
+    };
     let looks = ctx
         .hosts
         .iter()
@@ -106,7 +118,7 @@ async fn look_at(
 ) -> Inventory {
     let mut look = runtime::Look::default();
     let looked = look_again(&mut look, host, configured, &Changed::all(only)).await;
-    looked.unwrap_or_else(|| silent(host))
+    looked.unwrap_or_else(|| away::silent(host))
 }
 
 /// Looks at what changed, and tells of all that is known; nothing where the machine does not answer in time.
@@ -121,19 +133,6 @@ async fn look_again(
         look.inventory(host, configured).await
     };
     tokio::time::timeout(HOST_TIMEOUT, looking).await.ok()
-}
-
-/// A machine that did not answer in time.
-fn silent(host: &Host) -> Inventory {
-    Inventory {
-        services: Vec::new(),
-        unreachable: vec![Unreachable {
-            host: host.name(),
-            runtime: Runtime::Docker,
-            error: SafeText::from_text(&format!("no answer within {} s", HOST_TIMEOUT.as_secs())),
-            fix: SafeText::from_text("check the machine and the link to it"),
-        }],
-    }
 }
 
 fn configured(ctx: &Context) -> Vec<(ServiceId, ServiceSettings)> {
@@ -245,7 +244,7 @@ pub async fn watch(ctx: Arc<Context>, to: mpsc::Sender<Inventory>) {
         watchers.spawn(watch_host(Arc::clone(&ctx), host, index, found.clone()));
     }
     drop(found);
-    let mut parts: Vec<Inventory> = ctx.hosts.iter().map(pending).collect();
+    let mut parts: Vec<Inventory> = ctx.hosts.iter().map(away::pending).collect();
     let mut restarts = RestartHistory::default();
     loop {
         let next = tokio::select! {
@@ -303,7 +302,7 @@ async fn watch_host(
             }
         };
         let is_silent = found.is_none();
-        let found = found.unwrap_or_else(|| silent(&host));
+        let found = found.unwrap_or_else(|| away::silent(&host));
         let is_lost = is_silent || away::is_lost(&host, &found);
         let shown = match (&last, is_lost) {
             (Some(seen), true) => away::kept(seen, found),
@@ -343,23 +342,6 @@ async fn watch_host(
 /// Looked again without any event, every second time that signals are measured: uptimes and problems grow old.
 pub fn whole_look_after(measure_every: Duration) -> Duration {
     measure_every.saturating_mul(2)
-}
-
-/// What is known of a host before it has answered: of another machine, that it has not.
-fn pending(host: &Host) -> Inventory {
-    let waiting = |session: &Session| Unreachable {
-        host: session.name(),
-        runtime: Runtime::Docker,
-        error: SafeText::from_text("it has not answered yet"),
-        fix: SafeText::from_text(&format!("by hand: {} true", session.line())),
-    };
-    Inventory {
-        services: Vec::new(),
-        unreachable: match host {
-            Host::Local => Vec::new(),
-            Host::Ssh(session) => vec![waiting(session)],
-        },
-    }
 }
 
 fn merge(parts: impl IntoIterator<Item = Inventory>) -> Inventory {
@@ -478,7 +460,7 @@ pub(crate) fn failed(what: impl Into<String>, error: RuntimeError) -> OpsError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::service::ServiceState;
+    use crate::domain::service::{ServiceState, Unreachable};
 
     fn service(restarts: u64) -> Service {
         Service {
@@ -577,6 +559,7 @@ mod tests {
         found.unreachable.push(Unreachable {
             host: crate::domain::host::HostName::local(),
             runtime: Runtime::Docker,
+            is_whole_host: false,
             error: "permission denied".into(),
             fix: "usermod".into(),
         });

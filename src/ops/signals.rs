@@ -194,7 +194,8 @@ pub fn at_checkpoint(ctx: &Context, id: &ServiceId) -> Option<(Timestamp, Vec<Si
     });
     let newest = newest?;
     let made_at = newest.manifest.as_ref().ok()?.created_at;
-    let mut saved = checkpoint::saved_signals(&newest.path).into_iter();
+    let saved = checkpoint::saved_signals(&newest.path).unwrap_or_default();
+    let mut saved = saved.into_iter();
     let own = saved.find(|own| own.id == *id);
     Some((made_at, own.map_or_else(Vec::new, |own| own.signals)))
 }

@@ -250,7 +250,7 @@ async fn look_and_keep(
     };
     let seen = looking.look(ctx, inventory).await?;
     let now = Timestamp::now();
-    let (turns, book) = looking.keeper.keep(ctx, &seen, now, to).await?;
+    let (turns, book, unseen) = looking.keeper.keep(ctx, &seen, now, to).await?;
     if let Err(error) = seen.keep_signals(ctx) {
         problem(to, error.to_safe_text()).await;
     }
@@ -277,7 +277,7 @@ async fn look_and_keep(
         state: seen.state(&ctx.config, &book.known),
         firing: book.alerts.iter().filter(firing).count(),
         severity: book.worst(),
-        missing: seen.missing(&book),
+        missing: seen.missing(&book, &unseen),
         good: seen.good(&book),
         took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     })

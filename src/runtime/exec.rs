@@ -131,10 +131,10 @@ fn problem(what: &str, why: &dyn std::fmt::Display) -> SafeText {
 }
 
 /// Reads the service's log: its files in place, else what its `logs` command prints. A closed read of a command
-/// that goes on for ever ends after a moment of silence.
+/// that goes on for ever ends after a moment of silence, which is told where the command does not say that it follows.
 ///
 /// # Errors
-/// No log is configured, no file can be read, or the command cannot be started.
+/// No log is configured, no file can be read, the command cannot be started, or it failed without a line.
 pub async fn read_logs(
     host: &Host,
     id: &ServiceId,

@@ -2,7 +2,7 @@
 
 use super::changed::Changed;
 use super::{RuntimeError, docker, exec, file, pm2};
-use crate::domain::service::{Inventory, Runtime, Service, ServiceId};
+use crate::domain::service::{Inventory, Runtime, Service, ServiceId, Unreachable};
 use crate::domain::settings::ServiceSettings;
 use crate::host::Host;
 
@@ -74,21 +74,32 @@ impl Look {
         let has_other = !inventory.services.is_empty()
             || !inventory.unreachable.is_empty()
             || configured.iter().any(|(id, _)| id.host == host.name());
-        match &self.docker {
-            Some(Ok(look)) => {
+        let lost = self.pm2.lost.as_ref();
+        let is_engine_away = matches!(&self.docker, Some(Err(error)) if !error.is_absent());
+        // Nobody answered there: it is the machine, and that is told once.
+        let machine = lost.filter(|lost| lost.is_whole_host && is_engine_away);
+        match (&self.docker, machine) {
+            (_, Some(machine)) => inventory.unreachable.push(Unreachable {
+                runtime: Runtime::Docker,
+                ..machine.clone()
+            }),
+            (Some(Ok(look)), None) => {
                 let (services, unreachable) = look.services(host).await;
                 inventory.services.extend(services);
                 inventory.unreachable.extend(unreachable);
             }
-            Some(Err(error)) if error.is_absent() && has_other => {}
-            Some(Err(error)) => inventory
+            (Some(Err(error)), None) if error.is_absent() && has_other => {}
+            (Some(Err(error)), None) => inventory
                 .unreachable
                 .push(error.to_unreachable(host, Runtime::Docker)),
-            None => {}
+            (None, None) => {}
         }
-        // Where the engine could not be asked either, the machine is told of already.
-        if !matches!(&self.docker, Some(Err(error)) if !error.is_absent()) {
-            inventory.unreachable.extend(self.pm2.lost.clone());
+        if machine.is_none() {
+            // What the engine said was said before the link was lost.
+            inventory.unreachable.extend(lost.map(|lost| Unreachable {
+                is_whole_host: false,
+                ..lost.clone()
+            }));
         }
         inventory.services.sort_by(|a, b| a.id.cmp(&b.id));
         inventory
@@ -115,7 +126,8 @@ mod tests {
         )))
     }
 
-    async fn lost(docker: Option<Result<docker::Look, RuntimeError>>) -> Vec<Runtime> {
+    /// What is told of it, and whether it is the machine.
+    async fn lost(docker: Option<Result<docker::Look, RuntimeError>>) -> Vec<(Runtime, bool)> {
         let host = away();
         let mut look = Look {
             docker,
@@ -124,22 +136,25 @@ mod tests {
         look.pm2.again(&host, true).await;
         let inventory = look.inventory(&host, &[]).await;
         let told = inventory.unreachable.iter();
-        told.map(|away| away.runtime).collect()
+        told.map(|away| (away.runtime, away.is_whole_host))
+            .collect()
     }
 
     #[tokio::test]
     async fn a_machine_that_went_away_behind_the_engines_answer_is_told_of() {
-        assert_eq!(
-            lost(Some(Ok(docker::Look::default()))).await,
-            [Runtime::Pm2]
-        );
+        let pm2 = [(Runtime::Pm2, false)];
+        assert_eq!(lost(Some(Ok(docker::Look::default()))).await, pm2);
         // PM2 alone was asked for.
-        assert_eq!(lost(None).await, [Runtime::Pm2]);
-        let away = RuntimeError::Unreachable {
+        assert_eq!(lost(None).await, pm2);
+        let away = |is_absent| RuntimeError::Unreachable {
             error: "lost".into(),
             fix: "look".into(),
-            is_absent: false,
+            is_absent,
         };
-        assert_eq!(lost(Some(Err(away))).await, [Runtime::Docker], "once");
+        let docker = lost(Some(Err(away(false)))).await;
+        assert_eq!(docker, [(Runtime::Docker, true)], "once, as the machine");
+        // It said that it has no engine, and went away then.
+        let docker = lost(Some(Err(away(true)))).await;
+        assert_eq!(docker, [(Runtime::Docker, false), (Runtime::Pm2, false)]);
     }
 }

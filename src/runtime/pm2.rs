@@ -31,6 +31,7 @@ mod logs;
 mod remote;
 mod service;
 mod socket;
+mod used;
 
 pub use cli::{Tool, ToolError};
 pub use logs::{positions, read_logs};
@@ -39,6 +40,7 @@ use bus::{Bus, BusEvent};
 use daemon::{AskError, Daemon};
 use remote::There;
 use service::Origin;
+use used::Measured;
 
 /// The CPU time of a process is counted over this moment.
 const MEASURED_OVER: Duration = Duration::from_millis(300);
@@ -63,21 +65,22 @@ pub(super) struct Look {
     pub(super) unreachable: Vec<Unreachable>,
     /// Why the machine could not be asked: what it runs is not known then, and not nothing.
     pub(super) lost: Option<Unreachable>,
+    /// Why the daemons could not be looked for, until they were.
+    not_found: Option<Unreachable>,
 }
 
 impl Look {
-    /// Asks every daemon once; with `finds`, looks for them first.
+    /// Asks every daemon once; with `finds`, or where that failed before, looks for them first.
     pub(super) async fn again(&mut self, host: &Host, finds: bool) {
-        self.lost = None;
-        if finds {
+        if finds || self.not_found.is_some() {
             match find(host).await {
-                Ok(daemons) => self.daemons = daemons,
-                Err(error) => self.lost = Some(lost(host, &error)),
+                Ok(daemons) => (self.daemons, self.not_found) = (daemons, None),
+                Err(error) => self.not_found = Some(lost(host, &error)),
             }
         }
         let listed = list(host, self.daemons.clone()).await;
         (self.services, self.unreachable) = (listed.services, listed.unreachable);
-        self.lost = self.lost.take().or(listed.lost);
+        self.lost = self.not_found.clone().or(listed.lost);
     }
 
     /// The daemons that were found.
@@ -186,6 +189,7 @@ pub async fn look_on(host: &Host) -> Found {
         services,
         mut unreachable,
         lost,
+        ..
     } = look;
     unreachable.extend(lost);
     let own = daemons.into_iter().find_map(|daemon| {
@@ -212,7 +216,7 @@ async fn find(host: &Host) -> Result<Vec<Daemon>, HostError> {
 
 /// Measures CPU, over a short moment, and memory of a service's processes. CPU is held against the machine, memory
 /// against the limit at which PM2 restarts a process, or the machine where there is none. A service of which
-/// nothing runs has no values.
+/// nothing runs has no values, and none that would be too small where a process ended meanwhile.
 ///
 /// # Errors
 /// Its daemon does not answer.
@@ -226,7 +230,7 @@ pub async fn saturation(host: &Host, service: &Service) -> Result<Saturation, Ru
         .remove(&origin.app.name)
         .unwrap_or_default();
     if let Host::Ssh(_) = host {
-        return Ok(as_told(&own));
+        return Ok(used::as_told(&own));
     }
     let running: Vec<(u32, Option<u64>)> = own
         .iter()
@@ -239,26 +243,16 @@ pub async fn saturation(host: &Host, service: &Service) -> Result<Saturation, Ru
     }
     tokio::time::sleep(MEASURED_OVER).await;
     let machine_memory = process::machine_memory();
-    let (mut seconds, mut bytes, mut memory) = (0.0, 0, None);
-    for ((pid, limit), before) in running.iter().zip(before) {
-        let (Some(before), Some(after)) = (before, process::look(*pid)) else {
-            continue;
-        };
-        seconds += (after.cpu_seconds - before.cpu_seconds).max(0.0);
-        bytes += after.memory_bytes;
-        if let Some(limit) = limit.or(machine_memory) {
-            let share = after.memory_bytes as f64 / limit as f64;
-            memory = Some(memory.map_or(share, |most: f64| most.max(share)));
-        }
-    }
-    let cores = seconds / begun.elapsed().as_secs_f64();
-    let machine = std::thread::available_parallelism().ok();
-    Ok(Saturation {
-        cpu_cores: Some(cores),
-        cpu: machine.map(|n| (cores / n.get() as f64).min(1.0)),
-        memory_bytes: Some(bytes),
-        memory,
-    })
+    let measured = running
+        .iter()
+        .zip(before)
+        .map(|((pid, limit), before)| Measured {
+            before,
+            after: process::look(*pid),
+            limit: limit.or(machine_memory),
+        });
+    let measured: Vec<Measured> = measured.collect();
+    Ok(used::of_measured(&measured, begun.elapsed()))
 }
 
 /// When PM2 starts a service's processes again, as its list says now: of several instances those of the first.
@@ -276,23 +270,6 @@ pub async fn restarts(host: &Host, service: &Service) -> Result<Pm2Restarts, Run
         .unwrap_or_default();
     let first = found.first().map(|process| process.configured_restarts());
     first.ok_or_else(|| RuntimeError::NotFound(service.id.to_string()))
-}
-
-/// What the daemon itself measured last: processes of another machine are not looked at from here.
-fn as_told(processes: &[&list::Process]) -> Saturation {
-    let share = |p: &&list::Process| Some(p.memory_bytes()? as f64 / p.memory_limit()? as f64);
-    Saturation {
-        cpu_cores: processes
-            .iter()
-            .filter_map(|p| p.cpu())
-            .reduce(|a, b| a + b),
-        cpu: None,
-        memory_bytes: processes
-            .iter()
-            .filter_map(|p| p.memory_bytes())
-            .reduce(|a, b| a + b),
-        memory: processes.iter().filter_map(share).reduce(f64::max),
-    }
 }
 
 /// How PM2 runs a service; `None` where it does not.
@@ -474,5 +451,30 @@ pub mod fuzzing {
                 .transpose()
                 .map_err(|error| error.to_string())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::host::HostName;
+    use crate::host::ssh::Session;
+
+    #[tokio::test]
+    async fn a_machine_that_could_not_be_looked_at_is_not_without_applications_later() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        drop(taken);
+        let name = HostName::parse("far").unwrap();
+        let host = Host::Ssh(Arc::new(Session::new(
+            name,
+            format!("127.0.0.1:{port}"),
+            None,
+        )));
+        let mut look = Look::default();
+        look.again(&host, true).await;
+        assert!(look.lost.is_some());
+        look.again(&host, false).await;
+        assert!(look.lost.is_some(), "nobody found its daemons since");
     }
 }

@@ -83,6 +83,16 @@ pub enum LeaseError {
     /// Someone else changes the service and has not written who they are yet.
     #[error("{0} is held by another session")]
     HeldByUnknown(ServiceId),
+    /// What stands in its file on the machine of the service cannot be read, so somebody may have it.
+    #[error(
+        "who holds the lease of {service} cannot be told: leases/{file} in the state folder there is damaged"
+    )]
+    Damaged {
+        /// The service.
+        service: ServiceId,
+        /// The name of the file.
+        file: String,
+    },
     /// The file could not be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -98,10 +108,13 @@ pub struct Written {
 }
 
 impl Written {
-    /// Reads it; what is no such text says that nobody ever had it.
-    pub fn parse(text: &[u8]) -> Self {
+    /// Reads it; an empty one says that nobody ever had it. `None` where it is no such text: somebody may have it.
+    pub fn parse(text: &[u8]) -> Option<Self> {
         let mut values = serde_json::Deserializer::from_slice(text).into_iter();
-        values.next().and_then(Result::ok).unwrap_or_default()
+        match values.next() {
+            Some(value) => value.ok(),
+            None => Some(Self::default()),
+        }
     }
 
     /// As it stands in the file.
@@ -233,14 +246,16 @@ pub fn list(state: &StateDir) -> Result<Vec<Seen>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(StoreError::at("read the folder", &dir)(error)),
     };
+    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "it is damaged");
     let mut seen = Vec::new();
     for entry in entries {
         let path = entry
             .map_err(StoreError::at("read the folder", &dir))?
             .path();
         if path.extension().is_some_and(|ending| ending == "lease") {
-            let mut file = File::open(&path).map_err(StoreError::at("read", &path))?;
-            let written = read_from(&mut file);
+            let text = fs::read(&path).map_err(StoreError::at("read", &path))?;
+            let written = Written::parse(&text).ok_or_else(damaged);
+            let written = written.map_err(StoreError::at("read", &path))?;
             seen.extend(written.holder.map(|holder| Seen {
                 is_alive: match holder.machine {
                     Some(_) => holder.is_current(Timestamp::now()),
@@ -299,6 +314,7 @@ fn is_named(file: &File, path: &Path) -> bool {
     matches!((own, named), (Ok(own), Ok(named)) if own == named)
 }
 
+/// Of a lease of this machine its lock says whether somebody has it, whatever stands in the file.
 fn read_from(file: &mut File) -> Written {
     let mut text = Vec::new();
     let is_read = file
@@ -307,7 +323,7 @@ fn read_from(file: &mut File) -> Written {
     if is_read.is_err() {
         return Written::default();
     }
-    Written::parse(&text)
+    Written::parse(&text).unwrap_or_default()
 }
 
 fn path(state: &StateDir, service: &ServiceId) -> PathBuf {
@@ -374,7 +390,11 @@ mod tests {
         assert!(text.contains("anna from laptop"), "{text}");
         assert!(text.contains("step 2 of 5"), "{text}");
         let said = fs::read(&file).unwrap();
-        assert_eq!(Written::parse(&said), written, "it is left as it was");
+        assert_eq!(
+            Written::parse(&said),
+            Some(written.clone()),
+            "it is left as it was"
+        );
         assert!(list(&state).unwrap()[0].is_alive);
         far.until = Timestamp::now();
         written.holder = Some(far);
@@ -448,6 +468,21 @@ mod tests {
         drop(next);
         assert!(list(&state).unwrap().is_empty());
         assert!(break_lease(&state, &backend, 3).is_err(), "nobody has it");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_no_lease_that_nobody_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path().join("state"));
+        assert_eq!(Written::parse(b"\n"), Some(Written::default()));
+        assert_eq!(Written::parse(b"{\"fence\":7,\"hol"), None);
+        let file = path(&state, &ServiceId::local("shop", "api"));
+        state.write_atomic(&file, b"{\"fence\":7,\"hol").unwrap();
+        let error = list(&state).unwrap_err();
+        assert!(error.to_string().contains("shop%2fapi.lease"), "{error}");
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert!(list(&state).is_err());
     }
 
     #[test]

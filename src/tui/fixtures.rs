@@ -152,6 +152,7 @@ pub(crate) fn forbidden_docker() -> Inventory {
             Unreachable {
                 host: HostName::local(),
                 runtime: Runtime::Docker,
+                is_whole_host: false,
                 error: safe("permission denied on /var/run/docker.sock"),
                 fix: safe(
                     "this user is not in the group docker: sudo usermod -aG docker $USER, then sign in again",
@@ -160,6 +161,7 @@ pub(crate) fn forbidden_docker() -> Inventory {
             Unreachable {
                 host: HostName::local(),
                 runtime: Runtime::Pm2,
+                is_whole_host: false,
                 error: safe("no daemon for user deploy (dump.pm2 lists 3 apps)"),
                 fix: safe("pm2 resurrect"),
             },
@@ -370,6 +372,7 @@ pub(crate) fn hostile(width: u16, height: u16) -> App {
             unreachable: vec![Unreachable {
                 host: HostName::local(),
                 runtime: Runtime::Docker,
+                is_whole_host: false,
                 error: safe("\u{1b}[31mОшибка подключения к демону Docker"),
                 fix: safe("接続エラーを直してください"),
             }],

@@ -409,4 +409,13 @@ fn freshness_and_proof_show_in_preflight() {
     fs::write(&path, "damaged").unwrap();
     let found = check("backup");
     assert_eq!(found["grade"], "critical", "{found:#}");
+    // Backups that cannot be looked at are neither late nor in time.
+    let folder = path.parent().unwrap();
+    fs::remove_dir_all(folder).unwrap();
+    fs::write(folder, "no folder").unwrap();
+    let watched = sandbox.run(&["watch", "--once", "--format", "json"]);
+    assert_ne!(watched.code, 0, "{watched}");
+    let looked = &watched.json_lines("watch")[..];
+    let missing = looked.last().unwrap()["missing"].to_string();
+    assert!(missing.contains("main could not be looked at"), "{missing}");
 }

@@ -75,3 +75,4 @@ mod take_out;
 mod unread_journal;
 mod wall;
 mod watch;
+mod watch_away;

@@ -1,7 +1,7 @@
 //! Rolling back and restarting where it does not go as in the story.
 
 use crate::compose_story::{GOOD, list};
-use crate::harness::{Project, Sandbox, missing};
+use crate::harness::{Docker, Project, Sandbox, missing, unique};
 use std::fs;
 
 /// A service whose health check fails while the file `/shared/broken` is there; `/shared` is the project's folder `shared`.
@@ -238,4 +238,39 @@ fn a_restart_of_a_crashing_service_is_not_verified() {
         &["restart", &project.service("backend"), "--yes"],
     );
     assert_eq!(outcome["outcome"], "applied_not_verified", "{outcome:#}");
+}
+
+#[test]
+fn a_health_check_that_has_not_decided_is_no_proof() {
+    if missing(&["docker", "busybox"]) {
+        return;
+    }
+    let sandbox = Sandbox::new("undecided");
+    let mut docker = Docker::default();
+    let image = format!("{}:1", unique("undecided"));
+    docker.image(&image, "touch /up; sleep 600");
+    // It decides long after a restart counts as stable.
+    let check = |command| {
+        [
+            "--health-cmd",
+            command,
+            "--health-interval",
+            "6s",
+            "--health-retries",
+            "2",
+        ]
+    };
+    let restart = |container: &str, code| {
+        let service = format!("docker/{container}");
+        sandbox.json(code, "outcome", &["restart", &service, "--yes"])
+    };
+    let ill = docker.start("undecided-ill", &image, &check("false"));
+    let outcome = restart(&ill, 1);
+    assert_eq!(outcome["outcome"], "applied_not_verified", "{outcome:#}");
+    assert!(outcome.to_string().contains("health"), "{outcome:#}");
+    let well = docker.start("undecided-well", &image, &check("test -e /up"));
+    let outcome = restart(&well, 0);
+    assert_eq!(outcome["outcome"], "verified", "{outcome:#}");
+    let state = docker.must(&["inspect", "-f", "{{.State.Health.Status}}", &well]);
+    assert_eq!(state.trim(), "healthy", "it was waited for");
 }

@@ -231,3 +231,49 @@ fn a_lease_elsewhere_is_broken_and_its_owner_stops() {
     far.is_up();
     boris.run(STOP).exits(0);
 }
+
+#[test]
+fn a_lease_that_cannot_be_read_is_not_free() {
+    if missing(&["sshd"]) {
+        return;
+    }
+    let mut far = Far::new("ssh-damaged", 73);
+    far.is_up();
+    let lease = far.state().join("leases/exec%2fbot.lease");
+    fs::create_dir_all(lease.parent().unwrap()).unwrap();
+    // As a disk that is full leaves it, which says nothing of who had it.
+    let half = "{\"fence\":7,\"holder\":{\"service\":\"exec/bot\",\"act";
+    fs::write(&lease, half).unwrap();
+    let is_told = |words: &[&str]| {
+        let run = far.anna.run(&["lease", "status"]).exits(4);
+        assert!(words.iter().all(|word| run.stdout.contains(word)), "{run}");
+    };
+    is_told(&["prod-1 unreachable", "exec%2fbot.lease", "damaged"]);
+    far.anna.run(STOP).exits(5).says(&[
+        "who holds the lease of prod-1:exec/bot cannot be told",
+        "leases/exec%2fbot.lease",
+    ]);
+    assert_eq!(fs::read_to_string(&lease).unwrap(), half);
+    assert_eq!(far.log(), "");
+    // Nobody reads a folder as a file.
+    fs::remove_file(&lease).unwrap();
+    fs::create_dir(&lease).unwrap();
+    is_told(&["prod-1 unreachable", "exec%2fbot.lease"]);
+    fs::remove_dir(&lease).unwrap();
+    let nobody = [
+        "lease",
+        "break",
+        "prod-1:exec/bot",
+        "--yes",
+        "--confirm",
+        "bot",
+    ];
+    far.anna.run(&nobody).exits(1).says(&["nobody holds"]);
+    far.sshd.kill();
+    far.anna
+        .run(&nobody)
+        .exits(4)
+        .says(&["is not known", "prod-1 cannot be reached"]);
+    far.sshd.revive();
+    far.anna.run(STOP).exits(0);
+}

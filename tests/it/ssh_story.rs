@@ -83,7 +83,7 @@ fn a_bad_release_of_a_remote_project_is_seen_and_rolled_back() {
 }
 
 /// A sandbox whose PM2 is found by the login on the machine behind ssh.
-fn remote_pm2(name: &str, last: u8) -> (Sandbox, Pm2, Sshd) {
+pub(crate) fn remote_pm2(name: &str, last: u8) -> (Sandbox, Pm2, Sshd) {
     let (sandbox, pm2) = Pm2::new(name);
     let (sandbox, mut fleet) = Fleet::new(sandbox);
     let variables = format!(

@@ -226,6 +226,10 @@ fn a_rule_that_is_no_more_is_over() {
     for seconds in [0, 15] {
         look(&mut book, seconds, std::slice::from_ref(&other));
     }
+    // The machine went silent: its signals are not measured, and nothing says that the rule is no more.
+    let turns = advance(&mut book, &[seen("api", P0, Unknown)], at(20));
+    assert_eq!(turns, [(other.key.clone(), Turn::Missing)]);
+    assert_eq!(book.worst(), Some(P0));
     let over = look(&mut book, 30, &[seen("api", P0, Fine)]);
     assert_eq!(events(&over), ["resolve"]);
 }

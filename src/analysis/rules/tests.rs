@@ -1,6 +1,5 @@
 use super::*;
 use crate::domain::health::HealthCheck;
-use crate::domain::service::Runtime;
 use crate::domain::signal::Grade;
 
 fn rule(when: &str) -> Result<Rule, String> {
@@ -231,12 +230,7 @@ fn what_is_gone_is_broken_unless_nobody_could_look() {
     };
     let found = observe(&[], &[], &[], &[], std::slice::from_ref(&known), &[]);
     assert_eq!(of(&found, "down").condition, Condition::Broken);
-    let away = Unreachable {
-        host: crate::domain::host::HostName::local(),
-        runtime: Runtime::Docker,
-        error: "connection refused".into(),
-        fix: "".into(),
-    };
+    let away = away("local", Runtime::Docker, false);
     let found = observe(&[], &[], &[], &[], &[known], &[away]);
     assert_eq!(of(&found, "down").condition, Condition::Unknown);
     let engine = found.iter().find(|o| o.service.is_none()).unwrap();
@@ -244,6 +238,73 @@ fn what_is_gone_is_broken_unless_nobody_could_look() {
         (engine.condition, engine.severity),
         (Condition::Broken, AlertSeverity::P1)
     );
+}
+
+fn away(host: &str, runtime: Runtime, is_whole_host: bool) -> Unreachable {
+    Unreachable {
+        host: HostName::parse(host).unwrap(),
+        runtime,
+        is_whole_host,
+        error: "no answer".into(),
+        fix: "".into(),
+    }
+}
+
+#[test]
+fn a_machine_that_does_not_answer_hides_every_service_of_it_and_its_engine_only_containers() {
+    let known = |id: &str, runtime| KnownService {
+        id: ServiceId::parse(id).unwrap(),
+        runtime,
+        seen_at: jiff::Timestamp::UNIX_EPOCH,
+        has_run: true,
+    };
+    let all = [
+        known("far:pm2/api", Runtime::Pm2),
+        known("far:file/app.log", Runtime::File),
+        known("far:shop/web", Runtime::Compose),
+        known("pm2/api", Runtime::Pm2),
+    ];
+    let seen = |unreachable: &[Unreachable]| observe(&[], &[], &[], &[], &all, unreachable);
+    let condition = |found: &[Observation], key: &str| {
+        let one = found.iter().find(|o| o.key == key);
+        one.map(|o| o.condition)
+    };
+    let (broken, unknown) = (Some(Condition::Broken), Some(Condition::Unknown));
+    let found = seen(&[away("far", Runtime::Docker, true)]);
+    for key in [
+        "far:pm2/api down",
+        "far:file/app.log down",
+        "far:shop/web down",
+    ] {
+        assert_eq!(condition(&found, key), unknown, "{key}");
+    }
+    assert_eq!(condition(&found, "pm2/api down"), broken, "another machine");
+    // With nothing but applications of PM2 there, the machine was used too.
+    let found = observe(
+        &[],
+        &[],
+        &[],
+        &[],
+        &all[..1],
+        &[away("far", Runtime::Docker, true)],
+    );
+    assert_eq!(condition(&found, "docker on far"), broken);
+    let machine = found.iter().find(|o| o.key == "docker on far").unwrap();
+    assert!(
+        machine.text.as_str().starts_with("far cannot be read"),
+        "{}",
+        machine.text
+    );
+    // What fired for PM2 there is not over because nobody can ask it.
+    assert_eq!(condition(&found, "pm2 on far"), unknown);
+    let found = seen(&[away("far", Runtime::Docker, false)]);
+    assert_eq!(condition(&found, "far:shop/web down"), unknown);
+    assert_eq!(condition(&found, "far:pm2/api down"), broken);
+    assert_eq!(condition(&found, "pm2 on far"), None, "it was asked");
+    assert_eq!(condition(&found, "swarm on far"), unknown);
+    // A swarm without a manager hides no container.
+    let found = seen(&[away("far", Runtime::Swarm, false)]);
+    assert_eq!(condition(&found, "far:shop/web down"), broken);
 }
 
 #[test]

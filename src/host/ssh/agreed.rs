@@ -23,10 +23,19 @@ LC_ALL=C; export LC_ALL
 r=/var/lib/lastgood; [ -d "$r" ] && [ -w "$r" ] || r=${XDG_STATE_HOME:-$HOME/.local/state}/lastgood
 umask 077; case $(stat -c %A -- "$r" 2>/dev/null) in ?????ws*) umask 007 ;; esac
 "#;
-/// A line a lease.
+/// A line a lease: the name of its file, and what it says. Nothing where nobody ever had one there; a folder that cannot be
+/// looked into (67) or a file that cannot be read is no such thing.
 const LIST: &str = r#"
-cd -- "$r/leases" 2>/dev/null || exit 0
-for f in *.lease; do [ ! -f "$f" ] || { head -c 65536 -- "$f"; echo; }; done"#;
+d=$r/leases
+e=$(ls -d -- "$d" 2>&1 > /dev/null) || case $e in
+  *"No such file or directory"*) exit 0 ;;
+  *) printf '%s\n' "$e" >&2; exit 1 ;;
+esac
+cd -- "$d" 2>/dev/null && [ -r . ] || exit 67
+for f in *.lease; do
+  [ -e "$f" ] || [ -L "$f" ] || continue
+  printf '%s ' "$f"; head -c 65536 -- "$f" || exit 1; echo
+done"#;
 /// `$1` the file, `$2` what it said when it was read, `$3` what it is to say. The new words first, its end after:
 /// whatever cuts it off, the first value in it is a whole one.
 const SWAP: &str = r#"
@@ -59,16 +68,20 @@ pub(crate) enum Swap {
 }
 
 impl Session {
-    /// What the leases of that machine say, one text each.
+    /// The leases of that machine: the name of each file, and what it says.
     ///
     /// # Errors
-    /// It cannot be reached.
-    pub(crate) async fn leases(&self) -> Result<Vec<String>, HostError> {
+    /// It cannot be reached, or one of them cannot be read.
+    pub(crate) async fn leases(&self) -> Result<Vec<(String, String)>, HostError> {
         let output = self.run(&script(LIST, &[])).await?;
         let output = check("read", "leases".as_ref(), output)?;
         let text = output.stdout_text();
         let lines = text.lines().filter(|line| !line.is_empty());
-        Ok(lines.map(str::to_owned).collect())
+        let pair = |line: &str| {
+            let (file, text) = line.split_once(' ').unwrap_or((line, ""));
+            (file.to_owned(), text.to_owned())
+        };
+        Ok(lines.map(pair).collect())
     }
 
     /// Gives the file of a lease new words where it still says what was read, the empty text where there is none yet.
@@ -113,15 +126,22 @@ fn script(what: &str, arguments: &[&str]) -> Command {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
-    fn run(home: &std::path::Path, what: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    fn ask(home: &Path, what: &str, arguments: &[&str]) -> std::process::Output {
         let command = script(what, arguments);
-        let output = std::process::Command::new(&command.argv[0])
+        std::process::Command::new(&command.argv[0])
             .args(&command.argv[1..])
             .env("XDG_STATE_HOME", home)
             .output()
-            .unwrap();
+            .unwrap()
+    }
+
+    fn run(home: &Path, what: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = ask(home, what, arguments);
         assert!(output.stderr.is_empty(), "{output:?}");
         let said = String::from_utf8(output.stdout).unwrap();
         (output.status.code(), said)
@@ -145,10 +165,37 @@ mod tests {
         assert_eq!(swap("first, longer, ü", "second").0, Some(0));
         let file = dir.path().join("lastgood/leases/a.lease");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "second");
-        assert_eq!(run(dir.path(), LIST, &[]).1, "second\n");
+        assert_eq!(run(dir.path(), LIST, &[]).1, "a.lease second\n");
         let held = std::fs::File::open(&file).unwrap();
         held.lock().unwrap();
         assert_eq!(swap("second", "third"), (Some(LOCKED), "second".to_owned()));
+    }
+
+    #[test]
+    fn leases_that_cannot_be_read_are_not_none() {
+        if Path::new("/var/lib/lastgood").exists() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let nobody = (Some(0), String::new());
+        assert_eq!(run(dir.path(), LIST, &[]), nobody, "no folder");
+        let leases = dir.path().join("lastgood/leases");
+        fs::create_dir_all(leases.parent().unwrap()).unwrap();
+        fs::write(&leases, "").unwrap();
+        assert_eq!(ask(dir.path(), LIST, &[]).status.code(), Some(67));
+        fs::remove_file(&leases).unwrap();
+        // Not even its owner, nor root, looks behind such a link.
+        std::os::unix::fs::symlink(&leases, &leases).unwrap();
+        assert_eq!(ask(dir.path(), LIST, &[]).status.code(), Some(67));
+        fs::remove_file(&leases).unwrap();
+        fs::create_dir(&leases).unwrap();
+        assert_eq!(run(dir.path(), LIST, &[]), nobody, "an empty folder");
+        // Nobody reads a folder as a file.
+        fs::create_dir(leases.join("a.lease")).unwrap();
+        let output = ask(dir.path(), LIST, &[]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("a.lease"), "{said}");
     }
 
     #[test]

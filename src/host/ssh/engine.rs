@@ -94,6 +94,9 @@ impl Session {
             let mut found = link.docker.lock().await;
             if !found.is_current() {
                 let asked = self.run(&Command::shell(FIND, &[], FILE_TIMEOUT)).await?;
+                if !asked.is_success() {
+                    return Err(self.broken("looking for Docker", asked.describe().as_str()));
+                }
                 *found = Found::parse(&asked.stdout_text());
             }
             found.place.clone()

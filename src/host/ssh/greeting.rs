@@ -124,6 +124,8 @@ impl Greeting {
         for (question, pair) in self.questions.iter().zip(told.windows(2)) {
             let answer = CommandOutput {
                 code: Some(pair[1].0),
+                // Of all that were asked: the last words are those of one that failed, if one did.
+                stderr: output.stderr.clone(),
                 stdout: pair[0].1.clone().into_bytes(),
                 ..CommandOutput::default()
             };

@@ -20,11 +20,14 @@ pub(super) const MAX_PIECE: u64 = 512 * 1024;
 /// An answer of [`MAX_PIECE`] over a slow link takes its time.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const READY: &str = "lastgood-reader";
+/// What to do where something else is answered than was asked for.
+const NEEDED: &str = "it needs stat, tail, head and base64";
 
 /// Three lines a question: the file, the offset, how many bytes. One line an answer.
 const SERVE: &str = r#"echo lastgood-reader
 while IFS= read -r p && IFS= read -r o && IFS= read -r m; do
-  if [ ! -e "$p" ]; then echo gone
+  if [ ! -e "$p" ]; then
+    case $(LC_ALL=C stat -L -- "$p" 2>&1) in *": Permission denied") echo denied ;; *) echo gone ;; esac
   elif [ ! -f "$p" ]; then echo other
   else
     { s=$(stat -L -c '%i %s' /dev/fd/3) && printf 'at %s ' "$s" && {
@@ -42,6 +45,13 @@ pub struct Piece {
     pub size: u64,
     /// What stands from the offset on; nothing at its end.
     pub bytes: Vec<u8>,
+}
+
+impl Piece {
+    /// Whether nothing came though there was something: the programs that read it failed.
+    fn is_missing(&self, offset: u64, max: u64) -> bool {
+        max > 0 && self.size > offset && self.bytes.is_empty()
+    }
 }
 
 /// The script at the other end of its channel.
@@ -157,12 +167,21 @@ impl Session {
                 ErrorKind::InvalidInput,
                 "not a regular file",
             ))),
-            answer => parse(answer).ok_or_else(|| {
-                self.refused(Trouble {
-                    text: "an answer that cannot be read".to_owned(),
-                    fix: "it needs stat, tail, head and base64".to_owned(),
-                })
-            }),
+            answer => {
+                let piece = parse(answer).ok_or_else(|| {
+                    self.refused(Trouble {
+                        text: "an answer that cannot be read".to_owned(),
+                        fix: NEEDED.to_owned(),
+                    })
+                })?;
+                match piece.is_missing(offset, max) {
+                    true => Err(file(Error::other(format!(
+                        "of its {} bytes none came from {offset} on; {NEEDED}",
+                        piece.size
+                    )))),
+                    false => Ok(piece),
+                }
+            }
         }
     }
 }
@@ -217,8 +236,11 @@ mod tests {
     use super::*;
 
     fn serve(questions: &str) -> Vec<String> {
-        let mut child = Command::new("sh")
-            .args(["-c", SERVE])
+        serve_by(Command::new("sh").args(["-c", SERVE]), questions)
+    }
+
+    fn serve_by(shell: &mut Command, questions: &str) -> Vec<String> {
+        let mut child = shell
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -251,6 +273,31 @@ mod tests {
         assert_eq!(all[1].bytes, content[10..17]);
         assert!(all[2].bytes.is_empty() && all[3].bytes.is_empty());
         assert_eq!(answers[4..], ["gone", "other"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_nothing_new() {
+        let dir = tempfile::tempdir().unwrap();
+        for program in ["stat", "tail", "head", "tr"] {
+            let at = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(program));
+            let at = at.iter().find(|at| at.exists()).unwrap();
+            std::os::unix::fs::symlink(at, dir.path().join(program)).unwrap();
+        }
+        let log = dir.path().join("a.log");
+        std::fs::write(&log, "one\n").unwrap();
+        let path = log.display();
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", SERVE]).env("PATH", dir.path());
+        let answers = serve_by(&mut shell, &format!("{path}\n0\n9\n{path}\n4\n9\n"));
+        let pieces: Vec<Piece> = answers.iter().map(|a| parse(a).unwrap()).collect();
+        assert!(pieces[0].is_missing(0, 9), "no base64: {pieces:?}");
+        assert!(!pieces[1].is_missing(4, 9), "{pieces:?}");
+        assert!(!pieces[0].is_missing(0, 0), "{pieces:?}");
+        assert!(
+            !parse(&serve(&format!("{path}\n0\n9\n"))[0])
+                .unwrap()
+                .is_missing(0, 9)
+        );
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub(super) fn open(entries: &[PathBuf], position: &LogPosition) -> io::Result<Fi
     };
     let paths = names::resolve(entries, false).unwrap_or_default();
     paths
+        .files
         .iter()
         .find_map(|path| open_inode(path, position.inode).ok())
         .ok_or(gone)

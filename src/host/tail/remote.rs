@@ -470,9 +470,9 @@ async fn read_closed(files: Vec<Remote>, out: Out) -> Result<(), TailError> {
     {
         return Err(first);
     }
-    for TailError { path, source } in failures {
-        let detail = format!("{}: {source}", path.display());
-        if out.note(LogNoteKind::Gap, &detail).await.is_err() {
+    for failure in failures {
+        let detail = format!("{}: {}", failure.path.display(), failure.source);
+        if out.note(failure.kind(), &detail).await.is_err() {
             break;
         }
     }

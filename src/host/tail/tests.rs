@@ -145,8 +145,13 @@ async fn a_missing_file_is_an_error_and_beside_others_a_gap() {
             .contains("No such file")
     );
     append(&here, "x\n");
-    let seen = read(&[gone, here], LogRequest::default()).await.unwrap();
-    assert_eq!(seen, ["x", "[gap]"]);
+    let seen = read(&[gone, here.clone()], LogRequest::default()).await;
+    assert_eq!(seen.unwrap(), ["x", "[gap]"]);
+    // Of one that is there and cannot be read nobody knows what stands in it.
+    let around = dir.path().join("around.log");
+    std::os::unix::fs::symlink(&around, &around).unwrap();
+    let seen = read(&[around, here], LogRequest::default()).await;
+    assert_eq!(seen.unwrap(), ["x", "[unread]"]);
 }
 
 #[tokio::test]
@@ -435,6 +440,27 @@ async fn packed_files_and_patterns_are_read_and_new_files_taken_up() {
         following.end().await,
         ["a1", "a2", "b1", "[rotated]", "b2", "c1"]
     );
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_looked_into_is_told_once_and_hides_no_other() {
+    let dir = folder();
+    let path = |name: &str| dir.path().join(name);
+    let pattern = path("*/x.log");
+    // Nobody can look into a circle, root neither.
+    std::os::unix::fs::symlink(path("circle"), path("circle")).unwrap();
+    let error = read(std::slice::from_ref(&pattern), LogRequest::default()).await;
+    assert_eq!(error.unwrap_err().path, path("circle/x.log"));
+    let mut following = Following::start(&pattern, LogRequest::default());
+    following.until("[gap]").await;
+    for name in ["a", "b"] {
+        fs::create_dir(path(name)).unwrap();
+        append(&path(name).join("x.log"), &format!("{name}1\n"));
+        following.until(&format!("{name}1")).await;
+    }
+    assert_eq!(following.end().await, ["[gap]", "a1", "b1"]);
+    let closed = read(std::slice::from_ref(&pattern), LogRequest::default()).await;
+    assert_eq!(closed.unwrap(), ["a1", "b1", "[gap]"]);
 }
 
 proptest! {

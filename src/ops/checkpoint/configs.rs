@@ -37,9 +37,9 @@ pub(super) async fn save(
     staging: &Staging,
 ) -> Result<(Vec<SavedFile>, Vec<SafeText>), OpsError> {
     let mut saved = Vec::new();
-    let mut problems = Vec::new();
     let host = host_of(ctx, &service.id)?;
-    for (path, must_exist) in wanted(ctx, host, service).await {
+    let (files, mut problems) = look_for(ctx, host, service).await;
+    for (path, must_exist) in files {
         match read(host, &path).await {
             Ok((content, mode)) => {
                 let file = config_place(&service.id.relative_path(), &path);
@@ -68,6 +68,16 @@ pub(super) async fn wanted(
     host: &Host,
     service: &Service,
 ) -> BTreeMap<PathBuf, bool> {
+    look_for(ctx, host, service).await.0
+}
+
+/// The same, with what may be missing among them.
+async fn look_for(
+    ctx: &Context,
+    host: &Host,
+    service: &Service,
+) -> (BTreeMap<PathBuf, bool>, Vec<SafeText>) {
+    let mut problems = Vec::new();
     let settings = ctx.config.service(&service.id);
     let base = base_folder(service);
     let mut files = BTreeMap::new();
@@ -76,7 +86,17 @@ pub(super) async fn wanted(
     }
     if let Some(origin) = &service.compose {
         for path in &origin.config_files {
-            let text = host.read_file(path, MAX_FILE).await.unwrap_or_default();
+            let text = host
+                .read_file(path, MAX_FILE)
+                .await
+                .unwrap_or_else(|error| {
+                    problems.push(SafeText::from_text(&format!(
+                        "{}: environment files of a compose file were not looked for: {}",
+                        service.id,
+                        SafeText::from_error(&error)
+                    )));
+                    Vec::new()
+                });
             for env_file in env_file_entries(&String::from_utf8_lossy(&text)) {
                 files.insert(origin.working_dir.join(env_file), false);
             }
@@ -95,7 +115,7 @@ pub(super) async fn wanted(
     }
     let named = settings.env_files.iter().chain(&settings.config_files);
     files.extend(named.map(|path| (in_folder(base.as_deref(), path), true)));
-    files
+    (files, problems)
 }
 
 async fn read(host: &Host, path: &Path) -> Result<(Vec<u8>, u32), HostError> {

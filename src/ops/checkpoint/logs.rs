@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::domain::checkpoint::SavedLog;
-use crate::domain::log::{LogEvent, LogNoteKind, LogPosition, LogRequest, Window};
+use crate::domain::log::{LogEvent, LogPosition, LogRequest, Window};
 use crate::domain::outcome::Progress;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Runtime, Service};
@@ -185,11 +185,7 @@ async fn read_into(
                     LogEvent::Block(block) => file.write(&block)?,
                     LogEvent::Opened(_) => {}
                     LogEvent::Note(note) => {
-                        let is_loss = matches!(
-                            note.kind,
-                            LogNoteKind::Gap | LogNoteKind::Skipped | LogNoteKind::Rotated
-                        );
-                        if is_loss {
+                        if note.kind.is_loss() {
                             missing.push(format!("{}: {}", note.kind.as_str(), note.detail));
                         }
                     }

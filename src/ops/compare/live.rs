@@ -12,10 +12,11 @@ use super::{dispersion, facts, measured, show};
 use crate::analysis::compare;
 use crate::domain::comparison::Comparison;
 use crate::domain::health::HealthReport;
+use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::domain::signal::ServiceSignals;
 use crate::ops::input::{self, Followed, Input, ReadOptions, ReadSide};
-use crate::ops::{Context, ErrorKind, OpsError, checkpoint, health, secrets, services};
+use crate::ops::{Context, ErrorKind, OpsError, health, secrets, services};
 
 /// How often services and probes are asked.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
@@ -34,6 +35,8 @@ pub struct Live {
     after: Followed,
     health: Option<HealthReport>,
     saved: Vec<ServiceSignals>,
+    /// Why the checkpoint's signals could not be read.
+    unread: Vec<SafeText>,
     /// What was measured last; a look that is under way takes a second, and the verdict does not wait for it.
     measured: Vec<ServiceSignals>,
     measuring: JoinSet<Vec<ServiceSignals>>,
@@ -60,8 +63,10 @@ impl Live {
         let before = input::read(&ctx, &input, None, None, options, &cancel).await?;
         let baseline = Arc::new(input::open_checkpoint(&ctx, id)?);
         let dispersion = dispersion(&ctx, &before).await;
+        let mut unread = Vec::new();
         Ok(Self {
-            saved: checkpoint::saved_signals(&baseline.path),
+            saved: measured::saved(&baseline.path, &mut unread),
+            unread,
             measured: Vec::new(),
             measuring: JoinSet::new(),
             after: Followed::new(Arc::clone(&ctx), baseline, options),
@@ -129,6 +134,7 @@ impl Live {
         let mut facts = facts::gather(&self.ctx, &self.before, &after, report, &redactor).await;
         facts.dispersion = self.dispersion.clone();
         measured::add(&self.saved, &self.measured, &mut facts);
+        facts.missing.extend(self.unread.iter().cloned());
         let before = Arc::clone(&self.before);
         let judged = tokio::task::spawn_blocking(move || {
             compare::compare(&before.logs, &after.logs, facts, &|text| {

@@ -3,6 +3,8 @@
 //! A checkpoint keeps what was measured when it was made; now is measured now. They are shown beside the verdict: one
 //! instant on each side is too little to judge by.
 
+use std::path::Path;
+
 use futures_util::future;
 
 use crate::analysis::compare::Facts;
@@ -10,7 +12,7 @@ use crate::domain::comparison::SignalChange;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
 use crate::domain::signal::{ServiceSignals, Signal, SignalName};
-use crate::ops::{Context, signals};
+use crate::ops::{Context, checkpoint, signals};
 
 /// Measures services as they run now, and with `machines` the machines below them.
 pub(super) async fn now(
@@ -30,6 +32,14 @@ pub(super) async fn now(
     let (mut found, below) = future::join(future::join_all(each), below).await;
     found.extend(below);
     found
+}
+
+/// What a checkpoint kept; why it cannot be read goes to `unread`.
+pub(super) fn saved(checkpoint: &Path, unread: &mut Vec<SafeText>) -> Vec<ServiceSignals> {
+    checkpoint::saved_signals(checkpoint).unwrap_or_else(|error| {
+        unread.push(error.to_safe_text());
+        Vec::new()
+    })
 }
 
 /// Adds what both sides have. What had a value before and has none now is missing, with the reason.

@@ -104,6 +104,10 @@ pub async fn bundle(ctx: &Context, id: Option<&str>, to: &Path) -> Result<Bundle
         missing: Vec::new(),
     };
     bundle.add_facts(&inventory).await?;
+    for away in &inventory.unreachable {
+        let what = format!("what {} on {} runs", away.runtime.as_str(), away.host);
+        bundle.miss(&what, &away.error);
+    }
     for service in &inventory.services {
         bundle.add_log(service).await?;
         bundle.add_configs(service).await?;
@@ -275,11 +279,24 @@ impl Bundle<'_> {
     /// The logs of releases that a rollback saved in the window: their containers are gone.
     fn add_kept_logs(&mut self) -> Result<(), OpsError> {
         let dir = self.ctx.state.runs();
-        let Ok(entries) = std::fs::read_dir(&dir) else {
-            return Ok(());
+        let entries = match std::fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            // Nothing was ever rolled back.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => {
+                self.miss("the logs of releases that were rolled back", &error);
+                return Ok(());
+            }
         };
         let window = self.window();
-        for entry in entries.flatten() {
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.miss("a log of a release that was rolled back", &error);
+                    continue;
+                }
+            };
             let file = entry.file_name().to_string_lossy().into_owned();
             let changed = entry.metadata().and_then(|meta| meta.modified());
             let at = changed.ok().and_then(|at| Timestamp::try_from(at).ok());

@@ -11,7 +11,7 @@ use crate::analysis::compare::{SideLogs, SideService};
 use crate::analysis::parse::time::TimeReader;
 use crate::analysis::scan::{Scan, ScanOptions, Scanner, ServiceScan};
 use crate::domain::checkpoint::{Manifest, SavedService};
-use crate::domain::log::{LogEvent, LogNoteKind, LogPosition, LogRequest, Window};
+use crate::domain::log::{LogEvent, LogPosition, LogRequest, Window};
 use crate::domain::outcome::{AuditRecord, OutcomeKind};
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Service, ServiceId};
@@ -562,16 +562,10 @@ pub(super) fn take(event: LogEvent, id: &ServiceId, scanner: &mut Scanner) -> Op
             }
             None
         }
-        LogEvent::Note(note) => {
-            let is_loss = matches!(
-                note.kind,
-                LogNoteKind::Gap | LogNoteKind::Rotated | LogNoteKind::Skipped
-            );
-            is_loss.then(|| {
-                let what = note.kind.as_str();
-                SafeText::from_text(&format!("{id}: {what}: {}", note.detail))
-            })
-        }
+        LogEvent::Note(note) => note.kind.is_loss().then(|| {
+            let what = note.kind.as_str();
+            SafeText::from_text(&format!("{id}: {what}: {}", note.detail))
+        }),
         LogEvent::Opened(_) => None,
     }
 }

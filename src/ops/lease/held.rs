@@ -184,7 +184,11 @@ impl There {
         };
         let mut expected = String::new();
         for _ in 0..TRIES {
-            let found = Written::parse(expected.as_bytes());
+            let Some(found) = Written::parse(expected.as_bytes()) else {
+                let service = holder.service.clone();
+                let error = LeaseError::Damaged { service, file };
+                return Err(Refused::Held(error.into()));
+            };
             let now = now_there(&self.session).await.map_err(Refused::Cannot)?;
             if let Some(other) = found.holder.filter(|other| other.is_current(now)) {
                 return Err(held(Some(other)));
@@ -208,7 +212,10 @@ impl There {
                     return Ok(());
                 }
                 Ok(Swap::Changed(text)) => expected = text,
-                Ok(Swap::Locked(text)) => return Err(held(Written::parse(text.as_bytes()).holder)),
+                Ok(Swap::Locked(text)) => {
+                    let written = Written::parse(text.as_bytes());
+                    return Err(held(written.and_then(|written| written.holder)));
+                }
                 Err(error) => return Err(Refused::Cannot(error)),
             }
         }

@@ -8,15 +8,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::fingerprint::{ABSENT, instances, look_at};
-use super::seen::{is_in_place, look};
+use super::seen::{hidden_by, is_in_place, look};
 use super::swarm;
 use crate::domain::operation::{
     ContainerAction, FingerprintSubject, Operation, Plan, Step, StepWork,
 };
 use crate::domain::safe_text::SafeText;
-use crate::domain::service::{Service, ServiceId, ServiceState, short_id};
-use crate::ops::services::discover_on;
-use crate::ops::{Context, OpsError, backup, lease, migrations};
+use crate::domain::service::{
+    Inventory, Runtime, Service, ServiceId, ServiceState, Unreachable, short_id,
+};
+use crate::ops::services::{discover_one, discover_these};
+use crate::ops::{Context, ErrorKind, OpsError, backup, lease, migrations};
 use crate::runtime::pm2;
 use crate::store;
 
@@ -261,6 +263,27 @@ fn reached(
     }
 }
 
+/// What was not found, and nobody could look everywhere for it: neither there nor gone.
+fn hidden(what: &str, away: &Unreachable) -> OpsError {
+    let text = format!("{what} could not be looked at: {}", away.error);
+    OpsError::new(ErrorKind::Failed, text).fix(away.fix.to_string())
+}
+
+/// A service that was not found is not there.
+///
+/// # Errors
+/// What it may run under could not be read.
+pub(crate) fn is_looked_for(
+    inventory: &Inventory,
+    id: &ServiceId,
+    before: Option<&Vec<Service>>,
+) -> Result<(), OpsError> {
+    match hidden_by(inventory, id, before) {
+        Some(away) => Err(hidden(&id.to_string(), away)),
+        None => Ok(()),
+    }
+}
+
 async fn container_is(
     ctx: &Context,
     plan: &Plan,
@@ -268,7 +291,7 @@ async fn container_is(
     action: ContainerAction,
     begun: Option<&Begun>,
 ) -> Result<Found, OpsError> {
-    let inventory = discover_on(ctx, &plan.host).await;
+    let inventory = discover_these(ctx, &plan.host, &plan.services).await;
     let all = plan.services.iter().filter_map(|id| inventory.find(id));
     let services: Vec<Service> = all.cloned().collect();
     let instance = services
@@ -276,6 +299,13 @@ async fn container_is(
         .flat_map(|service| &service.instances)
         .find(|instance| instance.id == container);
     let Some(instance) = instance else {
+        let mut away = inventory.unreachable.iter();
+        if let Some(away) = away.find(|away| away.hides(&plan.host, Runtime::Docker)) {
+            return Err(hidden(
+                &format!("the container {}", short_id(container)),
+                away,
+            ));
+        }
         return Ok(Found::Foreign(SafeText::from_text(&format!(
             "the container {} is gone",
             short_id(container)
@@ -346,17 +376,10 @@ async fn command(
     let Some(id) = service_of(plan, index) else {
         return Ok(Found::Unknown);
     };
-    let inventory = discover_on(ctx, &plan.host).await;
+    let inventory = discover_one(ctx, id).await;
     let now = inventory.find(id);
-    if now.is_none() && !inventory.unreachable.is_empty() {
-        // The look itself says why it could not be made.
-        look_at(
-            ctx,
-            &FingerprintSubject::Instances {
-                service: id.clone(),
-            },
-        )
-        .await?;
+    if now.is_none() {
+        is_looked_for(&inventory, id, before)?;
     }
     let is_pm2 = |verb: &str| {
         words.get(1) == Some(&verb) && words.first().is_some_and(|tool| tool.ends_with("pm2"))
@@ -503,8 +526,11 @@ pub(crate) async fn probe_undo(
                     false => Found::NotDone,
                 });
             }
-            let now = look(ctx, plan, before).await;
-            let is_back = before.zip(now).is_some_and(|(before, now)| {
+            let now = look(ctx, plan, before).await.ok_or_else(|| {
+                let text = format!("what runs on {} could not be looked at", plan.host);
+                OpsError::new(ErrorKind::Failed, text).fix("lastgood services")
+            })?;
+            let is_back = before.is_some_and(|before| {
                 !before.is_empty()
                     && before.iter().all(|was| {
                         now.iter().any(|now| {

@@ -168,6 +168,9 @@ impl Wanted<'_> {
                     if is_stable {
                         return Ok(self.evidence(found, "no probe configured"));
                     }
+                } else if is_undecided(ctx, found) {
+                    good = 0;
+                    problem = Some("its health check has not decided yet".to_owned());
                 } else {
                     match ask(ctx, found).await {
                         Ok(()) => {
@@ -186,7 +189,10 @@ impl Wanted<'_> {
                         total: Some(u64::from(self.probes)),
                     });
                     if good >= self.probes && is_stable {
-                        let text = format!("probe {0} of {0}", self.probes);
+                        let mut text = format!("probe {0} of {0}", self.probes);
+                        if is_starting(found) {
+                            text.push_str(", its own health check has not decided yet");
+                        }
                         return Ok(self.evidence(found, &text));
                     }
                 }
@@ -316,6 +322,16 @@ pub(crate) fn shown<'a>(service: &Service, identity: &'a str) -> &'a str {
 /// Whether anything can be asked besides the supervisor.
 fn has_probe(ctx: &Context, service: &Service) -> bool {
     service.health.is_some() || ctx.config.service(&service.id).probe.is_some()
+}
+
+/// Whether the supervisor's health check has not decided yet, which it tells as degraded.
+fn is_starting(service: &Service) -> bool {
+    service.health == Some(HealthState::Degraded)
+}
+
+/// Whether that is all there is to ask: neither good nor bad, and worth waiting for.
+fn is_undecided(ctx: &Context, service: &Service) -> bool {
+    is_starting(service) && ctx.config.service(&service.id).probe.is_none()
 }
 
 async fn ask(ctx: &Context, service: &Service) -> Result<(), String> {

@@ -147,11 +147,7 @@ fn variables(wanted: &ComposeService, containers: &[ContainerSettings]) -> Vec<S
 
 /// How an application under PM2 differs from what its ecosystem file declares: script, folder and limits. What the file
 /// does not say PM2 decides, so that it is no difference.
-pub(super) fn of_app(
-    app: &Pm2App,
-    running: Option<&Pm2Restarts>,
-    declared: &Declared,
-) -> Vec<SafeText> {
+pub(super) fn of_app(app: &Pm2App, running: &Pm2Restarts, declared: &Declared) -> Vec<SafeText> {
     let mut found = Vec::new();
     if let Some(script) = app.script()
         && script != declared.script
@@ -171,26 +167,23 @@ pub(super) fn of_app(
             declared.cwd.display()
         ));
     }
-    if let Some(running) = running {
-        let file = &declared.restarts;
-        for (name, now, said) in [
-            ("max_restarts", running.max_restarts, file.max_restarts),
-            ("min_uptime", running.min_uptime_ms, file.min_uptime_ms),
-            (
-                "restart_delay",
-                running.restart_delay_ms,
-                file.restart_delay_ms,
-            ),
-        ] {
-            if said.is_some() && now != said {
-                let text =
-                    |value: Option<u64>| value.map_or("not set".to_owned(), |v| v.to_string());
-                found.push(format!(
-                    "{name} {} now, {} in the file",
-                    text(now),
-                    text(said)
-                ));
-            }
+    let file = &declared.restarts;
+    for (name, now, said) in [
+        ("max_restarts", running.max_restarts, file.max_restarts),
+        ("min_uptime", running.min_uptime_ms, file.min_uptime_ms),
+        (
+            "restart_delay",
+            running.restart_delay_ms,
+            file.restart_delay_ms,
+        ),
+    ] {
+        if said.is_some() && now != said {
+            let text = |value: Option<u64>| value.map_or("not set".to_owned(), |v| v.to_string());
+            found.push(format!(
+                "{name} {} now, {} in the file",
+                text(now),
+                text(said)
+            ));
         }
     }
     found.iter().map(|text| SafeText::from_text(text)).collect()
@@ -278,9 +271,9 @@ mod tests {
             max_restarts: Some(15),
             ..Pm2Restarts::default()
         };
-        let found = of_app(&app, Some(&running), &declared);
+        let found = of_app(&app, &running, &declared);
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].as_str(), "max_restarts 15 now, 3 in the file");
-        assert!(of_app(&app, Some(&declared.restarts), &declared).is_empty());
+        assert!(of_app(&app, &declared.restarts, &declared).is_empty());
     }
 }

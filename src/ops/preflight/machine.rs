@@ -54,11 +54,22 @@ pub(super) async fn disks(ctx: &Context, services: &[Service]) -> Looked<Vec<Dis
     Ok(disks)
 }
 
-/// How full the file systems of these paths are; paths that are not there are left out.
+/// How full the file systems of these paths are; paths that are not there are left out. A folder that this user may not
+/// look into stands for what lies in it.
+///
+/// # Errors
+/// One of them cannot be looked at: its file system may be the full one.
 pub(super) async fn of_paths(host: &Host, paths: &[PathBuf]) -> Looked<Vec<DiskUse>> {
     let mut present: Vec<String> = Vec::new();
     for path in paths {
-        let is_there = host.stat(path).await.is_ok_and(|stat| stat.is_some());
+        let mut path = path.as_path();
+        let is_there = loop {
+            match (host.stat(path).await, path.parent()) {
+                (Ok(stat), _) => break stat.is_some(),
+                (Err(error), Some(parent)) if error.is_denied() => path = parent,
+                (Err(error), _) => return Err(SafeText::from_error(&error)),
+            }
+        };
         let text = path.to_string_lossy().into_owned();
         if is_there && !present.contains(&text) {
             present.push(text);
@@ -221,5 +232,15 @@ mod tests {
         let disks = disks.unwrap();
         assert!(disks.iter().any(|disk| disk.bytes.0 > 0), "{disks:?}");
         assert!(existing(Path::new("/no/such/folder")) == Path::new("/"));
+    }
+
+    #[tokio::test]
+    async fn a_file_system_that_cannot_be_looked_at_is_not_one_with_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let around = dir.path().join("around");
+        std::os::unix::fs::symlink(&around, &around).unwrap();
+        let looked = of_paths(&Host::Local, &["/".into(), around.join("data")]).await;
+        let error = looked.unwrap_err();
+        assert!(error.as_str().contains("around/data"), "{error}");
     }
 }

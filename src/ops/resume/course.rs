@@ -9,11 +9,11 @@ use crate::domain::operation::{FingerprintSubject, Plan, Step, StepWork};
 use crate::domain::outcome::StepResult;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceState};
-use crate::ops::operation::probe::{Begun, Found, probe, probe_undo, settle};
+use crate::ops::operation::probe::{Begun, Found, is_looked_for, probe, probe_undo, settle};
 use crate::ops::operation::{
     check_fingerprint, describe, has_effect, identity, undo_limit_ms, way_back,
 };
-use crate::ops::services::discover_on;
+use crate::ops::services::discover_one;
 use crate::ops::{Context, ErrorKind, OpsError};
 
 /// How a run is gone on with.
@@ -242,7 +242,6 @@ fn writes_the_same(one: &StepWork, other: &StepWork) -> bool {
 
 /// What a step did to its service is not undone by somebody else: stopped and running again, or of another release.
 async fn still_runs_so(ctx: &Context, course: &Course) -> Result<(), OpsError> {
-    let mut inventory = None;
     for (index, result) in course.results.iter().enumerate() {
         let step = &course.original.steps[index];
         let next = course.original.steps.get(index + 1).map(|next| &next.work);
@@ -258,10 +257,9 @@ async fn still_runs_so(ctx: &Context, course: &Course) -> Result<(), OpsError> {
         if !result.ok || !has_effect(&step.work) {
             continue;
         }
-        if inventory.is_none() {
-            inventory = Some(discover_on(ctx, &service.host).await);
-        }
-        let Some(now) = inventory.as_ref().and_then(|all| all.find(service)) else {
+        let inventory = discover_one(ctx, service).await;
+        let Some(now) = inventory.find(service) else {
+            is_looked_for(&inventory, service, course.before.as_ref())?;
             continue;
         };
         if !running && now.state == ServiceState::Running {

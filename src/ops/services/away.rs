@@ -1,12 +1,14 @@
-//! A machine behind ssh whose link is lost: what was seen there stays in the list, and is told to be old.
+//! A machine that does not answer, not yet or not any more: what was seen there stays in the list, and is told to be old.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::HOST_TIMEOUT;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Inventory, Runtime, Unreachable};
 use crate::host::Host;
+use crate::host::ssh::Session;
 
 /// Looked again so soon after a look that failed, with as much again by chance: twenty machines behind one link do not
 /// come back all at once.
@@ -39,6 +41,38 @@ pub(super) fn pause(lost_for: Duration) -> Duration {
     least + least.mul_f64(chance as f64 / 1e6)
 }
 
+/// A machine that did not answer in time.
+pub(super) fn silent(host: &Host) -> Inventory {
+    Inventory {
+        services: Vec::new(),
+        unreachable: vec![Unreachable {
+            host: host.name(),
+            runtime: Runtime::Docker,
+            is_whole_host: true,
+            error: SafeText::from_text(&format!("no answer within {} s", HOST_TIMEOUT.as_secs())),
+            fix: SafeText::from_text("check the machine and the link to it"),
+        }],
+    }
+}
+
+/// What is known of a host before it has answered: of another machine, that it has not.
+pub(super) fn pending(host: &Host) -> Inventory {
+    let waiting = |session: &Session| Unreachable {
+        host: session.name(),
+        runtime: Runtime::Docker,
+        is_whole_host: true,
+        error: SafeText::from_text("it has not answered yet"),
+        fix: SafeText::from_text(&format!("by hand: {} true", session.line())),
+    };
+    Inventory {
+        services: Vec::new(),
+        unreachable: match host {
+            Host::Local => Vec::new(),
+            Host::Ssh(session) => vec![waiting(session)],
+        },
+    }
+}
+
 /// What was seen, while it is being found out whether the machine is still there.
 pub(super) fn without_link(host: &Host, seen: &Inventory) -> Inventory {
     let by_hand = match host {
@@ -48,6 +82,7 @@ pub(super) fn without_link(host: &Host, seen: &Inventory) -> Inventory {
     let lost = Unreachable {
         host: host.name(),
         runtime: Runtime::Docker,
+        is_whole_host: true,
         error: SafeText::from_text("the link was lost; connecting again"),
         fix: SafeText::from_text(&format!("by itself; by hand: {by_hand}")),
     };

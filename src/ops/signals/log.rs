@@ -9,12 +9,12 @@ use super::{own, seconds_of, signal, unknown};
 use crate::analysis::own_signal::Captured;
 use crate::analysis::parse::time::TimeReader;
 use crate::analysis::scan::{Scan, ScanOptions, Scanner, Tally, join_spans};
-use crate::domain::log::{LogEvent, LogRequest, Window};
+use crate::domain::log::{LogEvent, LogNoteKind, LogRequest, Window};
 use crate::domain::own_signal::OwnSignal;
 use crate::domain::safe_text::SafeText;
 use crate::domain::service::Service;
 use crate::domain::settings::ServiceSettings;
-use crate::domain::signal::{Limits, Signal, SignalName};
+use crate::domain::signal::{Grade, Limits, Signal, SignalName};
 use crate::ops::{Context, ErrorKind, OpsError, logs};
 
 /// Rates and percentiles of fewer requests say nothing.
@@ -40,6 +40,8 @@ pub(super) struct LogTally {
     span: Option<(i64, i64)>,
     /// What own signals captured, in the order of their captures.
     captured: Vec<Captured>,
+    /// Which part of the log could not be read, where there are several: what was counted is not all.
+    unread: Option<SafeText>,
 }
 
 impl LogTally {
@@ -112,6 +114,7 @@ impl LogTally {
         self.records += later.records;
         self.total.merge(&later.total);
         self.span = join_spans(self.span, later.span);
+        self.unread = self.unread.take().or_else(|| later.unread.clone());
         for (name, tally) in &later.routes {
             match self.routes.get_mut(name) {
                 Some(known) => known.merge(tally),
@@ -165,7 +168,7 @@ impl Wanted {
             own::from_capture(own, captured, &settings.limits, now)
         });
         super::replace(&mut signals, found.collect());
-        signals
+        doubted(signals, tally.ok().and_then(|tally| tally.unread.as_ref()))
     }
 }
 
@@ -213,11 +216,15 @@ pub(super) async fn read_parts(
         let mut borders = borders.into_iter().peekable();
         let mut part = Part::new(&options, &captures);
         let mut clock = logs::Clock::default();
+        let mut unread = None;
         while let Some(event) = from.blocking_recv() {
             let block = match event {
                 LogEvent::Block(block) => block,
                 LogEvent::Note(note) => {
                     clock.hear(&note);
+                    if note.kind == LogNoteKind::Unread {
+                        unread.get_or_insert(note.detail);
+                    }
                     continue;
                 }
                 LogEvent::Opened(_) => continue,
@@ -233,6 +240,9 @@ pub(super) async fn read_parts(
         }
         parts.push(part.count());
         parts.extend(borders.map(|_| Part::new(&options, &captures).count()));
+        parts
+            .iter_mut()
+            .for_each(|part: &mut LogTally| part.unread.clone_from(&unread));
         parts
     });
     // What reads is large, and stands in futures that stand in others.
@@ -281,6 +291,19 @@ impl Part {
             ..LogTally::of(self.scanner.finish(), self.captured)
         }
     }
+}
+
+/// What was counted without a part of the log: bad is bad, and nothing else of it is known.
+fn doubted(mut found: Vec<Signal>, unread: Option<&SafeText>) -> Vec<Signal> {
+    let Some(unread) = unread else { return found };
+    for signal in &mut found {
+        if !matches!(signal.grade, Grade::Warning | Grade::Critical) {
+            (signal.value, signal.grade, signal.age_ms) = (None, Grade::Unknown, None);
+        }
+        let text = format!("{}; not read: {unread}", signal.detail);
+        signal.detail = SafeText::from_text(&text);
+    }
+    found
 }
 
 /// The golden signals of a log that could not be read: each there, none with a value.
@@ -389,7 +412,6 @@ fn traffic(
 mod tests {
     use super::*;
     use crate::domain::settings::RequestRules;
-    use crate::domain::signal::Grade;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -469,6 +491,37 @@ mod tests {
             ..of(4)
         };
         assert!(!timeless.is_all_since(written, 5));
+    }
+
+    #[test]
+    fn what_is_counted_without_a_part_of_the_log_is_never_well() {
+        let of = |status| {
+            let lines: Vec<String> = (0..100).map(|i| request(i, status)).collect();
+            let mut tally = counted(&lines[..50], 0).bounded();
+            let later = LogTally {
+                unread: Some("task 7: its node is away".into()),
+                ..counted(&lines[50..], 50)
+            };
+            tally.merge(&later);
+            let wanted = Wanted::new(true, &[]);
+            let window = Window {
+                since: Some(at(1_000)),
+                until: Some(at(1_010)),
+            };
+            let signals = wanted.signals(Ok(&tally), &ServiceSettings::default(), window);
+            find(&signals, &SignalName::ErrorRate)
+        };
+        let (well, ill) = (of(200), of(500));
+        assert_eq!((well.value, well.grade), (None, Grade::Unknown));
+        assert_eq!((ill.value, ill.grade), (Some(1.0), Grade::Critical));
+        for signal in [well, ill] {
+            assert!(
+                signal
+                    .detail
+                    .as_str()
+                    .ends_with("not read: task 7: its node is away")
+            );
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::look::Look;
 use super::{WatchEvent, problem, tell};
 use crate::analysis::alerts::{self, Turn};
 use crate::analysis::freshness;
-use crate::domain::alert::{AlertBook, Notification};
+use crate::domain::alert::{AlertBook, Condition, Notification};
+use crate::domain::safe_text::SafeText;
 use crate::ops::notify::Delivery;
 use crate::ops::{Context, OpsError, notify, preflight};
 use crate::store::StoreError;
@@ -28,20 +29,24 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Takes a look into the book, and tells people what they are to know.
+    /// Takes a look into the book, and tells people what they are to know. Gives, beside what turned, what of the backups
+    /// could not be looked at.
     pub(super) async fn keep(
         &mut self,
         ctx: &Context,
         seen: &Look,
         now: Timestamp,
         to: &mpsc::Sender<WatchEvent>,
-    ) -> Result<(Vec<(String, Turn)>, AlertBook), OpsError> {
-        let (turns, mut messages, full) = {
+    ) -> Result<(Vec<(String, Turn)>, AlertBook, Vec<SafeText>), OpsError> {
+        let (turns, mut messages, full, unseen) = {
             let lock = BookLock::take(&ctx.state)?;
             let mut book = self.read(&lock)?;
             let mut observations = seen.observe(ctx, &book.known);
             let backups = preflight::backups_by_size(&ctx.config, &ctx.state);
-            observations.extend(freshness::observe(&backups));
+            let backups = freshness::observe(&backups);
+            let unseen = backups.iter().filter(|b| b.condition == Condition::Unknown);
+            let unseen: Vec<SafeText> = unseen.map(|backup| backup.text.clone()).collect();
+            observations.extend(backups);
             let turns = alerts::advance(&mut book, &observations, now);
             seen.remember(&mut book.known, now);
             let host = notify::host_name();
@@ -49,7 +54,7 @@ impl Keeper {
             // What a crash left behind, and what is new: kept with the alerts that it belongs to.
             book.unsent.extend(messages);
             let messages = book.unsent.clone();
-            (turns, messages, self.write(&lock, book)?)
+            (turns, messages, self.write(&lock, book)?, unseen)
         };
         if let Some(full) = full {
             problem(to, OpsError::from(full).to_safe_text()).await;
@@ -72,7 +77,7 @@ impl Keeper {
         book.unsent.retain(|unsent| !sent.contains(&unsent.id));
         // That it cannot be written was told above.
         self.write(&lock, book.clone())?;
-        Ok((turns, book))
+        Ok((turns, book, unseen))
     }
 
     fn read(&mut self, lock: &BookLock) -> Result<AlertBook, StoreError> {

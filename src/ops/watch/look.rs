@@ -31,6 +31,8 @@ pub(super) struct Looking {
     restarts: RestartHistory,
     /// Signals of the newest checkpoints, by id: they never change.
     baselines: BTreeMap<String, Vec<ServiceSignals>>,
+    /// What a service is held against, as it was known last.
+    baseline: BTreeMap<ServiceId, Vec<Signal>>,
     pub(super) keeper: Keeper,
 }
 
@@ -41,6 +43,8 @@ pub(super) struct Look {
     signals: Vec<ServiceSignals>,
     machines: Vec<ServiceSignals>,
     baseline: BTreeMap<ServiceId, Vec<Signal>>,
+    /// What of the checkpoints could not be read.
+    unread: Vec<SafeText>,
     redactor: Redactor,
 }
 
@@ -62,28 +66,32 @@ impl Looking {
         )
         .await;
         let redactor = secrets::redactor(ctx, services).await?;
-        let baseline = self.baseline(ctx, services, &machines);
+        let unread = self.find_baseline(ctx, services, &machines);
         Ok(Look {
             health,
             machines,
             signals: measured,
-            baseline,
+            baseline: self.baseline.clone(),
+            unread,
             redactor,
             inventory,
         })
     }
 
-    /// The signals of each service at the newest whole checkpoint at which it was healthy; none without.
-    fn baseline(
+    /// The signals of each service at the newest whole checkpoint at which it was healthy; none without. Returns what
+    /// cannot be read; what was known before goes on to be held against then.
+    fn find_baseline(
         &mut self,
         ctx: &Context,
         services: &[Service],
         machines: &[ServiceSignals],
-    ) -> BTreeMap<ServiceId, Vec<Signal>> {
-        let Ok(checkpoints) = checkpoint::list(ctx) else {
-            return BTreeMap::new();
+    ) -> Vec<SafeText> {
+        let checkpoints = match checkpoint::list(ctx) {
+            Ok(checkpoints) => checkpoints,
+            Err(error) => return vec![error.to_safe_text()],
         };
         let mut found = BTreeMap::new();
+        let mut unread = Vec::new();
         let mut used = Vec::new();
         let ids = services.iter().map(|service| &service.id);
         for id in ids.chain(machines.iter().map(|machine| &machine.id)) {
@@ -97,16 +105,31 @@ impl Looking {
                 })
             });
             let Some(good) = good else { continue };
-            let all = (self.baselines.entry(good.id.clone()))
-                .or_insert_with(|| checkpoint::saved_signals(&good.path));
             used.push(good.id.clone());
+            if !self.baselines.contains_key(&good.id) {
+                match checkpoint::saved_signals(&good.path) {
+                    Ok(signals) => _ = self.baselines.insert(good.id.clone(), signals),
+                    // Once of a checkpoint, not of each service in it.
+                    Err(error) => {
+                        let text = error.to_safe_text();
+                        if !unread.contains(&text) {
+                            unread.push(text);
+                        }
+                        let before = self.baseline.get(id).cloned();
+                        found.insert(id.clone(), before.unwrap_or_default());
+                        continue;
+                    }
+                }
+            }
             // Even without signals it says that the service was healthy.
-            let own = all.iter().find(|signals| signals.id == *id);
+            let all = self.baselines.get(&good.id).into_iter().flatten();
+            let own = all.into_iter().find(|signals| signals.id == *id);
             let own = own.map_or_else(Vec::new, |signals| signals.signals.clone());
             found.insert(id.clone(), own);
         }
         self.baselines.retain(|id, _| used.contains(id));
-        found
+        self.baseline = found;
+        unread
     }
 }
 
@@ -245,8 +268,8 @@ impl Look {
         known.retain(|known| now.duration_since(known.seen_at) < FORGOTTEN);
     }
 
-    /// What could not be looked at, in words.
-    pub(super) fn missing(&self, book: &AlertBook) -> Vec<SafeText> {
+    /// What could not be looked at, in words; `unseen` beside what the look itself knows of.
+    pub(super) fn missing(&self, book: &AlertBook, unseen: &[SafeText]) -> Vec<SafeText> {
         let mut missing: Vec<String> = self
             .inventory
             .unreachable
@@ -267,6 +290,7 @@ impl Look {
             .iter()
             .filter(|a| a.state == AlertState::Firing && a.missing_since.is_some());
         missing.extend(blind.map(|alert| format!("{}: no data", alert.key)));
+        missing.extend(self.unread.iter().chain(unseen).map(ToString::to_string));
         missing
             .iter()
             .map(|text| SafeText::from_text(&self.redactor.redact(text)))
@@ -280,5 +304,65 @@ impl Look {
         message.alerts.iter_mut().for_each(clean);
         message.evidence.iter_mut().for_each(clean);
         message.verdict.iter_mut().for_each(clean);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::ops::Access;
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_read_is_told_and_what_was_known_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let ctx = Context::of_anna(folder.path(), Config::default(), Access::ReadOnly);
+        let id = ServiceId::local("shop", "backend");
+        let services = [Service::new(
+            id.clone(),
+            Runtime::Compose,
+            ServiceState::Running,
+        )];
+        let kept = |name: &str, signals: &str| {
+            let path = ctx.state.checkpoints().join(name);
+            fs::create_dir_all(&path).unwrap();
+            let manifest = json!({
+                "schema": crate::domain::checkpoint::MANIFEST_SCHEMA, "id": name, "created_at": "2025-12-27T14:00:00Z",
+                "label": null, "by": "anna", "sums_sha256": "", "complete": true, "problems": [],
+                "services": [{
+                    "id": "shop/backend", "runtime": "compose", "log": null, "files": [],
+                    "release": {}, "pinned": null, "health": "healthy",
+                }],
+            });
+            fs::write(path.join("MANIFEST.json"), manifest.to_string()).unwrap();
+            fs::write(path.join("signals.json"), signals).unwrap();
+            path.join("signals.json")
+        };
+        let cpu = json!({"signal": "cpu", "route": null, "value": 0.5, "unit": "", "grade": "ok", "age_ms": 0, "detail": ""});
+        let good = json!([{"id": "shop/backend", "signals": [cpu]}]).to_string();
+        let mut looking = Looking::default();
+        let mut look = || {
+            let unread = looking.find_baseline(&ctx, &services, &[]);
+            let known = looking.baseline.get(&id).map(Vec::len);
+            (unread.len(), known)
+        };
+        assert_eq!(look(), (0, None), "no checkpoint is no trouble");
+        let path = kept("20251227-140000-a", "[{");
+        assert_eq!(look(), (1, Some(0)), "healthy, and against nothing");
+        fs::write(&path, &good).unwrap();
+        assert_eq!(look(), (0, Some(1)), "it is read again");
+        kept("20251227-150000-b", "[{");
+        let newer = ctx.state.checkpoints().join("20251227-150000-b");
+        let text = fs::read_to_string(newer.join("MANIFEST.json")).unwrap();
+        fs::write(newer.join("MANIFEST.json"), text.replace("T14:", "T15:")).unwrap();
+        assert_eq!(look(), (1, Some(1)), "the newest is unreadable");
+        fs::remove_dir_all(ctx.state.checkpoints()).unwrap();
+        fs::write(ctx.state.checkpoints(), "no folder").unwrap();
+        assert_eq!(look(), (1, Some(1)), "nothing can be listed");
     }
 }

@@ -33,6 +33,10 @@ pub(super) const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
 const SWARM_STACK: &str = "com.docker.stack.namespace";
 /// A container younger than this may still turn out to be in a crash loop.
 const YOUNG_MS: u64 = 60_000;
+/// Between two health checks, and for one, where nothing else is said.
+const HEALTH_EVERY_MS: u64 = 30_000;
+/// So many that fail in a row are a decision, where nothing else is said.
+const HEALTH_RETRIES: i64 = 3;
 
 /// The containers of one service as they are now, the oldest first.
 ///
@@ -308,6 +312,7 @@ fn service(
         crash_loop,
         cpu: None,
         memory_bytes: None,
+        decides_within_ms: containers.iter().filter_map(|c| decides_within_ms(c)).max(),
         problems,
         compose,
         labels: newest.map(kept_labels).unwrap_or_default(),
@@ -491,6 +496,25 @@ fn health_of(container: &ContainerInspectResponse) -> Option<HealthState> {
         HealthStatusEnum::UNHEALTHY => Some(HealthState::Unhealthy),
         HealthStatusEnum::NONE | HealthStatusEnum::EMPTY => None,
     }
+}
+
+/// Until its health check must have decided: it may fail all through its start, then as often as it is tried.
+fn decides_within_ms(container: &ContainerInspectResponse) -> Option<u64> {
+    let check = container.config.as_ref()?.healthcheck.as_ref()?;
+    let kind = check.test.as_ref()?.first()?;
+    if kind == "NONE" {
+        return None;
+    }
+    // Nanoseconds; 0 stands for what the engine takes.
+    let ms = |span: Option<i64>, usual: u64| match span {
+        Some(span) if span > 0 => u64::try_from(span).unwrap_or_default() / 1_000_000,
+        _ => usual,
+    };
+    let tries = check.retries.filter(|n| *n > 0).unwrap_or(HEALTH_RETRIES);
+    let each =
+        ms(check.interval, HEALTH_EVERY_MS).saturating_add(ms(check.timeout, HEALTH_EVERY_MS));
+    let tries = u64::try_from(tries).unwrap_or(u64::MAX).saturating_add(1);
+    Some(ms(check.start_period, 0).saturating_add(each.saturating_mul(tries)))
 }
 
 fn sum_up(instances: &[Instance]) -> ServiceState {

@@ -126,7 +126,7 @@ async fn reachable(
         };
         let detail = format!("task {}: {}", ask.id, SafeText::from_error(&error));
         let note = LogNote {
-            kind: LogNoteKind::Gap,
+            kind: LogNoteKind::Unread,
             service: service.id.clone(),
             from: None,
             to: None,

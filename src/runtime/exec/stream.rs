@@ -14,10 +14,13 @@ use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::host::tail::{LastLines, LineSplitter};
 
-/// A closed read of a command that follows for ever ends when nothing came for so long.
+/// A closed read of a command that follows for ever ends when nothing came for so long after its lines.
 const SILENCE: Duration = Duration::from_secs(2);
+/// So long a closed read waits for the first line, and for each of a command that does not follow. Less than a rollback
+/// gives the saving of a log.
+const PATIENT_SILENCE: Duration = Duration::from_secs(8);
 /// Lines are handed on after so long even if their block is small.
-const PATIENCE: Duration = Duration::from_millis(50);
+const BLOCK_PATIENCE: Duration = Duration::from_millis(50);
 
 /// A running command whose whole process group is killed when this is dropped.
 #[derive(Debug)]
@@ -55,11 +58,23 @@ impl Drop for Group {
     }
 }
 
+/// Whether a command says of itself that it follows: `-f`, `-F`, also among other letters, or `--follow`.
+fn follows(command: &str) -> bool {
+    let mut words = command.split(|c: char| c.is_whitespace() || "|;&()'\"".contains(c));
+    words.any(|word| match word.strip_prefix("--") {
+        Some(long) => long == "follow" || long.starts_with("follow="),
+        None => word
+            .strip_prefix('-')
+            .is_some_and(|letters| letters.contains(['f', 'F'])),
+    })
+}
+
 /// Runs the command and sends its lines until it ends or nobody listens; then its process group is killed. In a
-/// follow its end is told with its exit code, since a log that stops is not a quiet service.
+/// follow its end is told with its exit code, since a log that stops is not a quiet service. In a closed read it is
+/// killed when it is silent, which is the end of one that follows and a gap in any other, as is an end with a failure.
 ///
 /// # Errors
-/// The command cannot be started, or its output cannot be read.
+/// The command cannot be started, its output cannot be read, or it failed without a line.
 pub(super) async fn read(
     id: &ServiceId,
     command: &str,
@@ -86,38 +101,69 @@ pub(super) async fn read(
         let _ = to.send(LogEvent::Block(LogBlock::default())).await;
     }
     let mut last = LastLines::new(request);
-    loop {
+    let mut patience = PATIENT_SILENCE;
+    let mut has_lines = false;
+    let is_silent = loop {
         let block = tokio::select! {
             () = to.closed() => return Ok(()),
             block = blocks.recv() => block,
-            () = tokio::time::sleep(SILENCE), if !request.follow => break,
+            () = tokio::time::sleep(patience), if !request.follow => break true,
         };
-        let Some(block) = block else { break };
+        let Some(block) = block else { break false };
+        has_lines = true;
+        if follows(command) {
+            patience = SILENCE;
+        }
         if let Some(block) = last.take(block)
             && to.send(LogEvent::Block(block)).await.is_err()
         {
             return Ok(());
         }
-    }
+    };
     if let Some(block) = last.finish() {
         let _ = to.send(LogEvent::Block(block)).await;
     }
-    if !request.follow {
+    let note = |kind, detail: String| {
+        LogEvent::Note(LogNote {
+            kind,
+            service: id.clone(),
+            from: None,
+            to: None,
+            lines: None,
+            detail: SafeText::from_text(&detail),
+        })
+    };
+    if is_silent {
+        if !follows(command) {
+            let detail = format!(
+                "the logs command was ended after {} s of silence: later lines are missing",
+                patience.as_secs()
+            );
+            let _ = to.send(note(LogNoteKind::Gap, detail)).await;
+        }
         return Ok(());
     }
     for reader in readers.into_iter().flatten() {
         reader.await.map_err(io::Error::other)??;
     }
-    let status = group.child.wait().await?;
-    let note = LogNote {
-        kind: LogNoteKind::Ended,
-        service: id.clone(),
-        from: None,
-        to: None,
-        lines: None,
-        detail: SafeText::from_text(&format!("the logs command ended: {status}")),
+    if request.follow {
+        let detail = format!("the logs command ended: {}", group.child.wait().await?);
+        let _ = to.send(note(LogNoteKind::Ended, detail)).await;
+        return Ok(());
+    }
+    // One that has closed its outputs and runs on has said everything.
+    let Ok(status) = tokio::time::timeout(SILENCE, group.child.wait()).await else {
+        return Ok(());
     };
-    let _ = to.send(LogEvent::Note(note)).await;
+    let status = status?;
+    if status.success() {
+        return Ok(());
+    }
+    let detail = format!("the logs command ended: {status}");
+    if !has_lines {
+        return Err(io::Error::other(detail));
+    }
+    let _ = to.send(note(LogNoteKind::Gap, detail)).await;
     Ok(())
 }
 
@@ -133,7 +179,7 @@ async fn forward(
         let read = if block.is_empty() {
             pipe.read(&mut buffer).await?
         } else {
-            match tokio::time::timeout(PATIENCE, pipe.read(&mut buffer)).await {
+            match tokio::time::timeout(BLOCK_PATIENCE, pipe.read(&mut buffer)).await {
                 Ok(read) => read?,
                 Err(_) => {
                     if to.send(std::mem::take(&mut block)).await.is_err() {
@@ -159,6 +205,27 @@ async fn forward(
             if to.send(block).await.is_err() {
                 return Ok(());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::follows;
+
+    #[test]
+    fn a_command_that_follows_says_so() {
+        for command in [
+            "journalctl -f -u bot -o short-iso",
+            "tail -F '/var/log/bot.log'",
+            "tail -n 100 -qf a b | grep -v x",
+            "kubectl logs --follow bot",
+            "sh -c 'tail -f a'",
+        ] {
+            assert!(follows(command), "{command}");
+        }
+        for command in ["seq 3", "cat /var/log/-f.log/x", "journalctl -u bot --full"] {
+            assert!(!follows(command), "{command}");
         }
     }
 }

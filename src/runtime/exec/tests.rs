@@ -166,6 +166,15 @@ async fn the_end_of_a_process_is_noticed_and_its_life_costs_no_command() {
 }
 
 async fn read(settings: ServiceSettings, request: LogRequest) -> Vec<String> {
+    let (seen, end) = read_to_end(settings, request).await;
+    end.unwrap();
+    seen
+}
+
+async fn read_to_end(
+    settings: ServiceSettings,
+    request: LogRequest,
+) -> (Vec<String>, Result<(), RuntimeError>) {
     let (to, mut events) = mpsc::channel(4);
     let task =
         tokio::spawn(async move { read_logs(&Host::Local, &id(), &settings, &request, to).await });
@@ -176,14 +185,60 @@ async fn read(settings: ServiceSettings, request: LogRequest) -> Vec<String> {
             LogEvent::Block(block) => seen.extend(block.iter().map(|(line, text)| {
                 format!("{} {}", line.stream.as_str(), String::from_utf8_lossy(text))
             })),
-            LogEvent::Note(note) => {
-                assert_eq!(note.kind, LogNoteKind::Ended);
-                seen.push(note.detail.to_string());
-            }
+            LogEvent::Note(note) => match note.kind {
+                LogNoteKind::Ended => seen.push(note.detail.to_string()),
+                kind => seen.push(format!("{}: {}", kind.as_str(), note.detail)),
+            },
         }
     }
-    task.await.unwrap().unwrap();
-    seen
+    (seen, task.await.unwrap())
+}
+
+async fn closed(logs: &str) -> (Vec<String>, Result<(), RuntimeError>) {
+    let commands = ExecCommands {
+        logs: Some(logs.into()),
+        ..ExecCommands::default()
+    };
+    read_to_end(settings(commands), LogRequest::default()).await
+}
+
+#[tokio::test]
+async fn a_closed_read_waits_for_a_command_that_takes_its_time() {
+    let late = closed("sleep 3; echo late").await;
+    assert_eq!(late.0, ["stdout late"]);
+    late.1.unwrap();
+}
+
+#[tokio::test]
+async fn a_closed_read_tells_what_it_did_not_wait_for() {
+    let (seen, end) = closed("echo one; sleep 60; echo two").await;
+    end.unwrap();
+    let gap = "gap: the logs command was ended after 8 s of silence: later lines are missing";
+    assert_eq!(seen, ["stdout one", gap]);
+}
+
+#[tokio::test]
+async fn a_closed_read_of_a_command_that_follows_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("bot.log");
+    fs::write(&log, "one\ntwo\n").unwrap();
+    let (seen, end) = closed(&format!("tail -f '{}'", log.display())).await;
+    end.unwrap();
+    assert_eq!(seen, ["stdout one", "stdout two"]);
+}
+
+#[tokio::test]
+async fn a_logs_command_that_fails_is_no_empty_log() {
+    let (seen, end) = closed("exit 7").await;
+    assert_eq!(seen, [""; 0]);
+    let error = SafeText::from_error(&end.unwrap_err()).to_string();
+    assert!(error.contains("exit status: 7"), "{error}");
+    let (seen, end) = closed("echo one; exit 7").await;
+    end.unwrap();
+    assert_eq!(
+        seen,
+        ["stdout one", "gap: the logs command ended: exit status: 7"]
+    );
 }
 
 #[tokio::test]

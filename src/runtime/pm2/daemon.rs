@@ -166,8 +166,12 @@ impl Daemon {
     }
 
     async fn ask(&self) -> Result<Vec<Process>, AskError> {
-        if self.seen() == Some(Seen::Absent) {
-            return Err(AskError::NotRunning);
+        match self.seen() {
+            Some(Seen::Absent) => return Err(AskError::NotRunning),
+            Some(Seen::Denied) => {
+                return Err(AskError::Socket(io::ErrorKind::PermissionDenied.into()));
+            }
+            Some(Seen::Left | Seen::Heard) | None => {}
         }
         let mut stream = self.connect("rpc.sock").await?;
         let call =
@@ -229,7 +233,7 @@ impl Daemon {
                     self.user,
                     self.home.display()
                 ),
-                format!("run lastgood as {} or as root", self.user),
+                self.rights(),
             ),
             error => (
                 format!(
@@ -247,9 +251,22 @@ impl Daemon {
         Some(Unreachable {
             host: host.clone(),
             runtime: Runtime::Pm2,
+            is_whole_host: false,
             error: SafeText::from_text(&what),
             fix: SafeText::from_text(&fix),
         })
+    }
+
+    /// Who may ask it.
+    fn rights(&self) -> String {
+        match &self.there {
+            None => format!("run lastgood as {} or as root", self.user),
+            Some(there) => format!(
+                "become = \"sudo -n\" under [hosts.{}] in the configuration, or sign in there as {}",
+                there.session.name(),
+                self.user
+            ),
+        }
     }
 
     async fn explain_not_running(&self) -> Option<(String, String)> {
@@ -275,7 +292,9 @@ impl Daemon {
                 tokio::task::spawn_blocking(look).await.ok()?
             }
         };
-        if !self.is_named && !has_traces {
+        // One of another machine was seen to run, and nobody saw it end.
+        let is_running = self.there.is_some() && self.pid.is_some();
+        if !self.is_named && !has_traces && !is_running {
             return None;
         }
         let user = &self.user;
@@ -412,11 +431,17 @@ fn gather(named: Option<PathBuf>, default: Option<PathBuf>, running: Vec<Running
         .map(|home| (home, true))
         .chain(default.into_iter().map(|home| (home, false)));
     for (home, is_named) in homes {
-        if let Ok(meta) = fs::metadata(&home)
-            && !found.iter().any(|known| same(&known.home, &home))
-        {
+        let user = match fs::metadata(&home) {
+            Ok(meta) => name_of(meta.uid()),
+            // That is told when it is asked.
+            Err(error) if is_named && error.kind() == io::ErrorKind::PermissionDenied => {
+                "unknown".to_owned()
+            }
+            Err(_) => continue,
+        };
+        if !found.iter().any(|known| same(&known.home, &home)) {
             found.push(Daemon {
-                user: name_of(meta.uid()),
+                user,
                 home,
                 pid: None,
                 is_named,

@@ -149,9 +149,9 @@ async fn read_closed(
     {
         return Err(first);
     }
-    for TailError { path, source } in failures {
-        let text = format!("{}: {source}", path.display());
-        if to.send(note(id, LogNoteKind::Gap, &text)).await.is_err() {
+    for failure in failures {
+        let text = format!("{}: {}", failure.path.display(), failure.source);
+        if to.send(note(id, failure.kind(), &text)).await.is_err() {
             break;
         }
     }

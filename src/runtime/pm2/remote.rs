@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use super::cli::Tool;
 use super::daemon::Daemon;
-use crate::host::HostError;
 use crate::host::ssh::Session;
+use crate::host::{CommandOutput, HostError};
 
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// A line a home, its fields parted by `|`: kind, process or `-`, whether it is our own user's, its owner, whether it has
-/// traces of applications, whether it has a `dump.pm2`, whether somebody listens at its socket, where `pm2` is or nothing,
-/// the home. The first line is the path that commands have.
+/// traces of applications, whether it has a `dump.pm2`, whether somebody listens at its socket or it may not be asked, where
+/// `pm2` is or nothing, the home. The first line is the path that commands have. It ends with 0, or has broken off.
 ///
-/// A process speaks for a home that its user owns, root for any, and one in a container for none.
+/// A process speaks for a home that its user owns, root for any, and one in a container for none. A home that may not be
+/// looked into is told of.
 const FIND: &str = r#"
 echo "$PATH"
 n="
@@ -41,16 +42,27 @@ tool() {
   for p in "$HOME"/.nvm/versions/node/*/bin/pm2 "$HOME"/.volta/bin/pm2 "$HOME"/.local/share/fnm/node-versions/*/installation/bin/pm2 \
     "$HOME"/.fnm/node-versions/*/installation/bin/pm2 "$HOME"/.npm-global/bin/pm2 "$HOME"/.local/bin/pm2; do [ ! -f "$p" ] || l=$p; done
 }
+closed() {
+  [ ! -e "$1" ] && case $(LC_ALL=C stat -L -- "$1" 2>&1) in *": Permission denied") return 0 ;; esac
+  return 1
+}
 tell() {
+  if [ "$1" != default ] && closed "$3"; then
+    u=unknown; [ "$2" = - ] || u=$(stat -c %U "/proc/$2") || return 0
+    echo "$1|$2|no|$u|no|no|denied||$3"
+    return 0
+  fi
   [ -d "$3" ] || return 0
-  u=$(stat -c %U -- "$3") || return 0
+  u=$(stat -c %U -- "$3") || { [ ! -d "$3" ] || exit 1; return 0; }
   o=no; [ ! -O "$3" ] || o=own
   t=no
   for f in "$3/dump.pm2" "$3/rpc.sock" "$3"/logs/* "$3"/logs/.[!.]* "$3"/pids/*; do [ ! -e "$f" ] || { t=traces; break; }; done
   d=dump; [ -e "$3/dump.pm2" ] || d=no
   s=no
-  if [ -S "$3/rpc.sock" ]; then
-    s=left; ! is_heard "$3/rpc.sock" || s=heard
+  if [ ! -x "$3" ]; then
+    s=denied
+  elif [ -S "$3/rpc.sock" ]; then
+    s=left; ! is_heard "$3/rpc.sock" || { s=heard; [ -w "$3/rpc.sock" ] || s=denied; }
   fi
   p=$2
   [ "$p" != - ] || { p=; { read -r p < "$3/pm2.pid"; } 2>/dev/null; }
@@ -59,11 +71,15 @@ tell() {
 }
 [ -z "${PM2_HOME:-}" ] || tell named - "$PM2_HOME"
 tell default - "$HOME/.pm2"
-for c in $(grep -la '^PM2 v[^ ]*: God Daemon (' /proc/[0-9]*/cmdline 2>/dev/null); do
+g=$(grep -la '^PM2 v[^ ]*: God Daemon (' /proc/[0-9]*/cmdline 2>/dev/null)
+# 1: none; 2: a process has ended meanwhile.
+[ $? -le 2 ] || { echo "the processes cannot be looked through" >&2; exit 1; }
+for c in $g; do
   q=${c%/cmdline}
   h=$(tr '\0' ' ' < "$c" | sed -n 's/^PM2 v[^ ]*: God Daemon (\(\/.*\)) *$/\1/p')
-  [ -n "$h" ] && [ "$(sed -n 's/^NSpid://p' "$q/status" | wc -w)" -le 1 ] || continue
-  u=$(stat -c %u "$q") && { [ "$u" = 0 ] || [ "$u" = "$(stat -c %u -- "$h" 2>/dev/null)" ]; } || continue
+  case $h in "" | *"$n"*) continue ;; esac
+  [ "$(sed -n 's/^NSpid://p' "$q/status" | wc -w)" -le 1 ] && u=$(stat -c %u "$q") || continue
+  [ "$u" = 0 ] || closed "$h" || [ "$u" = "$(stat -c %u -- "$h" 2>/dev/null)" ] || continue
   tell running "${q#/proc/}" "$h"
 done
 exit 0"#;
@@ -95,25 +111,35 @@ pub(super) enum Seen {
     Left,
     /// Somebody listens.
     Heard,
+    /// It may not be asked by the user that we are there, or not even looked at.
+    Denied,
 }
 
 /// The daemons, or places where one should be, each once.
 ///
 /// # Errors
-/// The machine cannot be asked.
+/// The machine cannot be asked, or what it said is not whole: then nothing of it is taken.
 pub(super) async fn find(session: &Arc<Session>) -> Result<Vec<Daemon>, HostError> {
     let output = session.ask_together(FIND, LIMIT).await?;
-    Ok(parse(session, &output.stdout_text()))
+    parse(session, &output)
 }
 
-fn parse(session: &Arc<Session>, text: &str) -> Vec<Daemon> {
+fn parse(session: &Arc<Session>, output: &CommandOutput) -> Result<Vec<Daemon>, HostError> {
+    let broken = |said: &str| session.broken("looking for PM2", said);
+    if !output.is_success() {
+        return Err(broken(output.describe().as_str()));
+    }
+    if output.cut_bytes > 0 {
+        return Err(broken("it said too much"));
+    }
+    let text = output.stdout_text();
     let mut lines = text.lines();
-    let path = lines.next().unwrap_or_default();
+    let path = lines.next().ok_or_else(|| broken("it said nothing"))?;
     let mut found: Vec<Daemon> = Vec::new();
-    for line in lines {
+    for line in lines.filter(|line| !line.is_empty()) {
         let fields: Vec<&str> = line.splitn(9, '|').collect();
         let [kind, pid, own, user, traces, dump, socket, program, home] = fields.as_slice() else {
-            continue;
+            return Err(broken(&format!("it said {line:?}")));
         };
         let home = PathBuf::from(home);
         let pid = pid.parse().ok();
@@ -132,27 +158,74 @@ fn parse(session: &Arc<Session>, text: &str) -> Vec<Daemon> {
             socket: Some(match *socket {
                 "no" => Seen::Absent,
                 "left" => Seen::Left,
+                "denied" => Seen::Denied,
                 _ => Seen::Heard,
             }),
         };
         found.push(Daemon::there(home, *user, pid, *kind == "named", there));
     }
-    found
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::host::HostName;
+    use crate::domain::safe_text::SafeText;
+
+    fn session() -> Arc<Session> {
+        let name = HostName::parse("prod-1").unwrap();
+        Arc::new(Session::new(name, "prod-1", None))
+    }
+
+    fn said(text: &str) -> CommandOutput {
+        CommandOutput {
+            code: Some(0),
+            stdout: text.into(),
+            ..CommandOutput::default()
+        }
+    }
+
+    #[test]
+    fn what_broke_off_is_not_a_machine_without_applications() {
+        let of = |output| {
+            let error = parse(&session(), &output).unwrap_err();
+            SafeText::from_error(&error).to_string()
+        };
+        let path = said("/usr/bin\n");
+        assert_eq!(parse(&session(), &path).unwrap(), []);
+        let told = of(CommandOutput {
+            code: Some(2),
+            stderr: b"sh: 0: Cannot fork\n".to_vec(),
+            ..path.clone()
+        });
+        assert_eq!(
+            told,
+            "looking for PM2 on prod-1 broke off: exit 2: sh: 0: Cannot fork"
+        );
+        of(CommandOutput {
+            code: Some(2),
+            ..path.clone()
+        });
+        of(CommandOutput {
+            code: None,
+            signal: Some(9),
+            ..path.clone()
+        });
+        of(CommandOutput {
+            cut_bytes: 1,
+            ..path
+        });
+        of(said("/usr/bin\nrunning|78|no|an"));
+        of(said(""));
+    }
 
     #[test]
     fn each_home_stands_once_with_its_process_and_its_tool() {
-        let name = HostName::parse("prod-1").unwrap();
-        let session = Arc::new(Session::new(name, "prod-1", None));
         let text = "/usr/bin:/bin\nnamed|-|own|deploy|traces|dump|heard|/nvm/v20/bin/pm2|/home/deploy/.pm2\n\
                     running|77|own|deploy|traces|dump|heard|/nvm/v20/bin/pm2|/home/deploy/.pm2\n\
                     running|78|no|anna|no|no|left|/usr/bin/pm2|/home/an|na/.pm2\n";
-        let found = parse(&session, text);
+        let found = parse(&session(), &said(text)).unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].pid, found[1].pid), (Some(77), Some(78)));
         assert_eq!(found[1].home, Path::new("/home/an|na/.pm2"));
@@ -165,6 +238,28 @@ mod tests {
         assert_eq!(tool(&found[1]), None, "another user's");
         let own = tool(&found[0]).unwrap();
         assert_eq!(own.variables["PATH"], "/usr/bin:/bin:/nvm/v20/bin");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_runs_or_may_not_be_asked_is_told_of() {
+        let text = "/usr/bin\nrunning|78|no|anna|no|no|denied||/home/anna/.pm2\n\
+                    running|79|no|bob|no|no|no|/usr/bin/pm2|/home/bob/.pm2\n\
+                    default|-|own|deploy|no|no|no|/usr/bin/pm2|/home/deploy/.pm2\n";
+        let found = parse(&session(), &said(text)).unwrap();
+        let told = async |daemon: &Daemon| {
+            let error = daemon.list().await.unwrap_err();
+            let told = daemon.explain(error, &session().name()).await?;
+            Some(format!("{}; {}", told.error, told.fix))
+        };
+        let anna = told(&found[0]).await.unwrap();
+        assert_eq!(
+            anna,
+            "permission denied on the PM2 daemon of user anna (/home/anna/.pm2); become = \"sudo -n\" under \
+             [hosts.prod-1] in the configuration, or sign in there as anna"
+        );
+        let bob = told(&found[1]).await.unwrap();
+        assert!(bob.contains("not running for user bob"), "{bob}");
+        assert_eq!(told(&found[2]).await, None, "nothing ever ran there");
     }
 
     #[test]

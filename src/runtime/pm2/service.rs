@@ -189,6 +189,7 @@ fn service(
         memory_bytes: sum(processes.iter().filter_map(|p| p.memory_bytes())),
         problems,
         compose: None,
+        decides_within_ms: None,
         labels: BTreeMap::from([(LABEL.to_owned(), origin.to_label())]),
         limits,
         instances,

@@ -203,9 +203,7 @@ impl ServicesPane {
 
     /// Whether what is shown of a service is not how it is now: nobody answers, or what supervises it cannot be reached.
     pub fn is_old(&self, service: &Service) -> bool {
-        let is_of = |away: &Unreachable| {
-            away.host == service.id.host && away.runtime.daemon() == service.runtime.daemon()
-        };
+        let is_of = |away: &Unreachable| away.hides(&service.id.host, service.runtime);
         let mut unreachable = self
             .reading
             .value()

@@ -131,7 +131,10 @@ pub(super) fn log(app: &mut App, slot: u32, pieces: Vec<LogPiece>) -> Vec<Effect
     app.is_awaited |= is_first;
     for note in app.logs.push(slot, pieces, app.now) {
         let grade = match note.kind {
-            LogNoteKind::Gap | LogNoteKind::Reconnecting | LogNoteKind::Ended => Grade::Warning,
+            LogNoteKind::Gap
+            | LogNoteKind::Unread
+            | LogNoteKind::Reconnecting
+            | LogNoteKind::Ended => Grade::Warning,
             _ => Grade::Unknown,
         };
         // A recreation is told by the inventory, as a deploy if the release changed.

@@ -515,6 +515,7 @@ fn what_cannot_be_read_is_seen_however_many_services_there_are() {
         let away = |host: &str| crate::domain::service::Unreachable {
             host: crate::domain::host::HostName::parse(host).unwrap(),
             runtime: crate::domain::service::Runtime::Docker,
+            is_whole_host: false,
             error: crate::domain::safe_text::SafeText::from_text("Connection timed out"),
             fix: crate::domain::safe_text::SafeText::from_text("ssh silent true"),
         };

@@ -4,6 +4,9 @@
 
 use super::*;
 use crate::domain::outcome::StepResult;
+use crate::domain::service::ServiceState;
+use crate::host::Host;
+use crate::host::ssh::Session;
 use crate::ops::resume;
 use crate::store::journal::Journal;
 
@@ -160,4 +163,88 @@ fn what_was_started_is_taken_back_after_what_it_reads() {
     // The proof itself did nothing: what it proves comes before it.
     assert_eq!(way_back(&plan, 3), [1, 0, 2, 3]);
     assert_eq!(way_back(&plan, 4), [2, 1, 0, 4, 3]);
+}
+
+/// Where nobody can look, nothing is gone, done or stale.
+async fn nobody_can_look(ctx: &Context, plan: &Plan, before: Option<&Vec<Service>>) {
+    for index in 0..plan.steps.len() {
+        let error = probe::probe(ctx, plan, index, None, before)
+            .await
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("could not be looked at"), "{text}");
+        assert!(error.fix.is_some());
+    }
+    let undo = shell("true", None).work;
+    let undone = probe::probe_undo(ctx, plan, 0, &undo, before).await;
+    assert!(undone.is_err(), "{undone:?}");
+    assert!(seen::look(ctx, plan, before).await.is_none());
+}
+
+fn container() -> Step {
+    Step {
+        work: StepWork::Container {
+            container: "0123456789abcdef".to_owned(),
+            action: ContainerAction::Stop,
+            grace_s: 1,
+        },
+        ..shell("true", None)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_is_away_says_of_no_step_what_became_of_it() {
+    let mut shop = Shop::new(Access::Full);
+    let port = {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        taken.local_addr().unwrap().port()
+    };
+    let far = HostName::parse("far").unwrap();
+    let session = Session::new(far.clone(), format!("127.0.0.1:{port}"), None);
+    shop.ctx.hosts = vec![Host::Ssh(std::sync::Arc::new(session))];
+    let id = ServiceId::parse("far:pm2/api").unwrap();
+    let mut delete = shell("true", None);
+    delete.work = StepWork::Command {
+        argv: ["pm2", "delete", "0"].map(str::to_owned).to_vec(),
+        cwd: None,
+        env: std::collections::BTreeMap::new(),
+    };
+    let plan = Plan {
+        host: far,
+        services: vec![id.clone()],
+        ..shop.plan_of(vec![container(), delete])
+    };
+    let before = vec![Service::new(id, Runtime::Pm2, ServiceState::Running)];
+    nobody_can_look(&shop.ctx, &plan, Some(&before)).await;
+}
+
+#[test]
+fn an_engine_that_is_away_says_of_no_step_what_became_of_it() {
+    // Where it listens is told by the environment, so a child runs this very test.
+    const CHILD: &str = "LASTGOOD_TEST_ENGINE_AWAY";
+    const NAME: &str =
+        "ops::operation::tests::left::an_engine_that_is_away_says_of_no_step_what_became_of_it";
+    if std::env::var_os(CHILD).is_some() {
+        let shop = Shop::new(Access::Full);
+        let id = ServiceId::local("shop", "api");
+        let plan = Plan {
+            services: vec![id.clone()],
+            ..shop.plan_of(vec![container(), shell("docker compose up -d", None)])
+        };
+        let before = vec![Service::new(id, Runtime::Compose, ServiceState::Running)];
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(nobody_can_look(&shop.ctx, &plan, Some(&before)));
+        return;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME])
+        .env(CHILD, "1")
+        .env("DOCKER_HOST", "unix:///nonexistent/engine.sock")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
 }

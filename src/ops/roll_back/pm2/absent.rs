@@ -43,7 +43,7 @@ fn is_gone(inventory: &Inventory, service: &Service) -> bool {
     let is_hidden = inventory
         .unreachable
         .iter()
-        .any(|away| away.host == service.id.host && away.runtime == Runtime::Pm2);
+        .any(|away| away.hides(&service.id.host, Runtime::Pm2));
     let own = pm2::app(service).map(|app| (app.home, app.name));
     let on_its_host = |other: &&Service| other.id.host == service.id.host;
     let is_there = inventory.services.iter().filter(on_its_host).any(|other| {
@@ -51,4 +51,37 @@ fn is_gone(inventory: &Inventory, service: &Service) -> bool {
         other.is_some() && other == own
     });
     !is_hidden && !is_there
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::domain::host::HostName;
+    use crate::domain::service::{ServiceState, Unreachable};
+
+    #[test]
+    fn an_application_of_a_machine_that_does_not_answer_is_not_gone() {
+        let id = ServiceId::parse("far:pm2/api").unwrap();
+        let service = Service::new(id, Runtime::Pm2, ServiceState::Stopped);
+        let is_gone_while = |runtime, host: &str, is_whole_host| {
+            let away = Unreachable {
+                host: HostName::parse(host).unwrap(),
+                runtime,
+                is_whole_host,
+                error: "no answer".into(),
+                fix: "".into(),
+            };
+            let inventory = Inventory {
+                services: Vec::new(),
+                unreachable: vec![away],
+            };
+            is_gone(&inventory, &service)
+        };
+        assert!(!is_gone_while(Runtime::Docker, "far", true));
+        assert!(!is_gone_while(Runtime::Pm2, "far", false));
+        assert!(is_gone_while(Runtime::Docker, "far", false), "PM2 answered");
+        assert!(is_gone_while(Runtime::Docker, "near", true));
+    }
 }

@@ -107,7 +107,9 @@ impl Truth {
     /// The source said what happened to it.
     pub(super) fn note(&mut self, note: &LogNote, now: Timestamp) {
         match note.kind {
-            LogNoteKind::Gap | LogNoteKind::Skipped => self.gap = Some((note.from, note.to, now)),
+            LogNoteKind::Gap | LogNoteKind::Unread | LogNoteKind::Skipped => {
+                self.gap = Some((note.from, note.to, now))
+            }
             LogNoteKind::Reconnecting => {
                 self.state = State::Reconnecting(note.detail.as_str().to_owned());
             }

@@ -284,7 +284,10 @@ fn seam(app: &App, note: &LogNote, columns: &Columns) -> Line<'static> {
     let text = format::cut(&text, columns.width.saturating_sub(2));
     let fill = columns.width.saturating_sub(text.width() + 2);
     let role = match note.kind {
-        LogNoteKind::Gap | LogNoteKind::Skipped | LogNoteKind::Reconnecting => Role::Warning,
+        LogNoteKind::Gap
+        | LogNoteKind::Unread
+        | LogNoteKind::Skipped
+        | LogNoteKind::Reconnecting => Role::Warning,
         LogNoteKind::Ended => Role::Stale,
         _ => Role::Seam,
     };
