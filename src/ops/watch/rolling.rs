@@ -13,7 +13,7 @@ use crate::domain::checkpoint::{Checkpoint, Manifest};
 use crate::domain::health::HealthState;
 use crate::domain::service::ServiceId;
 use crate::ops::checkpoint::{self, CreateCheckpoint};
-use crate::ops::{Context, OpsError};
+use crate::ops::{Context, OpsError, resume};
 use crate::store::checkpoint as store;
 
 /// What they are called, and how those of people are told from them.
@@ -82,6 +82,11 @@ impl Rolling {
         let (progress, _nobody) = mpsc::channel(1);
         let made = checkpoint::make(ctx, &what, progress, CancellationToken::new()).await?;
         let mut removed = Vec::new();
+        // A run that did not end may need any of them; they are removed with the next one.
+        let left = resume::unfinished(ctx)?;
+        if !left.runs.is_empty() || !left.unread.is_empty() {
+            return Ok(Some((made.0.id, removed)));
+        }
         for old in to_remove(&checkpoint::list(ctx)?) {
             if let Ok(manifest) = &old.manifest {
                 checkpoint::pin::unpin_all(ctx, manifest).await?;

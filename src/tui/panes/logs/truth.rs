@@ -108,7 +108,7 @@ impl Truth {
     pub(super) fn note(&mut self, note: &LogNote, now: Timestamp) {
         match note.kind {
             LogNoteKind::Gap | LogNoteKind::Unread | LogNoteKind::Skipped => {
-                self.gap = Some((note.from, note.to, now))
+                self.gap = Some((note.from, note.to, now));
             }
             LogNoteKind::Reconnecting => {
                 self.state = State::Reconnecting(note.detail.as_str().to_owned());
