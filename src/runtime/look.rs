@@ -10,6 +10,8 @@ use crate::host::Host;
 #[derive(Debug, Default)]
 pub struct Look {
     docker: Option<Result<docker::Look, RuntimeError>>,
+    /// An engine was there once: where there is none now, it ended.
+    had_engine: bool,
     exec: Vec<Service>,
     files: Vec<Service>,
     pm2: pm2::Look,
@@ -52,6 +54,7 @@ impl Look {
             }
         };
         tokio::join!(docker, exec, files, pm2);
+        self.had_engine |= matches!(self.docker, Some(Ok(_)));
     }
 
     /// The PM2 daemons that were found.
@@ -59,8 +62,8 @@ impl Look {
         self.pm2.daemons()
     }
 
-    /// All of it. A host without Docker whose services are configured otherwise, or run by PM2, is not told of as
-    /// unreachable.
+    /// All of it. A host that never had an engine, and whose services are configured otherwise, or run by PM2, is not told
+    /// of as unreachable.
     pub async fn inventory(
         &self,
         host: &Host,
@@ -71,9 +74,12 @@ impl Look {
             services: others.into_iter().flatten().cloned().collect(),
             unreachable: self.pm2.unreachable.clone(),
         };
+        let own = || configured.iter().filter(|(id, _)| id.host == host.name());
         let has_other = !inventory.services.is_empty()
             || !inventory.unreachable.is_empty()
-            || configured.iter().any(|(id, _)| id.host == host.name());
+            || own().next().is_some();
+        let needs_no_engine =
+            has_other && !self.had_engine && !own().any(|(id, settings)| is_engines(id, settings));
         let lost = self.pm2.lost.as_ref();
         let is_engine_away = matches!(&self.docker, Some(Err(error)) if !error.is_absent());
         // Nobody answered there: it is the machine, and that is told once.
@@ -88,7 +94,7 @@ impl Look {
                 inventory.services.extend(services);
                 inventory.unreachable.extend(unreachable);
             }
-            (Some(Err(error)), None) if error.is_absent() && has_other => {}
+            (Some(Err(error)), None) if error.is_absent() && needs_no_engine => {}
             (Some(Err(error)), None) => inventory
                 .unreachable
                 .push(error.to_unreachable(host, Runtime::Docker)),
@@ -104,6 +110,12 @@ impl Look {
         inventory.services.sort_by(|a, b| a.id.cmp(&b.id));
         inventory
     }
+}
+
+/// Whether nothing but an engine can run what is configured so.
+fn is_engines(id: &ServiceId, settings: &ServiceSettings) -> bool {
+    let group = id.group.split('@').next().unwrap_or_default();
+    settings.exec.is_none() && !["pm2", "exec", file::GROUP].contains(&group)
 }
 
 #[cfg(test)]
@@ -156,5 +168,28 @@ mod tests {
         // It said that it has no engine, and went away then.
         let docker = lost(Some(Err(away(true)))).await;
         assert_eq!(docker, [(Runtime::Docker, false), (Runtime::Pm2, false)]);
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_ended_is_not_one_that_never_was() {
+        let told = async |had_engine, service: &str| {
+            let look = Look {
+                docker: Some(Err(RuntimeError::Unreachable {
+                    error: "no Docker socket".into(),
+                    fix: "start it".into(),
+                    is_absent: true,
+                })),
+                had_engine,
+                ..Look::default()
+            };
+            let id = ServiceId::parse(service).unwrap();
+            let configured = [(id, ServiceSettings::default())];
+            let inventory = look.inventory(&Host::Local, &configured).await;
+            !inventory.unreachable.is_empty()
+        };
+        assert!(!told(false, "pm2@anna/api").await);
+        assert!(!told(false, "exec/bot").await);
+        assert!(told(false, "shop/backend").await, "who else runs it?");
+        assert!(told(true, "pm2/api").await);
     }
 }
