@@ -462,16 +462,10 @@ fn what_is_said_in_an_incident_is_on_the_other_screen() {
         }
     }
     // And from one console to the other.
-    let said = Instant::now();
     anna.tmux.keys(&["n"]);
     anna.tmux.line("it is the proxy");
     anna.tmux.keys(&["C-s"]);
     boris.tmux.wait_for("it is the proxy");
-    assert!(
-        said.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        said.elapsed()
-    );
     pair.run(&["incident", "end"]).exits(0);
     for desk in [anna, boris] {
         desk.tmux.wait_for("No incident is open");

@@ -215,6 +215,11 @@ fn the_log_of_a_remote_application_survives_a_lost_link_and_rotation() {
         .collect();
     let expected: Vec<u64> = (numbers[0]..numbers[0] + numbers.len() as u64).collect();
     assert_eq!(numbers, expected, "nothing lost, nothing doubled");
+    // The server of the machine goes on taking connections to the daemon's socket.
+    pm2.run(&["kill"]);
+    follow.until("a daemon that is gone", LONG, |line| {
+        line.contains("\"reconnecting\"")
+    });
 }
 
 /// Wherever the link breaks, the rollback goes on when it is back, and nothing is done twice.

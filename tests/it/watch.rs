@@ -406,7 +406,6 @@ fn a_service_behind_ssh_is_watched_like_one_here() {
     receiver.wait("its end", Duration::from_secs(90), is_end);
     // A machine that stands still: nothing of it is well, nothing is over, and the watch goes on.
     sshd.freeze();
-    let begun = Instant::now();
     // The look that was under way may have had the engine's answer already.
     let is_away = |line: &str| {
         line.contains("docker on far: ") || line.contains("pm2 on far: far cannot be reached")
@@ -414,7 +413,6 @@ fn a_service_behind_ssh_is_watched_like_one_here() {
     watch.until("what cannot be looked at", LONG, |line| {
         line.contains("\"looked\"") && is_away(line)
     });
-    assert!(begun.elapsed() < LONG);
     sshd.thaw();
     watch.until("a look at it again", LONG, |line| {
         line.contains("\"looked\"") && !is_away(line)

@@ -50,8 +50,20 @@ pub(super) async fn run(
     while !looks.is_closed() {
         match Bus::connect(&daemon).await {
             Ok(bus) => {
-                wait = FIRST_WAIT;
-                observe(bus, &daemon, &name, &looks, output.as_ref()).await;
+                let was_there = observe(bus, &daemon, &name, &looks, output.as_ref()).await;
+                if was_there || daemon.there.is_none() {
+                    wait = FIRST_WAIT;
+                }
+                // A forwarded socket takes every connection: whether a daemon is behind it tells who asks it.
+                if daemon.there.is_some() {
+                    let listed = tokio::select! {
+                        () = looks.closed() => return,
+                        listed = daemon.list() => listed,
+                    };
+                    if let Err(error) = listed {
+                        looks.send_replace(Look::Lost(SafeText::from_error(&error)));
+                    }
+                }
             }
             Err(error) => {
                 looks.send_replace(Look::Lost(SafeText::from_error(&error)));
@@ -65,14 +77,15 @@ pub(super) async fn run(
     }
 }
 
-/// One connection, until it is lost.
+/// One connection, until it is lost. Says whether anything was seen over it.
 async fn observe(
     mut bus: Bus,
     daemon: &Daemon,
     name: &str,
     looks: &watch::Sender<Look>,
     output: Option<&mpsc::Sender<Output>>,
-) {
+) -> bool {
+    let mut was_there = false;
     let mut looking: JoinSet<Result<Vec<Process>, AskError>> = JoinSet::new();
     // Connected before the first look, so that no change falls between them.
     let mut due = Some(Instant::now());
@@ -80,7 +93,7 @@ async fn observe(
     loop {
         let at = due.unwrap_or_else(Instant::now);
         tokio::select! {
-            () = looks.closed() => return,
+            () = looks.closed() => return was_there,
             event = bus.next(output.is_some()) => match event {
                 Ok(BusEvent::Changed(of)) if of == name => {
                     due = due.or_else(|| Some(Instant::now() + BURST));
@@ -91,7 +104,7 @@ async fn observe(
                     }
                 }
                 Ok(_) => {}
-                Err(_) => return,
+                Err(_) => return was_there,
             },
             () = sleep_until(at), if due.is_some() && looking.is_empty() => {
                 due = None;
@@ -104,6 +117,7 @@ async fn observe(
                     Ok(Err(error)) => Look::Lost(SafeText::from_error(&error)),
                     Err(error) => Look::Lost(SafeText::from_error(&error)),
                 };
+                was_there |= matches!(look, Look::Processes(_));
                 looks.send_replace(look);
             }
         }
