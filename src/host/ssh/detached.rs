@@ -97,8 +97,15 @@ impl Session {
         };
         let max = command.max_output as u64;
         let [out, err] = ["out", "err"].map(|name| format!("{folder}/{name}"));
-        let (stdout, cut_out) = self.head(out.as_ref(), max).await.unwrap_or_default();
-        let (stderr, cut_err) = self.head(err.as_ref(), max).await.unwrap_or_default();
+        let out = self.head(out.as_ref(), max).await;
+        let err = self.head(err.as_ref(), max).await;
+        let unread = out.as_ref().err().or(err.as_ref().err());
+        // How it ended is known; what it said is not nothing.
+        let note = unread.map(|error| format!("what it wrote could not be read: {error}\n"));
+        let is_cut = u64::from(note.is_some());
+        let (stdout, cut_out) = out.unwrap_or_default();
+        let (mut stderr, cut_err) = err.unwrap_or_default();
+        stderr.extend(note.unwrap_or_default().bytes());
         // What is left behind in a folder of temporary files does no harm.
         let _ = self
             .run(&Command::shell(CLEAN, &[&folder], FILE_TIMEOUT))
@@ -114,7 +121,7 @@ impl Session {
             signal: None,
             stdout,
             stderr,
-            cut_bytes: cut_out + cut_err,
+            cut_bytes: cut_out + cut_err + is_cut,
             took: started.elapsed(),
         })
     }

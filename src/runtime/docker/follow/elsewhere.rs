@@ -28,8 +28,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 enum Known {
     /// It is being read.
     Read,
-    /// Its stream ended here; it may be gone on with.
+    /// Its stream ended here; it is gone on with where the task runs.
     Ended(Position),
+    /// Its stream broke here: there may be more to read, also of a task that ended since.
+    Broken(Position),
 }
 
 /// Follows until nobody listens. What cannot be read is told, and tried again.
@@ -65,8 +67,11 @@ pub(in crate::runtime::docker) async fn follow(
                     streams.spawn(async move {
                         let mut source = source;
                         // How it ended is seen by its task.
-                        let _ = send_all(&mut source, &notes, &to, None).await;
-                        (task.id, source.position())
+                        let known = match send_all(&mut source, &notes, &to, None).await {
+                            Ok(_) => Known::Ended(source.position()),
+                            Err(_) => Known::Broken(source.position()),
+                        };
+                        (task.id, known)
                     });
                 }
                 is_first = false;
@@ -84,8 +89,8 @@ pub(in crate::runtime::docker) async fn follow(
             tokio::select! {
                 () = to.closed() => return,
                 () = &mut again => break,
-                Some(Ok((id, position))) = streams.join_next() => {
-                    known.insert(id, Known::Ended(position));
+                Some(Ok((id, how))) = streams.join_next() => {
+                    known.insert(id, how);
                 }
             }
         }
@@ -112,7 +117,9 @@ async fn begin(
     match known.get(&task.id) {
         Some(Known::Read) => Ok(None),
         Some(Known::Ended(_)) if task.status.state != "running" => Ok(None),
-        Some(Known::Ended(position)) => Source::resume(engine, &ask, *position).await.map(Some),
+        Some(Known::Ended(position) | Known::Broken(position)) => {
+            Source::resume(engine, &ask, *position).await.map(Some)
+        }
         None if is_first => {
             ask.tail = request.tail;
             Source::open(engine, &ask).await.map(Some)
