@@ -278,6 +278,18 @@ pub struct LogNote {
 }
 
 impl LogNote {
+    /// What happened to the log of a service, at no instant that is known.
+    pub fn new(service: &ServiceId, kind: LogNoteKind, detail: &str) -> Self {
+        Self {
+            kind,
+            service: service.clone(),
+            from: None,
+            to: None,
+            lines: None,
+            detail: SafeText::from_text(detail),
+        }
+    }
+
     /// How far the clock of the machine is ahead of ours, where the note is about that.
     pub fn ahead(&self) -> Option<SignedDuration> {
         match (self.kind, self.from, self.to) {

@@ -125,14 +125,7 @@ async fn reachable(
             continue;
         };
         let detail = format!("task {}: {}", ask.id, SafeText::from_error(&error));
-        let note = LogNote {
-            kind: LogNoteKind::Unread,
-            service: service.id.clone(),
-            from: None,
-            to: None,
-            lines: None,
-            detail: SafeText::from_text(&detail),
-        };
+        let note = LogNote::new(&service.id, LogNoteKind::Unread, &detail);
         let _ = outlet.give(LogEvent::Note(note)).await;
         asks.remove(at);
     }

@@ -10,7 +10,6 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
 use crate::domain::log::{LogBlock, LogEvent, LogNote, LogNoteKind, LogRequest, Stream};
-use crate::domain::safe_text::SafeText;
 use crate::domain::service::ServiceId;
 use crate::host::tail::{LastLines, LineSplitter};
 
@@ -123,16 +122,7 @@ pub(super) async fn read(
     if let Some(block) = last.finish() {
         let _ = to.send(LogEvent::Block(block)).await;
     }
-    let note = |kind, detail: String| {
-        LogEvent::Note(LogNote {
-            kind,
-            service: id.clone(),
-            from: None,
-            to: None,
-            lines: None,
-            detail: SafeText::from_text(&detail),
-        })
-    };
+    let note = |kind, detail: String| LogEvent::Note(LogNote::new(id, kind, &detail));
     if is_silent {
         if !follows(command) {
             let detail = format!(

@@ -18,7 +18,6 @@ use tokio::sync::mpsc;
 use super::daemon_of;
 use super::service::LogFile;
 use crate::domain::log::{LogEvent, LogNote, LogNoteKind, LogPosition, LogRequest, Stream};
-use crate::domain::safe_text::SafeText;
 use crate::domain::service::{Service, ServiceId};
 use crate::domain::settings::ServiceSettings;
 use crate::host::Host;
@@ -192,14 +191,7 @@ fn mark(event: &mut LogEvent, stream: Stream) {
 }
 
 fn note(id: &ServiceId, kind: LogNoteKind, detail: &str) -> LogEvent {
-    LogEvent::Note(LogNote {
-        kind,
-        service: id.clone(),
-        from: None,
-        to: None,
-        lines: None,
-        detail: SafeText::from_text(detail),
-    })
+    LogEvent::Note(LogNote::new(id, kind, detail))
 }
 
 #[cfg(test)]
