@@ -255,9 +255,9 @@ fn a_health_check_that_has_not_decided_is_no_proof() {
             "--health-cmd",
             command,
             "--health-interval",
-            "6s",
+            "8s",
             "--health-retries",
-            "2",
+            "1",
         ]
     };
     let restart = |container: &str, code| {
