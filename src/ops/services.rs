@@ -301,6 +301,12 @@ async fn watch_host(
                 (None, None) => looking.await,
             }
         };
+        let found = match &found {
+            Some(seen) if away::is_torn(&host, last.as_ref(), seen) => {
+                look_again(&mut look, &host, &configured, &Changed::all(only)).await
+            }
+            _ => found,
+        };
         let is_silent = found.is_none();
         let found = found.unwrap_or_else(|| away::silent(&host));
         let is_lost = is_silent || away::is_lost(&host, &found);

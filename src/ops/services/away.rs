@@ -34,6 +34,19 @@ pub(super) fn is_lost(host: &Host, found: &Inventory) -> bool {
     !is_linked && !found.unreachable.is_empty()
 }
 
+/// Whether a look may have been torn by a link that is there again: one daemon was asked before it was lost, and the other
+/// after. What was there would be missing until the next look.
+pub(super) fn is_torn(host: &Host, last: Option<&Inventory>, found: &Inventory) -> bool {
+    let (Host::Ssh(session), Some(last)) = (host, last) else {
+        return false;
+    };
+    let was_there = |away: &Unreachable| {
+        let mut services = last.services.iter();
+        services.any(|service| away.hides(&service.id.host, service.runtime))
+    };
+    session.is_linked() && found.unreachable.iter().any(was_there)
+}
+
 /// How long after a look that failed the next one is made.
 pub(super) fn pause(lost_for: Duration) -> Duration {
     let least = if lost_for < LONG { SOON } else { LATER };

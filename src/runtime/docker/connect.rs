@@ -13,8 +13,8 @@ use super::body::{Io, RawBody, Reply};
 use super::line::Line;
 use super::remembered;
 use crate::domain::safe_text::SafeText;
-use crate::host::Host;
 use crate::host::ssh::{DockerSocket, FORWARDING, Session};
+use crate::host::{Host, HostError};
 use crate::runtime::RuntimeError;
 
 mod address;
@@ -70,11 +70,11 @@ impl Engine {
                 loop {
                     tries -= 1;
                     match within(REMOTE_TIMEOUT, connect()).await {
-                        Err(error) if is_cut(&error) && tries > 0 => {
+                        Err(error) if is_cut(&error) || is_without_link(&error) => {
+                            if tries == 0 {
+                                return Err(explain_forwarded(session, error).await);
+                            }
                             tokio::time::sleep(AGAIN_AFTER).await;
-                        }
-                        Err(error) if is_cut(&error) => {
-                            return Err(explain_forwarded(session, error).await);
                         }
                         connected => break connected,
                     }
@@ -152,8 +152,10 @@ impl Engine {
                 return answer;
             }
             remembered::forget_engine(&host.name());
+            // Behind a link that is gone nothing was asked, and whether the engine answers is not known.
+            let is_unasked = matches!(host, Host::Ssh(_)) && is_without_link(error);
             // One that hangs has been waited for long enough.
-            if !may_repeat() || begun.elapsed() >= ANSWER_TIMEOUT {
+            if !is_unasked && (!may_repeat() || begun.elapsed() >= ANSWER_TIMEOUT) {
                 return answer;
             }
         }
@@ -363,13 +365,25 @@ async fn address_of(host: &Host) -> Result<Address, RuntimeError> {
                 ),
                 is_absent: false,
             }),
-            Err(error) => Err(RuntimeError::Unreachable {
-                fix: SafeText::from_text(error.fix().unwrap_or("see the message")),
-                error: SafeText::from_error(&error),
-                is_absent: false,
-            }),
+            Err(error) => Err(away(&error)),
         },
     }
+}
+
+/// The machine cannot be reached.
+fn away(error: &HostError) -> RuntimeError {
+    RuntimeError::Unreachable {
+        fix: SafeText::from_text(error.fix().unwrap_or("see the message")),
+        error: SafeText::from_error(error),
+        is_absent: false,
+    }
+}
+
+/// Whether nobody takes connections at a forwarded socket: the master of the link does, for as long as it lives.
+fn is_without_link(error: &RuntimeError) -> bool {
+    let text = SafeText::from_error(error);
+    let is = |words| error.is_unreachable() && text.as_str().starts_with(words);
+    !error.is_absent() && (is(address::REFUSED) || is(address::NO_SOCKET))
 }
 
 /// Whether somebody took the connection and closed it without an answer.
@@ -406,8 +420,10 @@ fn no_socket(session: &Session) -> RuntimeError {
 
 /// Says why a forwarded socket gave no answer.
 async fn explain_forwarded(session: &Session, error: RuntimeError) -> RuntimeError {
-    let Ok(DockerSocket::At { remote, .. }) = session.docker_socket().await else {
-        return error;
+    let remote = match session.docker_socket().await {
+        Ok(DockerSocket::At { remote, .. }) => remote,
+        Ok(_) => return error,
+        Err(lost) => return away(&lost),
     };
     let (text, fix) = match session.why_cut(&remote).await {
         Ok(Some(why)) if session.rights().is_some() => (
@@ -435,6 +451,7 @@ async fn explain_forwarded(session: &Session, error: RuntimeError) -> RuntimeErr
             ),
             "start the engine there: sudo systemctl start docker",
         ),
+        Err(lost) if lost.is_lost() => return away(&lost),
         Err(_) => return error,
     };
     RuntimeError::Unreachable {

@@ -109,10 +109,15 @@ pub(super) fn parse_docker_host(value: Option<&str>) -> Result<Address, RuntimeE
     })
 }
 
+/// How it begins that nobody listens at a socket …
+pub(super) const REFUSED: &str = "connection refused on";
+/// … and that there is none.
+pub(super) const NO_SOCKET: &str = "no Docker socket at";
+
 fn explain_socket(path: &Path, error: &io::Error) -> RuntimeError {
     let (what, fix) = match error.kind() {
         io::ErrorKind::NotFound => (
-            format!("no Docker socket at {}", path.display()),
+            format!("{NO_SOCKET} {}", path.display()),
             "Docker is not installed or not started: sudo systemctl start docker (or sudo apt-get install docker.io)",
         ),
         io::ErrorKind::PermissionDenied => (
@@ -121,7 +126,7 @@ fn explain_socket(path: &Path, error: &io::Error) -> RuntimeError {
         ),
         io::ErrorKind::ConnectionRefused => (
             format!(
-                "connection refused on {}: the Docker engine is not running",
+                "{REFUSED} {}: the Docker engine is not running",
                 path.display()
             ),
             "sudo systemctl start docker",
@@ -193,5 +198,8 @@ mod tests {
                 .1
                 .contains("systemctl start docker")
         );
+        // Of a forwarded socket each of the two says that the link is gone.
+        assert!(fix(io::ErrorKind::NotFound).0.starts_with(NO_SOCKET));
+        assert!(fix(io::ErrorKind::ConnectionRefused).0.starts_with(REFUSED));
     }
 }
