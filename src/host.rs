@@ -318,6 +318,16 @@ impl HostError {
 }
 
 impl Host {
+    /// The machine `far` behind ssh, at whose port nobody listens.
+    #[cfg(test)]
+    #[allow(clippy::unwrap_used)]
+    pub(crate) fn away() -> Self {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        let name = HostName::parse("far").unwrap();
+        Self::Ssh(Arc::new(ssh::Session::new(name, address, None)))
+    }
+
     /// How far its clock is ahead of ours; `None` of this machine, and of one that cannot be reached.
     pub async fn ahead(&self) -> Option<SignedDuration> {
         match self {

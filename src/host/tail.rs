@@ -231,30 +231,21 @@ async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send +
     }
 }
 
-/// The files of a read, and what else may match its patterns. A window that reaches back reads rotated files as the past
+/// The files of a read. A window that reaches back reads rotated files as the past
 /// of their log, and so does a position; else whoever asks for `app.log*` gets all of them.
-fn tails_of(
-    entries: &[PathBuf],
-    request: &LogRequest,
-) -> Result<(Vec<Tail>, Vec<TailError>), TailError> {
+fn tails_of(entries: &[PathBuf], request: &LogRequest) -> Result<Vec<Tail>, TailError> {
     let is_whole = !request.follow && request.from.is_empty() && request.window.since.is_none();
-    let found = resolve(entries, is_whole)?;
-    let closed = found.closed.into_iter();
-    let mut closed: Vec<TailError> = closed
-        .map(|(path, source)| TailError { path, source })
-        .collect();
+    let mut found = resolve(entries, is_whole)?;
     if found.files.is_empty()
         && !request.follow
         && let Some(pattern) = entries.first()
     {
         let none = io::Error::new(io::ErrorKind::NotFound, "no file matches");
-        return Err(closed
-            .pop()
-            .unwrap_or_else(|| TailError::new(pattern, none)));
+        let why = found.closed.pop().unwrap_or((pattern.clone(), none));
+        return Err(TailError::new(why.0, why.1));
     }
     let tails = found.files.into_iter();
-    let tails = tails.map(|path| Tail::new(path, request)).collect();
-    Ok((tails, closed))
+    Ok(tails.map(|path| Tail::new(path, request)).collect())
 }
 
 fn read_closed(
@@ -265,7 +256,7 @@ fn read_closed(
 ) -> Result<(), TailError> {
     // A follow tells what it may not look into. Here it would be a loss, and `/var/log/*/app.log` would lose something
     // for ever, because of the folders of others.
-    let (tails, _) = tails_of(entries, request)?;
+    let tails = tails_of(entries, request)?;
     let mut failures = Vec::new();
     let count = tails.len();
     for mut tail in tails {
@@ -360,7 +351,7 @@ async fn follow(
     let has_patterns = !folders.is_empty();
     let mut all = Follow {
         // What cannot be looked at is told when new files are looked for.
-        tails: tails_of(&entries, &request)?.0,
+        tails: tails_of(&entries, &request)?,
         entries,
         out,
         closed: BTreeSet::new(),

@@ -379,8 +379,6 @@ pub(super) async fn plan(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::sync::Arc;
-
     use super::*;
     use crate::ops::Access;
     use crate::store::config::Config;
@@ -389,14 +387,7 @@ mod tests {
     async fn a_lease_of_a_machine_that_is_away_is_not_free() {
         let dir = tempfile::tempdir().unwrap();
         let mut ctx = Context::of_anna(dir.path(), Config::default(), Access::Full);
-        // At its port nobody listens.
-        let port = {
-            let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            taken.local_addr().unwrap().port()
-        };
-        let far = HostName::parse("far").unwrap();
-        let session = Session::new(far, format!("127.0.0.1:{port}"), None);
-        ctx.hosts.push(Host::Ssh(Arc::new(session)));
+        ctx.hosts.push(Host::away());
         for name in ["far:shop/api", "shop/api", "api"] {
             let error = breaking(&ctx, name).await.unwrap_err();
             let text = error.to_string();

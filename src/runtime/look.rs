@@ -120,27 +120,11 @@ fn is_engines(id: &ServiceId, settings: &ServiceSettings) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::domain::host::HostName;
-    use crate::host::ssh::Session;
 
-    /// A machine at whose port nobody listens.
-    fn away() -> Host {
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = taken.local_addr().unwrap().port();
-        let name = HostName::parse("far").unwrap();
-        Host::Ssh(Arc::new(Session::new(
-            name,
-            format!("127.0.0.1:{port}"),
-            None,
-        )))
-    }
-
-    /// What is told of it, and whether it is the machine.
+    /// What is told of a machine that is away, and whether it is the machine.
     async fn lost(docker: Option<Result<docker::Look, RuntimeError>>) -> Vec<(Runtime, bool)> {
-        let host = away();
+        let host = Host::away();
         let mut look = Look {
             docker,
             ..Look::default()

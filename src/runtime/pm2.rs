@@ -457,20 +457,10 @@ pub mod fuzzing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::host::HostName;
-    use crate::host::ssh::Session;
 
     #[tokio::test]
     async fn a_machine_that_could_not_be_looked_at_is_not_without_applications_later() {
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = taken.local_addr().unwrap().port();
-        drop(taken);
-        let name = HostName::parse("far").unwrap();
-        let host = Host::Ssh(Arc::new(Session::new(
-            name,
-            format!("127.0.0.1:{port}"),
-            None,
-        )));
+        let host = Host::away();
         let mut look = Look::default();
         look.again(&host, true).await;
         assert!(look.lost.is_some());

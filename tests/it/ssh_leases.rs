@@ -100,6 +100,14 @@ fn lines(folder: &Path) -> Vec<String> {
 }
 
 const STOP: &[&str] = &["stop", "prod-1:exec/bot", "--yes"];
+const BREAK: &[&str] = &[
+    "lease",
+    "break",
+    "prod-1:exec/bot",
+    "--yes",
+    "--confirm",
+    "bot",
+];
 
 #[test]
 fn another_engineer_sees_who_acts_on_a_machine_and_its_own_engineers_do_too() {
@@ -203,15 +211,7 @@ fn a_lease_elsewhere_is_broken_and_its_owner_stops() {
     far.is_up();
     let acting = begin(&far.anna, STOP);
     wait_for("its effect", LONG, || (!far.log().is_empty()).then_some(()));
-    let lease_break = [
-        "lease",
-        "break",
-        "prod-1:exec/bot",
-        "--yes",
-        "--confirm",
-        "bot",
-    ];
-    let outcome = boris.json(0, "outcome", &lease_break);
+    let outcome = boris.json(0, "outcome", BREAK);
     assert_eq!(outcome["outcome"], "verified", "{outcome:#}");
     let (code, said) = end(acting);
     assert_eq!(code, 1, "{said}");
@@ -224,7 +224,7 @@ fn a_lease_elsewhere_is_broken_and_its_owner_stops() {
     acting.kill().unwrap();
     acting.wait().unwrap();
     boris.run(STOP).exits(5).says(&["is held by"]);
-    boris.run(&lease_break).exits(0);
+    boris.run(BREAK).exits(0);
     wait_for("the end of what it left", LONG, || {
         (!far.anna.work().join("up").exists()).then_some(())
     });
@@ -260,18 +260,10 @@ fn a_lease_that_cannot_be_read_is_not_free() {
     fs::create_dir(&lease).unwrap();
     is_told(&["prod-1 unreachable", "exec%2fbot.lease"]);
     fs::remove_dir(&lease).unwrap();
-    let nobody = [
-        "lease",
-        "break",
-        "prod-1:exec/bot",
-        "--yes",
-        "--confirm",
-        "bot",
-    ];
-    far.anna.run(&nobody).exits(1).says(&["nobody holds"]);
+    far.anna.run(BREAK).exits(1).says(&["nobody holds"]);
     far.sshd.kill();
     far.anna
-        .run(&nobody)
+        .run(BREAK)
         .exits(4)
         .says(&["is not known", "prod-1 cannot be reached"]);
     far.sshd.revive();

@@ -6,7 +6,6 @@ use super::*;
 use crate::domain::outcome::StepResult;
 use crate::domain::service::ServiceState;
 use crate::host::Host;
-use crate::host::ssh::Session;
 use crate::ops::resume;
 use crate::store::journal::Journal;
 
@@ -195,13 +194,9 @@ fn container() -> Step {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_is_away_says_of_no_step_what_became_of_it() {
     let mut shop = Shop::new(Access::Full);
-    let port = {
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        taken.local_addr().unwrap().port()
-    };
-    let far = HostName::parse("far").unwrap();
-    let session = Session::new(far.clone(), format!("127.0.0.1:{port}"), None);
-    shop.ctx.hosts = vec![Host::Ssh(std::sync::Arc::new(session))];
+    let host = Host::away();
+    let far = host.name();
+    shop.ctx.hosts = vec![host];
     let id = ServiceId::parse("far:pm2/api").unwrap();
     let mut delete = shell("true", None);
     delete.work = StepWork::Command {
